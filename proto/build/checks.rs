@@ -1,0 +1,221 @@
+//! Writes `impl Check` for every message, out of the `must` options in the schema.
+
+use std::fmt::Write as _;
+
+use prost_reflect::{
+    Cardinality, DescriptorPool, DynamicMessage, ExtensionDescriptor, FieldDescriptor, Kind,
+    MessageDescriptor, OneofDescriptor, Value,
+};
+
+const PACKAGE: &str = "care.v1";
+
+/// The options of `care/v1/must.proto`, found in the schema that uses them.
+struct Options {
+    must: ExtensionDescriptor,
+    must_be_chosen: ExtensionDescriptor,
+}
+
+pub(crate) fn generate(pool: &DescriptorPool) -> Result<String, Box<dyn std::error::Error>> {
+    let extension =
+        |name: &str| pool.get_extension_by_name(name).ok_or(format!("no option `{name}`"));
+    let options = Options {
+        must: extension("care.v1.must")?,
+        must_be_chosen: extension("care.v1.must_be_chosen")?,
+    };
+    let mut code = String::new();
+    for message in pool.all_messages() {
+        if message.package_name() == PACKAGE && !message.is_map_entry() {
+            options.write_message(&message, &mut code)?;
+        }
+    }
+    Ok(code)
+}
+
+impl Options {
+    fn write_message(&self, message: &MessageDescriptor, code: &mut String) -> std::fmt::Result {
+        let mut body = String::new();
+        for field in message.fields().filter(|field| field.containing_oneof().is_none()) {
+            self.write_field(&field, &mut body)?;
+        }
+        for oneof in message.oneofs() {
+            self.write_oneof(&oneof, &mut body)?;
+        }
+        let (at, violations) = if body.is_empty() { ("_", "_") } else { ("at", "violations") };
+        writeln!(
+            code,
+            "impl Check for v1::{} {{\n    fn check(&self, {at}: &Path<'_>, {violations}: &mut Vec<Violation>) {{\n{body}    }}\n}}",
+            message.name()
+        )
+    }
+
+    fn write_field(&self, field: &FieldDescriptor, body: &mut String) -> std::fmt::Result {
+        let must = self.must(field);
+        let name = field.name();
+        let place = format!("self.{}", identifier(name));
+        let at = format!("&at.field({name:?}), violations");
+        if field.is_map() {
+            return Ok(());
+        }
+        if field.cardinality() == Cardinality::Repeated {
+            writeln!(body, "        {}.list(&{place}, {at});", must.literal())?;
+            if let Some(check) =
+                must.value_check(field, ("item", "*item"), "&at.item(index), violations")
+            {
+                writeln!(
+                    body,
+                    "        for (index, item) in {place}.iter().enumerate() {{\n            let at = at.field({name:?});\n            {check}\n        }}"
+                )?;
+            }
+        } else if let Kind::Message(message) = field.kind() {
+            if message.package_name() == PACKAGE {
+                writeln!(body, "        {}.message({place}.as_ref(), {at});", must.literal())?;
+            } else if must.given {
+                writeln!(body, "        {}.presence({place}.is_some(), {at});", must.literal())?;
+            }
+        } else if field.supports_presence() {
+            if let Some(check) = must.value_check(field, ("value", "*value"), &at) {
+                writeln!(body, "        if let Some(value) = &{place} {{ {check} }}")?;
+            }
+        } else if let Some(check) = must.value_check(field, (&format!("&{place}"), &place), &at) {
+            writeln!(body, "        {check}")?;
+        }
+        Ok(())
+    }
+
+    fn write_oneof(&self, oneof: &OneofDescriptor, body: &mut String) -> std::fmt::Result {
+        let proto3_optional = oneof.fields().len() == 1 && oneof.name().starts_with('_');
+        if proto3_optional {
+            for field in oneof.fields() {
+                self.write_field(&field, body)?;
+            }
+            return Ok(());
+        }
+        let place = format!("self.{}", identifier(oneof.name()));
+        let enumeration = format!(
+            "v1::{}::{}",
+            snake_case(oneof.parent_message().name()),
+            camel_case(oneof.name())
+        );
+        if oneof.options().get_extension(&self.must_be_chosen).as_bool() == Some(true) {
+            writeln!(
+                body,
+                "        Must::GIVEN.presence({place}.is_some(), &at.field({:?}), violations);",
+                oneof.name()
+            )?;
+        }
+        writeln!(body, "        match &{place} {{\n            None => {{}}")?;
+        for field in oneof.fields() {
+            let at = format!("&at.field({:?}), violations", field.name());
+            let check = self.must(&field).value_check(&field, ("value", "*value"), &at);
+            let (binding, check) = match check {
+                Some(check) => ("value", check),
+                None => ("_", String::new()),
+            };
+            writeln!(
+                body,
+                "            Some({enumeration}::{}({binding})) => {{ {check} }}",
+                camel_case(field.name())
+            )?;
+        }
+        writeln!(body, "        }}")
+    }
+
+    fn must(&self, field: &FieldDescriptor) -> Must {
+        if let Value::Message(must) = field.options().get_extension(&self.must).as_ref() {
+            Must::read(must)
+        } else {
+            Must::default()
+        }
+    }
+}
+
+/// The schema's `care.v1.Must`.
+#[derive(Default)]
+struct Must {
+    given: bool,
+    form: i32,
+    max_chars: u32,
+    max_bytes: u32,
+    max_items: u32,
+    max_value: u32,
+}
+
+impl Must {
+    fn read(must: &DynamicMessage) -> Self {
+        let number = |name| must.get_field_by_name(name).and_then(|v| v.as_u32()).unwrap_or(0);
+        Self {
+            given: must.get_field_by_name("given").and_then(|v| v.as_bool()).unwrap_or(false),
+            form: must.get_field_by_name("form").and_then(|v| v.as_enum_number()).unwrap_or(0),
+            max_chars: number("max_chars"),
+            max_bytes: number("max_bytes"),
+            max_items: number("max_items"),
+            max_value: number("max_value"),
+        }
+    }
+
+    fn literal(&self) -> String {
+        let Self { given, form, max_chars, max_bytes, max_items, max_value } = self;
+        format!(
+            "Must {{ given: {given}, form: {form}, max_chars: {max_chars}, max_bytes: {max_bytes}, max_items: {max_items}, max_value: {max_value} }}"
+        )
+    }
+
+    /// The check of one value, borrowed or copied, if there is anything to check.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "other kinds have no constraints")]
+    fn value_check(
+        &self,
+        field: &FieldDescriptor,
+        (borrowed, copied): (&str, &str),
+        at: &str,
+    ) -> Option<String> {
+        let must = self.literal();
+        match field.kind() {
+            Kind::String if self.given || self.form != 0 || self.max_chars != 0 => {
+                Some(format!("{must}.text({borrowed}, {at});"))
+            }
+            Kind::Bytes if self.given || self.max_bytes != 0 => {
+                Some(format!("{must}.bytes({borrowed}, {at});"))
+            }
+            Kind::Uint32 if self.given || self.max_value != 0 => {
+                Some(format!("{must}.number({copied}, {at});"))
+            }
+            Kind::Enum(enumeration) => {
+                Some(format!("{must}.code::<v1::{}>({copied}, {at});", enumeration.name()))
+            }
+            Kind::Message(message) if message.package_name() == PACKAGE => {
+                Some(format!("Check::check({borrowed}, {at});"))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn identifier(name: &str) -> String {
+    match name {
+        "type" | "use" => format!("r#{name}"),
+        _ => name.to_owned(),
+    }
+}
+
+fn camel_case(name: &str) -> String {
+    name.split('_')
+        .flat_map(|word| {
+            word.chars()
+                .next()
+                .map(|c| c.to_ascii_uppercase())
+                .into_iter()
+                .chain(word.chars().skip(1))
+        })
+        .collect()
+}
+
+fn snake_case(name: &str) -> String {
+    let mut snake = String::new();
+    for (index, letter) in name.chars().enumerate() {
+        if letter.is_ascii_uppercase() && index > 0 {
+            snake.push('_');
+        }
+        snake.push(letter.to_ascii_lowercase());
+    }
+    snake
+}

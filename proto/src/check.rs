@@ -1,0 +1,287 @@
+//! Checks what the schema declares of its fields (`care/v1/must.proto`). The build writes an
+//! `impl Check` for every message; this file holds what those call.
+
+use std::fmt;
+
+use tsunagi_domain::id::{IdError, is_code, parse_uuid};
+use tsunagi_domain::{CareTime, Zone};
+
+/// One field that is not what it must be. Says where and what, never the value: it may be a
+/// patient's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// The path to the field, such as `event.place.facility.id` or `participants[2].name`.
+    pub field: String,
+    /// What the field must be, such as `must be given`.
+    pub problem: String,
+}
+
+/// A message that the schema says something about.
+pub trait Check {
+    fn check(&self, at: &Path<'_>, violations: &mut Vec<Violation>);
+
+    /// All that is wrong with the message.
+    fn violations(&self) -> Vec<Violation> {
+        let mut violations = Vec::new();
+        self.check(&Path::ROOT, &mut violations);
+        violations
+    }
+}
+
+/// The way from the message to a field; only written out for a violation.
+#[derive(Clone, Copy)]
+pub struct Path<'a> {
+    parent: Option<&'a Path<'a>>,
+    step: Step,
+}
+
+#[derive(Clone, Copy)]
+enum Step {
+    Root,
+    Field(&'static str),
+    Item(usize),
+}
+
+impl Path<'_> {
+    pub const ROOT: Path<'static> = Path { parent: None, step: Step::Root };
+
+    pub fn field(&self, name: &'static str) -> Path<'_> {
+        Path { parent: Some(self), step: Step::Field(name) }
+    }
+
+    pub fn item(&self, index: usize) -> Path<'_> {
+        Path { parent: Some(self), step: Step::Item(index) }
+    }
+
+    /// A violation at this place.
+    pub fn violation(&self, problem: impl fmt::Display) -> Violation {
+        Violation { field: self.to_string(), problem: problem.to_string() }
+    }
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(parent) = self.parent else { return Ok(()) };
+        parent.fmt(f)?;
+        match self.step {
+            Step::Root => Ok(()),
+            Step::Field(name) if parent.parent.is_none() => f.write_str(name),
+            Step::Field(name) => write!(f, ".{name}"),
+            Step::Item(index) => write!(f, "[{index}]"),
+        }
+    }
+}
+
+/// The schema's `Must`, as the build writes it down.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Must {
+    pub(crate) given: bool,
+    pub(crate) form: i32,
+    pub(crate) max_chars: usize,
+    pub(crate) max_bytes: usize,
+    pub(crate) max_items: usize,
+    pub(crate) max_value: u32,
+}
+
+impl Must {
+    pub(crate) const GIVEN: Self =
+        Self { given: true, form: 0, max_chars: 0, max_bytes: 0, max_items: 0, max_value: 0 };
+
+    pub(crate) fn presence(self, present: bool, at: &Path<'_>, violations: &mut Vec<Violation>) {
+        if self.given && !present {
+            violations.push(at.violation("must be given"));
+        }
+    }
+
+    pub(crate) fn message<M: Check>(
+        self,
+        message: Option<&M>,
+        at: &Path<'_>,
+        violations: &mut Vec<Violation>,
+    ) {
+        self.presence(message.is_some(), at, violations);
+        if let Some(message) = message {
+            message.check(at, violations);
+        }
+    }
+
+    pub(crate) fn list<T>(self, list: &[T], at: &Path<'_>, violations: &mut Vec<Violation>) {
+        self.presence(!list.is_empty(), at, violations);
+        if self.max_items != 0 && list.len() > self.max_items {
+            violations
+                .push(at.violation(format_args!("must have at most {} items", self.max_items)));
+        }
+    }
+
+    pub(crate) fn text(self, text: &str, at: &Path<'_>, violations: &mut Vec<Violation>) {
+        if text.is_empty() {
+            return self.presence(false, at, violations);
+        }
+        // A text has at most as many code points as bytes: most need not be counted.
+        if self.max_chars != 0
+            && text.len() > self.max_chars
+            && text.chars().count() > self.max_chars
+        {
+            violations.push(
+                at.violation(format_args!("must have at most {} characters", self.max_chars)),
+            );
+        }
+        if let Some(problem) = form_problem(self.form, text) {
+            violations.push(at.violation(problem));
+        }
+    }
+
+    pub(crate) fn bytes(self, bytes: &[u8], at: &Path<'_>, violations: &mut Vec<Violation>) {
+        self.presence(!bytes.is_empty(), at, violations);
+        if self.max_bytes != 0 && bytes.len() > self.max_bytes {
+            violations
+                .push(at.violation(format_args!("must have at most {} bytes", self.max_bytes)));
+        }
+    }
+
+    pub(crate) fn number(self, number: u32, at: &Path<'_>, violations: &mut Vec<Violation>) {
+        self.presence(number != 0, at, violations);
+        if self.max_value != 0 && number > self.max_value {
+            violations.push(at.violation(format_args!("must be at most {}", self.max_value)));
+        }
+    }
+
+    pub(crate) fn code<E: TryFrom<i32>>(
+        self,
+        code: i32,
+        at: &Path<'_>,
+        violations: &mut Vec<Violation>,
+    ) {
+        self.presence(code != 0, at, violations);
+        if E::try_from(code).is_err() {
+            violations.push(at.violation("must be a value that the schema knows"));
+        }
+    }
+}
+
+/// What is wrong with the form of a text, by the numbers of `care.v1.Form`.
+fn form_problem(form: i32, text: &str) -> Option<String> {
+    use crate::v1::Form;
+    match Form::try_from(form).unwrap_or(Form::Unspecified) {
+        Form::Unspecified => None,
+        Form::Uuid => parse_uuid(text).err().map(|error| error.to_string()),
+        Form::Id => (!is_code(text)).then(|| IdError::Code.to_string()),
+        // The zone does not matter to the form.
+        Form::Time => CareTime::parse(text, &Zone::utc()).err().map(|error| error.to_string()),
+        Form::Date if text.len() > "2026-05-01".len() => {
+            Some("must be a date without a time".into())
+        }
+        Form::Date => CareTime::parse(text, &Zone::utc()).err().map(|error| error.to_string()),
+        Form::Decimal => {
+            (!is_decimal(text)).then(|| "must be a decimal number such as -12.50".into())
+        }
+    }
+}
+
+fn is_decimal(text: &str) -> bool {
+    const MAX_LENGTH: usize = 42;
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
+    let all_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    text.len() <= MAX_LENGTH && all_digits(whole) && all_digits(fraction)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::v1;
+
+    const ID: &str = "0198c9a4-7e3b-7c10-9d4e-3f6a2b1c0d5e";
+
+    fn fields(message: &impl Check) -> Vec<String> {
+        message.violations().into_iter().map(|violation| violation.field).collect()
+    }
+
+    fn admitted() -> v1::Admitted {
+        let facility =
+            v1::Organisation { id: "0810112345".into(), name: "日立中央病院".into() };
+        let place = v1::Place { facility: Some(facility), ..Default::default() };
+        v1::Admitted { encounter_id: ID.into(), place: Some(place), ..Default::default() }
+    }
+
+    #[test]
+    fn a_message_that_is_as_it_must_be_has_no_violations() {
+        assert_eq!(admitted().violations(), []);
+    }
+
+    #[test]
+    fn every_violation_is_reported_with_its_path() {
+        let mut admitted = admitted();
+        admitted.encounter_id = "7".into();
+        admitted.preceding_encounter_id = "also not a UUID".into();
+        admitted.purpose = "長".repeat(501);
+        admitted.place.as_mut().unwrap().facility.as_mut().unwrap().id = "病院".into();
+        let expected = ["encounter_id", "place.facility.id", "preceding_encounter_id", "purpose"];
+        assert_eq!(fields(&admitted), expected);
+    }
+
+    #[test]
+    fn lengths_are_counted_in_code_points() {
+        let admitted = v1::Admitted { purpose: "長".repeat(500), ..admitted() };
+        assert_eq!(admitted.violations(), []);
+    }
+
+    #[test]
+    fn items_of_lists_are_checked_one_by_one() {
+        let participant = |means| v1::Participant { means, ..Default::default() };
+        let conference = v1::ConferenceHeld {
+            encounter_id: ID.into(),
+            conference_id: ID.into(),
+            participants: vec![participant(1), participant(99)],
+            ..Default::default()
+        };
+        assert_eq!(fields(&conference), ["participants[1].means"]);
+        let subscription =
+            v1::SubscribeRequest { patient_ids: vec![ID.into(), "x".into()], ..Default::default() };
+        assert_eq!(fields(&subscription), ["patient_ids[1]"]);
+    }
+
+    #[test]
+    fn what_must_be_given_is_missed() {
+        let nothing = v1::ConditionChanged::default();
+        assert_eq!(fields(&nothing), ["severity", "change", "owner_role", "next_action"]);
+        assert_eq!(fields(&v1::Observation::default()), ["code", "value"]);
+        assert_eq!(fields(&v1::AdmitRequest::default()), ["context", "event"]);
+    }
+
+    #[test]
+    fn times_dates_and_numbers_have_their_form() {
+        let planned = |planned_at: &str| v1::DischargePlanned {
+            encounter_id: ID.into(),
+            planned_at: planned_at.into(),
+            ..Default::default()
+        };
+        assert_eq!(planned("2026-05-09").violations(), []);
+        assert_eq!(fields(&planned("next week")), ["planned_at"]);
+        let ready = |ready_on: &str| v1::DischargeReadyDeclared {
+            encounter_id: ID.into(),
+            ready_on: ready_on.into(),
+            ..Default::default()
+        };
+        assert_eq!(ready("2026-05-09").violations(), []);
+        assert_eq!(fields(&ready("2026-05-09T10:00:00+09:00")), ["ready_on"]);
+        for (text, right) in [
+            ("36.80", true),
+            ("-1", true),
+            ("1e3", false),
+            (".5", false),
+            ("5.", false),
+            ("", false),
+        ] {
+            assert_eq!(is_decimal(text), right, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_violation_never_repeats_the_value() {
+        let named = v1::HumanName { family: "秘密".repeat(100), ..Default::default() };
+        let problems = named.violations();
+        assert_eq!(problems.len(), 1);
+        assert!(!format!("{problems:?}").contains("秘密"));
+    }
+}

@@ -1,0 +1,452 @@
+//! From the wire to the domain: the one place where what a message leaves open is settled.
+//!
+//! A message is first checked against its schema (`check`), then converted. What rules decide
+//! on becomes a typed command; a form or a note becomes a `Document` that names what it is
+//! about, and its content stays the message.
+
+use tsunagi_domain::encounter::{
+    Admission, Cancellation, Class, Command as EncounterCommand, PlannedAdmission,
+    PlannedDischarge, PlannedTransfer, Visit, WardTransfer,
+};
+use tsunagi_domain::id::IdError;
+use tsunagi_domain::identity::{
+    Command as IdentityCommand, Demographics, Identifier, Registration,
+};
+use tsunagi_domain::place::{Facility, Place};
+use tsunagi_domain::referral::Command as ReferralCommand;
+use tsunagi_domain::transfer_request::{Command as TransferCommand, Question};
+use tsunagi_domain::{
+    Actor, CareTime, CaseId, Command, Document, EncounterId, EventId, Order, OrganisationId,
+    ReferralId, Stamp, TransferRequestId, Zone, case,
+};
+
+use crate::catalogue::Payload;
+use crate::check::{Check as _, Path, Violation};
+use crate::v1;
+
+/// The fields of a message that stand in the way of taking it.
+pub type Violations = Vec<Violation>;
+
+type Result<T> = std::result::Result<T, Violations>;
+
+/// The command that a publisher's event asks for, or what is wrong with its fields. None if
+/// the event is of an unknown type or is one of the system's own.
+pub fn command(event: &v1::Event, payload: &Payload, zone: &Zone) -> Result<Option<Command>> {
+    let mut violations = event.violations();
+    violations.extend(
+        payload.violations().into_iter().map(|violation| Violation {
+            field: format!("payload.{}", violation.field),
+            ..violation
+        }),
+    );
+    if !violations.is_empty() {
+        return Err(violations);
+    }
+    let reader = Reader { zone, at: Path::ROOT };
+    let actor = actor(event.actor.as_ref(), &reader.field("actor"))?;
+    let stamp = Stamp {
+        event: reader.id("event_id", &event.event_id, EventId::parse)?,
+        occurred_at: reader.time("occurred_at", &event.occurred_at)?,
+        acting_for: actor.acting_for().clone(),
+    };
+    let order = order(payload, &Reader { zone, at: Path::ROOT.field("payload") })?;
+    Ok(order.map(|order| Command { stamp, order }))
+}
+
+/// What happened, from an event as it is stored. None if this version cannot read it: such an
+/// event changes nothing here.
+pub fn happened(event: &v1::Event, zone: &Zone) -> Option<tsunagi_domain::Event> {
+    let payload = Payload::decode(&event.r#type, &event.payload).ok()?;
+    let Command { stamp, order } = command(event, &payload, zone).ok()??;
+    Some(tsunagi_domain::Event { stamp, fact: order.into() })
+}
+
+/// The actor that a message names.
+pub fn actor(actor: Option<&v1::Actor>, reader: &Reader<'_>) -> Result<Actor> {
+    let actor = reader.given(actor)?;
+    let organisation = reader.id("organisation", &actor.organisation, OrganisationId::parse)?;
+    let represented =
+        reader.optional_id("on_behalf_of", &actor.on_behalf_of, OrganisationId::parse)?;
+    match Actor::new(organisation, &actor.role, &actor.person) {
+        Ok(actor) => Ok(actor.on_behalf_of(represented)),
+        Err(error) => Err(vec![reader.at.violation(error)]),
+    }
+}
+
+impl From<&Actor> for v1::Actor {
+    fn from(actor: &Actor) -> Self {
+        Self {
+            organisation: actor.organisation().to_string(),
+            role: actor.role().to_owned(),
+            person: actor.person().to_owned(),
+            on_behalf_of: actor.represented().map(ToString::to_string).unwrap_or_default(),
+        }
+    }
+}
+
+impl From<&v1::Identifier> for Identifier {
+    fn from(identifier: &v1::Identifier) -> Self {
+        Self { system: identifier.system.as_str().into(), value: identifier.value.as_str().into() }
+    }
+}
+
+impl From<&Identifier> for v1::Identifier {
+    fn from(identifier: &Identifier) -> Self {
+        Self { system: identifier.system.to_string(), value: identifier.value.to_string() }
+    }
+}
+
+impl From<&Place> for v1::Place {
+    fn from(place: &Place) -> Self {
+        Self {
+            facility: Some(v1::Organisation {
+                id: place.facility.id.to_string(),
+                name: place.facility.name.to_string(),
+            }),
+            department: place.department.to_string(),
+            ward: place.ward.to_string(),
+            room: place.room.to_string(),
+            bed: place.bed.to_string(),
+        }
+    }
+}
+
+impl From<Class> for v1::EncounterClass {
+    fn from(class: Class) -> Self {
+        match class {
+            Class::Inpatient => Self::Inpatient,
+            Class::Outpatient => Self::Outpatient,
+            Class::Emergency => Self::Emergency,
+            Class::Home => Self::Home,
+            Class::Virtual => Self::Virtual,
+        }
+    }
+}
+
+/// Reads fields, and knows where it reads.
+pub struct Reader<'a> {
+    pub zone: &'a Zone,
+    pub at: Path<'a>,
+}
+
+impl Reader<'_> {
+    fn field(&self, name: &'static str) -> Reader<'_> {
+        Reader { zone: self.zone, at: self.at.field(name) }
+    }
+
+    fn given<'m, T>(&self, value: Option<&'m T>) -> Result<&'m T> {
+        value.ok_or_else(|| vec![self.at.violation("must be given")])
+    }
+
+    fn id<T>(
+        &self,
+        field: &'static str,
+        text: &str,
+        parse: impl Fn(&str) -> std::result::Result<T, IdError>,
+    ) -> Result<T> {
+        parse(text).map_err(|error| vec![self.at.field(field).violation(error)])
+    }
+
+    fn optional_id<T>(
+        &self,
+        field: &'static str,
+        text: &str,
+        parse: impl Fn(&str) -> std::result::Result<T, IdError>,
+    ) -> Result<Option<T>> {
+        if text.is_empty() { Ok(None) } else { self.id(field, text, parse).map(Some) }
+    }
+
+    fn encounter(&self, text: &str) -> Result<EncounterId> {
+        self.id("encounter_id", text, EncounterId::parse)
+    }
+
+    fn preceding(&self, text: &str) -> Result<Option<EncounterId>> {
+        self.optional_id("preceding_encounter_id", text, EncounterId::parse)
+    }
+
+    fn time(&self, field: &'static str, text: &str) -> Result<CareTime> {
+        CareTime::parse(text, self.zone)
+            .map_err(|error| vec![self.at.field(field).violation(error)])
+    }
+
+    fn optional_time(&self, field: &'static str, text: &str) -> Result<Option<CareTime>> {
+        if text.is_empty() { Ok(None) } else { self.time(field, text).map(Some) }
+    }
+
+    fn organisation(&self, organisation: Option<&v1::Organisation>) -> Result<OrganisationId> {
+        self.id("id", &self.given(organisation)?.id, OrganisationId::parse)
+    }
+
+    fn place(&self, place: Option<&v1::Place>) -> Result<Place> {
+        let place = self.given(place)?;
+        let facility = self.field("facility");
+        let name = place.facility.as_ref().map(|facility| facility.name.as_str());
+        Ok(Place {
+            facility: Facility {
+                id: facility.organisation(place.facility.as_ref())?,
+                name: name.unwrap_or_default().into(),
+            },
+            department: place.department.as_str().into(),
+            ward: place.ward.as_str().into(),
+            room: place.room.as_str().into(),
+            bed: place.bed.as_str().into(),
+        })
+    }
+
+    fn demographics(&self, demographics: Option<&v1::Demographics>) -> Result<Demographics> {
+        let demographics = self.given(demographics)?;
+        Ok(Demographics {
+            birth_on: self.optional_time("birth_on", &demographics.birth_on)?,
+            deceased_at: self.optional_time("deceased_at", &demographics.deceased_at)?,
+        })
+    }
+
+    fn class(&self, class: i32) -> Result<Class> {
+        match v1::EncounterClass::try_from(class) {
+            Ok(v1::EncounterClass::Outpatient) => Ok(Class::Outpatient),
+            Ok(v1::EncounterClass::Emergency) => Ok(Class::Emergency),
+            Ok(v1::EncounterClass::Home) => Ok(Class::Home),
+            Ok(v1::EncounterClass::Virtual) => Ok(Class::Virtual),
+            Ok(v1::EncounterClass::Unspecified | v1::EncounterClass::Inpatient) | Err(_) => {
+                Err(vec![self.at.violation("must be a kind of visit; a stay is admitted")])
+            }
+        }
+    }
+
+    fn cancellation(
+        &self,
+        cancellation: &v1::EncounterCancellation,
+        command: impl Fn(Cancellation) -> EncounterCommand,
+    ) -> Result<Option<Order>> {
+        let cancelled =
+            self.id("cancelled_event_id", &cancellation.cancelled_event_id, EventId::parse)?;
+        let encounter = self.encounter(&cancellation.encounter_id)?;
+        Ok(Some(Order::Encounter(encounter, command(Cancellation { cancelled }))))
+    }
+
+    fn transfer_answer(
+        &self,
+        answer: &v1::TransferAnswer,
+        command: TransferCommand,
+    ) -> Result<Option<Order>> {
+        let id =
+            self.id("transfer_request_id", &answer.transfer_request_id, TransferRequestId::parse)?;
+        Ok(Some(Order::TransferRequest(id, command)))
+    }
+
+    fn referral(&self, id: &str, command: ReferralCommand) -> Result<Option<Order>> {
+        let id = self.id("referral_id", id, ReferralId::parse)?;
+        Ok(Some(Order::Referral(id, command)))
+    }
+
+    fn case(&self, id: &str, command: case::Command) -> Result<Option<Order>> {
+        Ok(Some(Order::Case(self.id("case_id", id, CaseId::parse)?, command)))
+    }
+
+    fn document(&self, encounter: &str, case: &str) -> Result<Option<Order>> {
+        Ok(Some(Order::Document(Document {
+            encounter: self.optional_id("encounter_id", encounter, EncounterId::parse)?,
+            case: self.optional_id("case_id", case, CaseId::parse)?,
+        })))
+    }
+}
+
+/// What the payload asks for. One arm for each type, in the catalogue's order.
+#[expect(clippy::too_many_lines, reason = "one arm for each event type, none of them long")]
+fn order(payload: &Payload, read: &Reader<'_>) -> Result<Option<Order>> {
+    let order = match payload {
+        Payload::PatientRegistered(message) => {
+            Order::Identity(IdentityCommand::Register(Registration {
+                identifiers: message.identifiers.iter().map(Identifier::from).collect(),
+                demographics: read
+                    .field("demographics")
+                    .demographics(message.demographics.as_ref())?,
+            }))
+        }
+        Payload::IdentifierLinked(message) => {
+            let identifier = read.field("identifier").given(message.identifier.as_ref())?.into();
+            Order::Identity(IdentityCommand::LinkIdentifier(identifier))
+        }
+        Payload::DemographicsUpdated(message) => {
+            let demographics =
+                read.field("demographics").demographics(message.demographics.as_ref())?;
+            Order::Identity(IdentityCommand::UpdateDemographics(demographics))
+        }
+        Payload::TeamMemberJoined(message) => return read.document(&message.encounter_id, ""),
+        Payload::AdmissionPlanned(message) => Order::Encounter(
+            read.encounter(&message.encounter_id)?,
+            EncounterCommand::PlanAdmission(PlannedAdmission {
+                planned_at: read.time("planned_at", &message.planned_at)?,
+                place: read.field("place").place(message.place.as_ref())?,
+                preceding: read.preceding(&message.preceding_encounter_id)?,
+            }),
+        ),
+        Payload::EncounterRegistered(message) => Order::Encounter(
+            read.encounter(&message.encounter_id)?,
+            EncounterCommand::RegisterVisit(Visit {
+                class: read.field("class").class(message.class)?,
+                place: read.field("place").place(message.place.as_ref())?,
+                ended_at: read.optional_time("ended_at", &message.ended_at)?,
+                preceding: read.preceding(&message.preceding_encounter_id)?,
+            }),
+        ),
+        Payload::Admitted(message) => Order::Encounter(
+            read.encounter(&message.encounter_id)?,
+            EncounterCommand::Admit(Admission {
+                place: read.field("place").place(message.place.as_ref())?,
+                preceding: read.preceding(&message.preceding_encounter_id)?,
+            }),
+        ),
+        Payload::TransferPlanned(message) => Order::Encounter(
+            read.encounter(&message.encounter_id)?,
+            EncounterCommand::PlanTransfer(PlannedTransfer {
+                planned_at: read.time("planned_at", &message.planned_at)?,
+                to: read.field("to").place(message.to.as_ref())?,
+            }),
+        ),
+        Payload::Transferred(message) => Order::Encounter(
+            read.encounter(&message.encounter_id)?,
+            EncounterCommand::Transfer(WardTransfer {
+                to: read.field("to").place(message.to.as_ref())?,
+            }),
+        ),
+        Payload::LeaveStarted(message) => Order::Encounter(
+            read.encounter(&message.encounter_id)?,
+            EncounterCommand::StartLeave(()),
+        ),
+        Payload::LeaveReturned(message) => Order::Encounter(
+            read.encounter(&message.encounter_id)?,
+            EncounterCommand::ReturnFromLeave(()),
+        ),
+        Payload::DischargePlanned(message) => Order::Encounter(
+            read.encounter(&message.encounter_id)?,
+            EncounterCommand::PlanDischarge(PlannedDischarge {
+                planned_at: read.time("planned_at", &message.planned_at)?,
+            }),
+        ),
+        Payload::Discharged(message) => Order::Encounter(
+            read.encounter(&message.encounter_id)?,
+            EncounterCommand::Discharge(()),
+        ),
+        Payload::AdmissionPlannedCancelled(message) => {
+            return read.cancellation(message, EncounterCommand::CancelPlannedAdmission);
+        }
+        Payload::RegistrationCancelled(message) => {
+            return read.cancellation(message, EncounterCommand::CancelVisit);
+        }
+        Payload::AdmitCancelled(message) => {
+            return read.cancellation(message, EncounterCommand::CancelAdmission);
+        }
+        Payload::TransferPlannedCancelled(message) => {
+            return read.cancellation(message, EncounterCommand::CancelPlannedTransfer);
+        }
+        Payload::TransferCancelled(message) => {
+            return read.cancellation(message, EncounterCommand::CancelTransfer);
+        }
+        Payload::LeaveStartedCancelled(message) => {
+            return read.cancellation(message, EncounterCommand::CancelLeave);
+        }
+        Payload::LeaveReturnedCancelled(message) => {
+            return read.cancellation(message, EncounterCommand::CancelReturn);
+        }
+        Payload::DischargePlannedCancelled(message) => {
+            return read.cancellation(message, EncounterCommand::CancelPlannedDischarge);
+        }
+        Payload::DischargeCancelled(message) => {
+            return read.cancellation(message, EncounterCommand::CancelDischarge);
+        }
+        Payload::ScreeningCompleted(message) => return read.document(&message.encounter_id, ""),
+        Payload::FamilyMeetingHeld(message) => return read.document(&message.encounter_id, ""),
+        Payload::PlanStarted(message)
+        | Payload::PlanIssued(message)
+        | Payload::PlanChanged(message) => return read.document(&message.encounter_id, ""),
+        Payload::ConferenceScheduled(message) => return read.document(&message.encounter_id, ""),
+        Payload::ConferenceHeld(message) => return read.document(&message.encounter_id, ""),
+        Payload::DischargeReadyDeclared(message) => {
+            return read.document(&message.encounter_id, "");
+        }
+        Payload::TransferRequested(message) => Order::TransferRequest(
+            read.id("transfer_request_id", &message.transfer_request_id, TransferRequestId::parse)?,
+            TransferCommand::Request(Question {
+                encounter: read.encounter(&message.encounter_id)?,
+                facility: read.field("facility").organisation(message.facility.as_ref())?,
+            }),
+        ),
+        Payload::TransferOffered(message) => {
+            return read.transfer_answer(message, TransferCommand::Offer(()));
+        }
+        Payload::TransferDeclined(message) => {
+            return read.transfer_answer(message, TransferCommand::Decline(()));
+        }
+        Payload::TransferAccepted(message) => {
+            return read.transfer_answer(message, TransferCommand::Accept(()));
+        }
+        Payload::TransferWithdrawn(message) => {
+            return read.transfer_answer(message, TransferCommand::Withdraw(()));
+        }
+        Payload::AdmissionInfoProvided(message) => return read.document(&message.encounter_id, ""),
+        Payload::DischargeInfoRecorded(message) => return read.document(&message.encounter_id, ""),
+        Payload::VisitCompleted(_)
+        | Payload::VisitMissed(_)
+        | Payload::ObservationRecorded(_)
+        | Payload::ConditionChanged(_) => return read.document("", ""),
+        Payload::Signposted(message) => return read.document("", &message.case_id),
+        Payload::MeasureRecorded(message) => return read.document("", &message.case_id),
+        Payload::ReferralRequested(message) => {
+            let receiver = read.field("receiver").organisation(message.receiver.as_ref())?;
+            return read.referral(&message.referral_id, ReferralCommand::Request(receiver));
+        }
+        Payload::ReferralAccepted(message) => {
+            return read.referral(&message.referral_id, ReferralCommand::Accept(()));
+        }
+        Payload::ReferralRejected(message) => {
+            return read.referral(&message.referral_id, ReferralCommand::Reject(()));
+        }
+        Payload::ReferralInProgress(message) => {
+            return read.referral(&message.referral_id, ReferralCommand::Start(()));
+        }
+        Payload::ReferralOnHold(message) => {
+            return read.referral(&message.referral_id, ReferralCommand::Hold(()));
+        }
+        Payload::ReferralFailed(message) => {
+            return read.referral(&message.referral_id, ReferralCommand::Fail(()));
+        }
+        Payload::ReferralCompleted(message) => {
+            return read.referral(&message.referral_id, ReferralCommand::Complete(()));
+        }
+        Payload::ReferralCancelled(message) => {
+            return read.referral(&message.referral_id, ReferralCommand::Cancel(()));
+        }
+        Payload::ReferralEnteredInError(message) => {
+            return read.referral(&message.referral_id, ReferralCommand::MarkEnteredInError(()));
+        }
+        Payload::AttendanceRecorded(message) => {
+            return read.referral(&message.referral_id, ReferralCommand::RecordAttendance(()));
+        }
+        Payload::Unattended(message) => {
+            return read.referral(&message.referral_id, ReferralCommand::RecordNonAttendance(()));
+        }
+        Payload::CaseOpened(message) => {
+            let referral =
+                read.optional_id("referral_id", &message.referral_id, ReferralId::parse)?;
+            return read.case(&message.case_id, case::Command::Open(referral));
+        }
+        Payload::CaseClosed(message) => {
+            return read.case(&message.case_id, case::Command::Close(()));
+        }
+        Payload::CaseReopened(message) => {
+            return read.case(&message.case_id, case::Command::Reopen(()));
+        }
+        Payload::ContactAttempted(message) => {
+            return read.case(&message.case_id, case::Command::RecordContactAttempt(()));
+        }
+        Payload::ContactHeld(message) => {
+            return read.case(&message.case_id, case::Command::RecordContact(()));
+        }
+        Payload::IdentifierClaimed(_)
+        | Payload::IdentifierReleased(_)
+        | Payload::MessageQuarantined(_)
+        | Payload::Unknown => return Ok(None),
+    };
+    Ok(Some(order))
+}

@@ -1,0 +1,779 @@
+//! One visit or stay at one facility: planned, admitted, moved, on leave, discharged.
+//!
+//! The moves of an encounter form a path. A move is accepted if it has a place on that path
+//! which agrees with its time and leaves the path legal, so that news may arrive late. A
+//! cancelled move is taken off the path, as though it had not been.
+
+use crate::id::{EncounterId, EventId};
+use crate::pairs::commands_and_events;
+use crate::place::Place;
+use crate::record::Stamp;
+use crate::time::CareTime;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    Inpatient,
+    Outpatient,
+    Emergency,
+    Home,
+    Virtual,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlannedAdmission {
+    pub planned_at: CareTime,
+    pub place: Place,
+    pub preceding: Option<EncounterId>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Visit {
+    pub class: Class,
+    pub place: Place,
+    pub ended_at: Option<CareTime>,
+    pub preceding: Option<EncounterId>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Admission {
+    pub place: Place,
+    pub preceding: Option<EncounterId>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlannedTransfer {
+    pub planned_at: CareTime,
+    pub to: Place,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct WardTransfer {
+    pub to: Place,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlannedDischarge {
+    pub planned_at: CareTime,
+}
+
+/// Names the event that is cancelled.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Cancellation {
+    pub cancelled: EventId,
+}
+
+commands_and_events! {
+    PlanAdmission => AdmissionPlanned(PlannedAdmission),
+    CancelPlannedAdmission => PlannedAdmissionCancelled(Cancellation),
+    RegisterVisit => VisitRegistered(Visit),
+    CancelVisit => VisitCancelled(Cancellation),
+    Admit => Admitted(Admission),
+    CancelAdmission => AdmissionCancelled(Cancellation),
+    PlanTransfer => TransferPlanned(PlannedTransfer),
+    CancelPlannedTransfer => PlannedTransferCancelled(Cancellation),
+    Transfer => Transferred(WardTransfer),
+    CancelTransfer => TransferCancelled(Cancellation),
+    StartLeave => LeaveStarted(()),
+    CancelLeave => LeaveCancelled(Cancellation),
+    ReturnFromLeave => LeaveReturned(()),
+    CancelReturn => ReturnCancelled(Cancellation),
+    PlanDischarge => DischargePlanned(PlannedDischarge),
+    CancelPlannedDischarge => PlannedDischargeCancelled(Cancellation),
+    Discharge => Discharged(()),
+    CancelDischarge => DischargeCancelled(Cancellation),
+}
+
+/// Why a command about an encounter is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error(
+        "the patient is not in hospital under this encounter: admit the patient first, or check the encounter id"
+    )]
+    NotAdmitted,
+    #[error("the patient is already admitted under this encounter")]
+    AlreadyAdmitted,
+    #[error(
+        "the patient is in this facility already, under encounter {0}: use that encounter, or discharge the patient from it first"
+    )]
+    InFacilityAlready(EncounterId),
+    #[error(
+        "the encounter has begun already: its admission can no longer be planned, nor its visit registered"
+    )]
+    AlreadyBegun,
+    #[error(
+        "the encounter has ended: cancel the discharge first if the patient is still there, or take a new encounter id for a new stay"
+    )]
+    AlreadyEnded,
+    #[error("the patient is on leave: record the return first")]
+    OnLeave,
+    #[error("the patient is not on leave")]
+    NotOnLeave,
+    #[error(
+        "at the time given, this does not fit between the encounter's other moves: check `occurred_at` against the timeline"
+    )]
+    OutOfOrder,
+    #[error(
+        "the place is in another facility: discharge the patient here and admit the patient there, under an encounter of its own"
+    )]
+    OtherFacility,
+    #[error(
+        "event {0} is not in effect as what is to be cancelled: it is unknown, of another kind, replaced, or cancelled already"
+    )]
+    NothingToCancel(EventId),
+    #[error("event {0} builds on what is to be cancelled: cancel it first")]
+    LaterMoveDepends(EventId),
+    #[error(
+        "an encounter cannot continue itself, directly or through others: check `preceding_encounter_id`"
+    )]
+    CircularEpisode,
+    #[error("a visit that has ended must end after it began: check `ended_at`")]
+    EndsBeforeItBegins,
+}
+
+/// Where an encounter stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Nothing has happened yet, or all of it was cancelled.
+    Expected,
+    Visiting,
+    InHospital,
+    OnLeave,
+    Ended,
+}
+
+/// One step of the patient under this encounter.
+#[derive(Debug, Clone, PartialEq)]
+struct Move {
+    event: EventId,
+    at: CareTime,
+    kind: MoveKind,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum MoveKind {
+    Visit(Visit),
+    Admission(Admission),
+    Transfer(WardTransfer),
+    Leave,
+    Return,
+    Discharge,
+}
+
+/// A plan that is in force, and the event that made it.
+#[derive(Debug, Clone, PartialEq)]
+struct Plan<T> {
+    event: EventId,
+    content: T,
+}
+
+/// The state of one encounter.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Encounter {
+    path: Vec<Move>,
+    planned_admission: Option<Plan<PlannedAdmission>>,
+    planned_transfer: Option<Plan<PlannedTransfer>>,
+    planned_discharge: Option<Plan<PlannedDischarge>>,
+}
+
+impl Encounter {
+    /// The event that `command` causes now, or why it causes none.
+    pub fn decide(&self, stamp: &Stamp, command: Command) -> Result<Event, Refusal> {
+        match &command {
+            Command::PlanAdmission(_) => match self.stage() {
+                Stage::Expected => Ok(()),
+                Stage::Visiting | Stage::InHospital | Stage::OnLeave | Stage::Ended => {
+                    Err(Refusal::AlreadyBegun)
+                }
+            },
+            Command::PlanTransfer(plan) => {
+                self.in_hospital().and_then(|()| self.same_facility(&plan.to))
+            }
+            Command::PlanDischarge(_) => self.in_hospital(),
+            Command::RegisterVisit(visit) => match visit.ended_at {
+                Some(end) if end.is_before(&stamp.occurred_at) => Err(Refusal::EndsBeforeItBegins),
+                Some(_) | None => self.accept(stamp, &command),
+            },
+            Command::Transfer(transfer) => {
+                self.same_facility(&transfer.to).and_then(|()| self.accept(stamp, &command))
+            }
+            Command::Admit(_)
+            | Command::StartLeave(())
+            | Command::ReturnFromLeave(())
+            | Command::Discharge(()) => self.accept(stamp, &command),
+            Command::CancelPlannedAdmission(cancel) => {
+                cancels(self.planned_admission.as_ref(), *cancel)
+            }
+            Command::CancelPlannedTransfer(cancel) => {
+                cancels(self.planned_transfer.as_ref(), *cancel)
+            }
+            Command::CancelPlannedDischarge(cancel) => {
+                cancels(self.planned_discharge.as_ref(), *cancel)
+            }
+            Command::CancelVisit(cancel) => {
+                self.can_take_back(*cancel, |kind| matches!(kind, MoveKind::Visit(_)))
+            }
+            Command::CancelAdmission(cancel) => {
+                self.can_take_back(*cancel, |kind| matches!(kind, MoveKind::Admission(_)))
+            }
+            Command::CancelTransfer(cancel) => {
+                self.can_take_back(*cancel, |kind| matches!(kind, MoveKind::Transfer(_)))
+            }
+            Command::CancelLeave(cancel) => {
+                self.can_take_back(*cancel, |kind| matches!(kind, MoveKind::Leave))
+            }
+            Command::CancelReturn(cancel) => {
+                self.can_take_back(*cancel, |kind| matches!(kind, MoveKind::Return))
+            }
+            Command::CancelDischarge(cancel) => {
+                self.can_take_back(*cancel, |kind| matches!(kind, MoveKind::Discharge))
+            }
+        }?;
+        Ok(command.into())
+    }
+
+    pub fn apply(&mut self, stamp: &Stamp, event: &Event) {
+        match event {
+            Event::AdmissionPlanned(plan) => {
+                self.planned_admission = Some(Plan { event: stamp.event, content: plan.clone() });
+            }
+            Event::TransferPlanned(plan) => {
+                self.planned_transfer = Some(Plan { event: stamp.event, content: plan.clone() });
+            }
+            Event::DischargePlanned(plan) => {
+                self.planned_discharge = Some(Plan { event: stamp.event, content: plan.clone() });
+            }
+            Event::VisitRegistered(visit) => self.insert(stamp, MoveKind::Visit(visit.clone())),
+            Event::Admitted(admission) => {
+                self.insert(stamp, MoveKind::Admission(admission.clone()));
+            }
+            Event::Transferred(transfer) => {
+                self.insert(stamp, MoveKind::Transfer(transfer.clone()));
+            }
+            Event::LeaveStarted(()) => self.insert(stamp, MoveKind::Leave),
+            Event::LeaveReturned(()) => self.insert(stamp, MoveKind::Return),
+            Event::Discharged(()) => self.insert(stamp, MoveKind::Discharge),
+            Event::PlannedAdmissionCancelled(cancel) => {
+                take_back(&mut self.planned_admission, *cancel);
+            }
+            Event::PlannedTransferCancelled(cancel) => {
+                take_back(&mut self.planned_transfer, *cancel);
+            }
+            Event::PlannedDischargeCancelled(cancel) => {
+                take_back(&mut self.planned_discharge, *cancel);
+            }
+            Event::VisitCancelled(cancel)
+            | Event::AdmissionCancelled(cancel)
+            | Event::TransferCancelled(cancel)
+            | Event::LeaveCancelled(cancel)
+            | Event::ReturnCancelled(cancel)
+            | Event::DischargeCancelled(cancel) => {
+                self.path.retain(|step| step.event != cancel.cancelled);
+            }
+        }
+    }
+
+    pub fn stage(&self) -> Stage {
+        // The path is legal whenever it was built from accepted events; if it was not, its
+        // last step still says more than nothing.
+        self.path.iter().fold(Stage::Expected, |stage, step| {
+            step.kind.leads_from(stage).unwrap_or_else(|| step.kind.leads_to())
+        })
+    }
+
+    pub fn class(&self) -> Class {
+        let visit = self.path.iter().rev().find_map(|step| match &step.kind {
+            MoveKind::Visit(visit) => Some(visit.class),
+            MoveKind::Admission(_) => Some(Class::Inpatient),
+            MoveKind::Transfer(_) | MoveKind::Leave | MoveKind::Return | MoveKind::Discharge => {
+                None
+            }
+        });
+        visit.unwrap_or(Class::Inpatient)
+    }
+
+    /// Where the patient is, or is expected, under this encounter.
+    pub fn place(&self) -> Option<&Place> {
+        let visited = self.path.iter().rev().find_map(|step| match &step.kind {
+            MoveKind::Visit(visit) => Some(&visit.place),
+            MoveKind::Admission(admission) => Some(&admission.place),
+            MoveKind::Transfer(transfer) => Some(&transfer.to),
+            MoveKind::Leave | MoveKind::Return | MoveKind::Discharge => None,
+        });
+        visited.or_else(|| self.planned_admission.as_ref().map(|plan| &plan.content.place))
+    }
+
+    /// When the encounter began.
+    pub fn began_at(&self) -> Option<CareTime> {
+        self.path.first().map(|step| step.at)
+    }
+
+    /// When it came to stand where it stands.
+    pub fn since(&self) -> Option<CareTime> {
+        let last = self.path.last()?;
+        match &last.kind {
+            MoveKind::Visit(Visit { ended_at: Some(end), .. }) => Some(*end),
+            // A move within the hospital does not change since when the patient is in it.
+            MoveKind::Transfer(_) | MoveKind::Return => self.began_at(),
+            MoveKind::Visit(_) | MoveKind::Admission(_) | MoveKind::Leave | MoveKind::Discharge => {
+                Some(last.at)
+            }
+        }
+    }
+
+    /// The event since which it stands where it stands.
+    pub fn since_event(&self) -> Option<EventId> {
+        let last = self.path.last()?;
+        match &last.kind {
+            MoveKind::Transfer(_) | MoveKind::Return => self.path.first().map(|step| step.event),
+            MoveKind::Visit(_) | MoveKind::Admission(_) | MoveKind::Leave | MoveKind::Discharge => {
+                Some(last.event)
+            }
+        }
+    }
+
+    /// The encounter that this one continues.
+    pub fn preceding(&self) -> Option<EncounterId> {
+        let begun = self.path.iter().rev().find_map(|step| step.kind.preceding());
+        begun.or_else(|| self.planned_admission.as_ref()?.content.preceding)
+    }
+
+    /// The planned admission, while it is still to come.
+    pub fn planned_admission(&self) -> Option<(EventId, CareTime)> {
+        let plan = self.planned_admission.as_ref()?;
+        (self.stage() == Stage::Expected).then_some((plan.event, plan.content.planned_at))
+    }
+
+    /// The planned move, while it is still to come.
+    pub fn planned_transfer(&self) -> Option<(EventId, CareTime)> {
+        let plan = self.planned_transfer.as_ref()?;
+        self.is_inpatient().then_some((plan.event, plan.content.planned_at))
+    }
+
+    /// The planned discharge, while it is still to come.
+    pub fn planned_discharge(&self) -> Option<(EventId, CareTime)> {
+        let plan = self.planned_discharge.as_ref()?;
+        self.is_inpatient().then_some((plan.event, plan.content.planned_at))
+    }
+
+    pub fn is_inpatient(&self) -> bool {
+        matches!(self.stage(), Stage::InHospital | Stage::OnLeave)
+    }
+
+    fn in_hospital(&self) -> Result<(), Refusal> {
+        match self.stage() {
+            Stage::InHospital | Stage::OnLeave => Ok(()),
+            Stage::Ended => Err(Refusal::AlreadyEnded),
+            Stage::Expected | Stage::Visiting => Err(Refusal::NotAdmitted),
+        }
+    }
+
+    fn same_facility(&self, to: &Place) -> Result<(), Refusal> {
+        match self.place() {
+            Some(here) if here.facility.id != to.facility.id => Err(Refusal::OtherFacility),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Whether the move that `command` asks for has a place on the path.
+    fn accept(&self, stamp: &Stamp, command: &Command) -> Result<(), Refusal> {
+        let Some(kind) = MoveKind::ordered_by(command) else { return Ok(()) };
+        let step = Move { event: stamp.event, at: stamp.occurred_at, kind };
+        match self.position(&step) {
+            Some(_) => Ok(()),
+            None if step.kind.leads_from(self.stage()).is_some() => Err(Refusal::OutOfOrder),
+            None => Err(self.why_not(&step.kind)),
+        }
+    }
+
+    fn why_not(&self, kind: &MoveKind) -> Refusal {
+        match (kind, self.stage()) {
+            (_, Stage::Ended) => Refusal::AlreadyEnded,
+            (MoveKind::Admission(_), Stage::InHospital | Stage::OnLeave) => {
+                Refusal::AlreadyAdmitted
+            }
+            (MoveKind::Visit(_), _) => Refusal::AlreadyBegun,
+            (MoveKind::Return, Stage::InHospital) => Refusal::NotOnLeave,
+            (_, Stage::OnLeave) => Refusal::OnLeave,
+            (_, Stage::Expected | Stage::Visiting | Stage::InHospital) => Refusal::NotAdmitted,
+        }
+    }
+
+    /// The last position at which the path stays legal and in the order of time.
+    fn position(&self, step: &Move) -> Option<usize> {
+        (0..=self.path.len()).rev().find(|&index| {
+            let (before, after) = self.path.split_at(index);
+            before.last().is_none_or(|previous| !step.at.is_before(&previous.at))
+                && after.first().is_none_or(|next| !next.at.is_before(&step.at))
+                && is_legal(before.iter().chain([step]).chain(after))
+        })
+    }
+
+    fn insert(&mut self, stamp: &Stamp, kind: MoveKind) {
+        let step = Move { event: stamp.event, at: stamp.occurred_at, kind };
+        let index = self.position(&step).unwrap_or(self.path.len());
+        self.path.insert(index, step);
+    }
+
+    fn can_take_back(
+        &self,
+        cancel: Cancellation,
+        is_kind: impl Fn(&MoveKind) -> bool,
+    ) -> Result<(), Refusal> {
+        let found = self.path.iter().position(|step| step.event == cancel.cancelled);
+        let (before, step, after) = match found.map(|index| self.path.split_at(index)) {
+            Some((before, [step, after @ ..])) if is_kind(&step.kind) => (before, step, after),
+            Some(_) | None => return Err(Refusal::NothingToCancel(cancel.cancelled)),
+        };
+        if is_legal(before.iter().chain(after)) {
+            Ok(())
+        } else {
+            let blocking = after.first().unwrap_or(step);
+            Err(Refusal::LaterMoveDepends(blocking.event))
+        }
+    }
+}
+
+impl Command {
+    /// The encounter that the one it is about would continue.
+    pub(crate) fn preceding(&self) -> Option<EncounterId> {
+        if let Self::PlanAdmission(plan) = self {
+            return plan.preceding;
+        }
+        MoveKind::ordered_by(self)?.preceding()
+    }
+}
+
+impl MoveKind {
+    fn ordered_by(command: &Command) -> Option<Self> {
+        match command.clone() {
+            Command::RegisterVisit(visit) => Some(Self::Visit(visit)),
+            Command::Admit(admission) => Some(Self::Admission(admission)),
+            Command::Transfer(transfer) => Some(Self::Transfer(transfer)),
+            Command::StartLeave(()) => Some(Self::Leave),
+            Command::ReturnFromLeave(()) => Some(Self::Return),
+            Command::Discharge(()) => Some(Self::Discharge),
+            Command::PlanAdmission(_)
+            | Command::CancelPlannedAdmission(_)
+            | Command::CancelVisit(_)
+            | Command::CancelAdmission(_)
+            | Command::PlanTransfer(_)
+            | Command::CancelPlannedTransfer(_)
+            | Command::CancelTransfer(_)
+            | Command::CancelLeave(_)
+            | Command::CancelReturn(_)
+            | Command::PlanDischarge(_)
+            | Command::CancelPlannedDischarge(_)
+            | Command::CancelDischarge(_) => None,
+        }
+    }
+
+    fn preceding(&self) -> Option<EncounterId> {
+        match self {
+            Self::Visit(visit) => visit.preceding,
+            Self::Admission(admission) => admission.preceding,
+            Self::Transfer(_) | Self::Leave | Self::Return | Self::Discharge => None,
+        }
+    }
+
+    /// Where this step leads from `stage`; none if it cannot be taken there.
+    fn leads_from(&self, stage: Stage) -> Option<Stage> {
+        match (self, stage) {
+            (Self::Visit(_), Stage::Expected)
+            | (Self::Admission(_), Stage::Expected | Stage::Visiting)
+            | (Self::Transfer(_) | Self::Leave, Stage::InHospital)
+            | (Self::Return, Stage::OnLeave)
+            | (Self::Discharge, Stage::Visiting | Stage::InHospital | Stage::OnLeave) => {
+                Some(self.leads_to())
+            }
+            (
+                Self::Visit(_)
+                | Self::Admission(_)
+                | Self::Transfer(_)
+                | Self::Leave
+                | Self::Return
+                | Self::Discharge,
+                _,
+            ) => None,
+        }
+    }
+
+    fn leads_to(&self) -> Stage {
+        match self {
+            Self::Visit(Visit { ended_at: None, .. }) => Stage::Visiting,
+            Self::Visit(Visit { ended_at: Some(_), .. }) | Self::Discharge => Stage::Ended,
+            Self::Admission(_) | Self::Transfer(_) | Self::Return => Stage::InHospital,
+            Self::Leave => Stage::OnLeave,
+        }
+    }
+}
+
+fn is_legal<'a>(path: impl IntoIterator<Item = &'a Move>) -> bool {
+    path.into_iter().try_fold(Stage::Expected, |stage, step| step.kind.leads_from(stage)).is_some()
+}
+
+fn cancels<T>(plan: Option<&Plan<T>>, cancel: Cancellation) -> Result<(), Refusal> {
+    match plan {
+        Some(plan) if plan.event == cancel.cancelled => Ok(()),
+        Some(_) | None => Err(Refusal::NothingToCancel(cancel.cancelled)),
+    }
+}
+
+fn take_back<T>(plan: &mut Option<Plan<T>>, cancel: Cancellation) {
+    if plan.as_ref().is_some_and(|plan| plan.event == cancel.cancelled) {
+        *plan = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::OrganisationId;
+    use crate::place::Facility;
+    use crate::record::testing::{event_id, stamp, time};
+
+    fn place(facility: &str, ward: &str) -> Place {
+        Place {
+            facility: Facility { id: OrganisationId::parse(facility).unwrap(), name: "".into() },
+            department: "".into(),
+            ward: ward.into(),
+            room: "".into(),
+            bed: "".into(),
+        }
+    }
+
+    fn admitted() -> Event {
+        Event::Admitted(Admission { place: place("acute", "4E"), preceding: None })
+    }
+
+    fn admit() -> Command {
+        Command::Admit(Admission { place: place("acute", "4E"), preceding: None })
+    }
+
+    fn visit(ended_at: Option<&str>) -> Command {
+        Command::RegisterVisit(Visit {
+            class: Class::Emergency,
+            place: place("acute", ""),
+            ended_at: ended_at.map(time),
+            preceding: None,
+        })
+    }
+
+    fn to_ward(ward: &str) -> WardTransfer {
+        WardTransfer { to: place("acute", ward) }
+    }
+
+    fn planned(at: &str) -> PlannedDischarge {
+        PlannedDischarge { planned_at: time(at) }
+    }
+
+    fn cancelling(number: u128) -> Cancellation {
+        Cancellation { cancelled: event_id(number) }
+    }
+
+    /// An encounter to which these events happened; the nth has the event id n.
+    fn given(events: &[(&str, Event)]) -> Encounter {
+        let mut encounter = Encounter::default();
+        for ((at, event), number) in events.iter().zip(1..) {
+            encounter.apply(&stamp(number, at), event);
+        }
+        encounter
+    }
+
+    impl Encounter {
+        /// Whether each move can follow the one before it, in the order of time.
+        pub(crate) fn is_legal(&self) -> bool {
+            let in_time = |pair: &[Move]| !pair[1].at.is_before(&pair[0].at);
+            is_legal(&self.path) && self.path.windows(2).all(in_time)
+        }
+
+        fn when(&self, at: &str, command: Command) -> Result<Event, Refusal> {
+            self.decide(&stamp(99, at), command)
+        }
+    }
+
+    #[test]
+    fn discharge_is_refused_before_admission() {
+        let discharge = || Command::Discharge(());
+        assert_eq!(given(&[]).when("2026-05-01", discharge()), Err(Refusal::NotAdmitted));
+        let stay = given(&[("2026-05-01", admitted())]);
+        assert_eq!(stay.when("2026-04-30", discharge()), Err(Refusal::OutOfOrder));
+        assert_eq!(stay.when("2026-05-01", discharge()), Ok(Event::Discharged(())));
+    }
+
+    #[test]
+    fn a_patient_is_admitted_once() {
+        let stay = given(&[("2026-05-01", admitted())]);
+        assert_eq!(stay.when("2026-05-02", admit()), Err(Refusal::AlreadyAdmitted));
+        let ended = given(&[("2026-05-01", admitted()), ("2026-05-03", Event::Discharged(()))]);
+        assert_eq!(ended.when("2026-05-04", admit()), Err(Refusal::AlreadyEnded));
+    }
+
+    #[test]
+    fn a_visit_that_goes_on_may_become_a_stay() {
+        let visiting = given(&[("2026-05-01", Event::from(visit(None)))]);
+        assert_eq!(visiting.stage(), Stage::Visiting);
+        assert!(visiting.when("2026-05-01", admit()).is_ok());
+        let ended = given(&[("2026-05-01", Event::from(visit(Some("2026-05-01"))))]);
+        assert_eq!(ended.when("2026-05-01", admit()), Err(Refusal::AlreadyEnded));
+    }
+
+    #[test]
+    fn a_visit_ends_after_it_begins() {
+        let none = given(&[]);
+        assert_eq!(
+            none.when("2026-05-02", visit(Some("2026-05-01"))),
+            Err(Refusal::EndsBeforeItBegins)
+        );
+    }
+
+    #[test]
+    fn news_may_arrive_late_if_it_fits() {
+        let ended = given(&[("2026-05-01", admitted()), ("2026-05-09", Event::Discharged(()))]);
+        assert!(ended.when("2026-05-05", Command::Transfer(to_ward("5W"))).is_ok());
+        assert_eq!(
+            ended.when("2026-05-10", Command::Transfer(to_ward("5W"))),
+            Err(Refusal::AlreadyEnded)
+        );
+    }
+
+    #[test]
+    fn the_last_ward_in_time_is_where_the_patient_is() {
+        let moved = given(&[
+            ("2026-05-01", admitted()),
+            ("2026-05-07", Event::Transferred(to_ward("6N"))),
+            ("2026-05-04", Event::Transferred(to_ward("5W"))),
+        ]);
+        assert_eq!(&*moved.place().unwrap().ward, "6N");
+    }
+
+    #[test]
+    fn a_transfer_stays_within_the_facility() {
+        let stay = given(&[("2026-05-01", admitted())]);
+        let elsewhere = Command::Transfer(WardTransfer { to: place("rehab", "1") });
+        assert_eq!(stay.when("2026-05-02", elsewhere), Err(Refusal::OtherFacility));
+    }
+
+    #[test]
+    fn leave_and_return_take_turns() {
+        let stay = given(&[("2026-05-01", admitted())]);
+        let back = || Command::ReturnFromLeave(());
+        assert_eq!(stay.when("2026-05-02", back()), Err(Refusal::NotOnLeave));
+        let away = given(&[("2026-05-01", admitted()), ("2026-05-02", Event::LeaveStarted(()))]);
+        assert_eq!(away.when("2026-05-03", Command::StartLeave(())), Err(Refusal::OnLeave));
+        assert_eq!(
+            away.when("2026-05-03", Command::Transfer(to_ward("5W"))),
+            Err(Refusal::OnLeave)
+        );
+        assert!(away.when("2026-05-03", back()).is_ok());
+        assert!(away.when("2026-05-03", Command::Discharge(())).is_ok());
+    }
+
+    #[test]
+    fn a_cancelled_move_is_as_though_it_had_not_been() {
+        let before =
+            [("2026-05-01", admitted()), ("2026-05-04", Event::Transferred(to_ward("5W")))];
+        let mut after = given(&before);
+        after.apply(&stamp(3, "2026-05-06"), &Event::Discharged(()));
+        after.apply(&stamp(4, "2026-05-06"), &Event::DischargeCancelled(cancelling(3)));
+        assert_eq!(after, given(&before));
+    }
+
+    #[test]
+    fn what_others_build_on_is_not_cancelled_first() {
+        let ended = given(&[("2026-05-01", admitted()), ("2026-05-09", Event::Discharged(()))]);
+        assert_eq!(
+            ended.when("2026-05-09", Command::CancelAdmission(cancelling(1))),
+            Err(Refusal::LaterMoveDepends(event_id(2)))
+        );
+        assert!(ended.when("2026-05-09", Command::CancelDischarge(cancelling(2))).is_ok());
+    }
+
+    #[test]
+    fn a_move_in_the_middle_may_be_cancelled_if_the_rest_makes_sense() {
+        let moved = given(&[
+            ("2026-05-01", admitted()),
+            ("2026-05-04", Event::Transferred(to_ward("5W"))),
+            ("2026-05-09", Event::Discharged(())),
+        ]);
+        assert!(moved.when("2026-05-10", Command::CancelTransfer(cancelling(2))).is_ok());
+    }
+
+    #[test]
+    fn only_what_is_in_effect_can_be_cancelled() {
+        let nothing = |number| Err(Refusal::NothingToCancel(event_id(number)));
+        let stay = given(&[("2026-05-01", admitted())]);
+        let cancel = |number| Command::CancelTransfer(cancelling(number));
+        assert_eq!(stay.when("2026-05-02", cancel(1)), nothing(1), "of another kind");
+        assert_eq!(stay.when("2026-05-02", cancel(7)), nothing(7), "unknown");
+        let mut again = stay;
+        again.apply(&stamp(2, "2026-05-02"), &Event::AdmissionCancelled(cancelling(1)));
+        let cancel = Command::CancelAdmission(cancelling(1));
+        assert_eq!(again.when("2026-05-02", cancel), nothing(1), "cancelled already");
+    }
+
+    #[test]
+    fn after_a_cancelled_admission_the_patient_can_be_admitted_again() {
+        let cancelled = given(&[
+            ("2026-05-01", admitted()),
+            ("2026-05-01", Event::AdmissionCancelled(cancelling(1))),
+        ]);
+        assert_eq!(cancelled.stage(), Stage::Expected);
+        assert!(cancelled.when("2026-05-01", admit()).is_ok());
+    }
+
+    #[test]
+    fn a_new_plan_replaces_the_old_one_and_is_cancelled_whole() {
+        let replanned = given(&[
+            ("2026-05-01", admitted()),
+            ("2026-05-02", Event::DischargePlanned(planned("2026-05-20"))),
+            ("2026-05-03", Event::DischargePlanned(planned("2026-05-15"))),
+        ]);
+        assert_eq!(replanned.planned_discharge(), Some((event_id(3), time("2026-05-15"))));
+        let cancel = |number| Command::CancelPlannedDischarge(cancelling(number));
+        assert_eq!(
+            replanned.when("2026-05-04", cancel(2)),
+            Err(Refusal::NothingToCancel(event_id(2)))
+        );
+        let mut cancelled = replanned;
+        let event = cancelled.when("2026-05-04", cancel(3)).unwrap();
+        cancelled.apply(&stamp(4, "2026-05-04"), &event);
+        assert_eq!(cancelled.planned_discharge(), None, "the old date does not come back");
+    }
+
+    #[test]
+    fn a_plan_is_fulfilled_by_what_it_planned_and_stands_again_when_that_is_cancelled() {
+        let events = [
+            ("2026-05-01", admitted()),
+            ("2026-05-02", Event::DischargePlanned(planned("2026-05-09"))),
+            ("2026-05-09", Event::Discharged(())),
+        ];
+        let mut ended = given(&events);
+        assert_eq!(ended.planned_discharge(), None);
+        ended.apply(&stamp(4, "2026-05-09"), &Event::DischargeCancelled(cancelling(3)));
+        assert_eq!(ended.planned_discharge(), Some((event_id(2), time("2026-05-09"))));
+    }
+
+    #[test]
+    fn only_who_is_in_hospital_has_a_discharge_planned() {
+        let plan = || Command::PlanDischarge(planned("2026-05-09"));
+        assert_eq!(given(&[]).when("2026-05-02", plan()), Err(Refusal::NotAdmitted));
+        let ended = given(&[("2026-05-01", admitted()), ("2026-05-03", Event::Discharged(()))]);
+        assert_eq!(ended.when("2026-05-04", plan()), Err(Refusal::AlreadyEnded));
+    }
+
+    #[test]
+    fn an_admission_is_planned_before_it_happens() {
+        let plan = |at: &str| PlannedAdmission {
+            planned_at: time(at),
+            place: place("acute", "4E"),
+            preceding: None,
+        };
+        let expected = given(&[("2026-04-20", Event::AdmissionPlanned(plan("2026-05-01")))]);
+        assert_eq!(expected.planned_admission(), Some((event_id(1), time("2026-05-01"))));
+        let stay = given(&[("2026-05-01", admitted())]);
+        assert_eq!(
+            stay.when("2026-05-02", Command::PlanAdmission(plan("2026-05-03"))),
+            Err(Refusal::AlreadyBegun)
+        );
+    }
+}

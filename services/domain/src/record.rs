@@ -1,0 +1,663 @@
+//! One patient's whole record: the state that commands about the patient are decided on.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::case::{self, Case};
+use crate::encounter::{self, Encounter, Stage};
+use crate::id::{CaseId, EncounterId, EventId, OrganisationId, ReferralId, TransferRequestId};
+use crate::identity::{self, Patient};
+use crate::referral::{self, Referral};
+use crate::time::CareTime;
+use crate::transfer_request::{self, TransferRequest};
+
+/// How far ahead of the server's clock an event may claim to have happened: clocks differ.
+pub const FUTURE_TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
+
+/// What every command and event says besides its content.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stamp {
+    pub event: EventId,
+    pub occurred_at: CareTime,
+    /// The organisation whose word it is.
+    pub acting_for: OrganisationId,
+}
+
+/// Somebody wants something to have happened to this patient.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Command {
+    pub stamp: Stamp,
+    pub order: Order,
+}
+
+/// Something happened to this patient.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    pub stamp: Stamp,
+    pub fact: Fact,
+}
+
+/// A form or a note that nothing is decided on. The record only checks what it is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Document {
+    pub encounter: Option<EncounterId>,
+    pub case: Option<CaseId>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Order {
+    Identity(identity::Command),
+    Encounter(EncounterId, encounter::Command),
+    TransferRequest(TransferRequestId, transfer_request::Command),
+    Referral(ReferralId, referral::Command),
+    Case(CaseId, case::Command),
+    Document(Document),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Fact {
+    Identity(identity::Event),
+    Encounter(EncounterId, encounter::Event),
+    TransferRequest(TransferRequestId, transfer_request::Event),
+    Referral(ReferralId, referral::Event),
+    Case(CaseId, case::Event),
+    Document(Document),
+}
+
+/// A stored event is a command that was accepted.
+impl From<Order> for Fact {
+    fn from(order: Order) -> Self {
+        match order {
+            Order::Identity(command) => Self::Identity(command.into()),
+            Order::Encounter(id, command) => Self::Encounter(id, command.into()),
+            Order::TransferRequest(id, command) => Self::TransferRequest(id, command.into()),
+            Order::Referral(id, command) => Self::Referral(id, command.into()),
+            Order::Case(id, command) => Self::Case(id, command.into()),
+            Order::Document(document) => Self::Document(document),
+        }
+    }
+}
+
+/// Why a command is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error(
+        "`occurred_at` lies more than 5 minutes ahead of the server's clock: plans are said with the commands that plan, everything else after it happened"
+    )]
+    InFuture,
+    #[error(
+        "encounter {0} is not known for this patient: record its admission, visit or plan first, or check the id"
+    )]
+    UnknownEncounter(EncounterId),
+    #[error("case {0} is not known for this patient: open it first, or check the id")]
+    UnknownCase(CaseId),
+    #[error("referral {0} is not known for this patient: request it first, or check the id")]
+    UnknownReferral(ReferralId),
+    #[error(transparent)]
+    Identity(#[from] identity::Refusal),
+    #[error(transparent)]
+    Encounter(#[from] encounter::Refusal),
+    #[error(transparent)]
+    TransferRequest(#[from] transfer_request::Refusal),
+    #[error(transparent)]
+    Referral(#[from] referral::Refusal),
+    #[error(transparent)]
+    Case(#[from] case::Refusal),
+}
+
+/// What a refusal asks of the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusalKind {
+    /// The command itself is wrong, whatever the state.
+    Invalid,
+    /// What it is about does not exist.
+    NotFound,
+    /// It exists already.
+    Exists,
+    /// The state does not allow it now.
+    State,
+    /// Somebody else has to say it.
+    NotYours,
+}
+
+/// The state of one patient's record.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Record {
+    patient: Patient,
+    encounters: BTreeMap<EncounterId, Encounter>,
+    transfer_requests: BTreeMap<TransferRequestId, TransferRequest>,
+    referrals: BTreeMap<ReferralId, Referral>,
+    cases: BTreeMap<CaseId, Case>,
+}
+
+impl Record {
+    /// The events that `command` causes at the moment `now`, or why it causes none.
+    pub fn decide(&self, command: Command, now: Timestamp) -> Result<Vec<Event>, Refusal> {
+        let Command { stamp, order } = command;
+        if stamp.occurred_at.earliest() > now + FUTURE_TOLERANCE {
+            return Err(Refusal::InFuture);
+        }
+        let registering = matches!(order, Order::Identity(identity::Command::Register(_)));
+        if !registering && !self.patient.is_registered() {
+            return Err(identity::Refusal::Unknown.into());
+        }
+        let fact = match order {
+            Order::Identity(command) => Fact::Identity(self.patient.decide(&stamp, command)?),
+            Order::Encounter(id, command) => {
+                Fact::Encounter(id, self.decide_encounter(id, &stamp, command)?)
+            }
+            Order::TransferRequest(id, command) => {
+                Fact::TransferRequest(id, self.decide_transfer_request(id, &stamp, command)?)
+            }
+            Order::Referral(id, command) => {
+                Fact::Referral(id, referral::decide(self.referrals.get(&id), &stamp, command)?)
+            }
+            Order::Case(id, command) => Fact::Case(id, self.decide_case(id, command)?),
+            Order::Document(document) => Fact::Document(self.check_document(document)?),
+        };
+        Ok(vec![Event { stamp, fact }])
+    }
+
+    pub fn apply(&mut self, event: &Event) {
+        let Event { stamp, fact } = event;
+        match fact {
+            Fact::Identity(event) => self.patient.apply(event),
+            Fact::Encounter(id, event) => {
+                self.encounters.entry(*id).or_default().apply(stamp, event);
+            }
+            Fact::TransferRequest(id, event) => {
+                fold(&mut self.transfer_requests, *id, |request| {
+                    transfer_request::apply(request, stamp, event);
+                });
+            }
+            Fact::Referral(id, event) => {
+                fold(&mut self.referrals, *id, |referral| referral::apply(referral, stamp, event));
+            }
+            Fact::Case(id, event) => fold(&mut self.cases, *id, |case| case::apply(case, event)),
+            Fact::Document(_) => {}
+        }
+    }
+
+    pub fn patient(&self) -> &Patient {
+        &self.patient
+    }
+
+    pub fn encounter(&self, id: EncounterId) -> Option<&Encounter> {
+        self.encounters.get(&id)
+    }
+
+    pub fn encounters(&self) -> impl Iterator<Item = (EncounterId, &Encounter)> {
+        self.encounters.iter().map(|(id, encounter)| (*id, encounter))
+    }
+
+    pub fn transfer_request(&self, id: TransferRequestId) -> Option<&TransferRequest> {
+        self.transfer_requests.get(&id)
+    }
+
+    pub fn referral(&self, id: ReferralId) -> Option<&Referral> {
+        self.referrals.get(&id)
+    }
+
+    pub fn case(&self, id: CaseId) -> Option<Case> {
+        self.cases.get(&id).copied()
+    }
+
+    /// The encounter with which the chain that leads to `encounter` begins. The first link of
+    /// a chain may be an encounter that nothing else is known of.
+    pub fn episode(&self, encounter: EncounterId) -> EncounterId {
+        let mut first = encounter;
+        // A chain cannot be longer than there are encounters, unless it were circular.
+        for _ in 0..=self.encounters.len() {
+            match self.encounters.get(&first).and_then(Encounter::preceding) {
+                Some(preceding) if preceding != encounter => first = preceding,
+                Some(_) | None => break,
+            }
+        }
+        first
+    }
+
+    /// The encounter that says where the patient is: the stay or visit that goes on now, or
+    /// else the one that ended last.
+    pub fn whereabouts(&self) -> Option<(EncounterId, &Encounter)> {
+        self.encounters().filter(|(_, encounter)| encounter.began_at().is_some()).max_by_key(
+            |(id, encounter)| {
+                let rank = match encounter.stage() {
+                    Stage::Expected | Stage::Ended => 0,
+                    Stage::Visiting => 1,
+                    Stage::InHospital | Stage::OnLeave => 2,
+                };
+                (rank, encounter.since().map(|since| since.earliest()), *id)
+            },
+        )
+    }
+
+    fn decide_encounter(
+        &self,
+        id: EncounterId,
+        stamp: &Stamp,
+        command: encounter::Command,
+    ) -> Result<encounter::Event, Refusal> {
+        if let encounter::Command::Admit(admission) = &command {
+            self.check_facility(id, stamp, admission)?;
+        }
+        if command.preceding().is_some_and(|preceding| self.leads_to(preceding, id)) {
+            return Err(encounter::Refusal::CircularEpisode.into());
+        }
+        let unknown = Encounter::default();
+        let encounter = self.encounters.get(&id).unwrap_or(&unknown);
+        Ok(encounter.decide(stamp, command)?)
+    }
+
+    /// A patient lies in one bed of a hospital at a time. Only a stay that goes on since
+    /// before is in the way: what is told of the past may come in any order.
+    fn check_facility(
+        &self,
+        id: EncounterId,
+        stamp: &Stamp,
+        admission: &encounter::Admission,
+    ) -> Result<(), Refusal> {
+        let facility = &admission.place.facility.id;
+        let in_the_way = self.encounters().find(|(other, encounter)| {
+            *other != id
+                && encounter.is_inpatient()
+                && encounter.place().is_some_and(|place| place.facility.id == *facility)
+                && encounter.began_at().is_some_and(|began| !stamp.occurred_at.is_before(&began))
+        });
+        match in_the_way {
+            Some((other, _)) => Err(encounter::Refusal::InFacilityAlready(other).into()),
+            None => Ok(()),
+        }
+    }
+
+    fn leads_to(&self, from: EncounterId, to: EncounterId) -> bool {
+        let mut next = Some(from);
+        for _ in 0..=self.encounters.len() {
+            match next {
+                Some(encounter) if encounter == to => return true,
+                Some(encounter) => {
+                    next = self.encounters.get(&encounter).and_then(Encounter::preceding);
+                }
+                None => return false,
+            }
+        }
+        false
+    }
+
+    fn decide_transfer_request(
+        &self,
+        id: TransferRequestId,
+        stamp: &Stamp,
+        command: transfer_request::Command,
+    ) -> Result<transfer_request::Event, Refusal> {
+        if let transfer_request::Command::Request(question) = &command {
+            let encounter = self.known_encounter(question.encounter)?;
+            if encounter.place().is_some_and(|place| place.facility.id == question.facility) {
+                return Err(transfer_request::Refusal::SameFacility.into());
+            }
+        }
+        Ok(transfer_request::decide(self.transfer_requests.get(&id), stamp, command)?)
+    }
+
+    fn decide_case(&self, id: CaseId, command: case::Command) -> Result<case::Event, Refusal> {
+        if let case::Command::Open(Some(referral)) = &command {
+            self.referrals.get(referral).ok_or(Refusal::UnknownReferral(*referral))?;
+        }
+        Ok(case::decide(self.case(id), command)?)
+    }
+
+    fn check_document(&self, document: Document) -> Result<Document, Refusal> {
+        if let Some(encounter) = document.encounter {
+            self.known_encounter(encounter)?;
+        }
+        match document.case {
+            Some(case) if !self.cases.contains_key(&case) => Err(Refusal::UnknownCase(case)),
+            Some(_) | None => Ok(document),
+        }
+    }
+
+    fn known_encounter(&self, id: EncounterId) -> Result<&Encounter, Refusal> {
+        self.encounters.get(&id).ok_or(Refusal::UnknownEncounter(id))
+    }
+}
+
+/// Folds into an entry that may not be there before, or after.
+fn fold<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, change: impl FnOnce(&mut Option<V>)) {
+    let mut entry = map.remove(&key);
+    change(&mut entry);
+    if let Some(entry) = entry {
+        map.insert(key, entry);
+    }
+}
+
+impl Refusal {
+    /// The machine-readable reason: stable, for callers to match on.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::InFuture => "OCCURRED_AT_IN_FUTURE",
+            Self::UnknownEncounter(_) => "ENCOUNTER_UNKNOWN",
+            Self::UnknownCase(_) | Self::Case(case::Refusal::Unknown) => "CASE_UNKNOWN",
+            Self::UnknownReferral(_) | Self::Referral(referral::Refusal::Unknown) => {
+                "REFERRAL_UNKNOWN"
+            }
+            Self::Identity(refusal) => identity_reason(refusal),
+            Self::Encounter(refusal) => encounter_reason(refusal),
+            Self::TransferRequest(refusal) => transfer_request_reason(refusal),
+            Self::Referral(referral::Refusal::AlreadyRequested) => "REFERRAL_EXISTS",
+            Self::Referral(referral::Refusal::NotTheReceiver) => "NOT_THE_RECEIVER",
+            Self::Referral(referral::Refusal::NotTheRequester) => "NOT_THE_REQUESTER",
+            Self::Referral(referral::Refusal::WrongState(_)) => "REFERRAL_IN_WRONG_STATE",
+            Self::Case(case::Refusal::AlreadyOpened) => "CASE_EXISTS",
+            Self::Case(case::Refusal::Closed) => "CASE_CLOSED",
+            Self::Case(case::Refusal::Open) => "CASE_OPEN",
+        }
+    }
+
+    pub fn kind(&self) -> RefusalKind {
+        match self {
+            Self::InFuture
+            | Self::Identity(
+                identity::Refusal::BornAfterEvent | identity::Refusal::DiedBeforeBirth,
+            )
+            | Self::Encounter(
+                encounter::Refusal::CircularEpisode | encounter::Refusal::EndsBeforeItBegins,
+            )
+            | Self::TransferRequest(transfer_request::Refusal::SameFacility) => {
+                RefusalKind::Invalid
+            }
+            Self::UnknownEncounter(_)
+            | Self::UnknownCase(_)
+            | Self::UnknownReferral(_)
+            | Self::Identity(identity::Refusal::Unknown)
+            | Self::TransferRequest(transfer_request::Refusal::Unknown)
+            | Self::Referral(referral::Refusal::Unknown)
+            | Self::Case(case::Refusal::Unknown) => RefusalKind::NotFound,
+            Self::Identity(
+                identity::Refusal::AlreadyRegistered | identity::Refusal::AlreadyLinked,
+            )
+            | Self::TransferRequest(transfer_request::Refusal::AlreadyRequested)
+            | Self::Referral(referral::Refusal::AlreadyRequested)
+            | Self::Case(case::Refusal::AlreadyOpened) => RefusalKind::Exists,
+            Self::TransferRequest(
+                transfer_request::Refusal::NotTheFacilityAsked
+                | transfer_request::Refusal::NotTheRequester,
+            )
+            | Self::Referral(
+                referral::Refusal::NotTheReceiver | referral::Refusal::NotTheRequester,
+            ) => RefusalKind::NotYours,
+            Self::Encounter(_)
+            | Self::TransferRequest(transfer_request::Refusal::WrongState(_))
+            | Self::Referral(referral::Refusal::WrongState(_))
+            | Self::Case(case::Refusal::Closed | case::Refusal::Open) => RefusalKind::State,
+        }
+    }
+}
+
+fn identity_reason(refusal: &identity::Refusal) -> &'static str {
+    match refusal {
+        identity::Refusal::Unknown => "PATIENT_UNKNOWN",
+        identity::Refusal::AlreadyRegistered => "PATIENT_EXISTS",
+        identity::Refusal::AlreadyLinked => "IDENTIFIER_LINKED",
+        identity::Refusal::BornAfterEvent => "BORN_AFTER_EVENT",
+        identity::Refusal::DiedBeforeBirth => "DIED_BEFORE_BIRTH",
+    }
+}
+
+fn encounter_reason(refusal: &encounter::Refusal) -> &'static str {
+    match refusal {
+        encounter::Refusal::NotAdmitted => "NOT_ADMITTED",
+        encounter::Refusal::AlreadyAdmitted => "ALREADY_ADMITTED",
+        encounter::Refusal::InFacilityAlready(_) => "IN_FACILITY_ALREADY",
+        encounter::Refusal::AlreadyBegun => "ENCOUNTER_BEGUN",
+        encounter::Refusal::AlreadyEnded => "ENCOUNTER_ENDED",
+        encounter::Refusal::OnLeave => "ON_LEAVE",
+        encounter::Refusal::NotOnLeave => "NOT_ON_LEAVE",
+        encounter::Refusal::OutOfOrder => "OUT_OF_ORDER",
+        encounter::Refusal::OtherFacility => "OTHER_FACILITY",
+        encounter::Refusal::NothingToCancel(_) => "NOTHING_TO_CANCEL",
+        encounter::Refusal::LaterMoveDepends(_) => "LATER_MOVE_DEPENDS",
+        encounter::Refusal::CircularEpisode => "CIRCULAR_EPISODE",
+        encounter::Refusal::EndsBeforeItBegins => "ENDS_BEFORE_IT_BEGINS",
+    }
+}
+
+fn transfer_request_reason(refusal: &transfer_request::Refusal) -> &'static str {
+    match refusal {
+        transfer_request::Refusal::Unknown => "TRANSFER_REQUEST_UNKNOWN",
+        transfer_request::Refusal::AlreadyRequested => "TRANSFER_REQUEST_EXISTS",
+        transfer_request::Refusal::NotTheFacilityAsked => "NOT_THE_FACILITY_ASKED",
+        transfer_request::Refusal::NotTheRequester => "NOT_THE_REQUESTER",
+        transfer_request::Refusal::WrongState(_) => "TRANSFER_REQUEST_IN_WRONG_STATE",
+        transfer_request::Refusal::SameFacility => "SAME_FACILITY",
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::Stamp;
+    use crate::id::{EventId, OrganisationId};
+    use crate::time::{CareTime, Zone};
+
+    pub(crate) fn time(text: &str) -> CareTime {
+        CareTime::parse(text, &Zone::named("Asia/Tokyo").unwrap()).unwrap()
+    }
+
+    pub(crate) fn event_id(number: u128) -> EventId {
+        EventId::new(uuid::Uuid::from_u128(number))
+    }
+
+    pub(crate) fn stamp(number: u128, occurred_at: &str) -> Stamp {
+        stamp_for(number, occurred_at, "hospital")
+    }
+
+    pub(crate) fn stamp_for(number: u128, occurred_at: &str, organisation: &str) -> Stamp {
+        Stamp {
+            event: event_id(number),
+            occurred_at: time(occurred_at),
+            acting_for: OrganisationId::parse(organisation).unwrap(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{event_id, stamp, stamp_for, time};
+    use super::*;
+    use crate::encounter::{Admission, Cancellation};
+    use crate::identity::{Demographics, Registration};
+    use crate::place::{Facility, Place};
+
+    fn encounter_id(number: u128) -> EncounterId {
+        EncounterId::new(uuid::Uuid::from_u128(number))
+    }
+
+    fn register() -> Order {
+        Order::Identity(identity::Command::Register(Registration {
+            identifiers: Vec::new(),
+            demographics: Demographics::default(),
+        }))
+    }
+
+    fn admit(encounter: u128, facility: &str, preceding: Option<u128>) -> Order {
+        let facility = Facility { id: OrganisationId::parse(facility).unwrap(), name: "".into() };
+        let place = Place {
+            facility,
+            department: "".into(),
+            ward: "".into(),
+            room: "".into(),
+            bed: "".into(),
+        };
+        let preceding = preceding.map(encounter_id);
+        let admission = Admission { place, preceding };
+        Order::Encounter(encounter_id(encounter), encounter::Command::Admit(admission))
+    }
+
+    fn discharge(encounter: u128) -> Order {
+        Order::Encounter(encounter_id(encounter), encounter::Command::Discharge(()))
+    }
+
+    fn noon() -> Timestamp {
+        time("2026-06-01T12:00:00+09:00").earliest()
+    }
+
+    /// A record to which these orders happened, the nth under the event id n.
+    fn given(orders: &[(&str, Order)]) -> Record {
+        let mut record = Record::default();
+        for ((at, order), number) in orders.iter().zip(1..) {
+            record.apply(&Event { stamp: stamp(number, at), fact: order.clone().into() });
+        }
+        record
+    }
+
+    impl Record {
+        fn when(&self, at: &str, order: Order) -> Result<(), Refusal> {
+            let command = Command { stamp: stamp(99, at), order };
+            self.decide(command, noon()).map(|_| ())
+        }
+    }
+
+    #[test]
+    fn nothing_happens_to_a_stranger() {
+        let orders = [admit(1, "acute", None), discharge(1)];
+        for order in orders {
+            assert_eq!(
+                given(&[]).when("2026-05-01", order),
+                Err(Refusal::Identity(identity::Refusal::Unknown))
+            );
+        }
+    }
+
+    #[test]
+    fn the_future_is_refused_beyond_the_tolerance() {
+        let at = |text: &str| given(&[]).when(text, register());
+        assert_eq!(at("2026-06-01T12:05:00+09:00"), Ok(()));
+        assert_eq!(at("2026-06-01T12:05:01+09:00"), Err(Refusal::InFuture));
+        assert_eq!(at("2026-06-01"), Ok(()), "today");
+        assert_eq!(at("2026-06-02"), Err(Refusal::InFuture), "tomorrow");
+    }
+
+    #[test]
+    fn a_patient_has_one_open_stay_in_a_facility() {
+        let record = given(&[("2026-05-01", register()), ("2026-05-02", admit(1, "acute", None))]);
+        assert_eq!(
+            record.when("2026-05-03", admit(2, "acute", None)),
+            Err(Refusal::Encounter(encounter::Refusal::InFacilityAlready(encounter_id(1))))
+        );
+        assert_eq!(record.when("2026-05-03", admit(2, "rehab", None)), Ok(()));
+        assert_eq!(record.when("2026-04-03", admit(2, "acute", None)), Ok(()), "told later");
+    }
+
+    #[test]
+    fn encounters_that_continue_one_another_are_one_episode() {
+        let record = given(&[
+            ("2026-05-01", register()),
+            ("2026-05-02", admit(1, "acute", None)),
+            ("2026-05-09", discharge(1)),
+            ("2026-05-09", admit(2, "rehab", Some(1))),
+            ("2026-05-30", discharge(2)),
+            ("2026-05-30", admit(3, "long-term", Some(2))),
+        ]);
+        for encounter in [1, 2, 3] {
+            assert_eq!(record.episode(encounter_id(encounter)), encounter_id(1));
+        }
+        assert_eq!(record.episode(encounter_id(9)), encounter_id(9));
+    }
+
+    #[test]
+    fn an_encounter_does_not_continue_itself() {
+        let circular = || Err(Refusal::Encounter(encounter::Refusal::CircularEpisode));
+        let record =
+            given(&[("2026-05-01", register()), ("2026-05-02", admit(1, "acute", Some(2)))]);
+        assert_eq!(record.when("2026-05-03", admit(2, "rehab", Some(1))), circular());
+        assert_eq!(record.when("2026-05-03", admit(3, "rehab", Some(3))), circular());
+    }
+
+    #[test]
+    fn the_patient_is_where_the_stay_goes_on() {
+        let record = given(&[
+            ("2026-05-01", register()),
+            ("2026-05-02", admit(1, "acute", None)),
+            ("2026-05-09", discharge(1)),
+        ]);
+        assert_eq!(record.whereabouts().unwrap().0, encounter_id(1));
+        let back = given(&[
+            ("2026-05-01", register()),
+            ("2026-05-20", admit(2, "acute", None)),
+            ("2026-05-02", admit(1, "rehab", None)),
+            ("2026-05-09", discharge(1)),
+        ]);
+        assert_eq!(back.whereabouts().unwrap().0, encounter_id(2));
+    }
+
+    #[test]
+    fn a_document_is_about_what_is_known() {
+        let record = given(&[("2026-05-01", register()), ("2026-05-02", admit(1, "acute", None))]);
+        let about = |encounter: u128| {
+            Order::Document(Document { encounter: Some(encounter_id(encounter)), case: None })
+        };
+        assert_eq!(record.when("2026-05-03", about(1)), Ok(()));
+        assert_eq!(
+            record.when("2026-05-03", about(2)),
+            Err(Refusal::UnknownEncounter(encounter_id(2)))
+        );
+        let case = CaseId::new(uuid::Uuid::from_u128(5));
+        let of_case = Order::Document(Document { encounter: None, case: Some(case) });
+        assert_eq!(record.when("2026-05-03", of_case), Err(Refusal::UnknownCase(case)));
+    }
+
+    #[test]
+    fn the_facility_that_is_asked_is_another_one() {
+        let record = given(&[("2026-05-01", register()), ("2026-05-02", admit(1, "acute", None))]);
+        let ask = |facility: &str| {
+            let question = transfer_request::Question {
+                encounter: encounter_id(1),
+                facility: OrganisationId::parse(facility).unwrap(),
+            };
+            let id = TransferRequestId::new(uuid::Uuid::from_u128(8));
+            Order::TransferRequest(id, transfer_request::Command::Request(question))
+        };
+        assert_eq!(record.when("2026-05-03", ask("rehab")), Ok(()));
+        assert_eq!(
+            record.when("2026-05-03", ask("acute")),
+            Err(Refusal::TransferRequest(transfer_request::Refusal::SameFacility))
+        );
+    }
+
+    #[test]
+    fn a_proxy_entry_speaks_for_the_organisation_it_names() {
+        let mut record =
+            given(&[("2026-05-01", register()), ("2026-05-02", admit(1, "acute", None))]);
+        let question = transfer_request::Question {
+            encounter: encounter_id(1),
+            facility: OrganisationId::parse("rehab").unwrap(),
+        };
+        let id = TransferRequestId::new(uuid::Uuid::from_u128(8));
+        record.apply(&Event {
+            stamp: stamp(3, "2026-05-03"),
+            fact: Fact::TransferRequest(id, transfer_request::Event::Requested(question)),
+        });
+        let offer = |organisation: &str| Command {
+            stamp: stamp_for(4, "2026-05-04", organisation),
+            order: Order::TransferRequest(id, transfer_request::Command::Offer(())),
+        };
+        assert_eq!(
+            record.decide(offer("hospital"), noon()),
+            Err(Refusal::TransferRequest(transfer_request::Refusal::NotTheFacilityAsked))
+        );
+        assert!(record.decide(offer("rehab"), noon()).is_ok());
+    }
+
+    #[test]
+    fn a_cancel_names_its_event() {
+        let record = given(&[("2026-05-01", register()), ("2026-05-02", admit(1, "acute", None))]);
+        let cancel = |event: u128| {
+            let cancellation = Cancellation { cancelled: event_id(event) };
+            Order::Encounter(encounter_id(1), encounter::Command::CancelAdmission(cancellation))
+        };
+        assert_eq!(record.when("2026-05-03", cancel(2)), Ok(()));
+        assert_eq!(
+            record.when("2026-05-03", cancel(1)),
+            Err(Refusal::Encounter(encounter::Refusal::NothingToCancel(event_id(1))))
+        );
+    }
+}
