@@ -1,4 +1,5 @@
-//! Writes `impl Check` for every message, out of the `must` options in the schema.
+//! Writes `impl Check` for every message, out of the `must` options in the schema, and
+//! `impl CommandRequest` for every request that is a context and an event.
 
 use std::fmt::Write as _;
 
@@ -26,9 +27,29 @@ pub(crate) fn generate(pool: &DescriptorPool) -> Result<String, Box<dyn std::err
     for message in pool.all_messages() {
         if message.package_name() == PACKAGE && !message.is_map_entry() {
             options.write_message(&message, &mut code)?;
+            write_command_request(&message, &mut code)?;
         }
     }
     Ok(code)
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "both are messages or of no interest")]
+fn write_command_request(message: &MessageDescriptor, code: &mut String) -> std::fmt::Result {
+    let field_type = |name: &str| match message.get_field_by_name(name)?.kind() {
+        Kind::Message(field_type) => Some(field_type.name().to_owned()),
+        _ => None,
+    };
+    let (Some(context), Some(event)) = (field_type("context"), field_type("event")) else {
+        return Ok(());
+    };
+    if context != "CommandContext" {
+        return Ok(());
+    }
+    writeln!(
+        code,
+        "impl CommandRequest for v1::{} {{\n    type Event = v1::{event};\n    fn into_parts(self) -> (Option<v1::CommandContext>, Option<Self::Event>) {{\n        (self.context, self.event)\n    }}\n}}",
+        message.name()
+    )
 }
 
 impl Options {

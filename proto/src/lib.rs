@@ -25,12 +25,19 @@ pub mod care {
 #[expect(clippy::unreadable_literal, reason = "generated")]
 mod checks {
     use crate::check::{Check, Must, Path, Violation};
-    use crate::v1;
+    use crate::{CommandRequest, v1};
 
     include!(concat!(env!("OUT_DIR"), "/checks.rs"));
 }
 
 pub use care::v1;
+
+/// A desk's request: which event, when, which patient; and what is to be recorded.
+pub trait CommandRequest: check::Check {
+    type Event;
+
+    fn into_parts(self) -> (Option<v1::CommandContext>, Option<Self::Event>);
+}
 
 /// The schema as a `FileDescriptorSet` with comments, for reflection.
 pub const DESCRIPTOR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptor.binpb"));

@@ -1,0 +1,160 @@
+//! To whom an identifier belongs. Each identifier has a stream of its own, whose first writer
+//! wins: so two first messages about one person cannot make two patients.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use prost::Message as _;
+use tsunagi_domain::identity::Identifier;
+use tsunagi_domain::{Actor, EventId, PatientId};
+use tsunagi_proto::catalogue::Payload;
+use tsunagi_proto::v1;
+use uuid::Uuid;
+
+use crate::port::{Bus, Draft, Expected, Publication, PublishError, ReadError, Stored};
+use crate::stream::StreamId;
+
+/// What came of a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// It is the patient's now, and was nobody's before.
+    Taken,
+    /// It was the patient's already.
+    Held,
+    /// It is another patient's.
+    Others(PatientId),
+}
+
+/// For whom identifiers are claimed, who says so, and when: copied onto the claims.
+#[derive(Debug, Clone)]
+pub struct Occasion {
+    pub patient: PatientId,
+    pub actor: Actor,
+    pub occurred_at: String,
+}
+
+pub struct Claims {
+    bus: Arc<dyn Bus>,
+}
+
+/// Claims on one identifier that may collide before giving up.
+const ATTEMPTS_MAX: usize = 8;
+
+impl Claims {
+    pub fn new(bus: Arc<dyn Bus>) -> Self {
+        Self { bus }
+    }
+
+    /// The patient that the identifier belongs to.
+    pub async fn owner(&self, identifier: &Identifier) -> Result<Option<PatientId>, ReadError> {
+        let stream = self.bus.region().identifier_stream(identifier);
+        Ok(self.state(stream).await?.owner)
+    }
+
+    /// Makes the identifier the patient's, unless it is another's.
+    pub async fn claim(
+        &self,
+        identifier: &Identifier,
+        occasion: &Occasion,
+    ) -> Result<Claim, PublishError> {
+        let stream = self.bus.region().identifier_stream(identifier);
+        let mut version = 0;
+        for _ in 0..ATTEMPTS_MAX {
+            let patient_id = occasion.patient.to_string();
+            let payload = Payload::IdentifierClaimed(v1::IdentifierClaimed { patient_id });
+            match self.write(stream, version, &payload, occasion).await {
+                Ok(()) => return Ok(Claim::Taken),
+                Err(PublishError::Conflict { .. } | PublishError::Repeated { .. }) => {}
+                Err(error) => return Err(error),
+            }
+            let state = self.state(stream).await.map_err(|error| unknown(&error))?;
+            match state.owner {
+                Some(owner) if owner == occasion.patient => return Ok(Claim::Held),
+                Some(owner) => return Ok(Claim::Others(owner)),
+                None => version = state.version,
+            }
+        }
+        Err(PublishError::Full)
+    }
+
+    /// Gives back what `claim` took for a registration that was then refused.
+    pub async fn release(
+        &self,
+        identifier: &Identifier,
+        occasion: &Occasion,
+    ) -> Result<(), PublishError> {
+        let stream = self.bus.region().identifier_stream(identifier);
+        let state = self.state(stream).await.map_err(|error| unknown(&error))?;
+        if state.owner != Some(occasion.patient) {
+            return Ok(());
+        }
+        let patient_id = occasion.patient.to_string();
+        let payload = Payload::IdentifierReleased(v1::IdentifierReleased { patient_id });
+        match self.write(stream, state.version, &payload, occasion).await {
+            // Somebody else settled it meanwhile.
+            Ok(()) | Err(PublishError::Conflict { .. } | PublishError::Repeated { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn write(
+        &self,
+        stream: StreamId,
+        version: u64,
+        payload: &Payload,
+        occasion: &Occasion,
+    ) -> Result<(), PublishError> {
+        // The same step taken again has the same id: a repeated registration adds no claim.
+        let name = format!("{stream}/{version}");
+        let event = EventId::new(Uuid::new_v5(&occasion.patient.uuid(), name.as_bytes()));
+        let record = v1::Event {
+            event_id: event.to_string(),
+            r#type: payload.event_type().to_owned(),
+            patient_id: occasion.patient.to_string(),
+            occurred_at: occasion.occurred_at.clone(),
+            actor: Some((&occasion.actor).into()),
+            payload: payload.encode_to_vec(),
+            ..v1::Event::default()
+        };
+        let draft = Draft { event, record: Bytes::from(record.encode_to_vec()) };
+        let expected = Expected::Version(version);
+        self.bus.publish(Publication { stream, expected, drafts: vec![draft] }).await.map(|_| ())
+    }
+
+    async fn state(&self, stream: StreamId) -> Result<Ownership, ReadError> {
+        let mut state = Ownership::default();
+        loop {
+            let events = self.bus.read(stream, state.version).await?;
+            if events.is_empty() {
+                return Ok(state);
+            }
+            for stored in &events {
+                state.fold(stored);
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct Ownership {
+    owner: Option<PatientId>,
+    version: u64,
+}
+
+impl Ownership {
+    fn fold(&mut self, stored: &Stored) {
+        self.version = stored.placed.version;
+        let event = v1::Event::decode(stored.record.clone()).ok();
+        let payload = event.and_then(|event| Payload::decode(&event.r#type, &event.payload).ok());
+        if let Some(Payload::IdentifierClaimed(claimed)) = payload {
+            self.owner = PatientId::parse(&claimed.patient_id).ok();
+        } else if let Some(Payload::IdentifierReleased(_)) = payload {
+            self.owner = None;
+        }
+    }
+}
+
+/// A claim whose stream cannot be read back may or may not have been made.
+fn unknown(error: &ReadError) -> PublishError {
+    PublishError::OutcomeUnknown(error.to_string())
+}

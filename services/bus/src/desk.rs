@@ -1,0 +1,92 @@
+//! What every desk does with a request: see who calls, make the event, submit it.
+
+use std::sync::Arc;
+
+use tonic::{Request, Response, Status};
+use tsunagi_chassis::{Refused, caller};
+use tsunagi_proto::catalogue::Payload;
+use tsunagi_proto::check::Violation;
+use tsunagi_proto::{CommandRequest, v1};
+
+use crate::handler::{Handler, Submission, SubmitError};
+
+/// The common part of the desks.
+#[derive(Clone)]
+pub struct Desk {
+    handler: Arc<Handler>,
+    /// The door's name, as it stands in `Source.door`.
+    door: &'static str,
+}
+
+impl Desk {
+    pub fn new(handler: Arc<Handler>, door: &'static str) -> Self {
+        Self { handler, door }
+    }
+
+    /// Records what `request` says as the event that `payload` makes of it.
+    pub async fn record<R: CommandRequest>(
+        &self,
+        request: Request<R>,
+        payload: impl FnOnce(R::Event) -> Payload,
+    ) -> Result<Response<v1::Receipt>, Status> {
+        Ok(Response::new(self.take(request, payload).await?))
+    }
+
+    async fn take<R: CommandRequest>(
+        &self,
+        request: Request<R>,
+        payload: impl FnOnce(R::Event) -> Payload,
+    ) -> Result<v1::Receipt, Refused> {
+        let actor = caller(request.metadata())?;
+        let request = request.into_inner();
+        let violations = request.violations();
+        // Both parts are there if nothing is violated: the schema says they must be given.
+        let ((Some(context), Some(event)), true) = (request.into_parts(), violations.is_empty())
+        else {
+            return Err(Refused::fields(violations));
+        };
+        let expected_version = context.expected_version;
+        let event = self.event(context, &actor, &payload(event));
+        let submission = Submission { events: vec![event], expected_version };
+        let receipts = self.handler.submit(submission).await.map_err(in_request)?;
+        receipts.into_iter().next().ok_or_else(|| {
+            Refused::new(
+                tonic::Code::Internal,
+                "NO_RECEIPT",
+                "the server gave no receipt: send the same request again",
+            )
+        })
+    }
+
+    fn event(
+        &self,
+        context: v1::CommandContext,
+        actor: &tsunagi_domain::Actor,
+        payload: &Payload,
+    ) -> v1::Event {
+        v1::Event {
+            event_id: context.event_id,
+            r#type: payload.event_type().to_owned(),
+            patient_id: context.patient_id,
+            occurred_at: context.occurred_at,
+            actor: Some(v1::Actor { on_behalf_of: context.on_behalf_of, ..actor.into() }),
+            source: Some(v1::Source { door: self.door.to_owned(), ..v1::Source::default() }),
+            correlation_id: context.correlation_id,
+            causation_id: context.causation_id,
+            sensitivity: context.sensitivity,
+            consent_basis: context.consent_basis,
+            key_id: String::new(),
+            payload: payload.encode_to_vec(),
+        }
+    }
+}
+
+/// The handler speaks of an event's payload; in a desk's request, that is the field `event`.
+fn in_request(error: SubmitError) -> Refused {
+    let SubmitError::Fields(violations) = error else { return error.into() };
+    let in_request = |violation: Violation| match violation.field.strip_prefix("payload.") {
+        Some(field) => Violation { field: format!("event.{field}"), ..violation },
+        None => violation,
+    };
+    Refused::fields(violations.into_iter().map(in_request).collect())
+}

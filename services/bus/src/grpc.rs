@@ -1,0 +1,329 @@
+//! `CareBus` over gRPC: the bus's own door.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::{self, Stream, StreamExt as _};
+use jiff::Timestamp;
+use prost::Message as _;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Request, Response, Status, Streaming};
+use tsunagi_chassis::{Config, Refused, caller};
+use tsunagi_domain::{Actor, EventId, PatientId};
+use tsunagi_proto::catalogue::Payload;
+use tsunagi_proto::check::Check as _;
+use tsunagi_proto::v1;
+use tsunagi_proto::v1::care_bus_server::CareBus;
+use uuid::Uuid;
+
+use crate::cursor::Cursor;
+use crate::handler::{Handler, Submission, to_wire};
+use crate::port::{Delivery, Draft, Expected, Feed, Publication, PublishError, Stored};
+use crate::stream::StreamId;
+
+const DOOR: &str = "care-bus";
+/// Events about the system itself begin so; they are sent only if asked for.
+const SYSTEM_TYPES: [&str; 2] = ["care.identifier.", "care.system."];
+
+/// The service.
+#[derive(Clone)]
+pub struct CareBusService {
+    handler: Arc<Handler>,
+    session_window: usize,
+    heartbeat: Duration,
+    stop: CancellationToken,
+}
+
+type Frames<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+impl CareBusService {
+    pub fn new(handler: Arc<Handler>, config: &Config, stop: CancellationToken) -> Self {
+        let heartbeat = Duration::from_millis(config.heartbeat_ms);
+        Self { handler, session_window: config.session_window, heartbeat, stop }
+    }
+}
+
+#[tonic::async_trait]
+impl CareBus for CareBusService {
+    type PublishSessionStream = Frames<v1::PublishSessionResponse>;
+    type SubscribeStream = Frames<v1::SubscribeResponse>;
+
+    async fn publish(
+        &self,
+        request: Request<v1::PublishRequest>,
+    ) -> Result<Response<v1::PublishResponse>, Status> {
+        let actor = caller(request.metadata())?;
+        let submission = submission(request.into_inner(), &actor)?;
+        let receipts = self.handler.submit(submission).await.map_err(Refused::from)?;
+        Ok(Response::new(v1::PublishResponse { receipts }))
+    }
+
+    async fn publish_session(
+        &self,
+        request: Request<Streaming<v1::PublishSessionRequest>>,
+    ) -> Result<Response<Self::PublishSessionStream>, Status> {
+        let actor = caller(request.metadata())?;
+        let handler = Arc::clone(&self.handler);
+        let answers = request
+            .into_inner()
+            .map(move |message| {
+                // Turns are queued for here, in the order of the requests.
+                let message = message.map(|message| Entered::new(message, &actor, &handler));
+                let handler = Arc::clone(&handler);
+                async move { Ok(message?.answer(&handler).await) }
+            })
+            .buffered(self.session_window);
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn subscribe(
+        &self,
+        request: Request<v1::SubscribeRequest>,
+    ) -> Result<Response<Self::SubscribeStream>, Status> {
+        caller(request.metadata())?;
+        let request = request.into_inner();
+        let bus = self.handler.bus();
+        let cursor = Cursor::decode(&request.cursor, bus.region().slots).map_err(Refused::from)?;
+        let filter = Filter::new(request)?;
+        let reader = Reader { feed: bus.follow(cursor.clone()), cursor, filter };
+        let frames = follow(reader, self.heartbeat, self.stop.clone());
+        Ok(Response::new(Box::pin(frames)))
+    }
+
+    async fn quarantine(
+        &self,
+        request: Request<v1::QuarantineRequest>,
+    ) -> Result<Response<v1::Receipt>, Status> {
+        let actor = caller(request.metadata())?;
+        let request = request.into_inner();
+        let violations = request.violations();
+        if !violations.is_empty() {
+            return Err(Refused::fields(violations).into());
+        }
+        Ok(Response::new(self.keep(request, &actor).await?))
+    }
+}
+
+impl CareBusService {
+    async fn keep(
+        &self,
+        request: v1::QuarantineRequest,
+        actor: &Actor,
+    ) -> Result<v1::Receipt, Refused> {
+        let event = quarantine_id(&request);
+        let payload = Payload::MessageQuarantined(v1::MessageQuarantined {
+            origin: request.origin,
+            media_type: request.media_type,
+            reason: request.reason,
+            raw: request.raw,
+            part: request.part,
+            parts: request.parts,
+        });
+        let record = v1::Event {
+            event_id: event.to_string(),
+            r#type: payload.event_type().to_owned(),
+            occurred_at: Timestamp::now().to_string(),
+            actor: Some(actor.into()),
+            source: Some(v1::Source { door: DOOR.to_owned(), ..v1::Source::default() }),
+            payload: payload.encode_to_vec(),
+            ..v1::Event::default()
+        };
+        let draft = Draft { event, record: Bytes::from(record.encode_to_vec()) };
+        let (stream, expected) = (StreamId::Quarantine, Expected::Any);
+        let bus = self.handler.bus();
+        let published = bus.publish(Publication { stream, expected, drafts: vec![draft] }).await;
+        let (placed, repeated) = match published {
+            Ok(placed) => (placed.first().copied(), false),
+            Err(PublishError::Repeated { stored }) => (stored.first().map(|s| s.placed), true),
+            Err(_error) => (None, false),
+        };
+        let placed = placed.ok_or_else(|| {
+            let message = "it is not known whether this was kept: send it again";
+            Refused::new(Code::Unavailable, "OUTCOME_UNKNOWN", message)
+        })?;
+        Ok(v1::Receipt {
+            event_id: event.to_string(),
+            patient_id: String::new(),
+            version: placed.version,
+            recorded_at: Some(to_wire(placed.recorded_at)),
+            cursor: Cursor::at(placed.position).encode(),
+            repeated,
+        })
+    }
+}
+
+/// The same bytes from the same place have the same id, and are kept once.
+fn quarantine_id(request: &v1::QuarantineRequest) -> EventId {
+    let of_origin = Uuid::new_v5(&Uuid::NAMESPACE_URL, request.origin.as_bytes());
+    let part = format!("{}/{}", request.part, request.parts);
+    let of_part = Uuid::new_v5(&of_origin, part.as_bytes());
+    EventId::new(Uuid::new_v5(&of_part, &request.raw))
+}
+
+/// A request of a session that has queued up for its patient.
+struct Entered {
+    tag: u64,
+    submission: Result<Submission, Refused>,
+    turn: Option<crate::patients::Turn>,
+}
+
+impl Entered {
+    fn new(message: v1::PublishSessionRequest, actor: &Actor, handler: &Handler) -> Self {
+        let submission = submission(message.publish.unwrap_or_default(), actor);
+        let turn = submission.as_ref().ok().and_then(|submission| handler.turn(submission));
+        Self { tag: message.tag, submission, turn }
+    }
+
+    async fn answer(self, handler: &Handler) -> v1::PublishSessionResponse {
+        use v1::publish_session_response::Outcome;
+        let published = match self.submission {
+            Ok(submission) => {
+                handler.submit_in_turn(self.turn, submission).await.map_err(Refused::from)
+            }
+            Err(refused) => Err(refused),
+        };
+        let outcome = match published {
+            Ok(receipts) => Outcome::Published(v1::PublishResponse { receipts }),
+            Err(refused) => Outcome::Refused(refused.into()),
+        };
+        v1::PublishSessionResponse { tag: self.tag, outcome: Some(outcome) }
+    }
+}
+
+/// What a publisher asks for, with what the door adds: who sent it, and who acted if the
+/// publisher does not say.
+fn submission(request: v1::PublishRequest, caller: &Actor) -> Result<Submission, Refused> {
+    const EVENTS_MAX: usize = 100;
+    let v1::PublishRequest { mut events, expected_version } = request;
+    if events.is_empty() || events.len() > EVENTS_MAX {
+        // The schema's check says the same of the list; the events are checked by the handler.
+        return Err(Refused::fields(v1::PublishRequest { events, expected_version }.violations()));
+    }
+    for event in &mut events {
+        let source = event.source.get_or_insert_default();
+        DOOR.clone_into(&mut source.door);
+        if source.system.is_empty() {
+            caller.organisation().as_str().clone_into(&mut source.system);
+        }
+        event.actor.get_or_insert_with(|| caller.into());
+    }
+    Ok(Submission { events, expected_version })
+}
+
+/// Which events a subscriber wants.
+struct Filter {
+    patients: Vec<PatientId>,
+    type_prefixes: Vec<String>,
+}
+
+impl Filter {
+    fn new(request: v1::SubscribeRequest) -> Result<Self, Refused> {
+        let violations = request.violations();
+        if !violations.is_empty() {
+            return Err(Refused::fields(violations));
+        }
+        let patients = request.patient_ids.iter().filter_map(|id| PatientId::parse(id).ok());
+        let mut patients: Vec<PatientId> = patients.collect();
+        patients.sort_unstable();
+        Ok(Self { patients, type_prefixes: request.type_prefixes })
+    }
+
+    fn takes_stream(&self, stream: StreamId) -> bool {
+        match stream {
+            StreamId::Patient(patient) => {
+                self.patients.is_empty() || self.patients.binary_search(&patient).is_ok()
+            }
+            StreamId::Identifier(_) | StreamId::Quarantine => {
+                self.patients.is_empty() && self.asks_for_the_system()
+            }
+        }
+    }
+
+    fn takes_type(&self, event_type: &str) -> bool {
+        self.type_prefixes.is_empty()
+            || self.type_prefixes.iter().any(|prefix| event_type.starts_with(prefix.as_str()))
+    }
+
+    fn asks_for_the_system(&self) -> bool {
+        let is_system = |prefix: &String| SYSTEM_TYPES.iter().any(|of| prefix.starts_with(of));
+        self.type_prefixes.iter().any(is_system)
+    }
+}
+
+/// A subscriber's place in the feed.
+struct Reader {
+    feed: Box<dyn Feed>,
+    cursor: Cursor,
+    filter: Filter,
+}
+
+impl Reader {
+    /// The frames of what comes next. Waiting for it can be cancelled without loss.
+    async fn next(&mut self) -> Result<Vec<v1::SubscribeResponse>, Refused> {
+        match self.feed.next().await? {
+            Delivery::Events(events) => {
+                Ok(events.iter().filter_map(|stored| self.frame(stored)).collect())
+            }
+            Delivery::CaughtUp => Ok(vec![self.sign(Sign::CaughtUp(v1::CaughtUp {}))]),
+        }
+    }
+
+    fn frame(&mut self, stored: &Stored) -> Option<v1::SubscribeResponse> {
+        self.cursor.advance(stored.placed.position);
+        if !self.filter.takes_stream(stored.stream) {
+            return None;
+        }
+        // A record that is no event at all still counts; there is nothing of it to send.
+        let event = v1::Event::decode(stored.record.clone()).ok()?;
+        if !self.filter.takes_type(&event.r#type) {
+            return None;
+        }
+        Some(self.sign(Sign::Event(v1::StoredEvent {
+            event: Some(event),
+            version: stored.placed.version,
+            recorded_at: Some(to_wire(stored.placed.recorded_at)),
+        })))
+    }
+
+    fn sign(&self, frame: Sign) -> v1::SubscribeResponse {
+        v1::SubscribeResponse { frame: Some(frame), cursor: self.cursor.encode() }
+    }
+}
+
+use v1::subscribe_response::Frame as Sign;
+
+/// All frames of a subscription, to its end: when the reader goes, or the server stops.
+fn follow(
+    reader: Reader,
+    heartbeat: Duration,
+    stop: CancellationToken,
+) -> impl Stream<Item = Result<v1::SubscribeResponse, Status>> + Send {
+    let state = Some((reader, Instant::now() + heartbeat));
+    let batches = stream::unfold((state, stop), move |(state, stop)| async move {
+        let (mut reader, silent_until) = state?;
+        let frames = tokio::select! {
+            () = stop.cancelled() => {
+                let message = "the server stops: subscribe again from the last cursor";
+                Err(Refused::new(Code::Unavailable, "SERVER_STOPS", message))
+            }
+            () = tokio::time::sleep_until(silent_until) => {
+                Ok(vec![reader.sign(Sign::Heartbeat(v1::Heartbeat {}))])
+            }
+            // Safe to cancel: see `Feed::next`.
+            frames = reader.next() => frames,
+        };
+        let frames = match frames {
+            Ok(frames) => frames,
+            Err(refused) => return Some((vec![Err(refused.into())], (None, stop))),
+        };
+        // Events that the reader does not want leave it in silence all the same.
+        let silent_until =
+            if frames.is_empty() { silent_until } else { Instant::now() + heartbeat };
+        let frames: Vec<_> = frames.into_iter().map(Ok).collect();
+        Some((frames, (Some((reader, silent_until)), stop)))
+    });
+    batches.flat_map(stream::iter)
+}

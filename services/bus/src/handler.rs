@@ -1,0 +1,443 @@
+//! Steps 2 and 3 of the way data takes: a command is decided on the patient's state and its
+//! events are published, for every door in the same way.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use prost::Message as _;
+use tokio::sync::OwnedMutexGuard;
+use tsunagi_chassis::Config;
+use tsunagi_domain::identity::{Command as IdentityCommand, Identifier};
+use tsunagi_domain::{Command, EventId, Order, PatientId, Record, Refusal};
+use tsunagi_proto::catalogue::{Family, Payload};
+use tsunagi_proto::check::{Path, Violation};
+use tsunagi_proto::convert;
+use tsunagi_proto::v1;
+
+use crate::claims::{Claim, Claims, Occasion};
+use crate::cursor::Cursor;
+use crate::patients::{Loaded, Patients, Turn};
+use crate::port::{Bus, Draft, Expected, Placed, Publication, PublishError, ReadError, Stored};
+use crate::stream::StreamId;
+
+/// Events about one patient that somebody wants to be taken together.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    pub events: Vec<v1::Event>,
+    /// How many events the patient must have, if the caller says so.
+    pub expected_version: Option<u64>,
+}
+
+/// Why a submission was not taken. Nothing of it was added, but for `OutcomeUnknown`.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError {
+    #[error("fields are not what they must be")]
+    Fields(Vec<Violation>),
+    #[error(
+        "the event type `{0}` is not one that this server knows: check the spelling, or update the server"
+    )]
+    UnknownType(String),
+    #[error("events of type `{0}` are written by the system alone")]
+    SystemType(String),
+    #[error("the payload cannot be read: {0}")]
+    Payload(#[from] tsunagi_proto::catalogue::Unreadable),
+    #[error(
+        "the payload is encrypted under a key that this server does not know: send it unencrypted"
+    )]
+    Encrypted,
+    #[error("the events are about different patients: publish them one by one")]
+    SeveralPatients,
+    #[error("the event has {bytes} bytes, and {limit} are taken at most: shorten its texts")]
+    TooLarge { bytes: usize, limit: usize },
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error(
+        "an identifier belongs to patient {owner} already: use that patient (if it is not registered yet, register it under that id), or check the identifier"
+    )]
+    IdentifierTaken { owner: PatientId },
+    #[error(
+        "the patient has {actual} events and not {expected}: read the timeline, and decide again"
+    )]
+    VersionConflict { expected: u64, actual: u64 },
+    #[error(
+        "event {0} was taken before with other content: take a new id for a new event; a correction is a new event too"
+    )]
+    Reused(EventId),
+    #[error("others write about this patient all the time: try again")]
+    Contended,
+    #[error("the server takes no more at the moment: try again")]
+    Full,
+    #[error("it is not known whether this was stored: send it again with the same event ids")]
+    OutcomeUnknown(#[source] PublishError),
+    #[error("the server cannot read the patient's record: try again later")]
+    Unreadable(#[from] ReadError),
+}
+
+/// Decides and publishes.
+pub struct Handler {
+    bus: Arc<dyn Bus>,
+    patients: Patients,
+    claims: Claims,
+    record_bytes_max: usize,
+    attempts_max: u32,
+}
+
+/// A submission that is in order as far as it can be said without the patient's state.
+struct Prepared {
+    patient: PatientId,
+    commands: Vec<Command>,
+    drafts: Vec<Draft>,
+    occasion: Occasion,
+    expected_version: Option<u64>,
+}
+
+impl Handler {
+    pub fn new(bus: Arc<dyn Bus>, config: &Config) -> Self {
+        let in_memory_max = NonZeroUsize::new(config.cached_patients).unwrap_or(NonZeroUsize::MIN);
+        Self {
+            patients: Patients::new(Arc::clone(&bus), in_memory_max),
+            claims: Claims::new(Arc::clone(&bus)),
+            record_bytes_max: config.record_bytes,
+            attempts_max: config.decide_attempts,
+            bus,
+        }
+    }
+
+    pub fn bus(&self) -> &Arc<dyn Bus> {
+        &self.bus
+    }
+
+    pub fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    /// Takes a submission, or says why not. Answers when it is durable.
+    pub async fn submit(&self, submission: Submission) -> Result<Vec<v1::Receipt>, SubmitError> {
+        let turn = self.turn(&submission);
+        self.submit_in_turn(turn, submission).await
+    }
+
+    /// Queues up for the patient that a submission is about. Submissions about one patient are
+    /// decided in the order in which their turns were given. None if it names no patient.
+    pub fn turn(&self, submission: &Submission) -> Option<Turn> {
+        let event = submission.events.first()?;
+        PatientId::parse(&event.patient_id).ok().map(|patient| self.patients.turn(patient))
+    }
+
+    /// Takes a submission when its turn has come.
+    pub async fn submit_in_turn(
+        &self,
+        turn: Option<Turn>,
+        submission: Submission,
+    ) -> Result<Vec<v1::Receipt>, SubmitError> {
+        let prepared = self.prepare(submission)?;
+        let turn = turn.unwrap_or_else(|| self.patients.turn(prepared.patient));
+        let mut loaded = turn.come().await;
+        for _ in 0..self.attempts_max {
+            if loaded.is_stale {
+                self.patients.catch_up(prepared.patient, &mut loaded).await?;
+            }
+            if let Some(receipts) = self.attempt(&prepared, &mut loaded).await? {
+                return Ok(receipts);
+            }
+        }
+        Err(SubmitError::Contended)
+    }
+
+    fn prepare(&self, submission: Submission) -> Result<Prepared, SubmitError> {
+        let Submission { events, expected_version } = submission;
+        let first = events.first().ok_or_else(|| {
+            SubmitError::Fields(vec![Path::ROOT.field("events").violation("must be given")])
+        })?;
+        let patient = first.patient_id.clone();
+        let occurred_at = first.occurred_at.clone();
+        let mut actor = None;
+        let mut commands = Vec::with_capacity(events.len());
+        let mut drafts = Vec::with_capacity(events.len());
+        for mut event in events {
+            if event.patient_id != patient {
+                return Err(SubmitError::SeveralPatients);
+            }
+            let (command, by) = self.read(&mut event)?;
+            let record = event.encode_to_vec();
+            if record.len() > self.record_bytes_max {
+                let limit = self.record_bytes_max;
+                return Err(SubmitError::TooLarge { bytes: record.len(), limit });
+            }
+            if drafts.iter().any(|draft: &Draft| draft.event == command.stamp.event) {
+                return Err(SubmitError::Reused(command.stamp.event));
+            }
+            drafts.push(Draft { event: command.stamp.event, record: Bytes::from(record) });
+            commands.push(command);
+            actor.get_or_insert(by);
+        }
+        let patient = PatientId::parse(&patient).map_err(|error| {
+            SubmitError::Fields(vec![Path::ROOT.field("patient_id").violation(error)])
+        })?;
+        let actor = actor.ok_or(SubmitError::SeveralPatients)?;
+        let occasion = Occasion { patient, actor, occurred_at };
+        Ok(Prepared { patient, commands, drafts, occasion, expected_version })
+    }
+
+    /// What an event asks for, and who asks. Ids take their one written form.
+    fn read(&self, event: &mut v1::Event) -> Result<(Command, tsunagi_domain::Actor), SubmitError> {
+        if !event.key_id.is_empty() {
+            return Err(SubmitError::Encrypted);
+        }
+        let payload = Payload::decode(&event.r#type, &event.payload)?;
+        let zone = &self.bus.region().zone;
+        let command = convert::command(event, &payload, zone).map_err(SubmitError::Fields)?;
+        let Some(command) = command else {
+            let event_type = event.r#type.clone();
+            return Err(if payload.family() == Family::System {
+                SubmitError::SystemType(event_type)
+            } else {
+                SubmitError::UnknownType(event_type)
+            });
+        };
+        event.event_id = command.stamp.event.to_string();
+        event.patient_id.make_ascii_lowercase();
+        let reader = convert::Reader { zone, at: Path::ROOT };
+        let actor = convert::actor(event.actor.as_ref(), &reader).map_err(SubmitError::Fields)?;
+        Ok((command, actor))
+    }
+
+    /// One attempt to decide and publish; none if others wrote meanwhile.
+    async fn attempt(
+        &self,
+        prepared: &Prepared,
+        loaded: &mut OwnedMutexGuard<Loaded>,
+    ) -> Result<Option<Vec<v1::Receipt>>, SubmitError> {
+        let facts = match decide(prepared, loaded) {
+            Ok(facts) => facts,
+            // A repeat of what was taken before is refused by the state that it led to, so the
+            // log is asked before a refusal is given out.
+            Err(refusal) => return self.repeat_or(prepared, refusal).await.map(Some),
+        };
+        let taken = self.claim_identifiers(prepared).await?;
+        let stream = StreamId::Patient(prepared.patient);
+        let expected = expected_version(prepared, loaded.version);
+        let drafts = prepared.drafts.clone();
+        match self.bus.publish(Publication { stream, expected, drafts }).await {
+            Ok(placed) => {
+                loaded.advance(&placed, &facts);
+                Ok(Some(prepared.receipts(&placed, false)))
+            }
+            Err(PublishError::Repeated { stored }) => Self::repeated(prepared, &stored).map(Some),
+            Err(PublishError::Conflict { .. }) => {
+                loaded.is_stale = true;
+                // The identifiers stay claimed if the next attempt succeeds; it will find them
+                // held. If it is refused, they go back.
+                self.release_unless_registered(prepared, &taken, loaded).await?;
+                Ok(None)
+            }
+            Err(PublishError::TooLarge) => {
+                let bytes = prepared.drafts.iter().map(|draft| draft.record.len()).sum();
+                Err(SubmitError::TooLarge { bytes, limit: self.record_bytes_max })
+            }
+            Err(PublishError::Full) => {
+                self.release(prepared, &taken).await?;
+                Err(SubmitError::Full)
+            }
+            Err(error @ PublishError::OutcomeUnknown(_)) => {
+                loaded.is_stale = true;
+                Err(SubmitError::OutcomeUnknown(error))
+            }
+        }
+    }
+
+    /// The receipts of an earlier submission of the same events, or else `refusal`.
+    async fn repeat_or(
+        &self,
+        prepared: &Prepared,
+        refusal: SubmitError,
+    ) -> Result<Vec<v1::Receipt>, SubmitError> {
+        let stream = StreamId::Patient(prepared.patient);
+        let mut stored = Vec::with_capacity(prepared.drafts.len());
+        for draft in &prepared.drafts {
+            stored.extend(self.bus.find(stream, draft.event).await?);
+        }
+        if stored.is_empty() { Err(refusal) } else { Self::repeated(prepared, &stored) }
+    }
+
+    /// Receipts for events that were stored before, if they are the same events (I3).
+    fn repeated(prepared: &Prepared, stored: &[Stored]) -> Result<Vec<v1::Receipt>, SubmitError> {
+        let mut placed = Vec::with_capacity(prepared.drafts.len());
+        for draft in &prepared.drafts {
+            let before = stored.iter().find(|stored| stored.event == draft.event);
+            match before {
+                Some(before) if is_same(&before.record, &draft.record) => {
+                    placed.push(before.placed);
+                }
+                // Of several events, some were stored and some were not: this is not a repeat.
+                Some(_) | None => {
+                    let event =
+                        before.map_or_else(|| stored.first().map(|s| s.event), |s| Some(s.event));
+                    return Err(SubmitError::Reused(event.unwrap_or(draft.event)));
+                }
+            }
+        }
+        Ok(prepared.receipts(&placed, true))
+    }
+
+    async fn claim_identifiers(&self, prepared: &Prepared) -> Result<Vec<Identifier>, SubmitError> {
+        let mut taken = Vec::new();
+        for identifier in identifiers(&prepared.commands) {
+            let claim = self.claims.claim(identifier, &prepared.occasion).await;
+            let error = match claim {
+                Ok(Claim::Taken) => {
+                    taken.push(identifier.clone());
+                    continue;
+                }
+                Ok(Claim::Held) => continue,
+                Ok(Claim::Others(owner)) => SubmitError::IdentifierTaken { owner },
+                Err(PublishError::OutcomeUnknown(text)) => {
+                    SubmitError::OutcomeUnknown(PublishError::OutcomeUnknown(text))
+                }
+                Err(_) => SubmitError::Full,
+            };
+            self.release(prepared, &taken).await?;
+            return Err(error);
+        }
+        Ok(taken)
+    }
+
+    async fn release_unless_registered(
+        &self,
+        prepared: &Prepared,
+        taken: &[Identifier],
+        loaded: &mut Loaded,
+    ) -> Result<(), SubmitError> {
+        if taken.is_empty() {
+            return Ok(());
+        }
+        self.patients.catch_up(prepared.patient, loaded).await?;
+        if decide(prepared, loaded).is_ok() {
+            return Ok(());
+        }
+        let held: Vec<&Identifier> = loaded.record.patient().identifiers().collect();
+        let unused: Vec<Identifier> =
+            taken.iter().filter(|identifier| !held.contains(identifier)).cloned().collect();
+        self.release(prepared, &unused).await
+    }
+
+    async fn release(&self, prepared: &Prepared, taken: &[Identifier]) -> Result<(), SubmitError> {
+        for identifier in taken {
+            let released = self.claims.release(identifier, &prepared.occasion).await;
+            // An identifier that stays claimed without a registration is not lost: whoever
+            // meets it is told the patient id under which to register.
+            if let Err(error) = released {
+                tracing::warn!(patient_id = %prepared.patient, %error, "claim not released");
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Prepared {
+    fn receipts(&self, placed: &[Placed], repeated: bool) -> Vec<v1::Receipt> {
+        self.drafts
+            .iter()
+            .zip(placed)
+            .map(|(draft, placed)| v1::Receipt {
+                event_id: draft.event.to_string(),
+                patient_id: self.patient.to_string(),
+                version: placed.version,
+                recorded_at: Some(to_wire(placed.recorded_at)),
+                cursor: Cursor::at(placed.position).encode(),
+                repeated,
+            })
+            .collect()
+    }
+}
+
+impl Loaded {
+    /// Goes on with what was just published, if nobody else wrote in between.
+    fn advance(&mut self, placed: &[Placed], events: &[tsunagi_domain::Event]) {
+        let follows = placed.first().is_some_and(|first| first.version == self.version + 1);
+        if !follows {
+            self.is_stale = true;
+            return;
+        }
+        for event in events {
+            self.record.apply(event);
+        }
+        if let Some(last) = placed.last() {
+            self.version = last.version;
+        }
+    }
+}
+
+/// The events that the commands cause, one after the other.
+fn decide(prepared: &Prepared, loaded: &Loaded) -> Result<Vec<tsunagi_domain::Event>, SubmitError> {
+    if let Some(expected) = prepared.expected_version
+        && expected != loaded.version
+    {
+        return Err(SubmitError::VersionConflict { expected, actual: loaded.version });
+    }
+    let now = Timestamp::now();
+    if let [command] = prepared.commands.as_slice() {
+        return Ok(loaded.record.decide(command.clone(), now)?);
+    }
+    let mut record: Record = loaded.record.clone();
+    let mut events = Vec::with_capacity(prepared.commands.len());
+    for command in &prepared.commands {
+        for event in record.decide(command.clone(), now)? {
+            record.apply(&event);
+            events.push(event);
+        }
+    }
+    Ok(events)
+}
+
+/// A form or a note depends on nothing that another event could undo, and needs no version.
+fn expected_version(prepared: &Prepared, version: u64) -> Expected {
+    let independent =
+        prepared.commands.iter().all(|command| matches!(command.order, Order::Document(_)));
+    if independent && prepared.expected_version.is_none() {
+        Expected::Any
+    } else {
+        Expected::Version(version)
+    }
+}
+
+fn identifiers(commands: &[Command]) -> impl Iterator<Item = &Identifier> {
+    commands.iter().flat_map(|command| match &command.order {
+        Order::Identity(IdentityCommand::Register(registration)) => {
+            registration.identifiers.as_slice()
+        }
+        Order::Identity(IdentityCommand::LinkIdentifier(identifier)) => {
+            std::slice::from_ref(identifier)
+        }
+        Order::Identity(IdentityCommand::UpdateDemographics(_))
+        | Order::Encounter(..)
+        | Order::TransferRequest(..)
+        | Order::Referral(..)
+        | Order::Case(..)
+        | Order::Document(_) => &[],
+    })
+}
+
+/// Whether two records say the same, whichever door they came through.
+fn is_same(one: &Bytes, other: &Bytes) -> bool {
+    if one == other {
+        return true;
+    }
+    let read = |record: &Bytes| {
+        let mut event = v1::Event::decode(record.clone()).ok()?;
+        event.source = None;
+        let payload = Payload::decode(&event.r#type, &event.payload).ok()?;
+        if payload != Payload::Unknown {
+            event.payload = payload.encode_to_vec();
+        }
+        Some(event)
+    };
+    matches!((read(one), read(other)), (Some(one), Some(other)) if one == other)
+}
+
+/// A moment in protobuf's form.
+pub fn to_wire(moment: Timestamp) -> prost_types::Timestamp {
+    prost_types::Timestamp { seconds: moment.as_second(), nanos: moment.subsec_nanosecond() }
+}

@@ -1,0 +1,104 @@
+//! The state of patients that commands are decided on: kept in memory for those that were
+//! written about lately, read from the log for the others.
+
+use std::future::Future;
+use std::num::NonZeroUsize;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use lru::LruCache;
+use prost::Message as _;
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
+use tsunagi_domain::{PatientId, Record, Zone};
+use tsunagi_proto::convert::happened;
+use tsunagi_proto::v1;
+
+use crate::port::{Bus, ReadError, Stored};
+use crate::stream::StreamId;
+
+/// One patient's record, as far as it was read.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    pub record: Record,
+    /// How many of the patient's events `record` knows.
+    pub version: u64,
+    /// Whether there may be events that it does not know.
+    pub is_stale: bool,
+}
+
+/// The patients in memory. Deciding on one goes one command after the other in this process;
+/// that nobody else wrote meanwhile is what the expected version ensures.
+pub struct Patients {
+    bus: Arc<dyn Bus>,
+    in_memory: Mutex<LruCache<PatientId, Arc<AsyncMutex<Loaded>>>>,
+}
+
+/// A place in the queue for one patient. Turns are taken in the order in which they are given.
+pub struct Turn(TurnState);
+
+enum TurnState {
+    Come(OwnedMutexGuard<Loaded>),
+    Waiting(Pin<Box<dyn Future<Output = OwnedMutexGuard<Loaded>> + Send>>),
+}
+
+impl Patients {
+    pub fn new(bus: Arc<dyn Bus>, in_memory_max: NonZeroUsize) -> Self {
+        Self { bus, in_memory: Mutex::new(LruCache::new(in_memory_max)) }
+    }
+
+    /// Queues up for `patient`.
+    pub fn turn(&self, patient: PatientId) -> Turn {
+        let loaded = {
+            let mut in_memory = self.in_memory.lock().unwrap_or_else(PoisonError::into_inner);
+            let stale =
+                || Arc::new(AsyncMutex::new(Loaded { is_stale: true, ..Loaded::default() }));
+            Arc::clone(in_memory.get_or_insert(patient, stale))
+        };
+        if let Ok(guard) = Arc::clone(&loaded).try_lock_owned() {
+            return Turn(TurnState::Come(guard));
+        }
+        // The first poll takes the place in the queue; the waker of the await replaces this one.
+        let mut waiting = Box::pin(loaded.lock_owned());
+        match waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(guard) => Turn(TurnState::Come(guard)),
+            Poll::Pending => Turn(TurnState::Waiting(waiting)),
+        }
+    }
+
+    /// Reads what `loaded` does not know yet.
+    pub async fn catch_up(&self, patient: PatientId, loaded: &mut Loaded) -> Result<(), ReadError> {
+        let zone = &self.bus.region().zone;
+        loop {
+            let events = self.bus.read(StreamId::Patient(patient), loaded.version).await?;
+            if events.is_empty() {
+                loaded.is_stale = false;
+                return Ok(());
+            }
+            for event in &events {
+                loaded.fold(event, zone);
+            }
+        }
+    }
+}
+
+impl Turn {
+    pub async fn come(self) -> OwnedMutexGuard<Loaded> {
+        match self.0 {
+            TurnState::Come(guard) => guard,
+            TurnState::Waiting(waiting) => waiting.await,
+        }
+    }
+}
+
+impl Loaded {
+    /// Folds the next event of the stream into the record.
+    pub fn fold(&mut self, stored: &Stored, zone: &Zone) {
+        // What this version cannot read changes nothing here, and counts all the same.
+        let event = v1::Event::decode(stored.record.clone()).ok();
+        if let Some(event) = event.and_then(|event| happened(&event, zone)) {
+            self.record.apply(&event);
+        }
+        self.version = stored.placed.version;
+    }
+}

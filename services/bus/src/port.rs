@@ -1,0 +1,111 @@
+//! What a bus can do: take events of one stream, read them back, and be followed.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use jiff::Timestamp;
+use tsunagi_domain::EventId;
+
+use crate::cursor::Cursor;
+use crate::region::Region;
+use crate::stream::{Position, StreamId};
+
+/// One event to be published. The bus never looks into the record (I7).
+#[derive(Debug, Clone)]
+pub struct Draft {
+    pub event: EventId,
+    pub record: Bytes,
+}
+
+/// How many events the stream must have for a publication to be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// Any number: the events do not depend on those before them.
+    Any,
+    Version(u64),
+}
+
+/// Events for one stream, of which all or none are taken.
+#[derive(Debug, Clone)]
+pub struct Publication {
+    pub stream: StreamId,
+    pub expected: Expected,
+    pub drafts: Vec<Draft>,
+}
+
+/// Where an event came to stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placed {
+    pub position: Position,
+    /// Its place in its stream: 1 for the first, without gaps.
+    pub version: u64,
+    pub recorded_at: Timestamp,
+}
+
+/// An event as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    pub stream: StreamId,
+    pub placed: Placed,
+    pub event: EventId,
+    pub record: Bytes,
+}
+
+/// Why a publication was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// Decide again: the stream has another version than expected.
+    #[error("the stream has {version} events")]
+    Conflict { version: u64 },
+    /// Compare: these events of the publication had been stored before, and nothing was added.
+    #[error("events with these ids are stored already")]
+    Repeated { stored: Vec<Stored> },
+    /// Send less at once.
+    #[error("the publication is larger than the log takes at once")]
+    TooLarge,
+    /// Try later: nothing was added.
+    #[error("more is being written than the log can take")]
+    Full,
+    /// Send again with the same event ids: it is not known whether the events were added.
+    #[error("it is not known whether the events were stored: {0}")]
+    OutcomeUnknown(String),
+}
+
+/// The log cannot be read here.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the log cannot be read: {0}")]
+pub struct ReadError(pub String);
+
+/// What a feed hands over.
+#[derive(Debug, Clone)]
+pub enum Delivery {
+    /// Events that come next, in the order of each slot.
+    Events(Vec<Stored>),
+    /// All that was stored has been handed over; what follows is live.
+    CaughtUp,
+}
+
+/// A bus.
+#[async_trait]
+pub trait Bus: Send + Sync + 'static {
+    fn region(&self) -> &Region;
+
+    /// Takes events; answers when they are durable (I2).
+    async fn publish(&self, publication: Publication) -> Result<Vec<Placed>, PublishError>;
+
+    /// The events of a stream after the first `after` ones, as many as are conveniently read
+    /// at once; empty if there are no more.
+    async fn read(&self, stream: StreamId, after: u64) -> Result<Vec<Stored>, ReadError>;
+
+    /// One event of a stream.
+    async fn find(&self, stream: StreamId, event: EventId) -> Result<Option<Stored>, ReadError>;
+
+    /// Follows all streams from a cursor on.
+    fn follow(&self, from: Cursor) -> Box<dyn Feed>;
+}
+
+/// A reader of the bus at its place.
+#[async_trait]
+pub trait Feed: Send {
+    /// What comes next; waits for it. Cancelling the wait loses nothing.
+    async fn next(&mut self) -> Result<Delivery, ReadError>;
+}

@@ -1,0 +1,78 @@
+//! How a submission's refusal is told to the caller: one whole match.
+
+use tonic::Code;
+use tsunagi_chassis::Refused;
+use tsunagi_domain::RefusalKind;
+
+use crate::cursor::MalformedCursor;
+use crate::handler::SubmitError;
+use crate::port::ReadError;
+
+impl From<SubmitError> for Refused {
+    fn from(error: SubmitError) -> Self {
+        let message = error.to_string();
+        match error {
+            SubmitError::Fields(violations) => Self::fields(violations),
+            SubmitError::UnknownType(_) => {
+                Self::new(Code::InvalidArgument, "TYPE_UNKNOWN", message)
+            }
+            SubmitError::SystemType(_) => {
+                Self::new(Code::InvalidArgument, "TYPE_OF_THE_SYSTEM", message)
+            }
+            SubmitError::Payload(_) => {
+                Self::new(Code::InvalidArgument, "PAYLOAD_UNREADABLE", message)
+            }
+            SubmitError::Encrypted => Self::new(Code::InvalidArgument, "KEY_UNKNOWN", message),
+            SubmitError::SeveralPatients => {
+                Self::new(Code::InvalidArgument, "SEVERAL_PATIENTS", message)
+            }
+            SubmitError::TooLarge { bytes, limit } => {
+                Self::new(Code::InvalidArgument, "EVENT_TOO_LARGE", message)
+                    .with("bytes", &bytes)
+                    .with("limit", &limit)
+            }
+            SubmitError::Refused(refusal) => {
+                let code = match refusal.kind() {
+                    RefusalKind::Invalid => Code::InvalidArgument,
+                    RefusalKind::NotFound => Code::NotFound,
+                    RefusalKind::Exists => Code::AlreadyExists,
+                    RefusalKind::State => Code::FailedPrecondition,
+                    RefusalKind::NotYours => Code::PermissionDenied,
+                };
+                Self::new(code, refusal.reason(), message)
+            }
+            SubmitError::IdentifierTaken { owner } => {
+                Self::new(Code::AlreadyExists, "IDENTIFIER_TAKEN", message)
+                    .with("patient_id", &owner)
+            }
+            SubmitError::VersionConflict { expected, actual } => {
+                Self::new(Code::Aborted, "VERSION_CONFLICT", message)
+                    .with("expected_version", &expected)
+                    .with("actual_version", &actual)
+            }
+            SubmitError::Reused(event) => {
+                Self::new(Code::AlreadyExists, "EVENT_ID_REUSED", message).with("event_id", &event)
+            }
+            SubmitError::Contended => Self::new(Code::Aborted, "CONTENDED", message),
+            SubmitError::Full => Self::new(Code::ResourceExhausted, "SERVER_FULL", message),
+            SubmitError::OutcomeUnknown(_) => {
+                Self::new(Code::Unavailable, "OUTCOME_UNKNOWN", message)
+            }
+            SubmitError::Unreadable(error) => error.into(),
+        }
+    }
+}
+
+impl From<ReadError> for Refused {
+    fn from(error: ReadError) -> Self {
+        tracing::error!(%error, "the log could not be read");
+        let message = "the server cannot read its log: try again later, and tell whoever runs it";
+        Self::new(Code::Unavailable, "LOG_UNREADABLE", message)
+    }
+}
+
+impl From<MalformedCursor> for Refused {
+    fn from(error: MalformedCursor) -> Self {
+        Self::new(Code::InvalidArgument, "CURSOR_MALFORMED", error.to_string())
+    }
+}

@@ -1,0 +1,376 @@
+//! Settings: one table of all of them. A flag wins over the environment, the environment over
+//! the file, the file over the default.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use tsunagi_domain::Zone;
+
+/// One setting. Its flag is `--name`, its variable `TSUNAGI_NAME`, its key in the file `name`.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    pub name: &'static str,
+    pub default: &'static str,
+    /// What it means, its unit, and what happens at the limit.
+    pub help: &'static str,
+    /// True if it is said without a value.
+    pub is_switch: bool,
+}
+
+const fn setting(name: &'static str, default: &'static str, help: &'static str) -> Setting {
+    Setting { name, default, help, is_switch: false }
+}
+
+/// All settings, as `tsunagi config` lists them.
+pub const SETTINGS: &[Setting] = &[
+    setting(
+        "data",
+        "tsunagi-data",
+        "The folder that holds the log and all else. Created if it is missing",
+    ),
+    setting(
+        "listen",
+        "127.0.0.1:7400",
+        "Where gRPC is served. Port 0 takes a free one. Other addresses than loopback need insecure-listen",
+    ),
+    Setting {
+        name: "insecure-listen",
+        default: "false",
+        help: "Listen on any address, though callers cannot prove who they are",
+        is_switch: true,
+    },
+    setting(
+        "zone",
+        "Asia/Tokyo",
+        "The region's time zone, which says when a day begins. Fixed when the data folder is created",
+    ),
+    setting(
+        "slots",
+        "64",
+        "Into how many slots the region's patients are divided. Fixed when the data folder is created",
+    ),
+    setting("log", "info", "What is logged, as a filter: `info`, `warn,tsunagi_event_store=debug`"),
+    setting("log-format", "text", "How it is logged: `text` or `json`"),
+    setting(
+        "message-bytes",
+        "4194304",
+        "Bytes of the largest gRPC message taken; a larger one is refused with OUT_OF_RANGE",
+    ),
+    setting(
+        "record-bytes",
+        "786432",
+        "Bytes of the largest event taken; a larger one is refused with INVALID_ARGUMENT",
+    ),
+    setting(
+        "calls-per-connection",
+        "1024",
+        "Calls worked on at once for one connection; further ones wait",
+    ),
+    setting(
+        "session-window",
+        "256",
+        "Requests of one publish session worked on at once; no more are read until answers are taken",
+    ),
+    setting("subscribe-batch", "256", "Events a reader of the feed gets from the log at a time"),
+    setting(
+        "heartbeat-ms",
+        "15000",
+        "Milliseconds of silence after which a subscriber gets a heartbeat",
+    ),
+    setting(
+        "cached-patients",
+        "20000",
+        "Patients whose state is kept in memory to decide on; others are read from the log when needed",
+    ),
+    setting(
+        "decide-attempts",
+        "16",
+        "How often a command is decided again when others write about the patient at the same time; then ABORTED",
+    ),
+    setting("segment-bytes", "67108864", "Bytes of one file of the log"),
+    setting("batch-events", "256", "Events written with one flush, at most"),
+    setting(
+        "batch-bytes",
+        "1048576",
+        "Bytes written with one flush; a single larger request is still written",
+    ),
+    setting(
+        "append-queue",
+        "4096",
+        "Requests that wait for the log; further ones wait append-wait-ms for a place",
+    ),
+    setting(
+        "append-wait-ms",
+        "5000",
+        "Milliseconds that a request waits for a place in the queue; then RESOURCE_EXHAUSTED",
+    ),
+    setting(
+        "read-wait-ms",
+        "5000",
+        "Milliseconds that a read waits for the cursor that it must have seen; then UNAVAILABLE",
+    ),
+    setting(
+        "stop-wait-ms",
+        "10000",
+        "Milliseconds that calls may still take when the server stops",
+    ),
+];
+
+/// Where a value came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    Flag,
+    Environment,
+    File,
+    Default,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Why the settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("the setting `{setting}` must be {expected}")]
+    Value { setting: &'static str, expected: &'static str },
+    #[error("cannot read the settings file {path}")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("the settings file {path} is not TOML")]
+    Toml { path: PathBuf, source: Box<toml::de::Error> },
+    #[error(
+        "the settings file {path} has an unknown or malformed setting `{key}`: `tsunagi config` lists them all"
+    )]
+    Key { path: PathBuf, key: String },
+}
+
+/// The value of every setting, and where it came from.
+#[derive(Debug, Clone)]
+pub struct Values(BTreeMap<&'static str, (String, Origin)>);
+
+/// The settings, as the services use them. The table says what each means.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub data: PathBuf,
+    pub listen: SocketAddr,
+    pub insecure_listen: bool,
+    pub zone: String,
+    pub slots: u16,
+    pub log: String,
+    pub log_format: LogFormat,
+    pub message_bytes: usize,
+    pub record_bytes: usize,
+    pub calls_per_connection: usize,
+    pub session_window: usize,
+    pub subscribe_batch: usize,
+    pub heartbeat_ms: u64,
+    pub cached_patients: usize,
+    pub decide_attempts: u32,
+    pub segment_bytes: u32,
+    pub batch_events: usize,
+    pub batch_bytes: usize,
+    pub append_queue: usize,
+    pub append_wait_ms: u64,
+    pub read_wait_ms: u64,
+    pub stop_wait_ms: u64,
+}
+
+impl Values {
+    /// Gathers the values: from `flags`, the environment, the file named by `--config`, by
+    /// `TSUNAGI_CONFIG` or `./tsunagi.toml`, and the defaults.
+    pub fn gather(
+        flags: &BTreeMap<&'static str, String>,
+        file: Option<&Path>,
+    ) -> Result<Self, ConfigError> {
+        #[expect(clippy::disallowed_methods, reason = "the one place that reads them")]
+        let variable = |name: &str| std::env::var(name).ok();
+        let named = file.map(Path::to_owned).or_else(|| variable("TSUNAGI_CONFIG").map(Into::into));
+        let in_file = match named {
+            Some(path) => read_file(&path)?,
+            None if Path::new("tsunagi.toml").exists() => read_file(Path::new("tsunagi.toml"))?,
+            None => BTreeMap::new(),
+        };
+        Ok(Self::merge(flags, variable, &in_file))
+    }
+
+    fn merge(
+        flags: &BTreeMap<&'static str, String>,
+        variable: impl Fn(&str) -> Option<String>,
+        in_file: &BTreeMap<&'static str, String>,
+    ) -> Self {
+        let value = |setting: &Setting| {
+            let from = |value: Option<String>, origin| value.map(|value| (value, origin));
+            from(flags.get(setting.name).cloned(), Origin::Flag)
+                .or_else(|| from(variable(&variable_name(setting.name)), Origin::Environment))
+                .or_else(|| from(in_file.get(setting.name).cloned(), Origin::File))
+                .unwrap_or_else(|| (setting.default.to_owned(), Origin::Default))
+        };
+        Self(SETTINGS.iter().map(|setting| (setting.name, value(setting))).collect())
+    }
+
+    /// A setting's value and origin.
+    pub fn get(&self, name: &str) -> Option<(&str, Origin)> {
+        self.0.get(name).map(|(value, origin)| (value.as_str(), *origin))
+    }
+
+    fn parse<T: FromStr>(
+        &self,
+        setting: &'static str,
+        expected: &'static str,
+    ) -> Result<T, ConfigError> {
+        let error = ConfigError::Value { setting, expected };
+        self.get(setting).and_then(|(value, _)| value.parse().ok()).ok_or(error)
+    }
+
+    fn number<T: FromStr + PartialOrd + Copy>(
+        &self,
+        setting: &'static str,
+        least: T,
+    ) -> Result<T, ConfigError> {
+        const EXPECTED: &str = "a whole number that is large enough (see `tsunagi config`)";
+        let number = self.parse(setting, EXPECTED)?;
+        if number < least {
+            return Err(ConfigError::Value { setting, expected: EXPECTED });
+        }
+        Ok(number)
+    }
+}
+
+impl Config {
+    pub fn new(values: &Values) -> Result<Self, ConfigError> {
+        let config = Self {
+            data: values.parse("data", "a path")?,
+            listen: values.parse("listen", "an address and port such as 127.0.0.1:7400")?,
+            insecure_listen: values.parse("insecure-listen", "`true` or `false`")?,
+            zone: values.parse("zone", "a time zone such as Asia/Tokyo")?,
+            slots: values.number("slots", 1)?,
+            log: values.parse("log", "a filter such as `info`")?,
+            log_format: values.parse("log-format", "`text` or `json`")?,
+            message_bytes: values.number("message-bytes", 1024)?,
+            record_bytes: values.number("record-bytes", 1024)?,
+            calls_per_connection: values.number("calls-per-connection", 1)?,
+            session_window: values.number("session-window", 1)?,
+            subscribe_batch: values.number("subscribe-batch", 1)?,
+            heartbeat_ms: values.number("heartbeat-ms", 100)?,
+            cached_patients: values.number("cached-patients", 1)?,
+            decide_attempts: values.number("decide-attempts", 1)?,
+            segment_bytes: values.number("segment-bytes", 65_536)?,
+            batch_events: values.number("batch-events", 1)?,
+            batch_bytes: values.number("batch-bytes", 1024)?,
+            append_queue: values.number("append-queue", 1)?,
+            append_wait_ms: values.number("append-wait-ms", 1)?,
+            read_wait_ms: values.number("read-wait-ms", 0)?,
+            stop_wait_ms: values.number("stop-wait-ms", 0)?,
+        };
+        if Zone::named(&config.zone).is_none() {
+            let expected = "a time zone such as Asia/Tokyo";
+            return Err(ConfigError::Value { setting: "zone", expected });
+        }
+        Ok(config)
+    }
+}
+
+impl FromStr for LogFormat {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err(()),
+        }
+    }
+}
+
+/// The environment variable of a setting.
+pub fn variable_name(setting: &str) -> String {
+    format!("TSUNAGI_{}", setting.replace('-', "_").to_uppercase())
+}
+
+fn read_file(path: &Path) -> Result<BTreeMap<&'static str, String>, ConfigError> {
+    let read_error = |source| ConfigError::Read { path: path.to_owned(), source };
+    parse_file(path, &std::fs::read_to_string(path).map_err(read_error)?)
+}
+
+fn parse_file(path: &Path, text: &str) -> Result<BTreeMap<&'static str, String>, ConfigError> {
+    let table: toml::Table = text
+        .parse()
+        .map_err(|source| ConfigError::Toml { path: path.to_owned(), source: Box::new(source) })?;
+    let mut values = BTreeMap::new();
+    for (key, value) in table {
+        let setting = SETTINGS.iter().find(|setting| setting.name == key);
+        let value = match value {
+            toml::Value::String(text) => Some(text),
+            toml::Value::Integer(number) => Some(number.to_string()),
+            toml::Value::Boolean(switch) => Some(switch.to_string()),
+            toml::Value::Float(_)
+            | toml::Value::Datetime(_)
+            | toml::Value::Array(_)
+            | toml::Value::Table(_) => None,
+        };
+        match (setting, value) {
+            (Some(setting), Some(value)) => values.insert(setting.name, value),
+            (Some(_) | None, _) => return Err(ConfigError::Key { path: path.to_owned(), key }),
+        };
+    }
+    Ok(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn merged(flag: Option<&str>, variable: Option<&str>, file: Option<&str>) -> (String, Origin) {
+        let map =
+            |value: Option<&str>| value.map(|v| ("slots", v.to_owned())).into_iter().collect();
+        let lookup =
+            |name: &str| (name == "TSUNAGI_SLOTS").then(|| variable.map(str::to_owned)).flatten();
+        let values = Values::merge(&map(flag), lookup, &map(file));
+        let (value, origin) = values.get("slots").unwrap();
+        (value.to_owned(), origin)
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_environment_over_the_file_over_the_default() {
+        let all = [Some("1"), Some("2"), Some("3")];
+        assert_eq!(merged(all[0], all[1], all[2]), ("1".into(), Origin::Flag));
+        assert_eq!(merged(None, all[1], all[2]), ("2".into(), Origin::Environment));
+        assert_eq!(merged(None, None, all[2]), ("3".into(), Origin::File));
+        assert_eq!(merged(None, None, None), ("64".into(), Origin::Default));
+    }
+
+    #[test]
+    fn the_defaults_are_valid() {
+        let values = Values::merge(&BTreeMap::new(), |_| None, &BTreeMap::new());
+        let config = Config::new(&values).unwrap();
+        assert!(config.listen.ip().is_loopback());
+        assert!(!config.insecure_listen);
+    }
+
+    #[test]
+    fn a_wrong_value_is_refused_by_name() {
+        for (name, wrong) in
+            [("slots", "0"), ("slots", "many"), ("zone", "Mars/Base"), ("listen", "here")]
+        {
+            let flags = BTreeMap::from([(name, wrong.to_owned())]);
+            let error =
+                Config::new(&Values::merge(&flags, |_| None, &BTreeMap::new())).unwrap_err();
+            assert!(error.to_string().contains(name), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_file_has_known_settings_only() {
+        let parse = |text| parse_file(Path::new("t.toml"), text);
+        let values = parse("slots = 8\nlog = \"debug\"\ninsecure-listen = true").unwrap();
+        assert_eq!(values["slots"], "8");
+        assert_eq!(values["insecure-listen"], "true");
+        assert!(matches!(parse("slotz = 8"), Err(ConfigError::Key { .. })));
+        assert!(matches!(parse("slots = [8]"), Err(ConfigError::Key { .. })));
+        assert!(matches!(parse("slots"), Err(ConfigError::Toml { .. })));
+    }
+}

@@ -1,0 +1,12 @@
+//! What every service stands on: its settings, who calls it, how it refuses, how it is
+//! served, logged and stopped. Knows nothing of what the services do.
+
+pub mod caller;
+pub mod config;
+pub mod refused;
+pub mod server;
+pub mod telemetry;
+
+pub use caller::caller;
+pub use config::Config;
+pub use refused::Refused;
