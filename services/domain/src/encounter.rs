@@ -83,6 +83,32 @@ commands_and_events! {
     CancelDischarge => DischargeCancelled(Cancellation),
 }
 
+impl Event {
+    /// The event that this one cancels.
+    pub fn cancelled(&self) -> Option<EventId> {
+        match self {
+            Self::PlannedAdmissionCancelled(cancel)
+            | Self::VisitCancelled(cancel)
+            | Self::AdmissionCancelled(cancel)
+            | Self::PlannedTransferCancelled(cancel)
+            | Self::TransferCancelled(cancel)
+            | Self::LeaveCancelled(cancel)
+            | Self::ReturnCancelled(cancel)
+            | Self::PlannedDischargeCancelled(cancel)
+            | Self::DischargeCancelled(cancel) => Some(cancel.cancelled),
+            Self::AdmissionPlanned(_)
+            | Self::VisitRegistered(_)
+            | Self::Admitted(_)
+            | Self::TransferPlanned(_)
+            | Self::Transferred(_)
+            | Self::LeaveStarted(())
+            | Self::LeaveReturned(())
+            | Self::DischargePlanned(_)
+            | Self::Discharged(()) => None,
+        }
+    }
+}
+
 /// Why a command about an encounter is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {

@@ -188,19 +188,23 @@ fn replay<'a>(events: impl IntoIterator<Item = &'a Event>) -> Record {
     record
 }
 
-/// The event that this one cancels, if it cancels one.
-#[expect(clippy::wildcard_enum_match_arm, reason = "other events cancel no move")]
+/// The move that this event cancels, if it cancels one. (A cancelled plan does not bring back
+/// the plan that it had replaced.)
 fn cancelled(event: &Event) -> Option<EventId> {
     use crate::encounter::Event as Happened;
-    let Fact::Encounter(_, happened) = &event.fact else { return None };
-    match happened {
-        Happened::VisitCancelled(cancel)
-        | Happened::AdmissionCancelled(cancel)
-        | Happened::TransferCancelled(cancel)
-        | Happened::LeaveCancelled(cancel)
-        | Happened::ReturnCancelled(cancel)
-        | Happened::DischargeCancelled(cancel) => Some(cancel.cancelled),
-        _ => None,
+    match &event.fact {
+        Fact::Encounter(
+            _,
+            Happened::PlannedAdmissionCancelled(_)
+            | Happened::PlannedTransferCancelled(_)
+            | Happened::PlannedDischargeCancelled(_),
+        ) => None,
+        Fact::Encounter(_, happened) => happened.cancelled(),
+        Fact::Identity(_)
+        | Fact::TransferRequest(..)
+        | Fact::Referral(..)
+        | Fact::Case(..)
+        | Fact::Document(_) => None,
     }
 }
 

@@ -1,0 +1,142 @@
+//! The embedded bus: a publish is an append to the log, a feed is a reader of it.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use tokio::sync::watch;
+use tsunagi_bus::port::ReadError;
+use tsunagi_bus::{
+    Bus, Cursor, Delivery, Expected, Feed, Placed, Position, Publication, PublishError, Region,
+    Stored, StreamId,
+};
+use tsunagi_domain::EventId;
+
+use crate::log::writer::{AppendError, Appended};
+use crate::log::{Location, LogError};
+use crate::store::{Failed, Place, Store};
+
+#[async_trait]
+impl Bus for Store {
+    fn region(&self) -> &Region {
+        Self::region(self)
+    }
+
+    async fn publish(&self, publication: Publication) -> Result<Vec<Placed>, PublishError> {
+        let Publication { stream, expected, drafts } = publication;
+        let expected = match expected {
+            Expected::Any => None,
+            Expected::Version(version) => Some(version),
+        };
+        let ids: Vec<EventId> = drafts.iter().map(|draft| draft.event).collect();
+        let events = drafts.into_iter().map(|draft| (draft.event, draft.record)).collect();
+        match self.append(stream, expected, events).await {
+            Ok(appended) => Ok(self.placed(stream, &appended, ids.len())),
+            Err(failed) => Err(self.explain(stream, &ids, failed).await),
+        }
+    }
+
+    async fn read(&self, stream: StreamId, after: u64) -> Result<Vec<Stored>, ReadError> {
+        let store = self.clone();
+        off_the_runtime(move || store.read_stream(stream, after)).await
+    }
+
+    async fn find(&self, stream: StreamId, event: EventId) -> Result<Option<Stored>, ReadError> {
+        let store = self.clone();
+        off_the_runtime(move || store.find(stream, event)).await
+    }
+
+    fn follow(&self, from: Cursor) -> Box<dyn Feed> {
+        Box::new(LogFeed {
+            place: self.place_after(&from),
+            seen: from,
+            moved: self.watch_end(),
+            is_caught_up: false,
+            store: self.clone(),
+        })
+    }
+}
+
+impl Store {
+    fn placed(&self, stream: StreamId, appended: &Appended, events: usize) -> Vec<Placed> {
+        let slot = stream.slot(Self::region(self).slots);
+        let recorded_at =
+            Timestamp::from_microsecond(appended.recorded_at_us).unwrap_or(Timestamp::UNIX_EPOCH);
+        (appended.first_n..)
+            .zip(appended.first_version..)
+            .take(events)
+            .map(|(n, version)| Placed { position: Position { slot, n }, version, recorded_at })
+            .collect()
+    }
+
+    async fn explain(&self, stream: StreamId, ids: &[EventId], failed: Failed) -> PublishError {
+        let unknown =
+            |error: &dyn std::fmt::Display| PublishError::OutcomeUnknown(error.to_string());
+        match failed {
+            Failed::Refused(AppendError::Conflict { version }) => {
+                PublishError::Conflict { version }
+            }
+            Failed::Refused(AppendError::TooLarge) => PublishError::TooLarge,
+            Failed::Refused(error @ AppendError::Broken(_)) => unknown(&error),
+            Failed::Refused(AppendError::Repeated) => {
+                let mut stored = Vec::new();
+                for id in ids {
+                    match Bus::find(self, stream, *id).await {
+                        Ok(found) => stored.extend(found),
+                        Err(error) => return unknown(&error),
+                    }
+                }
+                PublishError::Repeated { stored }
+            }
+            Failed::Full => PublishError::Full,
+            Failed::Closed => unknown(&"the store is closed"),
+        }
+    }
+}
+
+/// A reader of the log at its place.
+struct LogFeed {
+    store: Store,
+    place: Place,
+    seen: Cursor,
+    moved: watch::Receiver<Location>,
+    is_caught_up: bool,
+}
+
+#[async_trait]
+impl Feed for LogFeed {
+    async fn next(&mut self) -> Result<Delivery, ReadError> {
+        loop {
+            // Marked as seen before reading: what moves from here on wakes the wait below.
+            self.moved.mark_unchanged();
+            let (store, place) = (self.store.clone(), self.place);
+            let (mut events, place) = off_the_runtime(move || store.read_log(place)).await?;
+            self.place = place;
+            // Reading begins where the first unseen event of any slot lies; other slots may
+            // have been seen further.
+            events.retain(|stored| !self.seen.has_seen(stored.placed.position));
+            if !events.is_empty() {
+                for stored in &events {
+                    self.seen.advance(stored.placed.position);
+                }
+                self.is_caught_up = false;
+                return Ok(Delivery::Events(events));
+            }
+            if !self.is_caught_up {
+                self.is_caught_up = true;
+                return Ok(Delivery::CaughtUp);
+            }
+            if self.moved.changed().await.is_err() {
+                return Err(ReadError("the store is closed".to_owned()));
+            }
+        }
+    }
+}
+
+/// Disk work does not hold up the runtime's threads.
+pub(crate) async fn off_the_runtime<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, LogError> + Send + 'static,
+) -> Result<T, ReadError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done.map_err(|error| ReadError(error.to_string())),
+        Err(error) => Err(ReadError(error.to_string())),
+    }
+}

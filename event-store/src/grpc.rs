@@ -1,0 +1,376 @@
+//! `Timeline` over gRPC.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use futures_util::stream::{self, Stream, StreamExt as _};
+use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Request, Response, Status};
+use tsunagi_bus::claims::Claims;
+use tsunagi_bus::{Bus as _, Cursor, StreamId};
+use tsunagi_chassis::{Config, Refused, caller};
+use tsunagi_domain::PatientId;
+use tsunagi_proto::check::{Check, Path};
+use tsunagi_proto::v1;
+use tsunagi_proto::v1::timeline_server::Timeline as TimelineApi;
+
+use crate::bus::off_the_runtime;
+use crate::patients::Patients;
+use crate::store::Store;
+use crate::timeline::{Timeline, View};
+
+const PAGE_SIZE: u32 = 100;
+
+/// The service.
+#[derive(Clone)]
+pub struct TimelineService {
+    store: Store,
+    patients: Patients,
+    claims: Arc<Claims>,
+    read_wait: Duration,
+    heartbeat: Duration,
+    stop: CancellationToken,
+}
+
+type Frames = Pin<Box<dyn Stream<Item = Result<v1::WatchTimelineResponse, Status>> + Send>>;
+
+impl TimelineService {
+    pub fn new(store: Store, patients: Patients, config: &Config, stop: CancellationToken) -> Self {
+        let claims = Arc::new(Claims::new(Arc::new(store.clone())));
+        let read_wait = Duration::from_millis(config.read_wait_ms);
+        let heartbeat = Duration::from_millis(config.heartbeat_ms);
+        Self { store, patients, claims, read_wait, heartbeat, stop }
+    }
+}
+
+#[tonic::async_trait]
+impl TimelineApi for TimelineService {
+    type WatchTimelineStream = Frames;
+
+    async fn read_timeline(
+        &self,
+        request: Request<v1::ReadTimelineRequest>,
+    ) -> Result<Response<v1::ReadTimelineResponse>, Status> {
+        let request = checked(request)?;
+        Ok(Response::new(self.page(&request).await?))
+    }
+
+    async fn watch_timeline(
+        &self,
+        request: Request<v1::WatchTimelineRequest>,
+    ) -> Result<Response<Frames>, Status> {
+        let request = checked(request)?;
+        let patient = patient_id(&request.patient_id)?;
+        let cursor = self.cursor(&request.cursor)?;
+        Ok(Response::new(Box::pin(self.follow(patient, &cursor).await?)))
+    }
+
+    async fn find_patient(
+        &self,
+        request: Request<v1::FindPatientRequest>,
+    ) -> Result<Response<v1::FindPatientResponse>, Status> {
+        let request = checked(request)?;
+        let identifier = (&request.identifier.unwrap_or_default()).into();
+        let unknown = || {
+            let message = "the identifier belongs to no patient of this region: check system and value, or register the patient";
+            Refused::new(Code::NotFound, "IDENTIFIER_UNKNOWN", message)
+        };
+        let owner = self.claims.owner(&identifier).await.map_err(Refused::from)?;
+        let owner = owner.ok_or_else(unknown)?;
+        let timeline = self.timeline(owner, View::default()).await?;
+        // A claim comes before the registration that it is for.
+        if !timeline.record().patient().is_registered() {
+            return Err(unknown().into());
+        }
+        let patient = Some(timeline.summary(owner));
+        Ok(Response::new(v1::FindPatientResponse { patient }))
+    }
+
+    async fn list_patients(
+        &self,
+        request: Request<v1::ListPatientsRequest>,
+    ) -> Result<Response<v1::ListPatientsResponse>, Status> {
+        let request = checked(request)?;
+        let after = match request.page_token.as_str() {
+            "" => None,
+            token => Some(PatientId::parse(token).or(Err(Refused::from(MalformedToken)))?),
+        };
+        let wanted = self.cursor(&request.at_least_cursor)?;
+        self.wait_for(self.patients.watch(), &wanted).await?;
+        let (rows, state) = (self.patients.clone(), request.state());
+        let max = page_size(request.page_size);
+        let page = tokio::task::spawn_blocking(move || {
+            let any = state == v1::PatientState::Unspecified;
+            rows.list(after, max, |summary| any || summary.state() == state)
+        });
+        let patients = match page.await {
+            Ok(Ok(patients)) => patients,
+            Ok(Err(error)) => return Err(rows_unreadable(&error).into()),
+            Err(error) => return Err(rows_unreadable(&error).into()),
+        };
+        let is_full = patients.len() == max;
+        let next = patients.last().filter(|_| is_full).map(|last| last.patient_id.clone());
+        let next_page_token = next.unwrap_or_default();
+        Ok(Response::new(v1::ListPatientsResponse { patients, next_page_token }))
+    }
+}
+
+impl TimelineService {
+    async fn page(
+        &self,
+        request: &v1::ReadTimelineRequest,
+    ) -> Result<v1::ReadTimelineResponse, Refused> {
+        let patient = patient_id(&request.patient_id)?;
+        let wanted = self.cursor(&request.at_least_cursor)?;
+        self.wait_for_log(&wanted).await?;
+        let page = PageToken::read(&request.page_token)?;
+        let as_known_at = request.as_known_at.as_ref().map(from_wire).transpose()?;
+        let view = View { as_known_at, version_max: page.map(|page| page.version) };
+        let timeline = self.timeline(patient, view).await?;
+        if !timeline.record().patient().is_registered() {
+            return Err(patient_unknown(as_known_at.is_some()));
+        }
+        let mut entries = timeline.entries_oldest_first();
+        if request.order() != v1::Order::OldestFirst {
+            entries.reverse();
+        }
+        let skip = page.map_or(0, |page| page.skip);
+        let size = page_size(request.page_size);
+        let shown = skip.saturating_add(size);
+        let next = PageToken { version: timeline.version(), skip: shown };
+        let next_page_token = if shown < entries.len() { next.write() } else { String::new() };
+        Ok(v1::ReadTimelineResponse {
+            patient: Some(timeline.summary(patient)),
+            entries: entries.into_iter().skip(skip).take(size).collect(),
+            next_page_token,
+            cursor: timeline
+                .last()
+                .map(|last| Cursor::at(last.position).encode())
+                .unwrap_or_default(),
+        })
+    }
+
+    async fn timeline(&self, patient: PatientId, view: View) -> Result<Timeline, Refused> {
+        let store = self.store.clone();
+        let folded = off_the_runtime(move || {
+            let events = store.read_all(StreamId::Patient(patient))?;
+            Ok(Timeline::fold(&events, &store.region().zone, view))
+        });
+        Ok(folded.await?)
+    }
+
+    /// One patient's entries from a cursor on, then live.
+    async fn follow(
+        &self,
+        patient: PatientId,
+        cursor: &Cursor,
+    ) -> Result<impl Stream<Item = Result<v1::WatchTimelineResponse, Status>> + Send + use<>, Refused>
+    {
+        let mut watched = Watched {
+            moved: self.store.watch_end(),
+            timeline: Timeline::default(),
+            store: self.store.clone(),
+            patient,
+            seen: cursor.clone(),
+            is_caught_up: false,
+        };
+        let first = watched.next().await?;
+        if !watched.timeline.record().patient().is_registered() {
+            return Err(patient_unknown(false));
+        }
+        let heartbeat = self.heartbeat;
+        let state = (Some(watched), self.stop.clone());
+        let live = stream::unfold(state, move |(watched, stop)| async move {
+            let mut watched = watched?;
+            let frames = tokio::select! {
+                () = stop.cancelled() => {
+                    let message = "the server stops: watch again from the last cursor";
+                    Err(Refused::new(Code::Unavailable, "SERVER_STOPS", message))
+                }
+                () = tokio::time::sleep_until(Instant::now() + heartbeat) => {
+                    Ok(vec![watched.frame(Sign::Heartbeat(v1::Heartbeat {}))])
+                }
+                // Safe to cancel: it waits before it changes anything.
+                frames = watched.next() => frames,
+            };
+            match frames {
+                Ok(frames) => {
+                    let frames: Vec<_> = frames.into_iter().map(Ok).collect();
+                    Some((frames, (Some(watched), stop)))
+                }
+                Err(refused) => Some((vec![Err(refused.into())], (None, stop))),
+            }
+        });
+        let first = stream::iter(first.into_iter().map(Ok));
+        Ok(first.chain(live.flat_map(stream::iter)))
+    }
+
+    fn cursor(&self, text: &str) -> Result<Cursor, Refused> {
+        Ok(Cursor::decode(text, self.store.region().slots)?)
+    }
+
+    async fn wait_for_log(&self, wanted: &Cursor) -> Result<(), Refused> {
+        let mut moved = self.store.watch_end();
+        let reached = async {
+            while !self.store.end().covers(wanted) {
+                if moved.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(self.read_wait, reached).await.or(Err(not_reached()))
+    }
+
+    async fn wait_for(
+        &self,
+        mut made: watch::Receiver<Cursor>,
+        wanted: &Cursor,
+    ) -> Result<(), Refused> {
+        let reached = made.wait_for(|cursor| cursor.covers(wanted));
+        match tokio::time::timeout(self.read_wait, reached).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(not_reached()),
+        }
+    }
+}
+
+use v1::watch_timeline_response::Frame as Sign;
+
+/// A patient's timeline that is being watched.
+struct Watched {
+    store: Store,
+    patient: PatientId,
+    /// Folded so far.
+    timeline: Timeline,
+    /// What the watcher has seen before.
+    seen: Cursor,
+    moved: watch::Receiver<crate::log::Location>,
+    is_caught_up: bool,
+}
+
+impl Watched {
+    /// The frames of what comes next; waits for it.
+    async fn next(&mut self) -> Result<Vec<v1::WatchTimelineResponse>, Refused> {
+        loop {
+            // Marked as seen before reading: what moves from here on wakes the wait below.
+            self.moved.mark_unchanged();
+            let (stream, version) = (StreamId::Patient(self.patient), self.timeline.version());
+            // Most of what moves the log is about other patients.
+            let events = if self.store.has_more(stream, version) {
+                self.store.read(stream, version).await?
+            } else {
+                Vec::new()
+            };
+            let mut frames = Vec::new();
+            for stored in &events {
+                self.timeline.add(stored, &self.store.region().zone);
+                if self.seen.has_seen(stored.placed.position) {
+                    continue;
+                }
+                self.seen.advance(stored.placed.position);
+                let entry = self.timeline.newest_entry();
+                frames.extend(entry.map(|entry| self.frame(Sign::Entry(entry))));
+            }
+            let is_level = events.is_empty();
+            if is_level && !self.is_caught_up {
+                self.is_caught_up = true;
+                frames.push(self.frame(Sign::CaughtUp(v1::CaughtUp {})));
+            }
+            if !frames.is_empty() {
+                return Ok(frames);
+            }
+            if is_level && self.moved.changed().await.is_err() {
+                let message = "the server stops: watch again from the last cursor";
+                return Err(Refused::new(Code::Unavailable, "SERVER_STOPS", message));
+            }
+        }
+    }
+
+    fn frame(&self, frame: Sign) -> v1::WatchTimelineResponse {
+        v1::WatchTimelineResponse { frame: Some(frame), cursor: self.seen.encode() }
+    }
+}
+
+/// Which page comes next: of the timeline as it was at a version, behind so many entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct PageToken {
+    version: u64,
+    skip: usize,
+}
+
+struct MalformedToken;
+
+impl PageToken {
+    fn write(self) -> String {
+        BASE64_URL_SAFE_NO_PAD.encode(format!("{} {}", self.version, self.skip))
+    }
+
+    fn read(text: &str) -> Result<Option<Self>, MalformedToken> {
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).or(Err(MalformedToken))?;
+        let text = String::from_utf8(bytes).or(Err(MalformedToken))?;
+        let (version, skip) = text.split_once(' ').ok_or(MalformedToken)?;
+        let version = version.parse().or(Err(MalformedToken))?;
+        let skip = skip.parse().or(Err(MalformedToken))?;
+        Ok(Some(Self { version, skip }))
+    }
+}
+
+impl From<MalformedToken> for Refused {
+    fn from(_: MalformedToken) -> Self {
+        let message = "the page token is not one that this server gave out: use tokens as they came, or none for the first page";
+        Self::new(Code::InvalidArgument, "PAGE_TOKEN_MALFORMED", message)
+    }
+}
+
+/// The request, if its caller says who it is and its fields are what they must be.
+fn checked<R: Check>(request: Request<R>) -> Result<R, Refused> {
+    caller(request.metadata())?;
+    let request = request.into_inner();
+    let violations = request.violations();
+    if violations.is_empty() { Ok(request) } else { Err(Refused::fields(violations)) }
+}
+
+fn patient_id(text: &str) -> Result<PatientId, Refused> {
+    PatientId::parse(text)
+        .map_err(|error| Refused::fields(vec![Path::ROOT.field("patient_id").violation(error)]))
+}
+
+fn from_wire(moment: &prost_types::Timestamp) -> Result<Timestamp, Refused> {
+    Timestamp::new(moment.seconds, moment.nanos).map_err(|_out_of_range| {
+        let at = Path::ROOT.field("as_known_at");
+        Refused::fields(vec![at.violation("must be a time that exists")])
+    })
+}
+
+fn page_size(asked: u32) -> usize {
+    usize::try_from(if asked == 0 { PAGE_SIZE } else { asked }).unwrap_or(usize::MAX)
+}
+
+fn patient_unknown(as_known_before: bool) -> Refused {
+    let message = if as_known_before {
+        "the patient was not registered at the time asked for"
+    } else {
+        "the patient is not registered: check the patient id, or find the patient by an identifier"
+    };
+    Refused::new(Code::NotFound, "PATIENT_UNKNOWN", message)
+}
+
+fn not_reached() -> Refused {
+    let message = "the server has not yet seen what the cursor has seen: try again";
+    Refused::new(Code::Unavailable, "CURSOR_NOT_REACHED", message)
+}
+
+fn rows_unreadable(error: &dyn std::fmt::Display) -> Refused {
+    tracing::error!(%error, "the patients' rows could not be read");
+    let message = "the server cannot list patients now: try again later, and tell whoever runs it";
+    Refused::new(Code::Unavailable, "ROWS_UNREADABLE", message)
+}

@@ -1,0 +1,207 @@
+//! Opens the log: reads all of it, checks it, and finds where it ends.
+//!
+//! A batch that was being written when the power went leaves its frames torn, in any order of
+//! pages. It was never acknowledged, and is cut. A batch can only have been torn if none was
+//! begun after it: a frame of a later batch behind a broken place means that acknowledged
+//! events are damaged, and then the log is not opened.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::frame::{FrameError, HEADER_BYTES, Header};
+use super::index::Index;
+use super::scan::{Next, Scanner};
+use super::segment::{Folder, SEGMENT_HEADER_BYTES, Segment, sync_folder};
+use super::{Location, LogError};
+
+/// The log, open.
+#[derive(Debug)]
+pub struct Recovered {
+    pub segments: Vec<Arc<Segment>>,
+    pub index: Index,
+    /// Where the next batch is written.
+    pub end: Location,
+    /// How many bytes of a torn batch were cut.
+    pub cut_bytes: u32,
+}
+
+/// Says where the log ended when it was closed in order.
+const CLOSED: &str = "closed";
+
+pub fn open(folder: &Folder, slots: u16) -> Result<Recovered, LogError> {
+    let closed_at = read_closed(folder)?;
+    let mut recovered = Recovered {
+        segments: Vec::new(),
+        index: Index::new(slots),
+        end: Location { segment: 0, offset: 0 },
+        cut_bytes: 0,
+    };
+    let mut segments = open_segments(folder)?.into_iter().peekable();
+    while let Some(segment) = segments.next() {
+        recovered.read_segment(segment, segments.peek().is_none())?;
+    }
+    if let Some(closed_at) = closed_at
+        && closed_at != recovered.end
+    {
+        return Err(LogError::Damaged {
+            path: folder.segment_path(closed_at.segment),
+            offset: recovered.end.offset.into(),
+            problem: "the log was closed in order, and does not end where it ended then",
+        });
+    }
+    if recovered.segments.is_empty() {
+        let segment = folder.begin_segment(1, 0)?;
+        recovered.segments.push(Arc::new(segment));
+        recovered.end = Location { segment: 1, offset: SEGMENT_HEADER_BYTES };
+    }
+    Ok(recovered)
+}
+
+fn open_segments(folder: &Folder) -> Result<Vec<Segment>, LogError> {
+    let numbers = folder.numbers()?;
+    let mut segments = Vec::with_capacity(numbers.len());
+    for (number, expected) in numbers.iter().zip(1..) {
+        if *number != expected {
+            return Err(LogError::Missing { path: folder.segment_path(expected) });
+        }
+        match folder.open_segment(*number)? {
+            Some(segment) => segments.push(segment),
+            // It was begun when the power went; the next roll begins it again.
+            None if numbers.last() == Some(number) => {}
+            None => {
+                let path = folder.segment_path(*number);
+                let problem = "it is empty, and the log has later parts";
+                return Err(LogError::Damaged { path, offset: 0, problem });
+            }
+        }
+    }
+    Ok(segments)
+}
+
+/// Notes that the log was closed in order, and where it ends.
+pub fn write_closed(folder: &Folder, end: Location) -> Result<(), LogError> {
+    let path = closed_path(folder);
+    let text = format!("{} {}\n", end.segment, end.offset);
+    std::fs::write(&path, text).map_err(LogError::io("writing", &path))?;
+    sync_folder(&folder.path)
+}
+
+/// Reads the note, and takes it away: from now on, the log is open.
+fn read_closed(folder: &Folder) -> Result<Option<Location>, LogError> {
+    let path = closed_path(folder);
+    let Ok(text) = std::fs::read_to_string(&path) else { return Ok(None) };
+    std::fs::remove_file(&path).map_err(LogError::io("removing", &path))?;
+    sync_folder(&folder.path)?;
+    let mut numbers = text.split_whitespace().map(str::parse);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(segment)), Some(Ok(offset))) => Ok(Some(Location { segment, offset })),
+        // A note that was itself torn says nothing.
+        _ => Ok(None),
+    }
+}
+
+fn closed_path(folder: &Folder) -> PathBuf {
+    folder.path.join(CLOSED)
+}
+
+impl Recovered {
+    fn read_segment(&mut self, segment: Segment, is_last: bool) -> Result<(), LogError> {
+        if let Some(previous) = self.segments.last()
+            && segment.previous_end != self.end.offset
+        {
+            return Err(previous.damaged(self.end.offset, "events are missing from here on"));
+        }
+        let size = segment.bytes()?;
+        let mut scanner = Scanner::new(&segment, SEGMENT_HEADER_BYTES, size);
+        let mut batch = Vec::new();
+        let mut end = SEGMENT_HEADER_BYTES;
+        let (stopped_at, reason) = loop {
+            let frame = match scanner.read_next()? {
+                Next::Frame(frame) => frame,
+                Next::End(offset, reason) => break (offset, reason),
+            };
+            if frame.offset.checked_sub(frame.header.batch_distance) != Some(end) {
+                break (frame.offset, FrameError::Header);
+            }
+            let frame_end = frame.offset + u32::try_from(frame.header.frame_bytes()).unwrap_or(0);
+            let is_batch_end = frame.header.is_batch_end;
+            batch.push((frame.offset, frame.header));
+            if is_batch_end {
+                for (offset, header) in batch.drain(..) {
+                    self.enter(&segment, offset, &header)?;
+                }
+                end = frame_end;
+            }
+        };
+        let is_clean = stopped_at == end && reason == FrameError::Empty;
+        if is_last && !is_clean {
+            self.cut(&segment, end, stopped_at, size)?;
+        }
+        // In an earlier segment, what follows is compared with where it says it went on from.
+        self.end = Location { segment: segment.number, offset: end };
+        self.segments.push(Arc::new(segment));
+        Ok(())
+    }
+
+    fn enter(&mut self, segment: &Segment, offset: u32, header: &Header) -> Result<(), LogError> {
+        if header.n != self.index.last_n(header.slot) + 1 {
+            return Err(segment.damaged(offset, "its position does not follow the one before it"));
+        }
+        self.index.enter(header, Location { segment: segment.number, offset });
+        Ok(())
+    }
+
+    /// Cuts a torn batch off the end of the log, having made sure that it is one.
+    fn cut(
+        &mut self,
+        segment: &Segment,
+        end: u32,
+        stopped_at: u32,
+        size: u32,
+    ) -> Result<(), LogError> {
+        if has_later_batch(segment, end, stopped_at, size)? {
+            return Err(segment.damaged(stopped_at, "an event is not intact, and later ones are"));
+        }
+        self.cut_bytes = clear(segment, end, size)?;
+        Ok(())
+    }
+}
+
+/// Whether a frame behind `from` belongs to a batch which began after `end`.
+fn has_later_batch(segment: &Segment, end: u32, from: u32, size: u32) -> Result<bool, LogError> {
+    let rest = read_rest(segment, from, size)?;
+    for (offset, bytes) in (from..).zip(rest.windows(HEADER_BYTES)) {
+        // Zeros are no header, and most of the rest is zeros.
+        if bytes.first_chunk::<4>() == Some(&[0; 4]) {
+            continue;
+        }
+        let Some(Ok(header)) = bytes.first_chunk().map(|bytes| Header::decode(bytes, segment.salt))
+        else {
+            continue;
+        };
+        if offset.saturating_sub(header.batch_distance) <= end {
+            continue;
+        }
+        if matches!(Scanner::new(segment, offset, size).read_next()?, Next::Frame(_)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Zeroes what lies behind `end`. Returns how many bytes of it were not zero to their end.
+fn clear(segment: &Segment, end: u32, size: u32) -> Result<u32, LogError> {
+    let rest = read_rest(segment, end, size)?;
+    let written = rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    segment.write(&vec![0; written], end)?;
+    segment.sync()?;
+    Ok(u32::try_from(written).unwrap_or(u32::MAX))
+}
+
+fn read_rest(segment: &Segment, from: u32, size: u32) -> Result<Vec<u8>, LogError> {
+    let length = usize::try_from(size.saturating_sub(from)).unwrap_or(0);
+    let mut rest = vec![0; length];
+    let read = segment.read(&mut rest, from)?;
+    rest.truncate(read);
+    Ok(rest)
+}

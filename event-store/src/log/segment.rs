@@ -1,0 +1,250 @@
+//! The log's files: `log/0000000001.seg` and so on, and the spare one that comes next.
+//!
+//! A segment begins with 64 bytes: magic `TSUNAGI1`, format, number, salt, the region's id,
+//! the offset at which the segment before it ends, and their CRC-32C. Behind its frames, a
+//! segment is zeros: overwriting zeros that are on disk already is faster than growing a file.
+
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use uuid::Uuid;
+
+use super::LogError;
+
+/// Bytes before the first frame.
+pub const SEGMENT_HEADER_BYTES: u32 = 64;
+const HEADER_LENGTH: usize = 64;
+pub const FORMAT: u32 = 1;
+const MAGIC: &[u8; 8] = b"TSUNAGI1";
+const SPARE: &str = "spare.tmp";
+
+/// One file of the log, open.
+#[derive(Debug)]
+pub struct Segment {
+    pub number: u32,
+    pub salt: u64,
+    /// Where the segment before it ends.
+    pub previous_end: u32,
+    path: PathBuf,
+    file: File,
+}
+
+/// The folder of the log.
+#[derive(Debug, Clone)]
+pub struct Folder {
+    pub path: PathBuf,
+    pub region: Uuid,
+    pub segment_bytes: u32,
+    /// Held while the spare file is filled or taken: a file that is a segment already must not
+    /// be filled any further.
+    spare: Arc<Mutex<()>>,
+}
+
+impl Folder {
+    pub fn open(path: PathBuf, region: Uuid, segment_bytes: u32) -> Result<Self, LogError> {
+        std::fs::create_dir_all(&path).map_err(LogError::io("creating", &path))?;
+        Ok(Self { path, region, segment_bytes, spare: Arc::default() })
+    }
+
+    /// The numbers of the segments that are there, in order.
+    pub fn numbers(&self) -> Result<Vec<u32>, LogError> {
+        let mut numbers = Vec::new();
+        let reading = || LogError::io("reading", &self.path);
+        for entry in std::fs::read_dir(&self.path).map_err(reading())? {
+            let name = entry.map_err(reading())?.file_name();
+            let number = name.to_str().and_then(|name| name.strip_suffix(".seg"));
+            numbers.extend(number.and_then(|number| number.parse::<u32>().ok()));
+        }
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    pub fn segment_path(&self, number: u32) -> PathBuf {
+        self.path.join(format!("{number:010}.seg"))
+    }
+
+    /// Opens a segment that is there. None if it was created and nothing of it reached the
+    /// disk: then no frame of it was ever acknowledged either.
+    pub fn open_segment(&self, number: u32) -> Result<Option<Segment>, LogError> {
+        let path = self.segment_path(number);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&path)
+            .map_err(LogError::io("opening", &path))?;
+        let mut header = [0; HEADER_LENGTH];
+        read_at_most(&file, &mut header, 0).map_err(LogError::io("reading", &path))?;
+        if header.iter().all(|byte| *byte == 0) {
+            return Ok(None);
+        }
+        let header = self.decode_header(&path, &header)?;
+        if header.number != number {
+            let problem = "its header names another number than its file";
+            return Err(LogError::Damaged { path, offset: 0, problem });
+        }
+        let SegmentHeader { number, salt, previous_end } = header;
+        Ok(Some(Segment { number, salt, previous_end, path, file }))
+    }
+
+    /// Begins the next segment, out of the spare file if there is one.
+    pub fn begin_segment(&self, number: u32, previous_end: u32) -> Result<Segment, LogError> {
+        let _held = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        self.fill_spare()?;
+        let (spare, path) = (self.path.join(SPARE), self.segment_path(number));
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&spare)
+            .map_err(LogError::io("opening", &spare))?;
+        let salt = random_salt(&spare)?;
+        let header = SegmentHeader { number, salt, previous_end };
+        file.write_all_at(&self.encode_header(&header), 0)
+            .map_err(LogError::io("writing", &spare))?;
+        file.sync_all().map_err(LogError::io("flushing", &spare))?;
+        std::fs::rename(&spare, &path).map_err(LogError::io("naming", &path))?;
+        sync_folder(&self.path)?;
+        Ok(Segment { number, salt, previous_end, path, file })
+    }
+
+    /// Fills the spare file with zeros, if that was not done yet.
+    pub fn prepare_spare(&self) -> Result<(), LogError> {
+        let _held = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        self.fill_spare()
+    }
+
+    fn fill_spare(&self) -> Result<(), LogError> {
+        const ZEROS: &[u8] = &[0; 1 << 16];
+        let path = self.path.join(SPARE);
+        let size = u64::from(self.segment_bytes);
+        if std::fs::metadata(&path).is_ok_and(|spare| spare.len() == size) {
+            return Ok(());
+        }
+        let mut file = File::create(&path).map_err(LogError::io("creating", &path))?;
+        let mut left = usize::try_from(self.segment_bytes).unwrap_or(usize::MAX);
+        while left > 0 {
+            let part = ZEROS.get(..left).unwrap_or(ZEROS);
+            file.write_all(part).map_err(LogError::io("writing", &path))?;
+            left -= part.len();
+        }
+        file.sync_all().map_err(LogError::io("flushing", &path))
+    }
+
+    fn encode_header(&self, header: &SegmentHeader) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(HEADER_LENGTH);
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(&FORMAT.to_be_bytes());
+        bytes.extend_from_slice(&header.number.to_be_bytes());
+        bytes.extend_from_slice(&header.salt.to_be_bytes());
+        bytes.extend_from_slice(self.region.as_bytes());
+        bytes.extend_from_slice(&header.previous_end.to_be_bytes());
+        bytes.resize(HEADER_LENGTH - 4, 0);
+        let crc = crc32c::crc32c(&bytes);
+        bytes.extend_from_slice(&crc.to_be_bytes());
+        bytes
+    }
+
+    fn decode_header(&self, path: &Path, bytes: &[u8]) -> Result<SegmentHeader, LogError> {
+        let damaged = |problem| LogError::Damaged { path: path.to_owned(), offset: 0, problem };
+        let (body, crc) = bytes.split_last_chunk().ok_or_else(|| damaged("its header is cut"))?;
+        let (magic, body_rest) =
+            body.split_first_chunk().ok_or_else(|| damaged("its header is cut"))?;
+        if magic != MAGIC {
+            return Err(damaged("it does not begin as a segment does"));
+        }
+        let mut rest = body_rest;
+        let mut number = || take(&mut rest).map(u32::from_be_bytes);
+        let format = number().ok_or_else(|| damaged("its header is cut"))?;
+        if format != FORMAT {
+            return Err(LogError::Format { path: path.to_owned(), found: format, known: FORMAT });
+        }
+        if crc32c::crc32c(body) != u32::from_be_bytes(*crc) {
+            return Err(damaged("its header does not match its checksum"));
+        }
+        let fields = (|| {
+            let number = take(&mut rest).map(u32::from_be_bytes)?;
+            let salt = take(&mut rest).map(u64::from_be_bytes)?;
+            let region = take(&mut rest).map(Uuid::from_bytes)?;
+            let previous_end = take(&mut rest).map(u32::from_be_bytes)?;
+            Some((region, SegmentHeader { number, salt, previous_end }))
+        })();
+        let (region, header) = fields.ok_or_else(|| damaged("its header is cut"))?;
+        if region != self.region {
+            return Err(LogError::OtherRegion { path: path.to_owned() });
+        }
+        Ok(header)
+    }
+}
+
+struct SegmentHeader {
+    number: u32,
+    salt: u64,
+    previous_end: u32,
+}
+
+impl Segment {
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads as many bytes as there are, up to the length of `buffer`; says how many.
+    pub fn read(&self, buffer: &mut [u8], offset: u32) -> Result<usize, LogError> {
+        read_at_most(&self.file, buffer, u64::from(offset))
+            .map_err(LogError::io("reading", &self.path))
+    }
+
+    pub fn write(&self, bytes: &[u8], offset: u32) -> Result<(), LogError> {
+        self.file
+            .write_all_at(bytes, u64::from(offset))
+            .map_err(LogError::io("writing", &self.path))
+    }
+
+    /// Flushes what was written to disk.
+    pub fn sync(&self) -> Result<(), LogError> {
+        self.file.sync_data().map_err(LogError::io("flushing", &self.path))
+    }
+
+    pub fn bytes(&self) -> Result<u32, LogError> {
+        let metadata = self.file.metadata().map_err(LogError::io("reading", &self.path))?;
+        Ok(u32::try_from(metadata.len()).unwrap_or(u32::MAX))
+    }
+
+    pub fn damaged(&self, offset: u32, problem: &'static str) -> LogError {
+        LogError::Damaged { path: self.path.clone(), offset: offset.into(), problem }
+    }
+}
+
+/// Makes the names in a folder durable.
+pub fn sync_folder(path: &Path) -> Result<(), LogError> {
+    File::open(path).and_then(|folder| folder.sync_all()).map_err(LogError::io("flushing", path))
+}
+
+fn read_at_most(file: &File, buffer: &mut [u8], offset: u64) -> std::io::Result<usize> {
+    let mut done = 0;
+    while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
+        let at = offset + u64::try_from(done).unwrap_or(u64::MAX);
+        match file.read_at(rest, at) {
+            Ok(0) => break,
+            Ok(read) => done += read,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
+
+fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    let (field, rest) = bytes.split_first_chunk::<N>()?;
+    *bytes = rest;
+    Some(*field)
+}
+
+fn random_salt(path: &Path) -> Result<u64, LogError> {
+    getrandom::u64().map_err(|error| LogError::Io {
+        action: "salting",
+        path: path.to_owned(),
+        source: std::io::Error::other(error),
+    })
+}

@@ -1,0 +1,298 @@
+//! The one thread that writes: it gathers what waits, writes it with one flush, and answers.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::frame::{Header, Sealed};
+use super::index::{Index, StreamKey};
+use super::segment::{Folder, SEGMENT_HEADER_BYTES, Segment};
+use super::{Location, LogError};
+
+/// One event to be appended.
+#[derive(Debug)]
+pub struct Entry {
+    pub event: [u8; 16],
+    pub sealed: Sealed,
+}
+
+/// Events for one stream, all or none.
+#[derive(Debug)]
+pub struct Append {
+    pub stream: StreamKey,
+    pub slot: u16,
+    /// How many events the stream must have; any number if none.
+    pub expected: Option<u64>,
+    pub entries: Vec<Entry>,
+    pub answer: oneshot::Sender<Result<Appended, AppendError>>,
+}
+
+/// Where the events of one append came to stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// The position of the first of them in its slot; the others follow.
+    pub first_n: u64,
+    /// The version of the first of them; the others follow.
+    pub first_version: u64,
+    pub recorded_at_us: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    #[error("the stream has {version} events")]
+    Conflict { version: u64 },
+    /// Some of the events, or all, are there already.
+    #[error("events with these ids are stored already")]
+    Repeated,
+    #[error("the append is larger than a segment")]
+    TooLarge,
+    #[error("the log can no longer be written: {0}")]
+    Broken(String),
+}
+
+/// What readers share with the writer.
+#[derive(Debug)]
+pub struct Shared {
+    pub index: RwLock<Index>,
+    pub segments: RwLock<Vec<Arc<Segment>>>,
+    /// Everything before this location is on disk.
+    durable: AtomicU64,
+    moved: watch::Sender<Location>,
+}
+
+/// How much goes into one flush.
+#[derive(Debug, Clone, Copy)]
+pub struct BatchLimits {
+    pub events: usize,
+    pub bytes: usize,
+}
+
+pub struct Writer {
+    folder: Folder,
+    limits: BatchLimits,
+    shared: Arc<Shared>,
+    segment: Arc<Segment>,
+    end: Location,
+    /// The frames of the batch that is being gathered.
+    buffer: Vec<u8>,
+    /// Where in `buffer` its last frame begins.
+    last_frame: usize,
+    answers: Vec<Answer>,
+    broken: Option<String>,
+}
+
+type Answer = (oneshot::Sender<Result<Appended, AppendError>>, Result<Appended, AppendError>);
+
+impl Shared {
+    pub fn new(index: Index, segments: Vec<Arc<Segment>>, end: Location) -> Self {
+        Self {
+            index: RwLock::new(index),
+            segments: RwLock::new(segments),
+            durable: AtomicU64::new(end.to_bits()),
+            moved: watch::Sender::new(end),
+        }
+    }
+
+    pub fn durable(&self) -> Location {
+        Location::from_bits(self.durable.load(Ordering::Acquire))
+    }
+
+    /// Tells whenever more is durable.
+    pub fn watch(&self) -> watch::Receiver<Location> {
+        self.moved.subscribe()
+    }
+
+    fn advance(&self, end: Location) {
+        self.durable.store(end.to_bits(), Ordering::Release);
+        self.moved.send_replace(end);
+    }
+}
+
+impl Writer {
+    pub fn new(
+        folder: Folder,
+        limits: BatchLimits,
+        shared: Arc<Shared>,
+        end: Location,
+    ) -> Option<Self> {
+        let segments = shared.segments.read().unwrap_or_else(PoisonError::into_inner);
+        let segment = Arc::clone(segments.last()?);
+        drop(segments);
+        Some(Self {
+            folder,
+            limits,
+            shared,
+            segment,
+            end,
+            buffer: Vec::new(),
+            last_frame: 0,
+            answers: Vec::new(),
+            broken: None,
+        })
+    }
+
+    /// Writes until no more can come. Returns where the log ends, unless writing failed.
+    pub fn run(mut self, mut appends: mpsc::Receiver<Append>) -> Option<Location> {
+        while let Some(append) = appends.blocking_recv() {
+            self.take(append);
+            let mut events = 1;
+            while events < self.limits.events && self.buffer.len() < self.limits.bytes {
+                let Ok(append) = appends.try_recv() else { break };
+                events += append.entries.len();
+                self.take(append);
+            }
+            self.flush();
+        }
+        self.broken.is_none().then_some(self.end)
+    }
+
+    /// Checks an append and lays its frames down behind those of the batch.
+    fn take(&mut self, append: Append) {
+        let Append { stream, slot, expected, entries, answer } = append;
+        let size: usize = entries.iter().map(frame_bytes).sum();
+        if let Some(error) = &self.broken {
+            self.answers.push((answer, Err(AppendError::Broken(error.clone()))));
+            return;
+        }
+        if size > self.room_in_a_segment() {
+            self.answers.push((answer, Err(AppendError::TooLarge)));
+            return;
+        }
+        let offset = usize::try_from(self.end.offset).unwrap_or(usize::MAX);
+        let segment_bytes = usize::try_from(self.folder.segment_bytes).unwrap_or(usize::MAX);
+        if offset + self.buffer.len() + size > segment_bytes {
+            self.flush();
+            if let Err(error) = self.roll() {
+                self.fail(&error);
+                self.answers.push((answer, Err(AppendError::Broken(error.to_string()))));
+                return;
+            }
+        }
+        let outcome = self.lay_down(stream, slot, expected, &entries);
+        self.answers.push((answer, outcome));
+    }
+
+    fn lay_down(
+        &mut self,
+        stream: StreamKey,
+        slot: u16,
+        expected: Option<u64>,
+        entries: &[Entry],
+    ) -> Result<Appended, AppendError> {
+        let shared = Arc::clone(&self.shared);
+        let mut index = shared.index.write().unwrap_or_else(PoisonError::into_inner);
+        if entries.iter().any(|entry| index.find(&stream, entry.event).is_some()) {
+            return Err(AppendError::Repeated);
+        }
+        let version = index.version(&stream);
+        if expected.is_some_and(|expected| expected != version) {
+            return Err(AppendError::Conflict { version });
+        }
+        let first_n = index.last_n(slot) + 1;
+        // Time never runs backwards within a slot, whatever the clock does.
+        let now = Timestamp::now().as_microsecond();
+        let recorded_at_us = now.max(index.last_recorded_at_us(slot));
+        for (n, entry) in (first_n..).zip(entries) {
+            let header = Header {
+                record_bytes: u32::try_from(entry.sealed.record.len()).unwrap_or(u32::MAX),
+                record_crc: entry.sealed.crc,
+                is_batch_end: false,
+                stream_kind: stream.0,
+                slot,
+                batch_distance: u32::try_from(self.buffer.len()).unwrap_or(u32::MAX),
+                n,
+                recorded_at_us,
+                stream_key: stream.1,
+                event: entry.event,
+            };
+            let location = Location { offset: self.end.offset + header.batch_distance, ..self.end };
+            index.enter(&header, location);
+            self.last_frame = self.buffer.len();
+            self.buffer.extend_from_slice(&header.encode(self.segment.salt));
+            self.buffer.extend_from_slice(&entry.sealed.record);
+        }
+        Ok(Appended { first_n, first_version: version + 1, recorded_at_us })
+    }
+
+    /// Writes the batch with one flush, and answers everybody in it.
+    fn flush(&mut self) {
+        if !self.buffer.is_empty() {
+            self.mark_batch_end();
+            let written = self
+                .segment
+                .write(&self.buffer, self.end.offset)
+                .and_then(|()| self.segment.sync());
+            match written {
+                Ok(()) => {
+                    let bytes = u32::try_from(self.buffer.len()).unwrap_or(u32::MAX);
+                    self.end.offset += bytes;
+                    self.shared.advance(self.end);
+                }
+                // What a failed flush left on disk is not known, and a second flush would not
+                // tell: the pages may have been dropped. Nothing is acknowledged any more.
+                Err(error) => self.fail(&error),
+            }
+            self.buffer.clear();
+        }
+        for (answer, mut outcome) in self.answers.drain(..) {
+            if let (Ok(_), Some(error)) = (&outcome, &self.broken) {
+                outcome = Err(AppendError::Broken(error.clone()));
+            }
+            // Whoever does not wait any more will ask again under the same event id.
+            let _gone = answer.send(outcome);
+        }
+    }
+
+    fn mark_batch_end(&mut self) {
+        let Some(frame) = self.buffer.get_mut(self.last_frame..) else { return };
+        let Some(bytes) = frame.first_chunk_mut() else { return };
+        if let Ok(header) = Header::decode(bytes, self.segment.salt) {
+            *bytes = Header { is_batch_end: true, ..header }.encode(self.segment.salt);
+        }
+    }
+
+    /// Goes on in the next segment.
+    fn roll(&mut self) -> Result<(), LogError> {
+        let number = self.end.segment + 1;
+        let segment = Arc::new(self.folder.begin_segment(number, self.end.offset)?);
+        self.segment = Arc::clone(&segment);
+        let mut segments = self.shared.segments.write().unwrap_or_else(PoisonError::into_inner);
+        segments.push(segment);
+        drop(segments);
+        self.end = Location { segment: number, offset: SEGMENT_HEADER_BYTES };
+        self.shared.advance(self.end);
+        self.prepare_spare_aside();
+        Ok(())
+    }
+
+    /// Fills the next spare file while this thread goes on writing.
+    pub fn prepare_spare_aside(&self) {
+        let folder = self.folder.clone();
+        let spawned = std::thread::Builder::new().name("log-spare".to_owned()).spawn(move || {
+            // If it fails, the writer makes the file itself when it needs it, and says so.
+            if let Err(error) = folder.prepare_spare() {
+                tracing::warn!(%error, "the next segment could not be prepared");
+            }
+        });
+        if let Err(error) = spawned {
+            tracing::warn!(%error, "the next segment could not be prepared");
+        }
+    }
+
+    fn fail(&mut self, error: &LogError) {
+        let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+        tracing::error!(%error, cause, "the log can no longer be written");
+        self.broken = Some(format!("{error}: {cause}"));
+    }
+
+    fn room_in_a_segment(&self) -> usize {
+        let room = self.folder.segment_bytes.saturating_sub(SEGMENT_HEADER_BYTES);
+        usize::try_from(room).unwrap_or(usize::MAX)
+    }
+}
+
+fn frame_bytes(entry: &Entry) -> usize {
+    super::frame::HEADER_BYTES + entry.sealed.record.len()
+}

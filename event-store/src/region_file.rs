@@ -1,0 +1,98 @@
+//! `region.toml`: what was fixed when the data folder was created.
+
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use tsunagi_bus::Region;
+use tsunagi_chassis::Config;
+use tsunagi_domain::Zone;
+use uuid::Uuid;
+
+use crate::log::LogError;
+use crate::log::segment::sync_folder;
+
+const NAME: &str = "region.toml";
+const FORMAT: i64 = 1;
+
+/// Why the region cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum RegionError {
+    #[error(transparent)]
+    File(#[from] LogError),
+    #[error("{0} is not what this version writes: restore it from a backup")]
+    Malformed(PathBuf),
+    #[error(
+        "the data folder was created with `{setting}` = {fixed}, and that cannot be changed: say {fixed}, or take another folder"
+    )]
+    Fixed { setting: &'static str, fixed: String },
+}
+
+/// Reads the region of the data folder, or creates it.
+pub(crate) fn open(config: &Config) -> Result<Region, RegionError> {
+    let path = config.data.join(NAME);
+    if !path.exists() {
+        create(&path, config)?;
+    }
+    let text = std::fs::read_to_string(&path).map_err(LogError::io("reading", &path))?;
+    let region = parse(&text).ok_or(RegionError::Malformed(path))?;
+    let fixed = |setting, fixed: &str| RegionError::Fixed { setting, fixed: fixed.to_owned() };
+    if region.slots != config.slots {
+        return Err(fixed("slots", &region.slots.to_string()));
+    }
+    if region.zone_name != config.zone {
+        return Err(fixed("zone", &region.zone_name));
+    }
+    Ok(region)
+}
+
+fn create(path: &Path, config: &Config) -> Result<(), RegionError> {
+    let mut secret = [0; 48];
+    getrandom::fill(&mut secret).map_err(|error| LogError::Io {
+        action: "creating",
+        path: path.to_owned(),
+        source: std::io::Error::other(error),
+    })?;
+    let (id, key) = secret.split_at(16);
+    let id = uuid::Builder::from_random_bytes(id.try_into().unwrap_or_default()).into_uuid();
+    let Config { slots, zone, .. } = config;
+    let key = BASE64_STANDARD.encode(key);
+    let text = format!(
+        "# Written once, when this folder was created. Keep it with the log: without it the log\n\
+         # cannot be read. The key is secret.\n\
+         format = {FORMAT}\nid = \"{id}\"\nslots = {slots}\nzone = \"{zone}\"\n\
+         identifier_key = \"{key}\"\n"
+    );
+    write_durably(path, text.as_bytes())?;
+    Ok(())
+}
+
+/// Writes a file that only its owner can read, whole or not at all.
+fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), LogError> {
+    let new = path.with_extension("new");
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = options.open(&new).map_err(LogError::io("creating", &new))?;
+    file.write_all(bytes).map_err(LogError::io("writing", &new))?;
+    file.sync_all().map_err(LogError::io("flushing", &new))?;
+    std::fs::rename(&new, path).map_err(LogError::io("naming", path))?;
+    path.parent().map_or(Ok(()), sync_folder)
+}
+
+fn parse(text: &str) -> Option<Region> {
+    let table: toml::Table = text.parse().ok()?;
+    if table.get("format")?.as_integer()? != FORMAT {
+        return None;
+    }
+    let zone_name = table.get("zone")?.as_str()?.to_owned();
+    let key = table.get("identifier_key")?.as_str()?;
+    Some(Region {
+        id: Uuid::parse_str(table.get("id")?.as_str()?).ok()?,
+        slots: u16::try_from(table.get("slots")?.as_integer()?).ok()?,
+        zone: Zone::named(&zone_name)?,
+        zone_name,
+        identifier_key: BASE64_STANDARD.decode(key).ok()?.try_into().ok()?,
+    })
+}

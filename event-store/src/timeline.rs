@@ -1,0 +1,223 @@
+//! One patient's timeline: a pure fold of the patient's stream (I5).
+
+pub mod summary;
+pub mod wording;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use prost::Message as _;
+use tsunagi_bus::handler::to_wire;
+use tsunagi_bus::{Placed, Stored};
+use tsunagi_domain::transfer_request::TransferRequest;
+use tsunagi_domain::{CareTime, EncounterId, EventId, Fact, PatientId, Record, Zone};
+use tsunagi_proto::catalogue::Payload;
+use tsunagi_proto::convert::happened;
+use tsunagi_proto::v1;
+
+/// A patient's timeline as it was known at some time.
+#[derive(Debug, Default)]
+pub struct Timeline {
+    record: Record,
+    demographics: Option<v1::Demographics>,
+    /// In the order of recording.
+    entries: Vec<Entry>,
+    cancelled_by: BTreeMap<EventId, EventId>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    id: EventId,
+    placed: Placed,
+    /// None if the record is no event that this version can read.
+    event: Option<v1::Event>,
+    payload: Payload,
+    /// When it happened, or was recorded if that cannot be read.
+    happened_at: Timestamp,
+    encounter: Option<EncounterId>,
+}
+
+/// Which part of what is recorded is looked at.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct View {
+    /// Only what was recorded up to this moment (I8).
+    pub as_known_at: Option<Timestamp>,
+    /// Only the first so many events.
+    pub version_max: Option<u64>,
+}
+
+impl Timeline {
+    /// Folds a stream's events, given in their order.
+    pub fn fold(events: &[Stored], zone: &Zone, view: View) -> Self {
+        let mut timeline = Self::default();
+        for stored in events.iter().take_while(|stored| view.shows(stored)) {
+            timeline.add(stored, zone);
+        }
+        timeline
+    }
+
+    /// Adds the next event of the stream.
+    pub fn add(&mut self, stored: &Stored, zone: &Zone) {
+        let event = v1::Event::decode(stored.record.clone()).ok();
+        let payload = event.as_ref().map(|event| Payload::decode(&event.r#type, &event.payload));
+        let mut payload = payload.and_then(Result::ok).unwrap_or(Payload::Unknown);
+        let fact = event.as_ref().and_then(|event| happened(event, zone));
+        let occurred = event.as_ref().and_then(|e| CareTime::parse(&e.occurred_at, zone).ok());
+        let mut encounter = None;
+        if let Some(happened) = fact {
+            self.record.apply(&happened);
+            encounter = self.encounter_of(&happened.fact);
+            if let Some(cancelled) = cancelled(&happened.fact) {
+                self.cancelled_by.insert(cancelled, stored.event);
+            }
+        }
+        if let Some(said) = demographics(&mut payload) {
+            self.demographics = Some(said.clone());
+        }
+        self.entries.push(Entry {
+            id: stored.event,
+            placed: stored.placed,
+            happened_at: occurred.map_or(stored.placed.recorded_at, |time| time.earliest()),
+            event,
+            payload,
+            encounter,
+        });
+    }
+
+    /// How many events it is folded from.
+    pub fn version(&self) -> u64 {
+        self.entries.last().map_or(0, |entry| entry.placed.version)
+    }
+
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// The last event that it is folded from.
+    pub fn last(&self) -> Option<Placed> {
+        self.entries.last().map(|entry| entry.placed)
+    }
+
+    /// The entries in the order in which they happened; what happened at the same time, in the
+    /// order of recording.
+    pub fn entries_oldest_first(&self) -> Vec<v1::TimelineEntry> {
+        let mut entries: Vec<&Entry> = self.entries.iter().collect();
+        entries.sort_by_key(|entry| (entry.happened_at, entry.placed.version));
+        entries.into_iter().map(|entry| self.show(entry)).collect()
+    }
+
+    /// The entry of the event that was added last.
+    pub fn newest_entry(&self) -> Option<v1::TimelineEntry> {
+        self.entries.last().map(|entry| self.show(entry))
+    }
+
+    /// What one sees of the patient at a glance.
+    pub fn summary(&self, patient: PatientId) -> v1::PatientSummary {
+        summary::summary(self, patient)
+    }
+
+    /// The words in which an event tells its time.
+    pub(crate) fn occurred_at(&self, event: EventId) -> String {
+        let entry = self.entries.iter().rev().find(|entry| entry.id == event);
+        let event = entry.and_then(|entry| entry.event.as_ref());
+        event.map(|event| event.occurred_at.clone()).unwrap_or_default()
+    }
+
+    /// The payload of an event.
+    pub(crate) fn payload(&self, event: EventId) -> Option<&Payload> {
+        self.entries.iter().rev().find(|entry| entry.id == event).map(|entry| &entry.payload)
+    }
+
+    pub(crate) fn demographics(&self) -> Option<&v1::Demographics> {
+        self.demographics.as_ref()
+    }
+
+    fn encounter_of(&self, fact: &Fact) -> Option<EncounterId> {
+        match fact {
+            Fact::Encounter(encounter, _) => Some(*encounter),
+            Fact::TransferRequest(request, _) => {
+                self.record.transfer_request(*request).map(TransferRequest::encounter)
+            }
+            Fact::Document(document) => document.encounter,
+            Fact::Identity(_) | Fact::Referral(..) | Fact::Case(..) => None,
+        }
+    }
+
+    /// Whether the patient's address must not leave the record. What was said of it before it
+    /// became confidential must not leave either.
+    pub(crate) fn address_is_confidential(&self) -> bool {
+        let address = self.demographics.as_ref().and_then(|known| known.address.as_ref());
+        address.is_some_and(|address| address.confidential)
+    }
+
+    /// The payload as a message that says its own type.
+    fn detail(&self, payload: &Payload) -> Option<prost_types::Any> {
+        let type_url = format!("type.googleapis.com/{}", payload.message_name()?);
+        let mut payload = payload.clone();
+        if self.address_is_confidential() {
+            hide_address(demographics(&mut payload));
+        }
+        Some(prost_types::Any { type_url, value: payload.encode_to_vec() })
+    }
+
+    fn show(&self, entry: &Entry) -> v1::TimelineEntry {
+        let event = entry.event.clone().unwrap_or_default();
+        let cancelled_by = self.cancelled_by.get(&entry.id);
+        let encounter = |id: EncounterId| id.to_string();
+        v1::TimelineEntry {
+            event_id: entry.id.to_string(),
+            text: Some(wording::headline(&event.r#type, &entry.payload)),
+            recorded_at: Some(to_wire(entry.placed.recorded_at)),
+            version: entry.placed.version,
+            encounter_id: entry.encounter.map(encounter).unwrap_or_default(),
+            episode_id: entry
+                .encounter
+                .map(|id| encounter(self.record.episode(id)))
+                .unwrap_or_default(),
+            cancelled_by_event_id: cancelled_by.map(ToString::to_string).unwrap_or_default(),
+            detail: self.detail(&entry.payload),
+            r#type: event.r#type,
+            occurred_at: event.occurred_at,
+            actor: event.actor,
+            source: event.source,
+            sensitivity: event.sensitivity,
+        }
+    }
+}
+
+impl View {
+    fn shows(&self, stored: &Stored) -> bool {
+        self.as_known_at.is_none_or(|moment| stored.placed.recorded_at <= moment)
+            && self.version_max.is_none_or(|version| stored.placed.version <= version)
+    }
+}
+
+/// What a payload says of who the patient is.
+fn demographics(payload: &mut Payload) -> Option<&mut v1::Demographics> {
+    if let Payload::PatientRegistered(message) = payload {
+        message.demographics.as_mut()
+    } else if let Payload::DemographicsUpdated(message) = payload {
+        message.demographics.as_mut()
+    } else {
+        None
+    }
+}
+
+/// The event that a fact cancels.
+fn cancelled(fact: &Fact) -> Option<EventId> {
+    match fact {
+        Fact::Encounter(_, event) => event.cancelled(),
+        Fact::Identity(_)
+        | Fact::TransferRequest(..)
+        | Fact::Referral(..)
+        | Fact::Case(..)
+        | Fact::Document(_) => None,
+    }
+}
+
+/// Takes an address away that must not leave the record.
+pub(crate) fn hide_address(demographics: Option<&mut v1::Demographics>) {
+    if let Some(demographics) = demographics {
+        demographics.address = Some(v1::Address { confidential: true, ..v1::Address::default() });
+    }
+}

@@ -1,0 +1,71 @@
+//! What one sees of a patient at a glance: who it is, and where.
+
+use tsunagi_domain::PatientId;
+use tsunagi_domain::encounter::{Encounter, Stage};
+use tsunagi_proto::catalogue::Payload;
+use tsunagi_proto::v1;
+
+use super::{Timeline, hide_address};
+
+pub(super) fn summary(timeline: &Timeline, patient: PatientId) -> v1::PatientSummary {
+    let record = timeline.record();
+    let mut demographics = timeline.demographics().cloned();
+    if timeline.address_is_confidential() {
+        hide_address(demographics.as_mut());
+    }
+    let mut summary = v1::PatientSummary {
+        patient_id: patient.to_string(),
+        identifiers: record.patient().identifiers().map(Into::into).collect(),
+        demographics,
+        version: timeline.version(),
+        ..v1::PatientSummary::default()
+    };
+    if let Some((id, encounter)) = record.whereabouts() {
+        summary.encounter_id = id.to_string();
+        summary.set_state(state(encounter));
+        summary.set_encounter_class(encounter.class().into());
+        summary.place = encounter.place().map(Into::into);
+        summary.since_at = since(timeline, encounter);
+    }
+    if record.patient().deceased_at().is_some() {
+        summary.set_state(v1::PatientState::Deceased);
+    }
+    summary.planned_discharge_at = plan(timeline, Encounter::planned_discharge);
+    summary.planned_admission_at = plan(timeline, Encounter::planned_admission);
+    summary
+}
+
+fn state(encounter: &Encounter) -> v1::PatientState {
+    match encounter.stage() {
+        Stage::Expected => v1::PatientState::Unspecified,
+        Stage::Visiting => v1::PatientState::Visiting,
+        Stage::InHospital => v1::PatientState::InHospital,
+        Stage::OnLeave => v1::PatientState::OnLeave,
+        Stage::Ended => v1::PatientState::Discharged,
+    }
+}
+
+/// Since when, in the words in which it was told.
+fn since(timeline: &Timeline, encounter: &Encounter) -> String {
+    let Some(event) = encounter.since_event() else { return String::new() };
+    match timeline.payload(event) {
+        Some(Payload::EncounterRegistered(visit)) if !visit.ended_at.is_empty() => {
+            visit.ended_at.clone()
+        }
+        Some(_) | None => timeline.occurred_at(event),
+    }
+}
+
+/// The earliest of the plans that are still to come, in the words in which it was told.
+fn plan(
+    timeline: &Timeline,
+    of: impl Fn(&Encounter) -> Option<(tsunagi_domain::EventId, tsunagi_domain::CareTime)>,
+) -> String {
+    let plans = timeline.record().encounters().filter_map(|(_, encounter)| of(encounter));
+    let earliest = plans.min_by_key(|(event, at)| (at.earliest(), *event));
+    match earliest.and_then(|(event, _)| timeline.payload(event)) {
+        Some(Payload::DischargePlanned(plan)) => plan.planned_at.clone(),
+        Some(Payload::AdmissionPlanned(plan)) => plan.planned_at.clone(),
+        Some(_) | None => String::new(),
+    }
+}
