@@ -198,6 +198,7 @@ impl Reader<'_> {
         Ok(Demographics {
             birth_on: self.optional_time("birth_on", &demographics.birth_on)?,
             deceased_at: self.optional_time("deceased_at", &demographics.deceased_at)?,
+            deceased: demographics.deceased,
         })
     }
 

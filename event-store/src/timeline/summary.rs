@@ -27,7 +27,7 @@ pub(super) fn summary(timeline: &Timeline, patient: PatientId) -> v1::PatientSum
         summary.place = encounter.place().map(Into::into);
         summary.since_at = since(timeline, encounter);
     }
-    if record.patient().deceased_at().is_some() {
+    if record.patient().is_deceased() {
         summary.set_state(v1::PatientState::Deceased);
     }
     summary.planned_discharge_at = plan(timeline, Encounter::planned_discharge);

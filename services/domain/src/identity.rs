@@ -18,6 +18,8 @@ pub struct Identifier {
 pub struct Demographics {
     pub birth_on: Option<CareTime>,
     pub deceased_at: Option<CareTime>,
+    /// Also if it is not known when.
+    pub deceased: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -98,8 +100,8 @@ impl Patient {
         self.identifiers.iter()
     }
 
-    pub fn deceased_at(&self) -> Option<CareTime> {
-        self.demographics.deceased_at
+    pub fn is_deceased(&self) -> bool {
+        self.demographics.deceased || self.demographics.deceased_at.is_some()
     }
 }
 
@@ -170,8 +172,11 @@ mod tests {
     #[test]
     fn nobody_is_registered_before_birth_or_dead_before_it() {
         let with = |birth: &str, death: Option<&str>| {
-            let demographics =
-                Demographics { birth_on: Some(time(birth)), deceased_at: death.map(time) };
+            let demographics = Demographics {
+                birth_on: Some(time(birth)),
+                deceased_at: death.map(time),
+                deceased: false,
+            };
             Command::Register(Registration { demographics, ..registration() })
         };
         let decide = |command| given(&[]).decide(&stamp(1, "2026-05-01T09:00:00+09:00"), command);

@@ -192,20 +192,14 @@ fn replay<'a>(events: impl IntoIterator<Item = &'a Event>) -> Record {
 /// the plan that it had replaced.)
 fn cancelled(event: &Event) -> Option<EventId> {
     use crate::encounter::Event as Happened;
-    match &event.fact {
-        Fact::Encounter(
-            _,
-            Happened::PlannedAdmissionCancelled(_)
+    let Fact::Encounter(_, happened) = &event.fact else { return None };
+    let is_plan = matches!(
+        happened,
+        Happened::PlannedAdmissionCancelled(_)
             | Happened::PlannedTransferCancelled(_)
-            | Happened::PlannedDischargeCancelled(_),
-        ) => None,
-        Fact::Encounter(_, happened) => happened.cancelled(),
-        Fact::Identity(_)
-        | Fact::TransferRequest(..)
-        | Fact::Referral(..)
-        | Fact::Case(..)
-        | Fact::Document(_) => None,
-    }
+            | Happened::PlannedDischargeCancelled(_)
+    );
+    if is_plan { None } else { happened.cancelled() }
 }
 
 proptest! {

@@ -1,0 +1,12 @@
+//! FHIR R4: reading bulk exports (NDJSON) and Bundles, and what their resources say as events.
+
+pub mod directory;
+pub mod ids;
+pub mod map;
+pub mod reader;
+pub mod resource;
+
+pub use directory::Directory;
+pub use ids::Ids;
+pub use map::{Mapped, Refused};
+pub use reader::{Item, Origin, files};

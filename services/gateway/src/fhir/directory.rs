@@ -1,0 +1,206 @@
+//! Organisations, places and people that other resources refer to, gathered before those.
+
+use std::collections::HashMap;
+
+use super::resource::{
+    CodeableConcept, HumanName, Location, Organization, Practitioner, PractitionerRole, Reference,
+};
+
+/// What references lead to.
+#[derive(Debug, Default)]
+pub struct Directory {
+    organizations: HashMap<String, Organization>,
+    locations: HashMap<String, Location>,
+    practitioners: HashMap<String, String>,
+    /// The practitioner, organisation and role of a `PractitionerRole`.
+    roles: HashMap<String, PractitionerRole>,
+    /// URLs in Bundles that stand for resources under another id.
+    aliases: HashMap<String, String>,
+}
+
+/// An organisation found by climbing to the top: the facility, and the department in it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Provider {
+    pub facility_id: String,
+    pub facility_name: String,
+    pub department: String,
+}
+
+/// Steps from a department to its hospital, at most: a circle must end.
+const CLIMB_MAX: usize = 16;
+
+/// The key of a resource: its type and id.
+pub fn key(resource_type: &str, id: &str) -> String {
+    format!("{resource_type}/{id}")
+}
+
+impl Directory {
+    pub fn add_organization(&mut self, organization: Organization) {
+        self.organizations.insert(key("Organization", &organization.id), organization);
+    }
+
+    pub fn add_location(&mut self, location: Location) {
+        self.locations.insert(key("Location", &location.id), location);
+    }
+
+    pub fn add_practitioner(&mut self, practitioner: &Practitioner) {
+        let name = display_name(&practitioner.name);
+        self.practitioners.insert(key("Practitioner", &practitioner.id), name);
+    }
+
+    pub fn add_role(&mut self, role: PractitionerRole) {
+        self.roles.insert(key("PractitionerRole", &role.id), role);
+    }
+
+    /// Notes that a URL in a Bundle stands for a resource, unless that can be seen from it.
+    pub fn add_alias(&mut self, full_url: &str, resource_type: &str, id: &str) {
+        if !full_url.is_empty() && resolve(full_url, resource_type) != key(resource_type, id) {
+            self.aliases.insert(full_url.to_owned(), key(resource_type, id));
+        }
+    }
+
+    /// The key of the resource that a reference leads to; empty if it leads nowhere.
+    pub fn key_of(&self, reference: &Reference, expected_type: &str) -> String {
+        let text = reference.reference.as_str();
+        match self.aliases.get(text) {
+            Some(key) => key.clone(),
+            None => resolve(text, expected_type),
+        }
+    }
+
+    /// The facility and department that a reference leads to. None if it leads nowhere.
+    pub fn provider(&self, reference: &Reference) -> Option<Provider> {
+        let mut key = self.key_of(reference, "Organization");
+        let id = key.split_once('/').map(|(_, id)| id.to_owned())?;
+        let Some(first) = self.organizations.get(&key) else {
+            let facility_name = reference.display.clone();
+            return Some(Provider { facility_id: id, facility_name, department: String::new() });
+        };
+        let mut top = first;
+        for _ in 0..CLIMB_MAX {
+            key = self.key_of(&top.part_of, "Organization");
+            match self.organizations.get(&key) {
+                Some(above) => top = above,
+                None => break,
+            }
+        }
+        let department = if top.id == first.id { String::new() } else { first.name.clone() };
+        Some(Provider {
+            facility_id: institution_number(top).unwrap_or_else(|| top.id.clone()),
+            facility_name: top.name.clone(),
+            department,
+        })
+    }
+
+    pub fn location(&self, reference: &Reference) -> Option<&Location> {
+        self.locations.get(&self.key_of(reference, "Location"))
+    }
+
+    /// The id and name of the person that a reference leads to.
+    pub fn person(&self, reference: &Reference) -> (String, String) {
+        let mut key = self.key_of(reference, "Practitioner");
+        if let Some(role) = self.roles.get(&key) {
+            key = self.key_of(&role.practitioner, "Practitioner");
+        }
+        let id = key.split_once('/').map(|(_, id)| id.to_owned()).unwrap_or_default();
+        let known = self.practitioners.get(&key).filter(|name| !name.is_empty());
+        (id, known.unwrap_or(&reference.display).clone())
+    }
+
+    /// The role's words, where a reference leads to a `PractitionerRole`.
+    pub fn role_words(&self, reference: &Reference) -> &str {
+        let role = self.roles.get(&self.key_of(reference, "PractitionerRole"));
+        role.and_then(|role| role.code.first()).map(CodeableConcept::words).unwrap_or_default()
+    }
+}
+
+/// `Type/id` out of a relative or absolute URL, or out of a URN, whose type is taken to be the
+/// one that belongs there. Contained resources are not followed.
+fn resolve(reference: &str, expected_type: &str) -> String {
+    if reference.is_empty() || reference.starts_with('#') {
+        return String::new();
+    }
+    if reference.starts_with("urn:") {
+        let id = reference.rsplit(':').next().unwrap_or_default();
+        return key(expected_type, id);
+    }
+    let path = reference.split("/_history/").next().unwrap_or_default();
+    let mut parts = path.rsplit('/');
+    match (parts.next(), parts.next()) {
+        (Some(id), Some(resource_type)) => key(resource_type, id),
+        _ => key(expected_type, path),
+    }
+}
+
+/// The 10-digit number that the health insurance knows a facility by (医療機関コード).
+fn institution_number(organization: &Organization) -> Option<String> {
+    const SYSTEM: &str = "http://jpfhir.jp/fhir/core/IdSystem/insurance-medical-institution-no";
+    let number = organization.identifier.iter().find(|identifier| identifier.system == SYSTEM)?;
+    Some(number.value.clone())
+}
+
+fn display_name(names: &[HumanName]) -> String {
+    let Some(name) = names.first() else { return String::new() };
+    if !name.text.is_empty() {
+        return name.text.clone();
+    }
+    let mut parts = vec![name.family.as_str()];
+    parts.extend(name.given.iter().map(String::as_str));
+    parts.retain(|part| !part.is_empty());
+    parts.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reference(text: &str) -> Reference {
+        Reference { reference: text.to_owned(), display: String::new() }
+    }
+
+    #[test]
+    fn references_are_followed_in_all_their_forms() {
+        let mut directory = Directory::default();
+        directory.add_alias("urn:uuid:77", "Patient", "a");
+        let of = |text: &str| directory.key_of(&reference(text), "Patient");
+        assert_eq!(of("Patient/a"), "Patient/a");
+        assert_eq!(of("https://example.org/fhir/Patient/a/_history/2"), "Patient/a");
+        assert_eq!(of("urn:uuid:77"), "Patient/a", "as its Bundle says");
+        assert_eq!(of("urn:uuid:78"), "Patient/78");
+        assert_eq!(of("#p1"), "");
+        assert_eq!(of(""), "");
+    }
+
+    #[test]
+    fn a_department_belongs_to_its_hospital() {
+        let mut directory = Directory::default();
+        let organization = |id: &str, name: &str, above: &str| Organization {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            part_of: reference(above),
+            ..Organization::default()
+        };
+        directory.add_organization(organization("ward", "内科", "Organization/hospital"));
+        directory.add_organization(organization("hospital", "総合病院", ""));
+        let provider = directory.provider(&reference("Organization/ward")).unwrap();
+        assert_eq!(provider.facility_id, "hospital");
+        assert_eq!(provider.facility_name, "総合病院");
+        assert_eq!(provider.department, "内科");
+        let itself = directory.provider(&reference("Organization/hospital")).unwrap();
+        assert_eq!(itself.department, "");
+        assert_eq!(directory.provider(&reference("")), None);
+    }
+
+    #[test]
+    fn organisations_in_a_circle_come_to_an_end() {
+        let mut directory = Directory::default();
+        for (id, above) in [("a", "Organization/b"), ("b", "Organization/a")] {
+            directory.add_organization(Organization {
+                id: id.to_owned(),
+                part_of: reference(above),
+                ..Organization::default()
+            });
+        }
+        assert!(directory.provider(&reference("Organization/a")).is_some());
+    }
+}

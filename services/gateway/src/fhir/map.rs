@@ -1,0 +1,537 @@
+//! What FHIR resources say, as care events.
+//!
+//! | resource              | events                                                        |
+//! |-----------------------|---------------------------------------------------------------|
+//! | Patient               | registered                                                    |
+//! | Encounter, inpatient  | admission planned, or admitted, moved, and discharged         |
+//! | Encounter, other      | registered, with its end if it has ended                      |
+//! | `CareTeam`            | members joined                                                |
+//!
+//! Reasons and diagnoses are not taken: the timeline is read by everybody on the care team.
+
+use tsunagi_domain::{CareTime, PatientId, Zone};
+use tsunagi_proto::catalogue::Payload;
+use tsunagi_proto::v1;
+
+use super::directory::{Directory, Provider, key};
+use super::ids::Ids;
+use super::resource::{
+    Address, CareTeam, CodeableConcept, ContactPoint, Encounter, EncounterLocation, HumanName,
+    Patient,
+};
+
+/// Why a resource is not taken: a stable reason, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    pub reason: &'static str,
+    pub message: String,
+}
+
+/// The events that a resource says, and whom they are about.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mapped {
+    /// The key of the resource that is the patient.
+    pub patient_key: String,
+    pub events: Vec<v1::Event>,
+}
+
+/// Turns resources of one sending system into events.
+pub struct Mapper<'a> {
+    pub ids: &'a Ids,
+    pub directory: &'a Directory,
+    /// When something happened that the resource gives no time for.
+    pub now: &'a str,
+}
+
+type Result<T> = std::result::Result<T, Refused>;
+
+const PERSON: &str = "fhir-import";
+const ROLE: &str = "system";
+
+impl Mapper<'_> {
+    /// Who the patient is.
+    pub fn demographics(patient: &Patient) -> v1::Demographics {
+        v1::Demographics {
+            names: patient.name.iter().take(10).map(name).collect(),
+            birth_on: patient.birth_date.clone(),
+            sex: sex(&patient.gender).into(),
+            address: home(&patient.address).map(address),
+            contacts: patient.telecom.iter().take(10).map(contact).collect(),
+            deceased_at: patient.deceased_date_time.clone(),
+            deceased: patient.deceased_boolean || !patient.deceased_date_time.is_empty(),
+        }
+    }
+
+    /// The numbers by which the patient can be found. The first leads back to the resource.
+    pub fn identifiers(&self, patient: &Patient) -> Vec<v1::Identifier> {
+        let own =
+            v1::Identifier { system: self.ids.identifier_system(), value: patient.id.clone() };
+        let others = patient
+            .identifier
+            .iter()
+            .filter(|identifier| !identifier.system.is_empty() && !identifier.value.is_empty())
+            .map(|identifier| v1::Identifier {
+                system: identifier.system.clone(),
+                value: identifier.value.clone(),
+            });
+        let mut identifiers = vec![own];
+        for other in others.take(19) {
+            if !identifiers.contains(&other) {
+                identifiers.push(other);
+            }
+        }
+        identifiers
+    }
+
+    /// The registration of a patient.
+    pub fn patient(&self, patient: &Patient) -> Result<Mapped> {
+        if patient.id.is_empty() {
+            return Err(refused("ID_MISSING", "the resource has no id: export it with one"));
+        }
+        let patient_key = key("Patient", &patient.id);
+        let registered = Payload::PatientRegistered(v1::PatientRegistered {
+            identifiers: self.identifiers(patient),
+            demographics: Some(Self::demographics(patient)),
+        });
+        let occurred_at = self.known_time(&patient.meta.last_updated);
+        let about = About { key: &patient_key, organisation: self.ids.source() };
+        let events = vec![self.event(&about, "registered", &occurred_at, &registered)];
+        Ok(Mapped { patient_key, events })
+    }
+
+    /// A change of what is known of a patient who was registered before. `version` tells one
+    /// change from the next.
+    pub fn patient_update(&self, patient: &Patient, version: &str) -> v1::Event {
+        let patient_key = key("Patient", &patient.id);
+        let demographics = Some(Self::demographics(patient));
+        let updated = Payload::DemographicsUpdated(v1::DemographicsUpdated { demographics });
+        let occurred_at = self.known_time(&patient.meta.last_updated);
+        let about = About { key: &patient_key, organisation: self.ids.source() };
+        self.event(&about, &format!("updated {version}"), &occurred_at, &updated)
+    }
+
+    /// What happened under an encounter.
+    pub fn encounter(&self, encounter: &Encounter) -> Result<Mapped> {
+        if encounter.id.is_empty() {
+            return Err(refused("ID_MISSING", "the resource has no id: export it with one"));
+        }
+        let patient_key = self.directory.key_of(&encounter.subject, "Patient");
+        if patient_key.is_empty() {
+            return Err(refused(
+                "SUBJECT_MISSING",
+                "the encounter has no subject that can be followed",
+            ));
+        }
+        let class = class(&encounter.class.code).ok_or_else(|| {
+            refused(
+                "CLASS_UNKNOWN",
+                "the encounter's class is not one of v3-ActCode that is a visit or a stay",
+            )
+        })?;
+        let events = match (encounter.status.as_str(), class) {
+            ("planned", v1::EncounterClass::Inpatient) => self.planned_stay(encounter)?,
+            ("arrived" | "triaged" | "in-progress" | "onleave" | "finished", class) => {
+                if encounter.period.start.is_empty() {
+                    return Err(refused("TIME_MISSING", "the encounter has no `period.start`"));
+                }
+                if class == v1::EncounterClass::Inpatient {
+                    self.stay(encounter)?
+                } else {
+                    vec![self.visit(encounter, class)]
+                }
+            }
+            ("planned", _) => {
+                return Err(refused(
+                    "NOT_YET",
+                    "the visit is planned; it is taken when it has begun",
+                ));
+            }
+            ("cancelled" | "entered-in-error", _) => {
+                return Err(refused(
+                    "DID_NOT_HAPPEN",
+                    "the encounter was cancelled or entered in error",
+                ));
+            }
+            _unknown => {
+                return Err(refused(
+                    "STATUS_UNKNOWN",
+                    "the encounter's status does not say whether it happened",
+                ));
+            }
+        };
+        Ok(Mapped { patient_key, events })
+    }
+
+    /// Who joined a patient's care team.
+    pub fn care_team(&self, team: &CareTeam) -> Result<Mapped> {
+        let patient_key = self.directory.key_of(&team.subject, "Patient");
+        if team.id.is_empty() || patient_key.is_empty() {
+            return Err(refused(
+                "SUBJECT_MISSING",
+                "the care team has no id, or no subject that can be followed",
+            ));
+        }
+        let occurred_at = [&team.period.start, &team.meta.last_updated];
+        let occurred_at = occurred_at.into_iter().find(|time| !time.is_empty());
+        let occurred_at = occurred_at.ok_or_else(|| {
+            refused(
+                "TIME_MISSING",
+                "the care team has neither `period.start` nor `meta.lastUpdated`",
+            )
+        })?;
+        let provider =
+            team.managing_organization.first().and_then(|owner| self.directory.provider(owner));
+        let provider = provider.unwrap_or_else(|| self.sender());
+        let members: Vec<v1::Participant> = team
+            .participant
+            .iter()
+            .filter(|participant| !participant.member.reference.starts_with("Patient/"))
+            .take(50)
+            .map(|participant| {
+                let (person, name) = self.directory.person(&participant.member);
+                let role = participant.role.first().map(CodeableConcept::words).unwrap_or_default();
+                let role = if role.is_empty() {
+                    self.directory.role_words(&participant.member)
+                } else {
+                    role
+                };
+                v1::Participant {
+                    organisation: Some(provider.organisation()),
+                    role: cut(role, 100),
+                    person: code(&person),
+                    name: cut(&name, 100),
+                    means: 0,
+                }
+            })
+            .collect();
+        if members.is_empty() {
+            return Err(refused(
+                "MEMBERS_MISSING",
+                "the care team has no members besides the patient",
+            ));
+        }
+        let encounter = self.directory.key_of(&team.encounter, "Encounter");
+        let joined = Payload::TeamMemberJoined(v1::TeamMemberJoined {
+            members,
+            encounter_id: self.encounter_id(&encounter),
+        });
+        let about = About { key: &key("CareTeam", &team.id), organisation: &provider.facility_id };
+        Ok(Mapped { patient_key, events: vec![self.event(&about, "joined", occurred_at, &joined)] })
+    }
+
+    fn planned_stay(&self, encounter: &Encounter) -> Result<Vec<v1::Event>> {
+        if encounter.period.start.is_empty() {
+            return Err(refused("TIME_MISSING", "the planned encounter has no `period.start`"));
+        }
+        let provider = self.provider(encounter);
+        let planned = Payload::AdmissionPlanned(v1::AdmissionPlanned {
+            encounter_id: self.encounter_id(&key("Encounter", &encounter.id)),
+            planned_at: encounter.period.start.clone(),
+            place: Some(self.place(encounter, &encounter.location, &provider)),
+            preceding_encounter_id: self.preceding(encounter),
+            purpose: String::new(),
+        });
+        let about =
+            About { key: &key("Encounter", &encounter.id), organisation: &provider.facility_id };
+        // When the plan was made is not said; that it is known now is.
+        Ok(vec![self.event(&about, "planned", self.now, &planned)])
+    }
+
+    fn visit(&self, encounter: &Encounter, class: v1::EncounterClass) -> v1::Event {
+        let provider = self.provider(encounter);
+        let ended_at = if encounter.status == "finished" { &encounter.period.end } else { "" };
+        let registered = Payload::EncounterRegistered(v1::EncounterRegistered {
+            encounter_id: self.encounter_id(&key("Encounter", &encounter.id)),
+            class: class.into(),
+            place: Some(self.place(encounter, &encounter.location, &provider)),
+            ended_at: ended_at.to_owned(),
+            preceding_encounter_id: self.preceding(encounter),
+            attending: self.attending(encounter),
+            visit_number: visit_number(encounter),
+        });
+        let about =
+            About { key: &key("Encounter", &encounter.id), organisation: &provider.facility_id };
+        self.event(&about, "registered", &encounter.period.start, &registered)
+    }
+
+    fn stay(&self, encounter: &Encounter) -> Result<Vec<v1::Event>> {
+        let encounter_key = key("Encounter", &encounter.id);
+        let encounter_id = self.encounter_id(&encounter_key);
+        let provider = self.provider(encounter);
+        let about = About { key: &encounter_key, organisation: &provider.facility_id };
+        let mut stations = stations(encounter).into_iter();
+        let first = stations.next().map(|(_, places)| places).unwrap_or_default();
+        let admitted = Payload::Admitted(v1::Admitted {
+            encounter_id: encounter_id.clone(),
+            place: Some(self.place(encounter, &first, &provider)),
+            admit_source: to_code(&encounter.hospitalization.admit_source),
+            preceding_encounter_id: self.preceding(encounter),
+            attending: self.attending(encounter),
+            visit_number: visit_number(encounter),
+            purpose: String::new(),
+        });
+        let mut events = vec![self.event(&about, "admitted", &encounter.period.start, &admitted)];
+        for (at, places) in stations {
+            let to = Some(self.place(encounter, &places, &provider));
+            let moved =
+                Payload::Transferred(v1::Transferred { encounter_id: encounter_id.clone(), to });
+            events.push(self.event(&about, &format!("moved {at}"), &at, &moved));
+        }
+        if encounter.status == "finished" {
+            if encounter.period.end.is_empty() {
+                return Err(refused(
+                    "TIME_MISSING",
+                    "the stay is finished and has no `period.end`",
+                ));
+            }
+            let discharged = Payload::Discharged(v1::Discharged {
+                encounter_id,
+                disposition: to_code(&encounter.hospitalization.discharge_disposition),
+                destination: None,
+            });
+            events.push(self.event(&about, "discharged", &encounter.period.end, &discharged));
+        }
+        Ok(events)
+    }
+
+    fn provider(&self, encounter: &Encounter) -> Provider {
+        let of_location = || {
+            let location = self.directory.location(&encounter.location.first()?.location)?;
+            self.directory.provider(&location.managing_organization)
+        };
+        let provider = self.directory.provider(&encounter.service_provider).or_else(of_location);
+        let mut provider = provider.unwrap_or_else(|| self.sender());
+        if provider.department.is_empty() {
+            encounter.service_type.words().clone_into(&mut provider.department);
+        }
+        provider
+    }
+
+    /// Where nothing says which facility it was, it was the one that sent this.
+    fn sender(&self) -> Provider {
+        Provider { facility_id: self.ids.source().to_owned(), ..Provider::default() }
+    }
+
+    fn place(
+        &self,
+        encounter: &Encounter,
+        locations: &[EncounterLocation],
+        provider: &Provider,
+    ) -> v1::Place {
+        let mut place = v1::Place {
+            facility: Some(provider.organisation()),
+            department: cut(&provider.department, 100),
+            ..v1::Place::default()
+        };
+        for at in locations {
+            let location = self.directory.location(&at.location);
+            let name = location.map_or(&at.location.display, |location| &location.name);
+            let kind = location.map(|location| &location.physical_type);
+            let is = |code: &str| kind.is_some_and(|kind| kind.has_code(code));
+            let part = if is("bd") {
+                &mut place.bed
+            } else if is("ro") {
+                &mut place.room
+            } else if is("wa") || (encounter.class.code == "IMP" && kind.is_none()) {
+                &mut place.ward
+            } else {
+                continue;
+            };
+            *part = cut(name, 100);
+        }
+        place
+    }
+
+    fn attending(&self, encounter: &Encounter) -> Option<v1::Participant> {
+        let attends = encounter.participant.iter().find(|participant| {
+            participant.participant_type.iter().any(|kind| kind.has_code("ATND"))
+        })?;
+        let (person, name) = self.directory.person(&attends.individual);
+        Some(v1::Participant {
+            role: "doctor".to_owned(),
+            person: code(&person),
+            name: cut(&name, 100),
+            ..v1::Participant::default()
+        })
+    }
+
+    fn preceding(&self, encounter: &Encounter) -> String {
+        self.encounter_id(&self.directory.key_of(&encounter.part_of, "Encounter"))
+    }
+
+    fn encounter_id(&self, key: &str) -> String {
+        if key.is_empty() { String::new() } else { self.ids.encounter(key).to_string() }
+    }
+
+    fn known_time(&self, time: &str) -> String {
+        if CareTime::parse(time, &Zone::utc()).is_ok() { time } else { self.now }.to_owned()
+    }
+
+    /// The event with everything but the patient, who is set when it is known which one it is.
+    fn event(
+        &self,
+        about: &About<'_>,
+        fact: &str,
+        occurred_at: &str,
+        payload: &Payload,
+    ) -> v1::Event {
+        v1::Event {
+            event_id: self.ids.event(about.key, fact).to_string(),
+            r#type: payload.event_type().to_owned(),
+            occurred_at: occurred_at.to_owned(),
+            actor: Some(v1::Actor {
+                organisation: code(about.organisation),
+                role: ROLE.to_owned(),
+                person: PERSON.to_owned(),
+                on_behalf_of: String::new(),
+            }),
+            source: Some(v1::Source {
+                system: code(self.ids.source()),
+                message_id: cut(about.key, 200),
+                ..v1::Source::default()
+            }),
+            payload: payload.encode_to_vec(),
+            ..v1::Event::default()
+        }
+    }
+}
+
+/// The resource that an event is made from, and the organisation that it speaks for.
+struct About<'a> {
+    key: &'a str,
+    organisation: &'a str,
+}
+
+impl Provider {
+    fn organisation(&self) -> v1::Organisation {
+        v1::Organisation { id: code(&self.facility_id), name: cut(&self.facility_name, 200) }
+    }
+}
+
+/// Sets the patient of events that were made before it was known which patient it is.
+pub fn set_patient(events: &mut [v1::Event], patient: PatientId) {
+    for event in events {
+        event.patient_id = patient.to_string();
+    }
+}
+
+/// The places of a stay, by the time from which the patient was there; the first is where the
+/// patient was admitted to.
+fn stations(encounter: &Encounter) -> Vec<(String, Vec<EncounterLocation>)> {
+    let start = &encounter.period.start;
+    let mut stations: Vec<(String, Vec<EncounterLocation>)> = vec![(start.clone(), Vec::new())];
+    for location in &encounter.location {
+        let from = &location.period.start;
+        let from = if from.is_empty() { start } else { from };
+        match stations.iter_mut().find(|(at, _)| at == from) {
+            Some((_, places)) => places.push(location.clone()),
+            None => stations.push((from.clone(), vec![location.clone()])),
+        }
+    }
+    // Without any place at the beginning, the first that is known is taken for it.
+    if stations.len() > 1 && stations.first().is_some_and(|(_, places)| places.is_empty()) {
+        stations.remove(0);
+    }
+    stations
+}
+
+fn refused(reason: &'static str, message: &str) -> Refused {
+    Refused { reason, message: message.to_owned() }
+}
+
+/// Codes of v3-ActCode.
+fn class(code: &str) -> Option<v1::EncounterClass> {
+    match code {
+        "IMP" | "ACUTE" | "NONAC" | "OBSENC" | "SS" => Some(v1::EncounterClass::Inpatient),
+        "AMB" => Some(v1::EncounterClass::Outpatient),
+        "EMER" => Some(v1::EncounterClass::Emergency),
+        "HH" => Some(v1::EncounterClass::Home),
+        "VR" => Some(v1::EncounterClass::Virtual),
+        _ => None,
+    }
+}
+
+fn sex(gender: &str) -> v1::Sex {
+    match gender {
+        "female" => v1::Sex::Female,
+        "male" => v1::Sex::Male,
+        "other" => v1::Sex::Other,
+        "unknown" => v1::Sex::Unknown,
+        _ => v1::Sex::Unspecified,
+    }
+}
+
+fn name(name: &HumanName) -> v1::HumanName {
+    let script = name
+        .extension
+        .iter()
+        .find(|extension| extension.url.ends_with("iso21090-EN-representation"))
+        .map(|extension| extension.value_code.as_str());
+    let is_latin = || name.family.is_ascii() && name.text.is_ascii();
+    let script = match script {
+        Some("IDE") => v1::NameScript::Ideographic,
+        Some("SYL") => v1::NameScript::Syllabic,
+        Some("ABC") => v1::NameScript::Alphabetic,
+        _ if is_latin() => v1::NameScript::Alphabetic,
+        _ => v1::NameScript::Unspecified,
+    };
+    v1::HumanName {
+        script: script.into(),
+        family: cut(&name.family, 100),
+        given: cut(&name.given.join(" "), 100),
+        text: cut(&name.text, 200),
+    }
+}
+
+fn home(addresses: &[Address]) -> Option<&Address> {
+    addresses.iter().find(|address| address.usage == "home").or(addresses.first())
+}
+
+fn address(address: &Address) -> v1::Address {
+    let text = if address.text.is_empty() { address.line.join(" ") } else { address.text.clone() };
+    v1::Address {
+        text: cut(&text, 300),
+        postal_code: cut(&address.postal_code, 20),
+        state: cut(&address.state, 100),
+        city: cut(&address.city, 100),
+        confidential: false,
+    }
+}
+
+fn contact(contact: &ContactPoint) -> v1::ContactPoint {
+    v1::ContactPoint {
+        kind: cut(&contact.system, 20),
+        value: cut(&contact.value, 200),
+        r#use: cut(&contact.usage, 20),
+    }
+}
+
+fn to_code(concept: &CodeableConcept) -> Option<v1::Code> {
+    let coding = concept.coding.first().cloned().unwrap_or_default();
+    let code = v1::Code {
+        system: cut(&coding.system, 200),
+        code: cut(&coding.code, 100),
+        version: cut(&coding.version, 50),
+        display: cut(concept.words(), 200),
+    };
+    (!code.code.is_empty() || !code.display.is_empty()).then_some(code)
+}
+
+fn visit_number(encounter: &Encounter) -> Option<v1::Identifier> {
+    let identifier = encounter.identifier.iter().find(|identifier| !identifier.value.is_empty())?;
+    let system = if identifier.system.is_empty() { "unknown" } else { &identifier.system };
+    Some(v1::Identifier { system: cut(system, 200), value: cut(&identifier.value, 200) })
+}
+
+/// A foreign id in the form that ids have here.
+fn code(text: &str) -> String {
+    let allowed = |c: char| {
+        if c.is_ascii_alphanumeric() || "._:-".contains(c) { c } else { '-' }
+    };
+    text.chars().take(64).map(allowed).collect()
+}
+
+/// At most so many code points.
+fn cut(text: &str, max: usize) -> String {
+    text.chars().take(max).collect()
+}

@@ -1,0 +1,216 @@
+//! The parts of FHIR R4 resources that are used here. Other elements are passed over.
+
+use serde::Deserialize;
+
+/// What every resource begins with.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AnyResource {
+    pub resource_type: String,
+    #[serde(default)]
+    pub id: String,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Meta {
+    pub last_updated: String,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Reference {
+    pub reference: String,
+    pub display: String,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Coding {
+    pub system: String,
+    pub version: String,
+    pub code: String,
+    pub display: String,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct CodeableConcept {
+    pub coding: Vec<Coding>,
+    pub text: String,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Identifier {
+    pub system: String,
+    pub value: String,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Period {
+    pub start: String,
+    pub end: String,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Extension {
+    pub url: String,
+    pub value_code: String,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct HumanName {
+    #[serde(rename = "use")]
+    pub usage: String,
+    pub text: String,
+    pub family: String,
+    pub given: Vec<String>,
+    pub extension: Vec<Extension>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Address {
+    #[serde(rename = "use")]
+    pub usage: String,
+    pub text: String,
+    pub line: Vec<String>,
+    pub city: String,
+    pub state: String,
+    pub postal_code: String,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct ContactPoint {
+    pub system: String,
+    pub value: String,
+    #[serde(rename = "use")]
+    pub usage: String,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Patient {
+    pub id: String,
+    pub meta: Meta,
+    pub identifier: Vec<Identifier>,
+    pub name: Vec<HumanName>,
+    pub telecom: Vec<ContactPoint>,
+    pub gender: String,
+    pub birth_date: String,
+    pub deceased_boolean: bool,
+    pub deceased_date_time: String,
+    pub address: Vec<Address>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Encounter {
+    pub id: String,
+    pub identifier: Vec<Identifier>,
+    pub status: String,
+    pub class: Coding,
+    pub service_type: CodeableConcept,
+    pub subject: Reference,
+    pub participant: Vec<EncounterParticipant>,
+    pub period: Period,
+    pub hospitalization: Hospitalization,
+    pub location: Vec<EncounterLocation>,
+    pub service_provider: Reference,
+    pub part_of: Reference,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct EncounterParticipant {
+    #[serde(rename = "type")]
+    pub participant_type: Vec<CodeableConcept>,
+    pub individual: Reference,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Hospitalization {
+    pub admit_source: CodeableConcept,
+    pub discharge_disposition: CodeableConcept,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EncounterLocation {
+    pub location: Reference,
+    pub period: Period,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Location {
+    pub id: String,
+    pub name: String,
+    pub physical_type: CodeableConcept,
+    pub managing_organization: Reference,
+    pub part_of: Reference,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Organization {
+    pub id: String,
+    pub identifier: Vec<Identifier>,
+    pub name: String,
+    pub part_of: Reference,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Practitioner {
+    pub id: String,
+    pub name: Vec<HumanName>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct PractitionerRole {
+    pub id: String,
+    pub practitioner: Reference,
+    pub organization: Reference,
+    pub code: Vec<CodeableConcept>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CareTeam {
+    pub id: String,
+    pub meta: Meta,
+    pub subject: Reference,
+    pub encounter: Reference,
+    pub period: Period,
+    pub participant: Vec<CareTeamParticipant>,
+    pub managing_organization: Vec<Reference>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CareTeamParticipant {
+    pub role: Vec<CodeableConcept>,
+    pub member: Reference,
+    pub on_behalf_of: Reference,
+}
+
+impl CodeableConcept {
+    /// The words for a person: its own, or its first coding's.
+    pub fn words(&self) -> &str {
+        let of_coding = || self.coding.iter().map(|coding| coding.display.as_str());
+        let mut words = [self.text.as_str()].into_iter().chain(of_coding());
+        words.find(|words| !words.is_empty()).unwrap_or_default()
+    }
+
+    pub fn has_code(&self, code: &str) -> bool {
+        self.coding.iter().any(|coding| coding.code == code)
+    }
+}
