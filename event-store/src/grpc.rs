@@ -101,13 +101,19 @@ impl TimelineApi for TimelineService {
             "" => None,
             token => Some(PatientId::parse(token).or(Err(Refused::from(MalformedToken)))?),
         };
+        // The rows are made behind the log: a caller sees all that was stored when it asked.
         let wanted = self.cursor(&request.at_least_cursor)?;
+        self.wait_for(self.patients.watch(), &self.store.end()).await?;
         self.wait_for(self.patients.watch(), &wanted).await?;
         let (rows, state) = (self.patients.clone(), request.state());
         let max = page_size(request.page_size);
         let page = tokio::task::spawn_blocking(move || {
             let any = state == v1::PatientState::Unspecified;
-            rows.list(after, max, |summary| any || summary.state() == state)
+            let number = request.identifier_value;
+            let has_number = |summary: &v1::PatientSummary| {
+                number.is_empty() || summary.identifiers.iter().any(|of| of.value == number)
+            };
+            rows.list(after, max, |row| (any || row.state() == state) && has_number(row))
         });
         let patients = match page.await {
             Ok(Ok(patients)) => patients,

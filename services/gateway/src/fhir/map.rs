@@ -93,7 +93,7 @@ impl Mapper<'_> {
             identifiers: self.identifiers(patient),
             demographics: Some(Self::demographics(patient)),
         });
-        let occurred_at = self.known_time(&patient.meta.last_updated);
+        let occurred_at = self.registered_at(patient);
         let about = About { key: &patient_key, organisation: self.ids.source() };
         let events = vec![self.event(&about, "registered", &occurred_at, &registered)];
         Ok(Mapped { patient_key, events })
@@ -105,7 +105,7 @@ impl Mapper<'_> {
         let patient_key = key("Patient", &patient.id);
         let demographics = Some(Self::demographics(patient));
         let updated = Payload::DemographicsUpdated(v1::DemographicsUpdated { demographics });
-        let occurred_at = self.known_time(&patient.meta.last_updated);
+        let occurred_at = self.registered_at(patient);
         let about = About { key: &patient_key, organisation: self.ids.source() };
         self.event(&about, &format!("updated {version}"), &occurred_at, &updated)
     }
@@ -361,6 +361,16 @@ impl Mapper<'_> {
 
     fn encounter_id(&self, key: &str) -> String {
         if key.is_empty() { String::new() } else { self.ids.encounter(key).to_string() }
+    }
+
+    /// When the sending system last wrote the patient down; not before the patient was born.
+    fn registered_at(&self, patient: &Patient) -> String {
+        let time = |text: &str| CareTime::parse(text, &Zone::utc());
+        let written = self.known_time(&patient.meta.last_updated);
+        match (time(&written), time(&patient.birth_date)) {
+            (Ok(at), Ok(born)) if at.is_before(&born) => patient.birth_date.clone(),
+            _ => written,
+        }
     }
 
     fn known_time(&self, time: &str) -> String {

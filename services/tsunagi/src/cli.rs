@@ -1,0 +1,157 @@
+//! The command line.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{
+    Arg, ArgAction, ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
+};
+use tsunagi_chassis::config::{Origin, SETTINGS, Values};
+use tsunagi_chassis::{Config, telemetry};
+
+use crate::{config, demo, import, patients, quarantine, simulate, timeline, up};
+
+const TEACH: &str = "\
+To begin:
+  tsunagi demo                     a generated region to look around in
+  tsunagi up                       serve your own data folder (./tsunagi-data)
+  tsunagi import fhir EXPORT/      take in a FHIR bulk export or Bundles
+  tsunagi patients                 who is there
+  tsunagi timeline PATIENT         one patient's timeline
+
+Every setting can be given as a flag, an environment variable or in ./tsunagi.toml;
+`tsunagi config` lists them all, with their values and where these come from.
+Commands that read or write go to the server that has the data folder open; if
+there is none, they open the folder themselves.";
+
+/// An event-sourced care-coordination bus: one shared timeline for each patient, through
+/// admissions, transfers and discharges.
+#[derive(Debug, Parser)]
+#[command(name = "tsunagi", version, after_help = TEACH)]
+struct Cli {
+    /// Read settings from this TOML file instead of ./tsunagi.toml
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// The server to talk to, such as <http://127.0.0.1:7400>; by default the one that has the
+    /// data folder open
+    #[arg(long, global = true, value_name = "URL")]
+    server: Option<String>,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve all services in one process, until Ctrl-C
+    Up,
+    /// Serve a generated region in a folder of its own, and say what to try
+    Demo(simulate::Scale),
+    /// Take in what other systems export
+    #[command(subcommand)]
+    Import(Import),
+    /// Print a patient's timeline
+    Timeline(timeline::Options),
+    /// List patients
+    Patients(patients::Options),
+    /// List what came in and could not be read, or print one of these as it came
+    Quarantine(quarantine::Options),
+    /// Tell the stories of a generated region to a server
+    Simulate(simulate::Scale),
+    /// List all settings
+    Config,
+}
+
+#[derive(Debug, Subcommand)]
+enum Import {
+    /// FHIR R4: NDJSON files of a bulk export, Bundles, or folders of them
+    ///
+    /// Reads patients, encounters and care teams, and the organizations, locations, practitioners
+    /// and practitioner roles that they refer to, in any order of files. Running it again adds
+    /// nothing. Exit code: 0 if everything was taken, 2 if something was refused or could
+    /// not be read, 1 if the import could not be done.
+    Fhir(import::Options),
+}
+
+/// Runs the command that the command line names.
+pub(crate) fn run() -> anyhow::Result<ExitCode> {
+    let matches = command().get_matches();
+    let cli = Cli::from_arg_matches(&matches)?;
+    let values = Values::gather(&flags(&matches), cli.config.as_deref())?;
+    let mut settings = Config::new(&values)?;
+    let serves = matches!(cli.command, Command::Up);
+    if !serves && values.get("log").is_some_and(|(_, origin)| origin == Origin::Default) {
+        // Whoever runs a command wants its output, not the course of things.
+        "warn".clone_into(&mut settings.log);
+    }
+    telemetry::start(&settings)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let server = cli.server;
+    runtime.block_on(async {
+        match cli.command {
+            Command::Up => up::serve(&settings).await.map(|()| ExitCode::SUCCESS),
+            Command::Demo(scale) => demo::run(settings, scale).await.map(|()| ExitCode::SUCCESS),
+            Command::Import(Import::Fhir(options)) => {
+                import::run(&settings, server, &options).await
+            }
+            Command::Timeline(options) => timeline::run(&settings, server, &options).await,
+            Command::Patients(options) => patients::run(&settings, server, &options).await,
+            Command::Quarantine(options) => quarantine::run(&settings, server, &options).await,
+            Command::Simulate(scale) => simulate::run(&settings, server, &scale).await,
+            Command::Config => {
+                config::list(&values);
+                Ok(ExitCode::SUCCESS)
+            }
+        }
+    })
+}
+
+/// The command line with a flag for every setting of the table.
+fn command() -> clap::Command {
+    /// Those that a newcomer may want; the others are found with `tsunagi config`.
+    const SHOWN: [&str; 2] = ["data", "listen"];
+    let setting = |setting: &tsunagi_chassis::config::Setting| {
+        let arg = Arg::new(setting.name)
+            .long(setting.name)
+            .help(setting.help)
+            .global(true)
+            .hide(!SHOWN.contains(&setting.name));
+        if setting.is_switch { arg.action(ArgAction::SetTrue) } else { arg.value_name("VALUE") }
+    };
+    Cli::command().args(SETTINGS.iter().map(setting))
+}
+
+/// The settings that were given as flags.
+fn flags(matches: &ArgMatches) -> BTreeMap<&'static str, String> {
+    let given = |setting: &tsunagi_chassis::config::Setting| {
+        if setting.is_switch {
+            return matches.get_flag(setting.name).then(|| "true".to_owned());
+        }
+        matches.get_one::<String>(setting.name).cloned()
+    };
+    SETTINGS.iter().filter_map(|setting| Some((setting.name, given(setting)?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_makes_sense() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn a_setting_may_stand_before_or_behind_the_command() {
+        for line in [["tsunagi", "--slots", "8", "up"], ["tsunagi", "up", "--slots", "8"]] {
+            let matches = command().get_matches_from(line);
+            assert_eq!(flags(&matches), BTreeMap::from([("slots", "8".to_owned())]));
+        }
+    }
+}

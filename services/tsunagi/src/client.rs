@@ -1,0 +1,88 @@
+//! How the commands reach a server: the one that is named, the one that has the data folder
+//! open, or one of their own that opens it.
+
+use anyhow::Context as _;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
+use tonic_types::StatusExt as _;
+use tsunagi_chassis::Config;
+use tsunagi_chassis::caller::{ORGANISATION, PERSON, ROLE};
+use tsunagi_event_store::OpenError;
+
+use crate::up::{self, Running};
+
+/// A channel to a server, and that server if it is this process's own.
+pub(crate) struct Connection {
+    pub(crate) channel: Channel,
+    own: Option<Running>,
+}
+
+impl Connection {
+    /// Connects to the server at `url`.
+    pub(crate) async fn to(url: &str) -> anyhow::Result<Self> {
+        Ok(Self { channel: connect(url).await?, own: None })
+    }
+
+    /// Finds a server.
+    pub(crate) async fn open(config: &Config, server: Option<String>) -> anyhow::Result<Self> {
+        if let Some(url) = server {
+            return Self::to(&url).await;
+        }
+        // An own server serves this command alone, and takes whatever port is free.
+        let own = Config { listen: ([127, 0, 0, 1], 0).into(), ..config.clone() };
+        match up::start(&own).await {
+            Ok(running) => {
+                let channel = connect(&running.url()).await?;
+                Ok(Self { channel, own: Some(running) })
+            }
+            Err(error) => match error.downcast_ref::<OpenError>() {
+                Some(OpenError::Locked { address: Some(url), .. }) => Self::to(url).await,
+                Some(_) | None => Err(error),
+            },
+        }
+    }
+
+    /// Stops the own server, if there is one.
+    pub(crate) async fn close(self) -> anyhow::Result<()> {
+        match self.own {
+            Some(running) => running.stop().await,
+            None => Ok(()),
+        }
+    }
+}
+
+async fn connect(url: &str) -> anyhow::Result<Channel> {
+    let endpoint =
+        Endpoint::from_shared(url.to_owned()).with_context(|| format!("`{url}` is no URL"))?;
+    endpoint
+        .tcp_nodelay(true)
+        .connect()
+        .await
+        .with_context(|| format!("no server answers at {url}: start one with `tsunagi up`"))
+}
+
+/// A request in the name of `organisation`, `role` and `person`.
+pub(crate) fn signed<T>(message: T, organisation: &str, role: &str, person: &str) -> Request<T> {
+    let mut request = Request::new(message);
+    for (key, value) in [(ORGANISATION, organisation), (ROLE, role), (PERSON, person)] {
+        if let Ok(value) = value.parse() {
+            request.metadata_mut().insert(key, value);
+        }
+    }
+    request
+}
+
+/// A request in the name of the command line itself.
+pub(crate) fn own<T>(message: T) -> Request<T> {
+    signed(message, "tsunagi", "system", "cli")
+}
+
+/// The machine-readable reason of a refusal, and a value that it carries.
+pub(crate) fn reason(status: &Status) -> String {
+    status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
+}
+
+/// An error for the terminal: the server's own sentence.
+pub(crate) fn refused(status: &Status) -> anyhow::Error {
+    anyhow::anyhow!("{}", status.message())
+}

@@ -1,0 +1,177 @@
+//! What came of an import: counted by type of resource, and told one by one where something
+//! was not taken.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde::Serialize;
+use tsunagi_gateway::fhir::Origin;
+
+use super::heading;
+use crate::output::say;
+
+/// Refusals shown in the terminal; `--report` has all of them.
+const SHOWN_MAX: usize = 20;
+
+/// What came of one resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Taken,
+    Repeated,
+    Refused {
+        reason: String,
+        message: String,
+    },
+    /// Kept in quarantine.
+    Unreadable {
+        reason: String,
+    },
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    taken: u64,
+    repeated: u64,
+    refused: u64,
+    unreadable: u64,
+}
+
+pub(super) struct Report {
+    by_type: BTreeMap<String, Counts>,
+    not_used: BTreeMap<String, u64>,
+    events: u64,
+    shown: Vec<String>,
+    /// Refusals and unreadable items altogether.
+    not_taken: u64,
+    file: Option<BufWriter<File>>,
+}
+
+/// A line of the report file. `number` is the line or the Bundle's entry.
+#[derive(Serialize)]
+struct Line<'a> {
+    file: String,
+    number: u64,
+    resource: &'a str,
+    reason: &'a str,
+    message: &'a str,
+}
+
+impl Report {
+    pub(super) fn new(path: Option<&Path>) -> anyhow::Result<Self> {
+        let file = path.map(|path| {
+            let file = File::create(path);
+            file.with_context(|| format!("cannot write {}", path.display())).map(BufWriter::new)
+        });
+        Ok(Self {
+            by_type: BTreeMap::new(),
+            not_used: BTreeMap::new(),
+            events: 0,
+            shown: Vec::new(),
+            not_taken: 0,
+            file: file.transpose()?,
+        })
+    }
+
+    /// Notes what came of a resource. `resource` is its type and id, or its type alone.
+    pub(super) fn note(
+        &mut self,
+        origin: &Origin,
+        resource: &str,
+        outcome: &Outcome,
+    ) -> anyhow::Result<()> {
+        let resource_type = resource.split('/').next().unwrap_or(resource);
+        let counts = self.by_type.entry(resource_type.to_owned()).or_default();
+        let (reason, message) = match outcome {
+            Outcome::Taken => {
+                counts.taken += 1;
+                return Ok(());
+            }
+            Outcome::Repeated => {
+                counts.repeated += 1;
+                return Ok(());
+            }
+            Outcome::Refused { reason, message } => {
+                counts.refused += 1;
+                (reason.as_str(), message.as_str())
+            }
+            Outcome::Unreadable { reason } => {
+                counts.unreadable += 1;
+                ("UNREADABLE", reason.as_str())
+            }
+        };
+        self.not_taken += 1;
+        if self.shown.len() < SHOWN_MAX {
+            self.shown.push(format!("{origin}  {resource}  {reason}: {message}"));
+        }
+        if let Some(file) = &mut self.file {
+            let line = Line {
+                file: origin.file.display().to_string(),
+                number: origin.number,
+                resource,
+                reason,
+                message,
+            };
+            serde_json::to_writer(&mut *file, &line)?;
+            file.write_all(b"\n")?;
+        }
+        Ok(())
+    }
+
+    /// Notes a resource of a type that says nothing to the timeline.
+    pub(super) fn note_not_used(&mut self, resource_type: &str) {
+        *self.not_used.entry(resource_type.to_owned()).or_default() += 1;
+    }
+
+    /// Notes events that were stored now.
+    pub(super) fn note_events(&mut self, events: u64) {
+        self.events += events;
+    }
+
+    pub(super) fn finish(&mut self) -> anyhow::Result<()> {
+        if let Some(file) = &mut self.file {
+            file.flush().context("cannot write the report")?;
+        }
+        Ok(())
+    }
+
+    /// Whether everything was taken or had been taken before.
+    pub(super) fn is_clean(&self) -> bool {
+        self.not_taken == 0
+    }
+
+    pub(super) fn print(&self, files: usize, took: Duration) {
+        say(format_args!(
+            "{:<20}{:>10}{:>10}{:>10}{:>12}",
+            "", "taken", "repeated", "refused", "unreadable"
+        ));
+        for (resource_type, counts) in &self.by_type {
+            let Counts { taken, repeated, refused, unreadable } = counts;
+            say(format_args!(
+                "{resource_type:<20}{taken:>10}{repeated:>10}{refused:>10}{unreadable:>12}"
+            ));
+        }
+        let not_used: Vec<String> =
+            self.not_used.iter().map(|(of, count)| format!("{of} {count}")).collect();
+        if !not_used.is_empty() {
+            heading("Not used for the timeline:");
+            say(format_args!("  {}", not_used.join(", ")));
+        }
+        if !self.shown.is_empty() {
+            heading("Not taken:");
+            for line in &self.shown {
+                say(format_args!("  {line}"));
+            }
+            let more = self.not_taken.saturating_sub(u64::try_from(self.shown.len()).unwrap_or(0));
+            if more > 0 {
+                say(format_args!("  … and {more} more: `--report FILE` writes them all"));
+            }
+        }
+        let seconds = took.as_secs_f64();
+        let events = self.events;
+        heading(&format!("{events} events stored from {files} files in {seconds:.1} s"));
+    }
+}

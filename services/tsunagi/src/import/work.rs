@@ -1,0 +1,290 @@
+//! The work of an import: reading, mapping, publishing, and what comes of each resource.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use indicatif::ProgressBar;
+use jiff::{Timestamp, Unit};
+use serde::Deserialize;
+use tokio::sync::mpsc;
+use tonic::transport::Channel;
+use tsunagi_domain::PatientId;
+use tsunagi_gateway::fhir::map::{Mapper, set_patient};
+use tsunagi_gateway::fhir::reader;
+use tsunagi_gateway::fhir::resource::{
+    AnyResource, CareTeam, Encounter, Location, Organization, Patient, Practitioner,
+    PractitionerRole,
+};
+use tsunagi_gateway::fhir::{Directory, Ids, Item, Origin};
+use tsunagi_proto::v1;
+
+use super::report::{Outcome, Report};
+use super::session::{Session, request};
+
+/// What a reading of the files takes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stage {
+    Patients,
+    Encounters,
+    CareTeams,
+}
+
+impl Stage {
+    pub(super) const ALL: [Self; 3] = [Self::Patients, Self::Encounters, Self::CareTeams];
+
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Self::Patients => "patients",
+            Self::Encounters => "encounters",
+            Self::CareTeams => "care teams",
+        }
+    }
+}
+
+/// Items read ahead of those that are worked on.
+const READ_AHEAD: usize = 64;
+/// Events under way at once.
+const UNDER_WAY_MAX: usize = 256;
+/// Bytes of a quarantined part.
+pub(super) const PART_BYTES: usize = 512 << 10;
+
+pub(super) struct Work {
+    pub(super) channel: Channel,
+    pub(super) ids: Ids,
+    /// Whether the user named the sending system, and so vouches for ids of earlier imports.
+    pub(super) source_is_named: bool,
+    pub(super) directory: Directory,
+    /// The time of this import, for what has no time of its own.
+    pub(super) now: String,
+    /// The patients that these files have, by the key of their resource.
+    pub(super) patients: HashMap<String, PatientId>,
+    /// Patients of earlier imports, looked up once.
+    pub(super) earlier: HashMap<String, Option<PatientId>>,
+    /// The files that have something for a stage.
+    pub(super) wanted: BTreeMap<Stage, HashSet<PathBuf>>,
+    pub(super) under_way: HashMap<u64, UnderWay>,
+    pub(super) resources: HashMap<u64, Resource>,
+    pub(super) next_number: u64,
+    pub(super) report: Report,
+}
+
+/// An event that was sent and not answered.
+pub(super) struct UnderWay {
+    pub(super) resource: u64,
+    /// Whether its time is the time of this import.
+    pub(super) is_timed_now: bool,
+}
+
+/// A resource some of whose events are under way.
+pub(super) struct Resource {
+    pub(super) origin: Origin,
+    pub(super) name: String,
+    pub(super) left: usize,
+    pub(super) stored: u64,
+    pub(super) refused: Option<Outcome>,
+    /// Set for patients: what they are, should they be known already.
+    pub(super) patient: Option<Box<Patient>>,
+}
+
+impl Work {
+    pub(super) fn new(channel: Channel, ids: Ids, source_is_named: bool, report: Report) -> Self {
+        let now = Timestamp::now().round(Unit::Second).unwrap_or_else(|_| Timestamp::now());
+        Self {
+            channel,
+            ids,
+            source_is_named,
+            directory: Directory::default(),
+            now: now.to_string(),
+            patients: HashMap::new(),
+            earlier: HashMap::new(),
+            wanted: BTreeMap::new(),
+            under_way: HashMap::new(),
+            resources: HashMap::new(),
+            next_number: 0,
+            report,
+        }
+    }
+
+    pub(super) fn is_wanted(&self, file: &Path, stage: Stage) -> bool {
+        let has = |files: &HashSet<PathBuf>| files.contains(file);
+        stage == Stage::Patients || self.wanted.get(&stage).is_some_and(has)
+    }
+
+    pub(super) fn finish(mut self) -> anyhow::Result<Report> {
+        self.report.finish()?;
+        Ok(self.report)
+    }
+
+    /// Reads files and takes in what they have for a stage. Ends when all answers are in.
+    pub(super) async fn read(
+        &mut self,
+        stage: Stage,
+        files: Vec<PathBuf>,
+        progress: &ProgressBar,
+    ) -> anyhow::Result<()> {
+        let mut session = Session::open(self.channel.clone()).await?;
+        let requests = session.requests();
+        let (items, mut queue) = mpsc::channel(READ_AHEAD);
+        let bar = progress.clone();
+        let reading = tokio::task::spawn_blocking(move || read_files(files, &items, &bar));
+        while let Some(item) = queue.recv().await {
+            for event in self.take(stage, item).await? {
+                while self.under_way.len() >= UNDER_WAY_MAX {
+                    self.answered(&mut session).await?;
+                }
+                let (tag, event) = event;
+                requests.send(request(tag, event)).await.context("the session ended")?;
+            }
+        }
+        reading.await??;
+        while !self.under_way.is_empty() {
+            self.answered(&mut session).await?;
+        }
+        Ok(())
+    }
+
+    /// What an item has for a stage, as events to send.
+    async fn take(&mut self, stage: Stage, item: Item) -> anyhow::Result<Vec<(u64, v1::Event)>> {
+        let (origin, json, full_url) = match item {
+            Item::Resource { origin, json, full_url } => (origin, json, full_url),
+            Item::Unreadable { origin, raw, reason } if stage == Stage::Patients => {
+                self.quarantine(&origin, &raw, &reason, "resource").await?;
+                return Ok(Vec::new());
+            }
+            // The first reading kept it.
+            Item::Unreadable { .. } => return Ok(Vec::new()),
+        };
+        let Ok(any) = serde_json::from_str::<AnyResource>(&json) else {
+            if stage == Stage::Patients {
+                let reason = "no resource: it has no `resourceType`";
+                self.quarantine(&origin, json.as_bytes(), reason, "resource").await?;
+            }
+            return Ok(Vec::new());
+        };
+        let id = if any.id.is_empty() { id_in(&full_url) } else { any.id };
+        let name = format!("{}/{id}", any.resource_type);
+        if stage == Stage::Patients {
+            self.directory.add_alias(&full_url, &any.resource_type, &id);
+        }
+        let found = Found { origin: &origin, id, json: &json };
+        let taken = match (any.resource_type.as_str(), stage) {
+            ("Patient", Stage::Patients) => self.take_patient(found),
+            ("Encounter", Stage::Encounters) => self.take_encounter(found).await,
+            ("CareTeam", Stage::CareTeams) => self.take_care_team(found).await,
+            (_, Stage::Patients) => self.gather(&any.resource_type, found),
+            (_, Stage::Encounters | Stage::CareTeams) => Ok(Vec::new()),
+        };
+        match taken {
+            Ok(events) => Ok(events),
+            Err(NotTaken::Unreadable(reason)) => {
+                self.quarantine(&origin, json.as_bytes(), &reason, &name).await?;
+                Ok(Vec::new())
+            }
+            Err(NotTaken::Failed(error)) => Err(error),
+        }
+    }
+
+    fn take_patient(&mut self, found: Found<'_>) -> Taken {
+        let patient = Patient { id: found.id, ..parse(found.json)? };
+        let name = format!("Patient/{}", patient.id);
+        let mapped = self.mapper().patient(&patient);
+        let Some(mut mapped) = self.mapped(found.origin, &name, mapped)? else {
+            return Ok(Vec::new());
+        };
+        let patient_id = self.ids.patient(&mapped.patient_key);
+        self.patients.insert(mapped.patient_key.clone(), patient_id);
+        set_patient(&mut mapped.events, patient_id);
+        Ok(self.enter(found.origin, name, mapped.events, Some(Box::new(patient))))
+    }
+
+    async fn take_encounter(&mut self, found: Found<'_>) -> Taken {
+        let encounter = Encounter { id: found.id, ..parse(found.json)? };
+        let name = format!("Encounter/{}", encounter.id);
+        let mapped = self.mapper().encounter(&encounter);
+        Ok(self.about_patient(found.origin, name, mapped).await?)
+    }
+
+    async fn take_care_team(&mut self, found: Found<'_>) -> Taken {
+        let team = CareTeam { id: found.id, ..parse(found.json)? };
+        let name = format!("CareTeam/{}", team.id);
+        let mapped = self.mapper().care_team(&team);
+        Ok(self.about_patient(found.origin, name, mapped).await?)
+    }
+
+    /// Gathers what other resources refer to, and notes which files are read again.
+    fn gather(&mut self, resource_type: &str, found: Found<'_>) -> Taken {
+        let Found { origin, id, json } = found;
+        match resource_type {
+            "Organization" => {
+                self.directory.add_organization(Organization { id, ..parse(json)? });
+            }
+            "Location" => self.directory.add_location(Location { id, ..parse(json)? }),
+            "Practitioner" => {
+                self.directory.add_practitioner(&Practitioner { id, ..parse(json)? });
+            }
+            "PractitionerRole" => self.directory.add_role(PractitionerRole { id, ..parse(json)? }),
+            "Encounter" => self.want(Stage::Encounters, origin),
+            "CareTeam" => self.want(Stage::CareTeams, origin),
+            other => self.report.note_not_used(other),
+        }
+        Ok(Vec::new())
+    }
+
+    fn want(&mut self, stage: Stage, origin: &Origin) {
+        self.wanted.entry(stage).or_default().insert(origin.file.clone());
+    }
+
+    pub(super) fn mapper(&self) -> Mapper<'_> {
+        Mapper { ids: &self.ids, directory: &self.directory, now: &self.now }
+    }
+}
+
+/// Reads the files on a thread of its own, as far ahead as the queue lets it.
+fn read_files(
+    files: Vec<PathBuf>,
+    items: &mpsc::Sender<Item>,
+    progress: &ProgressBar,
+) -> anyhow::Result<()> {
+    for file in files {
+        reader::read(&file, |item| items.blocking_send(item).is_ok())?;
+        progress.inc(std::fs::metadata(&file).map_or(0, |file| file.len()));
+    }
+    Ok(())
+}
+
+/// A resource as it was read. Its id is its own, or the one that its Bundle gives it.
+struct Found<'a> {
+    origin: &'a Origin,
+    id: String,
+    json: &'a str,
+}
+
+/// Events to send, by their tags.
+type Taken = Result<Vec<(u64, v1::Event)>, NotTaken>;
+
+enum NotTaken {
+    /// It is JSON, and not what its type says.
+    Unreadable(String),
+    /// The import cannot go on.
+    Failed(anyhow::Error),
+}
+
+impl From<anyhow::Error> for NotTaken {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+fn parse<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, NotTaken> {
+    serde_json::from_str(json).map_err(|error| {
+        // Without what serde quotes: it may be a patient's.
+        let reason = format!("not the elements of its type, at column {}", error.column());
+        NotTaken::Unreadable(reason)
+    })
+}
+
+/// The id that a Bundle's URL gives to a resource that has none itself.
+fn id_in(full_url: &str) -> String {
+    full_url.rsplit([':', '/']).next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,25 @@
+//! `tsunagi`: every service in one process, and the commands around it.
+
+mod cli;
+mod client;
+mod config;
+mod demo;
+mod import;
+mod output;
+mod patients;
+mod quarantine;
+mod simulate;
+mod timeline;
+mod up;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match cli::run() {
+        Ok(code) => code,
+        Err(error) => {
+            output::complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

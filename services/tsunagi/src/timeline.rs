@@ -1,0 +1,305 @@
+//! `tsunagi timeline`: one patient's timeline, to be read by a person.
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+use tonic::transport::Channel;
+use tsunagi_chassis::Config;
+use tsunagi_domain::{CareTime, PatientId, Zone};
+use tsunagi_proto::v1;
+use tsunagi_proto::v1::timeline_client::TimelineClient;
+use tsunagi_proto::v1::watch_timeline_response::Frame;
+
+use crate::client::{Connection, own, refused};
+use crate::output::say;
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// The patient id, an identifier as `SYSTEM|VALUE`, or an identifier's value alone
+    patient: String,
+
+    /// The language of the sentences
+    #[arg(long, value_enum, default_value_t = Language::Ja)]
+    lang: Language,
+
+    /// Show what happened last first
+    #[arg(long)]
+    newest_first: bool,
+
+    /// Show what the record said at this time, such as 2026-05-02T09:00:00+09:00 or 2026-05-02
+    #[arg(long, value_name = "TIME")]
+    as_known_at: Option<String>,
+
+    /// Go on showing what is recorded, until Ctrl-C
+    #[arg(long, conflicts_with = "as_known_at")]
+    follow: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Language {
+    /// 日本語
+    Ja,
+    /// English
+    En,
+    /// Both, one under the other
+    Both,
+}
+
+pub(crate) async fn run(
+    config: &Config,
+    server: Option<String>,
+    options: &Options,
+) -> anyhow::Result<ExitCode> {
+    let zone = Zone::named(&config.zone).context("the time zone is unknown")?;
+    let as_known_at = options.as_known_at.as_deref().map(|text| moment(text, &zone)).transpose()?;
+    let connection = Connection::open(config, server).await?;
+    let mut client = TimelineClient::new(connection.channel.clone());
+    let shown = show(&mut client, options, as_known_at).await;
+    connection.close().await?;
+    shown
+}
+
+async fn show(
+    client: &mut TimelineClient<Channel>,
+    options: &Options,
+    as_known_at: Option<Timestamp>,
+) -> anyhow::Result<ExitCode> {
+    let Some(patient_id) = find(client, &options.patient).await? else {
+        return Ok(ExitCode::from(2));
+    };
+    let order = if options.newest_first { v1::Order::NewestFirst } else { v1::Order::OldestFirst };
+    let mut request = v1::ReadTimelineRequest {
+        patient_id: patient_id.clone(),
+        order: order.into(),
+        page_size: 1000,
+        as_known_at: as_known_at.map(tsunagi_bus::handler::to_wire),
+        ..v1::ReadTimelineRequest::default()
+    };
+    let mut printer = Printer::new(options.lang);
+    let cursor = loop {
+        let page = client.read_timeline(own(request.clone())).await.map_err(|s| refused(&s))?;
+        let page = page.into_inner();
+        if request.page_token.is_empty()
+            && let Some(patient) = &page.patient
+        {
+            printer.head(patient);
+        }
+        for entry in &page.entries {
+            printer.entry(entry);
+        }
+        if page.next_page_token.is_empty() {
+            break page.cursor;
+        }
+        request.page_token = page.next_page_token;
+    };
+    if options.follow {
+        follow(client, patient_id, cursor, &mut printer).await?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn follow(
+    client: &mut TimelineClient<Channel>,
+    patient_id: String,
+    cursor: String,
+    printer: &mut Printer,
+) -> anyhow::Result<()> {
+    let request = v1::WatchTimelineRequest { patient_id, cursor };
+    let frames = client.watch_timeline(own(request)).await.map_err(|status| refused(&status))?;
+    let mut frames = frames.into_inner();
+    loop {
+        let frame = tokio::select! {
+            // Whoever presses it has seen enough.
+            pressed = tokio::signal::ctrl_c() => return pressed.context("cannot listen to Ctrl-C"),
+            frame = frames.message() => frame.map_err(|status| refused(&status))?,
+        };
+        match frame.and_then(|frame| frame.frame) {
+            Some(Frame::Entry(entry)) => printer.entry(&entry),
+            Some(Frame::CaughtUp(_) | Frame::Heartbeat(_)) => {}
+            None => return Ok(()),
+        }
+    }
+}
+
+/// The patient that the command line names. None, with a word to the user, if that is not one.
+async fn find(client: &mut TimelineClient<Channel>, named: &str) -> anyhow::Result<Option<String>> {
+    if PatientId::parse(named).is_ok() {
+        return Ok(Some(named.to_owned()));
+    }
+    if let Some((system, value)) = named.rsplit_once('|') {
+        let identifier = v1::Identifier { system: system.to_owned(), value: value.to_owned() };
+        let request = v1::FindPatientRequest { identifier: Some(identifier) };
+        let found = client.find_patient(own(request)).await.map_err(|status| refused(&status))?;
+        return Ok(found.into_inner().patient.map(|patient| patient.patient_id));
+    }
+    let request = v1::ListPatientsRequest {
+        identifier_value: named.to_owned(),
+        ..v1::ListPatientsRequest::default()
+    };
+    let found = client.list_patients(own(request)).await.map_err(|status| refused(&status))?;
+    let patients = found.into_inner().patients;
+    match patients.as_slice() {
+        [patient] => Ok(Some(patient.patient_id.clone())),
+        [] => bail!(
+            "no patient has an identifier `{named}`: give a patient id, or an identifier as SYSTEM|VALUE; `tsunagi patients` lists who is there"
+        ),
+        several => {
+            say(format_args!("Several patients have an identifier `{named}`:"));
+            for patient in several {
+                say(format_args!("{}  {}", patient.patient_id, names(patient)));
+            }
+            Ok(None)
+        }
+    }
+}
+
+fn moment(text: &str, zone: &Zone) -> anyhow::Result<Timestamp> {
+    // What was known on a day is what was known at its end.
+    let time = CareTime::parse(text, zone).with_context(|| format!("`{text}`"))?;
+    Ok(time.latest())
+}
+
+/// Prints a timeline line by line, and numbers the episodes that it meets.
+struct Printer {
+    language: Language,
+    episodes: Vec<String>,
+    day: String,
+}
+
+impl Printer {
+    fn new(language: Language) -> Self {
+        Self { language, episodes: Vec::new(), day: String::new() }
+    }
+
+    fn head(&self, patient: &v1::PatientSummary) {
+        let known = patient.demographics.clone().unwrap_or_default();
+        let born = match self.language {
+            Language::En => format!("born {}", known.birth_on),
+            Language::Ja | Language::Both => format!("{}生", known.birth_on),
+        };
+        let sex = sex(known.sex(), self.language);
+        say(format_args!("{}  {sex}  {born}", names(patient)));
+        say(format_args!("{}", patient.patient_id));
+        for identifier in &patient.identifiers {
+            say(format_args!("  {}|{}", identifier.system, identifier.value));
+        }
+        say(state_words(patient, self.language));
+    }
+
+    fn entry(&mut self, entry: &v1::TimelineEntry) {
+        let day: String = entry.occurred_at.chars().take("2026-05-01".len()).collect();
+        if day != self.day {
+            say(format_args!("\n{day}"));
+            self.day = day;
+        }
+        let clock = entry.occurred_at.get(11..16).unwrap_or("     ");
+        let episode = self.episode(&entry.episode_id);
+        let by = entry.actor.as_ref().map(by).unwrap_or_default();
+        let is_cancelled = !entry.cancelled_by_event_id.is_empty();
+        let words = entry.text.clone().unwrap_or_default();
+        let (mark, ja, en) =
+            if is_cancelled { ("×", "【取消】", "[cancelled] ") } else { (" ", "", "") };
+        let first = match self.language {
+            Language::En => format!("{en}{}", words.en),
+            Language::Ja | Language::Both => format!("{ja}{}", words.ja),
+        };
+        say(format_args!("{mark} {clock}  {episode:<3}  {first}  ({by})"));
+        if self.language == Language::Both {
+            say(format_args!("              {en}{}", words.en));
+        }
+    }
+
+    /// `E1` for the first episode, and so on; nothing for what belongs to none.
+    fn episode(&mut self, id: &str) -> String {
+        if id.is_empty() {
+            return String::new();
+        }
+        let known = self.episodes.iter().position(|episode| episode == id);
+        let index = known.unwrap_or_else(|| {
+            self.episodes.push(id.to_owned());
+            self.episodes.len() - 1
+        });
+        format!("E{}", index + 1)
+    }
+}
+
+fn by(actor: &v1::Actor) -> String {
+    let v1::Actor { organisation, role, on_behalf_of, .. } = actor;
+    if on_behalf_of.is_empty() {
+        format!("{role}, {organisation}")
+    } else {
+        format!("{role}, {organisation} for {on_behalf_of}")
+    }
+}
+
+fn sex(sex: v1::Sex, language: Language) -> &'static str {
+    let (ja, en) = match sex {
+        v1::Sex::Female => ("女", "female"),
+        v1::Sex::Male => ("男", "male"),
+        v1::Sex::Other => ("その他", "other"),
+        v1::Sex::Unknown | v1::Sex::Unspecified => ("性別不明", "sex unknown"),
+    };
+    if language == Language::En { en } else { ja }
+}
+
+/// The patient's names: the official one, and the others in brackets.
+pub(crate) fn names(patient: &v1::PatientSummary) -> String {
+    let known = patient.demographics.clone().unwrap_or_default();
+    let mut names = known.names.iter().map(|name| {
+        if name.family.is_empty() && name.given.is_empty() {
+            name.text.clone()
+        } else {
+            format!("{} {}", name.family, name.given)
+        }
+    });
+    let first = names.next().unwrap_or_default();
+    let others: Vec<String> = names.collect();
+    if others.is_empty() { first } else { format!("{first} ({})", others.join(", ")) }
+}
+
+/// Where the patient is, in one line.
+pub(crate) fn state_words(patient: &v1::PatientSummary, language: Language) -> String {
+    let place = place(patient.place.as_ref());
+    let since = day(&patient.since_at);
+    let (ja, en) = match patient.state() {
+        v1::PatientState::InHospital => ("入院中", "in hospital"),
+        v1::PatientState::OnLeave => ("入院中 (外泊)", "in hospital, on leave"),
+        v1::PatientState::Visiting => ("受診中", "visiting"),
+        v1::PatientState::Discharged => ("退院・受診後", "discharged"),
+        v1::PatientState::Deceased => ("死亡", "deceased"),
+        v1::PatientState::Unspecified => ("登録のみ", "registered"),
+    };
+    let is_known = !since.is_empty();
+    let mut words = match (language, is_known) {
+        (Language::En, true) => format!("{en} since {since}  {place}"),
+        (Language::En, false) => en.to_owned(),
+        (Language::Ja | Language::Both, true) => format!("{ja} {since}から  {place}"),
+        (Language::Ja | Language::Both, false) => ja.to_owned(),
+    };
+    let plans = [
+        (&patient.planned_discharge_at, "退院予定", "discharge planned for"),
+        (&patient.planned_admission_at, "入院予定", "admission planned for"),
+    ];
+    for (at, ja, en) in plans {
+        if !at.is_empty() {
+            let plan = if language == Language::En { en } else { ja };
+            words = format!("{words}  {plan} {}", day(at));
+        }
+    }
+    words
+}
+
+fn place(place: Option<&v1::Place>) -> String {
+    let Some(place) = place else { return String::new() };
+    let facility = place.facility.clone().unwrap_or_default();
+    let name = if facility.name.is_empty() { facility.id } else { facility.name };
+    let parts = [name.as_str(), &place.department, &place.ward, &place.room, &place.bed];
+    let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    parts.join(" ")
+}
+
+fn day(time: &str) -> String {
+    time.chars().take("2026-05-01T20:00".len()).map(|c| if c == 'T' { ' ' } else { c }).collect()
+}

@@ -1,0 +1,164 @@
+//! `tsunagi up`: all services in one process, on the embedded bus.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tonic::server::NamedService;
+use tonic::service::Routes;
+use tonic_health::server::HealthReporter;
+use tsunagi_bus::grpc::CareBusService;
+use tsunagi_bus::{Bus, Handler};
+use tsunagi_chassis::Config;
+use tsunagi_chassis::server::{Server, add_reflection};
+use tsunagi_event_store::grpc::TimelineService;
+use tsunagi_event_store::{OpenError, Patients, Store};
+use tsunagi_proto::v1::care_bus_server::CareBusServer;
+use tsunagi_proto::v1::discharge_desk_server::DischargeDeskServer;
+use tsunagi_proto::v1::home_care_server::HomeCareServer;
+use tsunagi_proto::v1::link_worker_server::LinkWorkerServer;
+use tsunagi_proto::v1::timeline_server::TimelineServer;
+
+use crate::output::say;
+
+/// A running server. It runs until it is stopped.
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
+    pub(crate) store: Store,
+    stop: CancellationToken,
+    served: JoinHandle<anyhow::Result<()>>,
+}
+
+/// Serves until Ctrl-C or SIGTERM.
+pub(crate) async fn serve(config: &Config) -> anyhow::Result<()> {
+    let running = start(config).await?;
+    announce(config, &running);
+    until_told_to_stop().await?;
+    running.stop().await
+}
+
+/// Opens the data folder and serves it.
+pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
+    let server = Server::bind(config).await?;
+    let address = server.address();
+    let store = open(config.clone()).await?;
+    store
+        .announce(&format!("http://{address}"))
+        .context("cannot say where the folder is served")?;
+    let data: PathBuf = config.data.clone();
+    let of_rows = store.clone();
+    let patients = tokio::task::spawn_blocking(move || Patients::open(of_rows, &data)).await??;
+    let stop = CancellationToken::new();
+    let rows = tokio::spawn({
+        let (patients, stop) = (patients.clone(), stop.clone());
+        async move {
+            let ended = patients.run(stop).await;
+            if let Err(error) = &ended {
+                tracing::error!(%error, "the patients' rows are no longer made");
+            }
+            Ok::<(), anyhow::Error>(ended?)
+        }
+    });
+    let (health, routes) = routes(config, &store, patients, &stop).await?;
+    let served = tokio::spawn({
+        let (config, store, stop) = (config.clone(), store.clone(), stop.clone());
+        async move {
+            let served = server.run(&config, routes, health, stop.clone()).await;
+            stop.cancel();
+            let rows = rows.await;
+            // Last: what is acknowledged until now is written, and where it ends is noted.
+            tokio::task::spawn_blocking(move || store.close()).await??;
+            rows??;
+            Ok(served?)
+        }
+    });
+    tracing::info!(%address, "serving");
+    Ok(Running { address, store, stop, served })
+}
+
+/// Opens the data folder off the runtime: the whole log is read.
+async fn open(config: Config) -> Result<Store, anyhow::Error> {
+    let opened = tokio::task::spawn_blocking(move || Store::open(&config)).await?;
+    opened.map_err(|error: OpenError| error.into())
+}
+
+async fn routes(
+    config: &Config,
+    store: &Store,
+    patients: Patients,
+    stop: &CancellationToken,
+) -> anyhow::Result<(HealthReporter, Routes)> {
+    let bus: Arc<dyn Bus> = Arc::new(store.clone());
+    let handler = Arc::new(Handler::new(bus, config));
+    let limit = config.message_bytes;
+    let care_bus = CareBusService::new(Arc::clone(&handler), config, stop.clone());
+    let care_bus = CareBusServer::new(care_bus).max_decoding_message_size(limit);
+    let timeline = TimelineService::new(store.clone(), patients, config, stop.clone());
+    let timeline = TimelineServer::new(timeline).max_decoding_message_size(limit);
+    let discharge_desk =
+        DischargeDeskServer::new(tsunagi_discharge_desk::Service::new(Arc::clone(&handler)))
+            .max_decoding_message_size(limit);
+    let home_care = HomeCareServer::new(tsunagi_home_care::Service::new(Arc::clone(&handler)))
+        .max_decoding_message_size(limit);
+    let link_worker = LinkWorkerServer::new(tsunagi_link_worker::Service::new(handler))
+        .max_decoding_message_size(limit);
+    let (reporter, health) = tonic_health::server::health_reporter();
+    serving(&reporter, &care_bus).await;
+    serving(&reporter, &timeline).await;
+    serving(&reporter, &discharge_desk).await;
+    serving(&reporter, &home_care).await;
+    serving(&reporter, &link_worker).await;
+    let routes = Routes::new(health)
+        .add_service(care_bus)
+        .add_service(timeline)
+        .add_service(discharge_desk)
+        .add_service(home_care)
+        .add_service(link_worker);
+    Ok((reporter, add_reflection(routes)?))
+}
+
+async fn serving<S: NamedService>(reporter: &HealthReporter, _service: &S) {
+    reporter.set_serving::<S>().await;
+}
+
+impl Running {
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Stops serving, writes what waits, and closes the data folder.
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        self.stop.cancel();
+        self.served.await?
+    }
+}
+
+/// Says what is served where.
+pub(crate) fn announce(config: &Config, running: &Running) {
+    let region = running.store.region();
+    let (data, version) = (config.data.display(), env!("CARGO_PKG_VERSION"));
+    let (id, slots, zone) = (region.id, region.slots, &region.zone_name);
+    say(format_args!("tsunagi {version}"));
+    say(format_args!("data  {data}  (region {id}, {slots} slots, {zone})"));
+    say(format_args!("gRPC  {}", running.url()));
+    say(
+        "      care.v1.DischargeDesk, HomeCare, LinkWorker, CareBus, Timeline; health and reflection",
+    );
+    say("Stop with Ctrl-C.");
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+pub(crate) async fn until_told_to_stop() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen to signals")?;
+    tokio::select! {
+        // Either may be cancelled: a signal is only waited for.
+        pressed = tokio::signal::ctrl_c() => pressed.context("cannot listen to Ctrl-C")?,
+        _ = terminate.recv() => {}
+    }
+    tracing::info!("stopping");
+    Ok(())
+}
