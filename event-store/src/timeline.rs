@@ -23,6 +23,7 @@ pub struct Timeline {
     /// In the order of recording.
     entries: Vec<Entry>,
     cancelled_by: BTreeMap<EventId, EventId>,
+    names: wording::Names,
 }
 
 #[derive(Debug)]
@@ -71,6 +72,7 @@ impl Timeline {
                 self.cancelled_by.insert(cancelled, stored.event);
             }
         }
+        self.names.note(&payload);
         if let Some(said) = demographics(&mut payload) {
             self.demographics = Some(said.clone());
         }
@@ -166,7 +168,7 @@ impl Timeline {
         let encounter = |id: EncounterId| id.to_string();
         v1::TimelineEntry {
             event_id: entry.id.to_string(),
-            text: Some(wording::headline(&event.r#type, &entry.payload)),
+            text: Some(wording::headline(&event.r#type, &entry.payload, &self.names)),
             recorded_at: Some(to_wire(entry.placed.recorded_at)),
             version: entry.placed.version,
             encounter_id: entry.encounter.map(encounter).unwrap_or_default(),

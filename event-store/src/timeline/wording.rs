@@ -4,19 +4,44 @@
 //! entry's detail, except where the text is the message itself (a change of condition). Codes
 //! that may tell a diagnosis are counted and not named.
 
+use std::collections::BTreeMap;
+
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::v1;
 use v1::Words;
 
+/// The names that earlier events gave to what later ones only refer to by id.
+#[derive(Debug, Default)]
+pub(super) struct Names(BTreeMap<String, String>);
+
+impl Names {
+    /// Takes note of what an event names.
+    pub(super) fn note(&mut self, payload: &Payload) {
+        if let Payload::TransferRequested(m) = payload {
+            let name = organisation(m.facility.as_ref());
+            self.0.insert(m.transfer_request_id.clone(), name.to_owned());
+        } else if let Payload::ReferralRequested(m) = payload {
+            let resource = resource(m.resource.as_ref());
+            let name =
+                if resource.is_empty() { organisation(m.receiver.as_ref()) } else { resource };
+            self.0.insert(m.referral_id.clone(), name.to_owned());
+        }
+    }
+
+    fn of(&self, id: &str) -> &str {
+        self.0.get(id).map(String::as_str).unwrap_or_default()
+    }
+}
+
 /// The sentence for an event: one arm for each type, in the catalogue's order.
 #[expect(clippy::too_many_lines, reason = "one arm for each event type, none of them long")]
-pub(super) fn headline(event_type: &str, payload: &Payload) -> Words {
+pub(super) fn headline(event_type: &str, payload: &Payload, names: &Names) -> Words {
     match payload {
         Payload::PatientRegistered(_) => words("患者登録", "registered as a patient"),
         Payload::IdentifierLinked(_) => words("識別番号を追加", "identifier added"),
         Payload::DemographicsUpdated(m) => demographics_updated(m),
         Payload::TeamMemberJoined(m) => {
-            detailed("ケアチーム参加", "joined the care team", &people(&m.members))
+            with_people("ケアチーム参加", "joined the care team", &m.members)
         }
         Payload::AdmissionPlanned(m) => {
             planned("入院予定", "admission planned for", &m.planned_at, m.place.as_ref())
@@ -54,7 +79,7 @@ pub(super) fn headline(event_type: &str, payload: &Payload) -> Words {
         Payload::DischargeCancelled(_) => words("退院取消", "discharge cancelled"),
         Payload::ScreeningCompleted(m) => screening_completed(m),
         Payload::FamilyMeetingHeld(m) => {
-            detailed("患者・家族面談", "talk with patient and family", &people(&m.participants))
+            with_people("患者・家族面談", "talk with patient and family", &m.participants)
         }
         Payload::PlanStarted(m) => discharge_plan("退院支援計画 着手", "discharge plan started", m),
         Payload::PlanIssued(m) => discharge_plan("退院支援計画 交付", "discharge plan issued", m),
@@ -62,7 +87,7 @@ pub(super) fn headline(event_type: &str, payload: &Payload) -> Words {
         Payload::ConferenceScheduled(m) => conference_scheduled(m),
         Payload::ConferenceHeld(m) => {
             let (ja, en) = conference(m.kind());
-            detailed(&format!("{ja} 開催"), &format!("{en} held"), &people(&m.participants))
+            with_people(&format!("{ja} 開催"), &format!("{en} held"), &m.participants)
         }
         Payload::DischargeReadyDeclared(m) => {
             let on = &m.ready_on;
@@ -72,15 +97,11 @@ pub(super) fn headline(event_type: &str, payload: &Payload) -> Words {
             let to = organisation(m.facility.as_ref());
             words(format!("転院依頼 {to}"), format!("transfer requested from {to}"))
         }
-        Payload::TransferOffered(m) => detailed("転院受入可", "bed offered", &m.available_from_on),
-        Payload::TransferDeclined(m) => {
-            detailed("転院受入不可", "transfer declined", code(m.reason.as_ref()))
-        }
-        Payload::TransferAccepted(m) => {
-            detailed("転院先決定", "offer accepted", &m.available_from_on)
-        }
+        Payload::TransferOffered(m) => answer("転院受入可", "bed offered", m, names),
+        Payload::TransferDeclined(m) => answer("転院受入不可", "transfer declined", m, names),
+        Payload::TransferAccepted(m) => answer("転院先決定", "offer accepted", m, names),
         Payload::TransferWithdrawn(m) => {
-            detailed("転院依頼取下げ", "transfer request withdrawn", code(m.reason.as_ref()))
+            answer("転院依頼取下げ", "transfer request withdrawn", m, names)
         }
         Payload::VisitCompleted(m) => visit_completed(m),
         Payload::VisitMissed(m) => {
@@ -90,8 +111,7 @@ pub(super) fn headline(event_type: &str, payload: &Payload) -> Words {
         }
         Payload::ObservationRecorded(m) => {
             let values: Vec<String> = m.observations.iter().map(observation).collect();
-            let values = values.join("、");
-            words(format!("観察 {values}"), format!("observed {values}"))
+            words(format!("観察 {}", values.join("、")), format!("observed {}", values.join(", ")))
         }
         Payload::ConditionChanged(m) => condition_changed(m),
         Payload::AdmissionInfoProvided(m) => admission_info_provided(m),
@@ -101,14 +121,16 @@ pub(super) fn headline(event_type: &str, payload: &Payload) -> Words {
             words(format!("案内 {to}"), format!("signposted to {to}"))
         }
         Payload::ReferralRequested(m) => referral_requested(m),
-        Payload::ReferralAccepted(m) => step("紹介 受入", "referral accepted", m),
-        Payload::ReferralRejected(m) => step("紹介 受入不可", "referral rejected", m),
-        Payload::ReferralInProgress(m) => step("紹介 対応中", "referral in progress", m),
-        Payload::ReferralOnHold(m) => step("紹介 保留", "referral on hold", m),
-        Payload::ReferralFailed(m) => step("紹介 不成立", "referral failed", m),
-        Payload::ReferralCompleted(m) => step("紹介 完了", "referral completed", m),
-        Payload::ReferralCancelled(m) => step("紹介 取消", "referral cancelled", m),
-        Payload::ReferralEnteredInError(m) => step("紹介 誤登録", "referral entered in error", m),
+        Payload::ReferralAccepted(m) => step("紹介 受入", "referral accepted", m, names),
+        Payload::ReferralRejected(m) => step("紹介 受入不可", "referral rejected", m, names),
+        Payload::ReferralInProgress(m) => step("紹介 対応中", "referral in progress", m, names),
+        Payload::ReferralOnHold(m) => step("紹介 保留", "referral on hold", m, names),
+        Payload::ReferralFailed(m) => step("紹介 不成立", "referral failed", m, names),
+        Payload::ReferralCompleted(m) => step("紹介 完了", "referral completed", m, names),
+        Payload::ReferralCancelled(m) => step("紹介 取消", "referral cancelled", m, names),
+        Payload::ReferralEnteredInError(m) => {
+            step("紹介 誤登録", "referral entered in error", m, names)
+        }
         Payload::CaseOpened(_) => words("社会的処方ケース 開始", "social-prescribing case opened"),
         Payload::CaseClosed(m) => {
             let how = code(m.outcome.as_ref());
@@ -123,8 +145,15 @@ pub(super) fn headline(event_type: &str, payload: &Payload) -> Words {
         Payload::ContactHeld(m) => {
             by_means("リンクワーカー面談", "contact with the link worker", m.means())
         }
-        Payload::AttendanceRecorded(_) => words("参加", "attended"),
-        Payload::Unattended(m) => detailed("不参加", "did not attend", code(m.reason.as_ref())),
+        Payload::AttendanceRecorded(m) => {
+            let to = known(" ", names.of(&m.referral_id), "");
+            words(format!("参加{to}"), format!("attended{to}"))
+        }
+        Payload::Unattended(m) => {
+            let to = known(" ", names.of(&m.referral_id), "");
+            let why = code(m.reason.as_ref());
+            detailed(&format!("不参加{to}"), &format!("did not attend{to}"), why)
+        }
         Payload::MeasureRecorded(m) => {
             let (what, score) = (code(m.instrument.as_ref()), &m.score);
             words(format!("評価 {what}: {score}"), format!("measured {what}: {score}"))
@@ -298,8 +327,18 @@ fn referral_requested(message: &v1::ReferralRequested) -> Words {
     words(format!("紹介 {to}{resource}へ"), format!("referred to {to}{resource}"))
 }
 
-fn step(ja: &str, en: &str, step: &v1::ReferralStep) -> Words {
-    detailed(ja, en, code(step.reason.as_ref()))
+fn step(ja: &str, en: &str, step: &v1::ReferralStep, names: &Names) -> Words {
+    let to = known(" ", names.of(&step.referral_id), "");
+    detailed(&format!("{ja}{to}"), &format!("{en}{to}"), code(step.reason.as_ref()))
+}
+
+fn answer(ja: &str, en: &str, answer: &v1::TransferAnswer, names: &Names) -> Words {
+    let facility = known(" ", names.of(&answer.transfer_request_id), "");
+    let (from, why) = (&answer.available_from_on, code(answer.reason.as_ref()));
+    words(
+        format!("{ja}{facility}{}{}", known(" (", from, "から)"), known(" (", why, ")")),
+        format!("{en}{facility}{}{}", known(" (from ", from, ")"), known(" (", why, ")")),
+    )
 }
 
 fn by_means(ja: &str, en: &str, means: v1::Means) -> Words {
@@ -384,13 +423,65 @@ fn code(code: Option<&v1::Code>) -> &str {
     }
 }
 
-fn people(participants: &[v1::Participant]) -> String {
+fn with_people(ja: &str, en: &str, people: &[v1::Participant]) -> Words {
     const NAMED_MAX: usize = 4;
-    let roles: Vec<&str> =
-        participants.iter().take(NAMED_MAX).map(|participant| participant.role.as_str()).collect();
-    let named = roles.join("、");
-    match participants.len().checked_sub(NAMED_MAX) {
-        Some(more) if more > 0 => format!("{named} +{more}"),
-        Some(_) | None => named,
+    let roles: Vec<&str> = people.iter().take(NAMED_MAX).map(|who| who.role.as_str()).collect();
+    let more = people.len().saturating_sub(NAMED_MAX);
+    let more = if more == 0 { String::new() } else { format!(" +{more}") };
+    let listed = |separator: &str| known(" (", &roles.join(separator), &format!("{more})"));
+    words(format!("{ja}{}", listed("、")), format!("{en}{}", listed(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use tsunagi_proto::catalogue::TYPES;
+
+    use super::*;
+
+    #[test]
+    fn every_type_has_words_in_both_languages() {
+        for event_type in TYPES {
+            let payload = Payload::decode(event_type, &[]).unwrap();
+            let Words { ja, en } = headline(event_type, &payload, &Names::default());
+            assert!(!ja.is_empty() && !en.is_empty(), "{event_type}");
+            assert!(en.is_ascii() || en.contains('→'), "{event_type}: {en}");
+            assert!(!ja.is_ascii(), "{event_type}: {ja}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_type_is_shown_by_its_name() {
+        let shown = headline("care.moon.landed.v1", &Payload::Unknown, &Names::default());
+        assert_eq!(shown.en, "unknown entry of type care.moon.landed.v1");
+    }
+
+    #[test]
+    fn an_answer_names_the_facility_that_was_asked() {
+        let mut names = Names::default();
+        names.note(&Payload::TransferRequested(v1::TransferRequested {
+            transfer_request_id: "1".into(),
+            facility: Some(v1::Organisation { id: "x".into(), name: "みどりの丘".into() }),
+            ..v1::TransferRequested::default()
+        }));
+        let offered = Payload::TransferOffered(v1::TransferAnswer {
+            transfer_request_id: "1".into(),
+            available_from_on: "2026-05-24".into(),
+            ..v1::TransferAnswer::default()
+        });
+        let shown = headline("care.transfer_request.offered.v1", &offered, &names);
+        assert_eq!(shown.ja, "転院受入可 みどりの丘 (2026-05-24から)");
+        assert_eq!(shown.en, "bed offered みどりの丘 (from 2026-05-24)");
+    }
+
+    #[test]
+    fn factors_are_counted_and_not_named() {
+        let cancer = v1::Code { display: "悪性腫瘍".into(), ..v1::Code::default() };
+        let screened = Payload::ScreeningCompleted(v1::ScreeningCompleted {
+            factors: vec![cancer],
+            ..v1::ScreeningCompleted::default()
+        });
+        let shown = headline("care.discharge.screening_completed.v1", &screened, &Names::default());
+        assert!(shown.ja.contains("要因1件"));
+        assert!(!shown.ja.contains("悪性腫瘍"));
     }
 }

@@ -67,6 +67,7 @@ impl CareBus for CareBusService {
     ) -> Result<Response<Self::PublishSessionStream>, Status> {
         let actor = caller(request.metadata())?;
         let handler = Arc::clone(&self.handler);
+        let stop = self.stop.clone();
         let answers = request
             .into_inner()
             .map(move |message| {
@@ -75,8 +76,12 @@ impl CareBus for CareBusService {
                 let handler = Arc::clone(&handler);
                 async move { Ok(message?.answer(&handler).await) }
             })
+            .take_until(self.stop.clone().cancelled_owned())
             .buffered(self.session_window);
-        Ok(Response::new(Box::pin(answers)))
+        // What was read is answered; then the caller is told why there is no more.
+        let end = stream::once(async move { stop.is_cancelled() })
+            .filter_map(|stopped| async move { stopped.then(|| Err(stops().into())) });
+        Ok(Response::new(Box::pin(answers.chain(end))))
     }
 
     async fn subscribe(
@@ -295,6 +300,11 @@ impl Reader {
 
 use v1::subscribe_response::Frame as Sign;
 
+fn stops() -> Refused {
+    let message = "the server stops: connect again, and go on from the last cursor or answer";
+    Refused::new(Code::Unavailable, "SERVER_STOPS", message)
+}
+
 /// All frames of a subscription, to its end: when the reader goes, or the server stops.
 fn follow(
     reader: Reader,
@@ -305,10 +315,7 @@ fn follow(
     let batches = stream::unfold((state, stop), move |(state, stop)| async move {
         let (mut reader, silent_until) = state?;
         let frames = tokio::select! {
-            () = stop.cancelled() => {
-                let message = "the server stops: subscribe again from the last cursor";
-                Err(Refused::new(Code::Unavailable, "SERVER_STOPS", message))
-            }
+            () = stop.cancelled() => Err(stops()),
             () = tokio::time::sleep_until(silent_until) => {
                 Ok(vec![reader.sign(Sign::Heartbeat(v1::Heartbeat {}))])
             }

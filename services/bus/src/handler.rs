@@ -7,7 +7,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 use prost::Message as _;
-use tokio::sync::OwnedMutexGuard;
 use tsunagi_chassis::Config;
 use tsunagi_domain::identity::{Command as IdentityCommand, Identifier};
 use tsunagi_domain::{Command, EventId, Order, PatientId, Record, Refusal};
@@ -62,7 +61,7 @@ pub enum SubmitError {
     )]
     VersionConflict { expected: u64, actual: u64 },
     #[error(
-        "event {0} was taken before with other content: take a new id for a new event; a correction is a new event too"
+        "event {0} was taken before, with other content or without the events beside it: take a new id for a new event; a correction is a new event too"
     )]
     Reused(EventId),
     #[error("others write about this patient all the time: try again")]
@@ -135,11 +134,26 @@ impl Handler {
         let prepared = self.prepare(submission)?;
         let turn = turn.unwrap_or_else(|| self.patients.turn(prepared.patient));
         let mut loaded = turn.come().await;
+        let mut claimed = Vec::new();
+        let outcome = self.decide_and_publish(&prepared, &mut loaded, &mut claimed).await;
+        match &outcome {
+            Ok(_) | Err(SubmitError::OutcomeUnknown(_)) => {}
+            Err(_) => self.release(&prepared, &loaded, &claimed).await,
+        }
+        outcome
+    }
+
+    async fn decide_and_publish(
+        &self,
+        prepared: &Prepared,
+        loaded: &mut Loaded,
+        claimed: &mut Vec<Identifier>,
+    ) -> Result<Vec<v1::Receipt>, SubmitError> {
         for _ in 0..self.attempts_max {
             if loaded.is_stale {
-                self.patients.catch_up(prepared.patient, &mut loaded).await?;
+                self.patients.catch_up(prepared.patient, loaded).await?;
             }
-            if let Some(receipts) = self.attempt(&prepared, &mut loaded).await? {
+            if let Some(receipts) = self.attempt(prepared, loaded, claimed).await? {
                 return Ok(receipts);
             }
         }
@@ -208,58 +222,59 @@ impl Handler {
     async fn attempt(
         &self,
         prepared: &Prepared,
-        loaded: &mut OwnedMutexGuard<Loaded>,
+        loaded: &mut Loaded,
+        claimed: &mut Vec<Identifier>,
     ) -> Result<Option<Vec<v1::Receipt>>, SubmitError> {
-        let facts = match decide(prepared, loaded) {
-            Ok(facts) => facts,
-            // A repeat of what was taken before is refused by the state that it led to, so the
-            // log is asked before a refusal is given out.
-            Err(refusal) => return self.repeat_or(prepared, refusal).await.map(Some),
+        let events = match decide(prepared, loaded) {
+            Ok(events) => events,
+            Err(refusal) => return self.refuse(prepared, loaded, refusal).await,
         };
-        let taken = self.claim_identifiers(prepared).await?;
+        self.claim(prepared, claimed).await?;
         let stream = StreamId::Patient(prepared.patient);
         let expected = expected_version(prepared, loaded.version);
         let drafts = prepared.drafts.clone();
+        // Until the answer is in, and for good if the caller goes away before that, the record
+        // in memory may lack what is being published.
+        loaded.is_stale = true;
         match self.bus.publish(Publication { stream, expected, drafts }).await {
             Ok(placed) => {
-                loaded.advance(&placed, &facts);
+                loaded.advance(&placed, &events);
                 Ok(Some(prepared.receipts(&placed, false)))
             }
             Err(PublishError::Repeated { stored }) => Self::repeated(prepared, &stored).map(Some),
-            Err(PublishError::Conflict { .. }) => {
-                loaded.is_stale = true;
-                // The identifiers stay claimed if the next attempt succeeds; it will find them
-                // held. If it is refused, they go back.
-                self.release_unless_registered(prepared, &taken, loaded).await?;
-                Ok(None)
-            }
+            Err(PublishError::Conflict { .. }) => Ok(None),
             Err(PublishError::TooLarge) => {
                 let bytes = prepared.drafts.iter().map(|draft| draft.record.len()).sum();
                 Err(SubmitError::TooLarge { bytes, limit: self.record_bytes_max })
             }
-            Err(PublishError::Full) => {
-                self.release(prepared, &taken).await?;
-                Err(SubmitError::Full)
-            }
-            Err(error @ PublishError::OutcomeUnknown(_)) => {
-                loaded.is_stale = true;
-                Err(SubmitError::OutcomeUnknown(error))
-            }
+            Err(PublishError::Full) => Err(SubmitError::Full),
+            Err(error @ PublishError::OutcomeUnknown(_)) => Err(SubmitError::OutcomeUnknown(error)),
         }
     }
 
-    /// The receipts of an earlier submission of the same events, or else `refusal`.
-    async fn repeat_or(
+    /// Gives a refusal out, unless it was decided on a record that others have written on
+    /// since, or the events were taken before: a repeat is refused by the very state that the
+    /// first one led to.
+    async fn refuse(
         &self,
         prepared: &Prepared,
+        loaded: &mut Loaded,
         refusal: SubmitError,
-    ) -> Result<Vec<v1::Receipt>, SubmitError> {
+    ) -> Result<Option<Vec<v1::Receipt>>, SubmitError> {
+        let decided_on = loaded.version;
+        self.patients.catch_up(prepared.patient, loaded).await?;
+        if loaded.version != decided_on {
+            return Ok(None);
+        }
         let stream = StreamId::Patient(prepared.patient);
         let mut stored = Vec::with_capacity(prepared.drafts.len());
         for draft in &prepared.drafts {
             stored.extend(self.bus.find(stream, draft.event).await?);
         }
-        if stored.is_empty() { Err(refusal) } else { Self::repeated(prepared, &stored) }
+        if stored.is_empty() {
+            return Err(refusal);
+        }
+        Self::repeated(prepared, &stored).map(Some)
     }
 
     /// Receipts for events that were stored before, if they are the same events (I3).
@@ -282,57 +297,37 @@ impl Handler {
         Ok(prepared.receipts(&placed, true))
     }
 
-    async fn claim_identifiers(&self, prepared: &Prepared) -> Result<Vec<Identifier>, SubmitError> {
-        let mut taken = Vec::new();
-        for identifier in identifiers(&prepared.commands) {
-            let claim = self.claims.claim(identifier, &prepared.occasion).await;
-            let error = match claim {
-                Ok(Claim::Taken) => {
-                    taken.push(identifier.clone());
-                    continue;
-                }
-                Ok(Claim::Held) => continue,
-                Ok(Claim::Others(owner)) => SubmitError::IdentifierTaken { owner },
-                Err(PublishError::OutcomeUnknown(text)) => {
-                    SubmitError::OutcomeUnknown(PublishError::OutcomeUnknown(text))
-                }
-                Err(_) => SubmitError::Full,
-            };
-            self.release(prepared, &taken).await?;
-            return Err(error);
-        }
-        Ok(taken)
-    }
-
-    async fn release_unless_registered(
+    /// Claims the identifiers that the events link to the patient. Those that were nobody's
+    /// before are added to `claimed`.
+    async fn claim(
         &self,
         prepared: &Prepared,
-        taken: &[Identifier],
-        loaded: &mut Loaded,
+        claimed: &mut Vec<Identifier>,
     ) -> Result<(), SubmitError> {
-        if taken.is_empty() {
-            return Ok(());
-        }
-        self.patients.catch_up(prepared.patient, loaded).await?;
-        if decide(prepared, loaded).is_ok() {
-            return Ok(());
-        }
-        let held: Vec<&Identifier> = loaded.record.patient().identifiers().collect();
-        let unused: Vec<Identifier> =
-            taken.iter().filter(|identifier| !held.contains(identifier)).cloned().collect();
-        self.release(prepared, &unused).await
-    }
-
-    async fn release(&self, prepared: &Prepared, taken: &[Identifier]) -> Result<(), SubmitError> {
-        for identifier in taken {
-            let released = self.claims.release(identifier, &prepared.occasion).await;
-            // An identifier that stays claimed without a registration is not lost: whoever
-            // meets it is told the patient id under which to register.
-            if let Err(error) = released {
-                tracing::warn!(patient_id = %prepared.patient, %error, "claim not released");
+        for identifier in identifiers(&prepared.commands) {
+            match self.claims.claim(identifier, &prepared.occasion).await {
+                Ok(Claim::Taken) => claimed.push(identifier.clone()),
+                Ok(Claim::Held) => {}
+                Ok(Claim::Others(owner)) => return Err(SubmitError::IdentifierTaken { owner }),
+                Err(error @ PublishError::OutcomeUnknown(_)) => {
+                    return Err(SubmitError::OutcomeUnknown(error));
+                }
+                Err(_) => return Err(SubmitError::Full),
             }
         }
         Ok(())
+    }
+
+    /// Gives back what was claimed for events that were then refused.
+    async fn release(&self, prepared: &Prepared, loaded: &Loaded, claimed: &[Identifier]) {
+        let held: Vec<&Identifier> = loaded.record.patient().identifiers().collect();
+        for identifier in claimed.iter().filter(|identifier| !held.contains(identifier)) {
+            // One that stays claimed without a registration is not lost: whoever meets it is
+            // told the patient id under which to register.
+            if let Err(error) = self.claims.release(identifier, &prepared.occasion).await {
+                tracing::warn!(patient_id = %prepared.patient, %error, "claim not released");
+            }
+        }
     }
 }
 
@@ -354,19 +349,18 @@ impl Prepared {
 }
 
 impl Loaded {
-    /// Goes on with what was just published, if nobody else wrote in between.
+    /// Goes on with what was just published, if nobody else wrote in between; otherwise it
+    /// stays stale.
     fn advance(&mut self, placed: &[Placed], events: &[tsunagi_domain::Event]) {
-        let follows = placed.first().is_some_and(|first| first.version == self.version + 1);
-        if !follows {
-            self.is_stale = true;
+        let (Some(first), Some(last)) = (placed.first(), placed.last()) else { return };
+        if first.version != self.version + 1 {
             return;
         }
         for event in events {
             self.record.apply(event);
         }
-        if let Some(last) = placed.last() {
-            self.version = last.version;
-        }
+        self.version = last.version;
+        self.is_stale = false;
     }
 }
 

@@ -1,0 +1,108 @@
+//! Feeds: catch-up, then live, without a gap and without a repeat, from every cursor.
+
+use std::collections::BTreeMap;
+
+use tsunagi_bus::{Bus as _, Cursor, Delivery, Feed, Slot, Stored};
+
+use crate::support::{draft, folder, open, publish};
+
+/// Takes events until the feed is caught up.
+async fn to_the_end(feed: &mut Box<dyn Feed>) -> Vec<Stored> {
+    let mut events = Vec::new();
+    loop {
+        match feed.next().await.unwrap() {
+            Delivery::Events(more) => events.extend(more),
+            Delivery::CaughtUp => return events,
+        }
+    }
+}
+
+/// Every slot's positions must be 1, 2, 3, ... from where the reader began.
+fn assert_dense(events: &[Stored], from: &Cursor) {
+    let mut next: BTreeMap<Slot, u64> = BTreeMap::new();
+    for stored in events {
+        let position = stored.placed.position;
+        let expected = next.entry(position.slot).or_insert_with(|| from.seen(position.slot) + 1);
+        assert_eq!(position.n, *expected);
+        *expected += 1;
+    }
+}
+
+#[tokio::test]
+async fn a_feed_goes_on_from_every_cursor() {
+    let folder = folder();
+    let store = open(&folder);
+    for number in 0..60 {
+        // Records of a size that makes them go over several segments.
+        publish(&store, number % 7, vec![draft(number, &"x".repeat(5000))]).await.unwrap();
+    }
+    let all = to_the_end(&mut store.follow(Cursor::start())).await;
+    assert_eq!(all.len(), 60);
+    assert_dense(&all, &Cursor::start());
+    let mut cursor = Cursor::start();
+    for (seen, stored) in (1..).zip(&all) {
+        cursor.advance(stored.placed.position);
+        let rest = to_the_end(&mut store.follow(cursor.clone())).await;
+        assert_eq!(rest.len(), 60 - seen);
+        assert_dense(&rest, &cursor);
+    }
+}
+
+#[tokio::test]
+async fn a_feed_that_is_caught_up_goes_on_live() {
+    let folder = folder();
+    let store = open(&folder);
+    publish(&store, 0, vec![draft(0, "first")]).await.unwrap();
+    let mut feed = store.follow(Cursor::start());
+    assert_eq!(to_the_end(&mut feed).await.len(), 1);
+    let writer = tokio::spawn({
+        let store = store.clone();
+        async move {
+            for number in 1..200 {
+                publish(&store, number % 5, vec![draft(number, "more")]).await.unwrap();
+            }
+        }
+    });
+    let mut live = Vec::new();
+    while live.len() < 199 {
+        if let Delivery::Events(events) = feed.next().await.unwrap() {
+            live.extend(events);
+        }
+    }
+    writer.await.unwrap();
+    let all = to_the_end(&mut store.follow(Cursor::start())).await;
+    assert_eq!(all[1..], live);
+}
+
+#[tokio::test]
+async fn a_cancelled_wait_loses_nothing() {
+    let folder = folder();
+    let store = open(&folder);
+    let mut feed = store.follow(Cursor::start());
+    assert!(to_the_end(&mut feed).await.is_empty());
+    for number in 0..50 {
+        // Polled once and dropped, wherever it then was.
+        let next = feed.next();
+        tokio::select! { biased; _ = std::future::ready(()) => {}, _ = next => {} }
+        publish(&store, 0, vec![draft(number, "x")]).await.unwrap();
+    }
+    assert_eq!(to_the_end(&mut feed).await.len(), 50);
+}
+
+#[tokio::test]
+async fn slots_of_a_cursor_that_are_ahead_of_others_are_not_sent_again() {
+    let folder = folder();
+    let store = open(&folder);
+    for number in 0..40 {
+        publish(&store, number, vec![draft(number, "x")]).await.unwrap();
+    }
+    let all = to_the_end(&mut store.follow(Cursor::start())).await;
+    let mut cursor = Cursor::start();
+    let ahead = all.iter().filter(|stored| stored.placed.position.slot == Slot(0));
+    for stored in ahead {
+        cursor.advance(stored.placed.position);
+    }
+    let rest = to_the_end(&mut store.follow(cursor.clone())).await;
+    assert!(rest.iter().all(|stored| stored.placed.position.slot != Slot(0)));
+    assert_dense(&rest, &cursor);
+}

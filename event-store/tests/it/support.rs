@@ -1,0 +1,121 @@
+//! What the tests share: a store in a folder of its own, and events to put into it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tempfile::TempDir;
+use tsunagi_bus::{
+    Bus, Draft, Expected, Handler, Placed, Publication, PublishError, StreamId, Submission,
+};
+use tsunagi_chassis::Config;
+use tsunagi_chassis::config::Values;
+use tsunagi_domain::{EventId, PatientId};
+use tsunagi_event_store::Store;
+use tsunagi_proto::catalogue::Payload;
+use tsunagi_proto::v1;
+use uuid::Uuid;
+
+/// Settings for a store in `folder`: small segments, few slots.
+pub(crate) fn config(folder: &Path) -> Config {
+    let flags = [
+        ("data", folder.to_str().unwrap()),
+        ("slots", "4"),
+        ("segment-bytes", "65536"),
+        ("cached-patients", "8"),
+    ];
+    let flags: BTreeMap<_, _> = flags.map(|(name, value)| (name, value.to_owned())).into();
+    Config::new(&Values::gather(&flags, None).unwrap()).unwrap()
+}
+
+pub(crate) fn folder() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+pub(crate) fn open(folder: &TempDir) -> Store {
+    Store::open(&config(folder.path())).unwrap()
+}
+
+pub(crate) fn handler(store: &Store, folder: &TempDir) -> Handler {
+    Handler::new(Arc::new(store.clone()), &config(folder.path()))
+}
+
+pub(crate) fn stream(number: u128) -> StreamId {
+    StreamId::Patient(PatientId::new(Uuid::from_u128(number + 1)))
+}
+
+pub(crate) fn event(number: u128) -> EventId {
+    EventId::new(Uuid::from_u128(number + 1))
+}
+
+pub(crate) fn draft(number: u128, record: &str) -> Draft {
+    Draft { event: event(number), record: Bytes::from(record.to_owned()) }
+}
+
+pub(crate) async fn publish(
+    store: &Store,
+    to: u128,
+    drafts: Vec<Draft>,
+) -> Result<Vec<Placed>, PublishError> {
+    store.publish(Publication { stream: stream(to), expected: Expected::Any, drafts }).await
+}
+
+pub(crate) const ENCOUNTER: &str = "00000000-0000-4000-8000-0000000000e1";
+
+/// An event about patient `patient`, at the `day`th of May 2026.
+pub(crate) fn care_event(patient: u128, number: u128, day: u8, payload: &Payload) -> v1::Event {
+    v1::Event {
+        event_id: event(number).to_string(),
+        r#type: payload.event_type().to_owned(),
+        patient_id: PatientId::new(Uuid::from_u128(patient + 1)).to_string(),
+        occurred_at: format!("2026-05-{day:02}T09:00:00+09:00"),
+        actor: Some(v1::Actor {
+            organisation: "acute".into(),
+            role: "liaison-nurse".into(),
+            person: "n-1".into(),
+            on_behalf_of: String::new(),
+        }),
+        payload: payload.encode_to_vec(),
+        ..v1::Event::default()
+    }
+}
+
+pub(crate) fn registered(numbers: &[&str]) -> Payload {
+    let identifier =
+        |value: &&str| v1::Identifier { system: "urn:oid:1.2.3".into(), value: (*value).into() };
+    let name =
+        v1::HumanName { family: "髙橋".into(), given: "ハナ".into(), ..Default::default() };
+    Payload::PatientRegistered(v1::PatientRegistered {
+        identifiers: numbers.iter().map(identifier).collect(),
+        demographics: Some(v1::Demographics { names: vec![name], ..Default::default() }),
+    })
+}
+
+pub(crate) fn admitted(ward: &str) -> Payload {
+    Payload::Admitted(v1::Admitted {
+        encounter_id: ENCOUNTER.into(),
+        place: Some(v1::Place {
+            facility: Some(v1::Organisation { id: "acute".into(), name: "中央病院".into() }),
+            ward: ward.into(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    })
+}
+
+pub(crate) fn discharged() -> Payload {
+    Payload::Discharged(v1::Discharged { encounter_id: ENCOUNTER.into(), ..Default::default() })
+}
+
+pub(crate) fn visited() -> Payload {
+    Payload::VisitCompleted(v1::VisitCompleted {
+        kind: v1::VisitKind::Nursing.into(),
+        ..Default::default()
+    })
+}
+
+/// A submission of one event.
+pub(crate) fn one(event: v1::Event) -> Submission {
+    Submission { events: vec![event], expected_version: None }
+}
