@@ -92,6 +92,11 @@ pub(crate) fn registered(numbers: &[&str]) -> Payload {
     })
 }
 
+pub(crate) fn linked(number: &str) -> Payload {
+    let identifier = v1::Identifier { system: "urn:oid:1.2.3".into(), value: number.into() };
+    Payload::IdentifierLinked(v1::IdentifierLinked { identifier: Some(identifier) })
+}
+
 pub(crate) fn admitted(ward: &str) -> Payload {
     Payload::Admitted(v1::Admitted {
         encounter_id: ENCOUNTER.into(),
