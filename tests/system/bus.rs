@@ -1,0 +1,226 @@
+//! `CareBus`: sessions and subscriptions.
+
+use prost::Message as _;
+use tokio_stream::StreamExt as _;
+use tonic::Code;
+use tonic::transport::Channel;
+use tsunagi_proto::v1;
+use tsunagi_proto::v1::care_bus_client::CareBusClient;
+use tsunagi_proto::v1::publish_session_response::Outcome;
+use tsunagi_proto::v1::subscribe_response::Frame;
+
+use crate::desks::{place, registration};
+use crate::support::{Server, folder, id, liaison, reason, sentences};
+
+fn event(patient: &str, number: u128, event_type: &str, payload: Vec<u8>) -> v1::Event {
+    v1::Event {
+        event_id: id(number),
+        r#type: event_type.to_owned(),
+        patient_id: patient.to_owned(),
+        occurred_at: "2026-05-01T10:00:00+09:00".to_owned(),
+        payload,
+        ..v1::Event::default()
+    }
+}
+
+fn registered(patient: &str, number: u128) -> v1::Event {
+    let payload = registration(&number.to_string()).encode_to_vec();
+    event(patient, number, "care.patient.registered.v1", payload)
+}
+
+fn admitted(patient: &str, number: u128) -> v1::Event {
+    let payload = v1::Admitted {
+        encounter_id: id(0xa),
+        place: Some(place("acute", "4E")),
+        ..v1::Admitted::default()
+    };
+    event(patient, number, "care.encounter.admitted.v1", payload.encode_to_vec())
+}
+
+fn visited(patient: &str, number: u128) -> v1::Event {
+    let kind = v1::VisitKind::Nursing.into();
+    let payload = v1::VisitCompleted { kind, ..Default::default() };
+    event(patient, number, "care.home.visit_completed.v1", payload.encode_to_vec())
+}
+
+async fn publish(bus: &mut CareBusClient<Channel>, event: v1::Event) {
+    let request = v1::PublishRequest { events: vec![event], expected_version: None };
+    bus.publish(liaison(request)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_session_answers_in_order_and_goes_on_after_a_refusal() {
+    let data = folder();
+    let server = Server::start_with(data.path(), &["--session-window", "16"]);
+    let channel = server.channel().await;
+    let mut bus = CareBusClient::new(channel.clone());
+    // Each patient is registered, admitted and visited, far more than the window holds at once;
+    // and one stranger in between.
+    let mut events = Vec::new();
+    for patient in 0..40u128 {
+        events.push(registered(&id(patient), patient * 10));
+        events.push(admitted(&id(patient), patient * 10 + 1));
+        events.push(visited(&id(patient), patient * 10 + 2));
+    }
+    events.insert(60, visited(&id(999), 5000));
+    let sent = events.len();
+    let requests = events.into_iter().zip(0..).map(|(event, tag)| v1::PublishSessionRequest {
+        tag,
+        publish: Some(v1::PublishRequest { events: vec![event], expected_version: None }),
+    });
+    let requests: Vec<_> = requests.collect();
+    let session = bus.publish_session(liaison(tokio_stream::iter(requests))).await.unwrap();
+    let answers: Vec<_> = session.into_inner().collect().await;
+    assert_eq!(answers.len(), sent);
+    for (answer, tag) in answers.into_iter().zip(0..) {
+        let answer = answer.unwrap();
+        assert_eq!(answer.tag, tag);
+        match answer.outcome.unwrap() {
+            Outcome::Refused(refused) => {
+                assert_eq!(tag, 60);
+                assert_eq!(refused.reason, "PATIENT_UNKNOWN");
+                assert_eq!(refused.code, 5);
+            }
+            Outcome::Published(published) => assert!(!published.receipts[0].repeated),
+        }
+    }
+    let told = sentences(&channel, &id(7)).await;
+    assert_eq!(told, ["registered as a patient", "admitted to acute 4E", "nursing visit"]);
+}
+
+/// The patients' events up to the frame that says that the reader is level, and its cursor.
+async fn read_all(
+    bus: &mut CareBusClient<Channel>,
+    cursor: &str,
+) -> (Vec<v1::StoredEvent>, String) {
+    let request = v1::SubscribeRequest { cursor: cursor.to_owned(), ..Default::default() };
+    let mut frames = bus.subscribe(liaison(request)).await.unwrap().into_inner();
+    let mut events = Vec::new();
+    loop {
+        let frame = frames.message().await.unwrap().unwrap();
+        match frame.frame.unwrap() {
+            Frame::Event(event) => events.push(event),
+            Frame::CaughtUp(_) => return (events, frame.cursor),
+            Frame::Heartbeat(_) => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_subscriber_goes_on_from_its_cursor_after_a_restart() {
+    let data = folder();
+    let server = Server::start(data.path());
+    let mut bus = CareBusClient::new(server.channel().await);
+    for patient in 0..20 {
+        publish(&mut bus, registered(&id(patient), patient * 10)).await;
+    }
+    let (first, cursor) = read_all(&mut bus, "").await;
+    assert_eq!(first.len(), 20);
+    for patient in 0..20 {
+        publish(&mut bus, visited(&id(patient), patient * 10 + 1)).await;
+    }
+    server.kill();
+    let server = Server::start(data.path());
+    let mut bus = CareBusClient::new(server.channel().await);
+    let (second, _) = read_all(&mut bus, &cursor).await;
+    assert_eq!(second.len(), 20, "what came since, and nothing twice");
+    assert!(second.iter().all(|stored| stored.version == 2));
+    let (all, _) = read_all(&mut bus, "").await;
+    assert_eq!(all.len(), 40);
+}
+
+#[tokio::test]
+async fn a_subscriber_gets_what_it_asks_for_live_and_signs_of_life() {
+    let data = folder();
+    let server = Server::start_with(data.path(), &["--heartbeat-ms", "100"]);
+    let channel = server.channel().await;
+    let mut bus = CareBusClient::new(channel.clone());
+    publish(&mut bus, registered(&id(1), 10)).await;
+    publish(&mut bus, registered(&id(2), 20)).await;
+    let request = v1::SubscribeRequest {
+        patient_ids: vec![id(2)],
+        type_prefixes: vec!["care.home.".to_owned()],
+        ..v1::SubscribeRequest::default()
+    };
+    let mut frames = bus.subscribe(liaison(request)).await.unwrap().into_inner();
+    let mut publisher = CareBusClient::new(channel);
+    publish(&mut publisher, visited(&id(1), 11)).await;
+    publish(&mut publisher, admitted(&id(2), 21)).await;
+    publish(&mut publisher, visited(&id(2), 22)).await;
+    let mut heartbeats = 0;
+    let mut events = Vec::new();
+    while events.is_empty() || heartbeats == 0 {
+        match frames.message().await.unwrap().unwrap().frame.unwrap() {
+            Frame::Event(stored) => events.push(stored.event.unwrap().event_id),
+            Frame::Heartbeat(_) => heartbeats += 1,
+            Frame::CaughtUp(_) => {}
+        }
+    }
+    assert_eq!(events, [id(22)]);
+}
+
+#[tokio::test]
+async fn a_subscriber_is_told_when_the_server_stops() {
+    let data = folder();
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    let mut bus = CareBusClient::new(channel.clone());
+    let subscription = bus.subscribe(liaison(v1::SubscribeRequest::default())).await.unwrap();
+    let mut frames = subscription.into_inner();
+    assert!(matches!(frames.message().await.unwrap().unwrap().frame, Some(Frame::CaughtUp(_))));
+    let (_requests, open) = tokio::sync::mpsc::channel(1);
+    let open = tokio_stream::wrappers::ReceiverStream::new(open);
+    let session = bus.publish_session(liaison(open)).await.unwrap();
+    let mut answers = session.into_inner();
+    let stopping = tokio::spawn(server.terminate());
+    for status in [frames.message().await.unwrap_err(), answers.message().await.unwrap_err()] {
+        assert_eq!(status.code(), Code::Unavailable);
+        assert_eq!(reason(&status), "SERVER_STOPS");
+    }
+    assert!(stopping.await.unwrap().success());
+}
+
+#[tokio::test]
+async fn the_system_s_own_events_are_sent_if_they_are_asked_for() {
+    let data = folder();
+    let server = Server::start(data.path());
+    let mut bus = CareBusClient::new(server.channel().await);
+    publish(&mut bus, registered(&id(1), 10)).await;
+    let (events, _) = read_all(&mut bus, "").await;
+    assert_eq!(events.len(), 1);
+    let request = v1::SubscribeRequest {
+        type_prefixes: vec!["care.identifier.".to_owned()],
+        ..v1::SubscribeRequest::default()
+    };
+    let mut frames = bus.subscribe(liaison(request)).await.unwrap().into_inner();
+    let frame = frames.message().await.unwrap().unwrap().frame.unwrap();
+    let Frame::Event(stored) = frame else { panic!("{frame:?}") };
+    assert_eq!(stored.event.unwrap().r#type, "care.identifier.claimed.v1");
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_kept_once_byte_for_byte() {
+    let data = folder();
+    let server = Server::start(data.path());
+    let mut bus = CareBusClient::new(server.channel().await);
+    let raw = b"MSH|^~\\&|\xff\xfe broken".to_vec();
+    let request = v1::QuarantineRequest {
+        origin: "test:1".to_owned(),
+        media_type: "application/hl7-v2".to_owned(),
+        reason: "no separators".to_owned(),
+        raw: raw.clone(),
+        part: 1,
+        parts: 1,
+    };
+    let first = bus.quarantine(liaison(request.clone())).await.unwrap().into_inner();
+    let again = bus.quarantine(liaison(request)).await.unwrap().into_inner();
+    assert!(!first.repeated && again.repeated);
+    assert_eq!(first.event_id, again.event_id);
+    let data = data.path().to_str().unwrap();
+    let list = crate::support::run(&["quarantine", "--data", data]);
+    let list = crate::support::stdout(&list);
+    assert_eq!(list.lines().count(), 1, "{list}");
+    assert!(list.contains("no separators") && list.contains(&first.event_id));
+    let shown = crate::support::run(&["quarantine", &first.event_id, "--data", data]);
+    assert_eq!(shown.stdout, raw);
+}

@@ -1,0 +1,137 @@
+//! `kill -9` and deletion: what was acknowledged is there, once, and timelines come out the same.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use crate::export::Export;
+use crate::support::{Server, folder, run, stderr, timelines, tsunagi};
+
+/// The timelines of an import that nothing disturbed.
+async fn undisturbed(export: &str) -> std::collections::BTreeMap<String, Vec<u8>> {
+    let data = folder();
+    let output = run(&["import", "fhir", export, "--data", data.path().to_str().unwrap()]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let server = Server::start(data.path());
+    timelines(&server.channel().await).await
+}
+
+/// How many bytes of the log's first segment are written.
+fn log_bytes(data: &Path) -> usize {
+    let log = std::fs::read(data.join("log/0000000001.seg")).unwrap_or_default();
+    log.iter().rposition(|byte| *byte != 0).unwrap_or(0)
+}
+
+/// Waits, without a clock, until the log has grown to so many bytes, or `done` says so.
+fn wait_for_bytes(data: &Path, bytes: usize, mut done: impl FnMut() -> bool) {
+    while log_bytes(data) < bytes && !done() {
+        std::thread::yield_now();
+    }
+}
+
+#[tokio::test]
+async fn an_import_whose_server_is_killed_can_be_run_again() {
+    let export = folder();
+    Export { patients: 150 }.write(export.path());
+    let path = export.path().to_str().unwrap();
+    let expected = undisturbed(path).await;
+    for bytes in [500, 20_000, 60_000, 150_000, 220_000] {
+        let data = folder();
+        let server = Server::start(data.path());
+        let mut import = tsunagi()
+            .args(["import", "fhir", path, "--server", &server.url])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        wait_for_bytes(data.path(), bytes, || import.try_wait().unwrap().is_some());
+        server.kill();
+        import.wait().unwrap();
+        let output = run(&["import", "fhir", path, "--data", data.path().to_str().unwrap()]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        let server = Server::start(data.path());
+        assert_eq!(timelines(&server.channel().await).await, expected, "killed at {bytes} bytes");
+    }
+}
+
+#[tokio::test]
+async fn an_import_that_is_killed_itself_can_be_run_again() {
+    let export = folder();
+    Export { patients: 150 }.write(export.path());
+    let path = export.path().to_str().unwrap();
+    let expected = undisturbed(path).await;
+    for bytes in [5_000, 100_000] {
+        let data = folder();
+        let mut import = tsunagi()
+            .args(["import", "fhir", path, "--data", data.path().to_str().unwrap()])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        wait_for_bytes(data.path(), bytes, || import.try_wait().unwrap().is_some());
+        import.kill().unwrap();
+        import.wait().unwrap();
+        let output = run(&["import", "fhir", path, "--data", data.path().to_str().unwrap()]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        let server = Server::start(data.path());
+        assert_eq!(timelines(&server.channel().await).await, expected, "killed at {bytes} bytes");
+    }
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_survives_kill_9() {
+    use tsunagi_proto::v1;
+    use tsunagi_proto::v1::home_care_client::HomeCareClient;
+
+    use crate::support::{context, id, liaison, timeline};
+
+    let data = folder();
+    let mut acknowledged = 0;
+    for round in 0..6u128 {
+        let server = Server::start(data.path());
+        let channel = server.channel().await;
+        crate::desks::register(&channel, &id(1), "00123").await;
+        let entries = timeline(&channel, &id(1)).await.len();
+        assert_eq!(entries, acknowledged + 1, "round {round}");
+        let mut home = HomeCareClient::new(channel);
+        for number in 0..10 {
+            let kind = v1::VisitKind::Nursing.into();
+            let request = v1::RecordVisitRequest {
+                context: Some(context(&id(1), &id(100 + round * 100 + number), "2026-05-02")),
+                event: Some(v1::VisitCompleted { kind, ..Default::default() }),
+            };
+            home.record_visit(liaison(request)).await.unwrap();
+            acknowledged += 1;
+        }
+        server.kill();
+    }
+}
+
+#[tokio::test]
+async fn everything_but_the_log_can_be_deleted() {
+    let data = folder();
+    let path = data.path().to_str().unwrap();
+    assert!(run(&["simulate", "--patients", "20", "--data", path]).status.success());
+    let server = Server::start(data.path());
+    let expected = timelines(&server.channel().await).await;
+    assert!(server.terminate().await.success());
+    for entry in std::fs::read_dir(data.path()).unwrap() {
+        let path = entry.unwrap().path();
+        let is_record = path.ends_with("log") || path.ends_with("region.toml");
+        if is_record {
+            continue;
+        }
+        if path.is_dir() {
+            std::fs::remove_dir_all(path).unwrap();
+        } else {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    for entry in std::fs::read_dir(data.path().join("log")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|ending| ending != "seg") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    let server = Server::start(data.path());
+    assert_eq!(timelines(&server.channel().await).await, expected);
+}

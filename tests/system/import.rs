@@ -1,0 +1,263 @@
+//! `tsunagi import fhir`: what is taken, repeated, refused and kept; once, in any order.
+
+use std::path::Path;
+use std::process::Output;
+
+use serde_json::{Value, json};
+
+use crate::export::{Export, encounters, patient};
+use crate::support::{Server, folder, run, sentences, stderr, stdout, timeline, timelines};
+
+fn import(data: &Path, arguments: &[&str]) -> Output {
+    let mut all = vec!["import", "fhir", "--data", data.to_str().unwrap()];
+    all.extend(arguments);
+    run(&all)
+}
+
+/// A row of the report: taken, repeated, refused, unreadable.
+fn row(output: &Output, of: &str) -> Vec<u64> {
+    let text = stdout(output);
+    let line = text.lines().find(|line| line.split_whitespace().next() == Some(of));
+    let line = line.unwrap_or_else(|| panic!("no {of} in {text}{}", stderr(output)));
+    line.split_whitespace().skip(1).map(|count| count.parse().unwrap()).collect()
+}
+
+fn write(folder: &Path, name: &str, resources: &[Value]) {
+    let lines: Vec<String> = resources.iter().map(ToString::to_string).collect();
+    std::fs::write(folder.join(name), lines.join("\n")).unwrap();
+}
+
+#[tokio::test]
+async fn an_export_is_taken_in_once() {
+    let (data, export) = (folder(), folder());
+    Export { patients: 20 }.write(export.path());
+    let path = export.path().to_str().unwrap();
+    let first = import(data.path(), &[path]);
+    assert_eq!(first.status.code(), Some(0), "{}", stdout(&first));
+    assert_eq!(row(&first, "Patient"), [20, 0, 0, 0]);
+    assert_eq!(row(&first, "Encounter"), [40, 0, 0, 0]);
+    assert_eq!(row(&first, "CareTeam"), [20, 0, 0, 0]);
+    assert!(stdout(&first).contains("Condition 20"));
+    // 20 registrations, 20 visits, 10 emergencies, 10 admissions, 10 discharges, 20 teams.
+    assert!(stdout(&first).contains("90 events stored"), "{}", stdout(&first));
+    let server = Server::start(data.path());
+    let told = timelines(&server.channel().await).await;
+    let again = import(data.path(), &[path]);
+    assert_eq!(row(&again, "Encounter"), [0, 40, 0, 0]);
+    assert!(stdout(&again).contains("0 events stored"), "{}", stdout(&again));
+    assert_eq!(told, timelines(&server.channel().await).await);
+}
+
+#[tokio::test]
+async fn an_emergency_and_the_stay_after_it_are_one_episode_without_diagnoses() {
+    let (data, export) = (folder(), folder());
+    Export { patients: 1 }.write(export.path());
+    import(data.path(), &[export.path().to_str().unwrap()]);
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    let patients = timelines(&channel).await;
+    let patient = patients.keys().next().unwrap();
+    assert_eq!(
+        sentences(&channel, patient).await,
+        [
+            "registered as a patient",
+            "outpatient visit at つなぎ中央病院 内科 until 09:20",
+            "joined the care team (医師)",
+            "emergency visit at つなぎ中央病院 内科 until 22:30",
+            "admitted to つなぎ中央病院 内科 4E病棟 401-1 (救急外来より入院)",
+            "discharged (自宅退院)",
+        ]
+    );
+    let entries = timeline(&channel, patient).await;
+    let episode = &entries[3].episode_id;
+    assert!(!episode.is_empty() && *episode == entries[3].encounter_id);
+    assert_eq!(entries[4].episode_id, *episode);
+    assert_eq!(entries[5].episode_id, *episode);
+    assert_ne!(entries[1].episode_id, *episode);
+    assert!(!format!("{entries:?}").contains("肺炎"));
+    // Both ways of writing the name are kept.
+    let found = stdout(&run(&["timeline", "MR00000", "--data", data.path().to_str().unwrap()]));
+    assert!(found.starts_with("髙橋 花0 (タカハシ ハナ)"), "{found}");
+}
+
+#[tokio::test]
+async fn the_order_of_files_and_their_form_do_not_matter() {
+    let (data, bundled) = (folder(), folder());
+    let (ndjson, bundles) = (folder(), folder());
+    Export { patients: 6 }.write(ndjson.path());
+    // The same resources in one Bundle, last things first.
+    let mut entries = Vec::new();
+    for file in ["CareTeam", "Encounter", "Patient", "Location", "Practitioner", "Organization"] {
+        let text = std::fs::read_to_string(ndjson.path().join(format!("{file}.ndjson"))).unwrap();
+        for line in text.lines() {
+            let resource: Value = serde_json::from_str(line).unwrap();
+            let url = format!("urn:uuid:{}", resource["id"].as_str().unwrap());
+            entries.push(json!({ "fullUrl": url, "resource": resource }));
+        }
+    }
+    let bundle = json!({ "entry": entries, "type": "collection", "resourceType": "Bundle" });
+    std::fs::write(bundles.path().join("all.json"), bundle.to_string()).unwrap();
+    assert!(import(data.path(), &[ndjson.path().to_str().unwrap()]).status.success());
+    assert!(import(bundled.path(), &[bundles.path().to_str().unwrap()]).status.success());
+    let (one, other) = (Server::start(data.path()), Server::start(bundled.path()));
+    let told = timelines(&one.channel().await).await;
+    assert_eq!(told.len(), 6);
+    assert_eq!(told, timelines(&other.channel().await).await);
+}
+
+#[tokio::test]
+async fn what_is_not_taken_is_told_with_file_line_and_reason() {
+    let (data, export) = (folder(), folder());
+    let stay = |id: &str, changes: Value| {
+        let mut resource = encounters(0).remove(0);
+        resource["id"] = json!(id);
+        for (key, value) in changes.as_object().unwrap() {
+            resource[key] = value.clone();
+        }
+        resource
+    };
+    write(
+        export.path(),
+        "Patient.ndjson",
+        &[patient(0), json!({ "resourceType": "Patient", "id": "p9", "birthDate": "in spring" })],
+    );
+    write(
+        export.path(),
+        "Encounter.ndjson",
+        &[
+            stay("s0", json!({})),
+            stay("s1", json!({ "class": { "code": "MOON" } })),
+            stay("s2", json!({ "status": "entered-in-error" })),
+            stay("s3", json!({ "subject": { "reference": "Patient/nobody" } })),
+            stay("s4", json!({ "period": {} })),
+            stay(
+                "s5",
+                json!({ "period": { "start": "2026-03-09T10:00:00+09:00",
+            "end": "2026-03-01T10:00:00+09:00" } }),
+            ),
+            stay("s6", json!({ "period": "always" })),
+        ],
+    );
+    std::fs::write(export.path().join("broken.ndjson"), "{\"resourceType\":\n{}\n[1]").unwrap();
+    let report = export.path().join("report.jsonl");
+    let path = export.path().to_str().unwrap();
+    let output = import(data.path(), &[path, "--report", report.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(row(&output, "Patient"), [1, 0, 1, 0]);
+    assert_eq!(row(&output, "Encounter"), [1, 0, 5, 1]);
+    assert_eq!(row(&output, "resource"), [0, 0, 0, 3]);
+    let lines = std::fs::read_to_string(report).unwrap();
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut reasons: Vec<(String, u64, String)> = lines
+        .iter()
+        .map(|line| {
+            let text = |key: &str| line[key].as_str().unwrap().to_owned();
+            (text("resource"), line["number"].as_u64().unwrap(), text("reason"))
+        })
+        .collect();
+    reasons.sort();
+    let expected = [
+        ("Encounter/s1", 2, "CLASS_UNKNOWN"),
+        ("Encounter/s2", 3, "DID_NOT_HAPPEN"),
+        ("Encounter/s3", 4, "SUBJECT_NOT_IMPORTED"),
+        ("Encounter/s4", 5, "TIME_MISSING"),
+        ("Encounter/s5", 6, "OUT_OF_ORDER"),
+        ("Encounter/s6", 7, "UNREADABLE"),
+        ("Patient/p9", 2, "FIELDS_INVALID"),
+        ("resource", 1, "UNREADABLE"),
+        ("resource", 2, "UNREADABLE"),
+        ("resource", 3, "UNREADABLE"),
+    ];
+    let expected: Vec<(String, u64, String)> =
+        expected.map(|(of, number, reason)| (of.to_owned(), number, reason.to_owned())).to_vec();
+    assert_eq!(reasons, expected);
+    // What could not be read is kept as it came, once.
+    import(data.path(), &[path]);
+    let kept = stdout(&run(&["quarantine", "--data", data.path().to_str().unwrap()]));
+    assert_eq!(kept.lines().count(), 4, "{kept}");
+}
+
+#[tokio::test]
+async fn a_patient_whom_a_desk_registered_is_not_made_twice() {
+    let (data, export) = (folder(), folder());
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    crate::desks::register(&channel, &crate::support::id(1), "MR00000").await;
+    Export { patients: 2 }.write(export.path());
+    let output = import(data.path(), &[export.path().to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
+    assert_eq!(timelines(&channel).await.len(), 2);
+    let sentences = sentences(&channel, &crate::support::id(1)).await;
+    assert!(sentences.contains(&"discharged (自宅退院)".to_owned()), "{sentences:?}");
+    assert!(sentences.contains(&"demographics updated".to_owned()), "{sentences:?}");
+    let again = import(data.path(), &[export.path().to_str().unwrap()]);
+    assert!(stdout(&again).contains("0 events stored"), "{}", stdout(&again));
+}
+
+#[tokio::test]
+async fn a_newer_export_adds_what_is_new() {
+    let (data, export) = (folder(), folder());
+    let stay = |end: Option<&str>| {
+        let mut resource = encounters(0).remove(0);
+        if end.is_none() {
+            resource["status"] = json!("in-progress");
+            resource["period"].as_object_mut().unwrap().remove("end");
+        }
+        resource
+    };
+    let mut moved = patient(0);
+    write(export.path(), "Patient.ndjson", &[moved.clone()]);
+    write(export.path(), "Encounter.ndjson", &[stay(None)]);
+    let path = export.path().to_str().unwrap();
+    assert!(import(data.path(), &[path]).status.success());
+    moved["address"] = json!([{ "text": "つなぎ市本町1-2-3" }]);
+    moved["meta"]["lastUpdated"] = json!("2026-04-01T00:00:00+09:00");
+    write(export.path(), "Patient.ndjson", &[moved]);
+    write(export.path(), "Encounter.ndjson", &[stay(Some("2026-03-05"))]);
+    let newer = import(data.path(), &[path]);
+    assert!(newer.status.success(), "{}", stdout(&newer));
+    assert!(stdout(&newer).contains("2 events stored"), "{}", stdout(&newer));
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    let patient = timelines(&channel).await.into_keys().next().unwrap();
+    // Without the locations and organisations that it refers to, a stay is in what it names.
+    assert_eq!(
+        sentences(&channel, &patient).await[1..],
+        [
+            "admitted to internal (救急外来より入院)",
+            "discharged (自宅退院)",
+            "demographics updated"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn resource_ids_of_two_systems_do_not_meet() {
+    let (data, one, other) = (folder(), folder(), folder());
+    write(one.path(), "Patient.ndjson", &[patient(0)]);
+    let mut namesake = patient(0);
+    namesake["identifier"] = json!([{ "system": "urn:other", "value": "1" }]);
+    write(other.path(), "Patient.ndjson", &[namesake]);
+    write(other.path(), "Encounter.ndjson", &encounters(0));
+    let (one, other) = (one.path().to_str().unwrap(), other.path().to_str().unwrap());
+    assert!(import(data.path(), &[one, "--source", "north"]).status.success());
+    assert!(import(data.path(), &[other, "--source", "south"]).status.success());
+    let server = Server::start(data.path());
+    assert_eq!(timelines(&server.channel().await).await.len(), 2);
+    // Encounters alone need the name of the system whose patients they are about.
+    let encounters_only = format!("{other}/Encounter.ndjson");
+    let unnamed = import(data.path(), &[&encounters_only]);
+    assert!(stdout(&unnamed).contains("SUBJECT_NOT_IMPORTED"), "{}", stdout(&unnamed));
+    let named = import(data.path(), &[&encounters_only, "--source", "south"]);
+    assert_eq!(row(&named, "Encounter"), [0, 3, 0, 0]);
+}
+
+#[test]
+fn an_import_that_cannot_be_done_says_why() {
+    let (data, empty) = (folder(), folder());
+    let nothing = import(data.path(), &[empty.path().to_str().unwrap()]);
+    assert_eq!(nothing.status.code(), Some(1));
+    assert!(stderr(&nothing).contains("no .ndjson or .json files"), "{}", stderr(&nothing));
+    let missing = import(data.path(), &["/no/such/file.json"]);
+    assert_eq!(missing.status.code(), Some(1));
+}

@@ -1,0 +1,22 @@
+//! The real binary from outside: through gRPC and the command line, with `kill -9`.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::too_many_lines,
+    reason = "a test that fails says so by panicking"
+)]
+
+mod bus;
+mod crash;
+mod desks;
+mod export;
+mod import;
+mod refusals;
+mod shared_data;
+mod simulate;
+mod support;
+mod timeline;
+mod up;

@@ -1,0 +1,169 @@
+//! `Timeline` over gRPC and in the terminal: pages, watching, as known at.
+
+use prost_types::Timestamp;
+use tsunagi_proto::v1;
+use tsunagi_proto::v1::home_care_client::HomeCareClient;
+use tsunagi_proto::v1::timeline_client::TimelineClient;
+use tsunagi_proto::v1::watch_timeline_response::Frame;
+
+use crate::desks::register;
+use crate::support::{Server, by, context, folder, id, liaison, run, stderr, stdout};
+
+/// A visit on the `day`th of May, and the receipt of it.
+async fn visit(channel: &tonic::transport::Channel, day: u8) -> v1::Receipt {
+    let mut home = HomeCareClient::new(channel.clone());
+    let kind = v1::VisitKind::Nursing.into();
+    let request = v1::RecordVisitRequest {
+        context: Some(context(
+            &id(1),
+            &id(100 + u128::from(day)),
+            &format!("2026-05-{day:02}T10:00:00+09:00"),
+        )),
+        event: Some(v1::VisitCompleted { kind, ..Default::default() }),
+    };
+    home.record_visit(by("nurses", "visiting-nurse", request)).await.unwrap().into_inner()
+}
+
+fn request() -> v1::ReadTimelineRequest {
+    v1::ReadTimelineRequest {
+        patient_id: id(1),
+        order: v1::Order::OldestFirst.into(),
+        ..v1::ReadTimelineRequest::default()
+    }
+}
+
+fn days(entries: &[v1::TimelineEntry]) -> Vec<&str> {
+    entries.iter().map(|entry| &entry.occurred_at[8..10]).collect()
+}
+
+#[tokio::test]
+async fn pages_show_the_timeline_as_it_was_when_reading_began() {
+    let data = folder();
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    let mut client = TimelineClient::new(channel.clone());
+    register(&channel, &id(1), "00123").await;
+    for day in [2, 4, 6, 8] {
+        visit(&channel, day).await;
+    }
+    let paged = v1::ReadTimelineRequest { page_size: 2, ..request() };
+    let first = client.read_timeline(liaison(paged.clone())).await.unwrap().into_inner();
+    // Happened between what was shown and what is still to be shown.
+    visit(&channel, 3).await;
+    visit(&channel, 5).await;
+    let mut entries = first.entries;
+    let mut page_token = first.next_page_token;
+    while !page_token.is_empty() {
+        let next = v1::ReadTimelineRequest { page_token, ..paged.clone() };
+        let page = client.read_timeline(liaison(next)).await.unwrap().into_inner();
+        entries.extend(page.entries);
+        page_token = page.next_page_token;
+    }
+    assert_eq!(days(&entries), ["01", "02", "04", "06", "08"]);
+    let newest = v1::ReadTimelineRequest { order: v1::Order::NewestFirst.into(), ..request() };
+    let all = client.read_timeline(liaison(newest)).await.unwrap().into_inner();
+    assert_eq!(days(&all.entries), ["08", "06", "05", "04", "03", "02", "01"]);
+}
+
+#[tokio::test]
+async fn a_timeline_is_read_as_it_was_known() {
+    let data = folder();
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    let mut client = TimelineClient::new(channel.clone());
+    let registered = register(&channel, &id(1), "00123").await;
+    let second = visit(&channel, 9).await;
+    visit(&channel, 4).await;
+    let known_at = |moment: Option<Timestamp>| {
+        liaison(v1::ReadTimelineRequest { as_known_at: moment, ..request() })
+    };
+    let page = client.read_timeline(known_at(second.recorded_at)).await.unwrap().into_inner();
+    assert!(!days(&page.entries).contains(&"04") || page.entries.len() == 3);
+    assert!(days(&page.entries).contains(&"09"));
+    let page = client.read_timeline(known_at(registered.recorded_at)).await.unwrap().into_inner();
+    assert_eq!(page.patient.unwrap().version, u64::try_from(page.entries.len()).unwrap());
+    let early = Timestamp { seconds: 0, nanos: 0 };
+    let status = client.read_timeline(known_at(Some(early))).await.unwrap_err();
+    assert_eq!(crate::support::reason(&status), "PATIENT_UNKNOWN");
+}
+
+#[tokio::test]
+async fn a_reader_sees_its_own_write() {
+    let data = folder();
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    let mut client = TimelineClient::new(channel.clone());
+    register(&channel, &id(1), "00123").await;
+    for day in 2..28 {
+        let receipt = visit(&channel, day).await;
+        let request =
+            v1::ReadTimelineRequest { at_least_cursor: receipt.cursor.clone(), ..request() };
+        let page = client.read_timeline(liaison(request)).await.unwrap().into_inner();
+        assert_eq!(page.entries.last().unwrap().event_id, receipt.event_id);
+        let request = v1::ListPatientsRequest {
+            at_least_cursor: receipt.cursor,
+            ..v1::ListPatientsRequest::default()
+        };
+        let rows = client.list_patients(liaison(request)).await.unwrap().into_inner();
+        assert_eq!(rows.patients[0].version, receipt.version);
+    }
+}
+
+#[tokio::test]
+async fn a_timeline_is_watched_from_a_cursor_on() {
+    let data = folder();
+    let server = Server::start_with(data.path(), &["--heartbeat-ms", "100"]);
+    let channel = server.channel().await;
+    let mut client = TimelineClient::new(channel.clone());
+    register(&channel, &id(1), "00123").await;
+    let seen = visit(&channel, 2).await;
+    visit(&channel, 3).await;
+    let request = v1::WatchTimelineRequest { patient_id: id(1), cursor: seen.cursor };
+    let mut frames = client.watch_timeline(liaison(request)).await.unwrap().into_inner();
+    let mut shown = Vec::new();
+    let mut signs = (0, 0);
+    while shown.len() < 3 || signs.1 == 0 {
+        let frame = frames.message().await.unwrap().unwrap();
+        assert!(!frame.cursor.is_empty());
+        match frame.frame.unwrap() {
+            Frame::Entry(entry) => shown.push(entry.occurred_at[8..10].to_owned()),
+            Frame::CaughtUp(_) => {
+                signs.0 += 1;
+                visit(&channel, 5).await;
+                visit(&channel, 4).await;
+            }
+            Frame::Heartbeat(_) => signs.1 += 1,
+        }
+    }
+    assert_eq!(shown, ["03", "05", "04"], "in the order of recording");
+    assert_eq!(signs.0, 1);
+    let nobody = v1::WatchTimelineRequest { patient_id: id(9), cursor: String::new() };
+    let status = client.watch_timeline(liaison(nobody)).await.unwrap_err();
+    assert_eq!(crate::support::reason(&status), "PATIENT_UNKNOWN");
+}
+
+#[tokio::test]
+async fn a_nurse_reads_the_timeline_in_the_terminal() {
+    let data = folder();
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    register(&channel, &id(1), "00123").await;
+    visit(&channel, 2).await;
+    let path = data.path().to_str().unwrap();
+    for named in [id(1).as_str(), "00123", "urn:oid:1.2.392.100495.20.3.51.1|00123"] {
+        let shown = run(&["timeline", named, "--data", path]);
+        let shown = stdout(&shown);
+        assert!(shown.contains("髙橋 ハナ (タカハシ ハナ)  女  1938-04-02生"), "{shown}");
+        assert!(
+            shown.contains("2026-05-02\n  10:00       訪問看護  (visiting-nurse, nurses)"),
+            "{shown}"
+        );
+    }
+    let english = stdout(&run(&["timeline", "00123", "--lang", "en", "--data", path]));
+    assert!(english.contains("nursing visit") && !english.contains("訪問看護"), "{english}");
+    let nobody = run(&["timeline", "99999", "--data", path]);
+    assert!(!nobody.status.success());
+    assert!(stderr(&nobody).contains("tsunagi patients"), "{}", stderr(&nobody));
+    let list = stdout(&run(&["patients", "--data", path]));
+    assert!(list.contains("髙橋 ハナ"), "{list}");
+}
