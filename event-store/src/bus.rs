@@ -10,9 +10,9 @@ use tsunagi_bus::{
 };
 use tsunagi_domain::EventId;
 
+use crate::log::Location;
 use crate::log::writer::{AppendError, Appended};
-use crate::log::{Location, LogError};
-use crate::store::{Failed, Place, Store};
+use crate::store::{Failed, Place, Store, off_the_runtime};
 
 #[async_trait]
 impl Bus for Store {
@@ -35,13 +35,11 @@ impl Bus for Store {
     }
 
     async fn read(&self, stream: StreamId, after: u64) -> Result<Vec<Stored>, ReadError> {
-        let store = self.clone();
-        off_the_runtime(move || store.read_stream(stream, after)).await
+        self.reading(move |store, patience| store.read_stream(stream, after, patience)).await
     }
 
     async fn find(&self, stream: StreamId, event: EventId) -> Result<Option<Stored>, ReadError> {
-        let store = self.clone();
-        off_the_runtime(move || store.find(stream, event)).await
+        self.reading(move |store, patience| store.find(stream, event, patience)).await
     }
 
     fn follow(&self, from: Cursor) -> Box<dyn Feed> {
@@ -128,15 +126,5 @@ impl Feed for LogFeed {
                 return Err(ReadError("the store is closed".to_owned()));
             }
         }
-    }
-}
-
-/// Disk work does not hold up the runtime's threads.
-pub(crate) async fn off_the_runtime<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, LogError> + Send + 'static,
-) -> Result<T, ReadError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done.map_err(|error| ReadError(error.to_string())),
-        Err(error) => Err(ReadError(error.to_string())),
     }
 }

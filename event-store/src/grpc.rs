@@ -20,7 +20,6 @@ use tsunagi_proto::check::{Check, Path};
 use tsunagi_proto::v1;
 use tsunagi_proto::v1::timeline_server::Timeline as TimelineApi;
 
-use crate::bus::off_the_runtime;
 use crate::patients::Patients;
 use crate::store::Store;
 use crate::timeline::{Timeline, View};
@@ -163,9 +162,8 @@ impl TimelineService {
     }
 
     async fn timeline(&self, patient: PatientId, view: View) -> Result<Timeline, Refused> {
-        let store = self.store.clone();
-        let folded = off_the_runtime(move || {
-            let events = store.read_all(StreamId::Patient(patient))?;
+        let folded = self.store.reading(move |store, patience| {
+            let events = store.read_all(StreamId::Patient(patient), patience)?;
             Ok(Timeline::fold(&events, &store.region().zone, view))
         });
         Ok(folded.await?)

@@ -47,6 +47,9 @@ pub enum LogError {
     Format { path: PathBuf, found: u32, known: u32 },
     #[error("{path} belongs to another region")]
     OtherRegion { path: PathBuf },
+    /// Only when reading from memory alone: ask again, where waiting for the disk is allowed.
+    #[error("this is not in memory")]
+    WouldWait,
     #[error("{path} is missing: the log has later parts; restore the file from a backup")]
     Missing { path: PathBuf },
 }

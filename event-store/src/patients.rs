@@ -17,6 +17,7 @@ use tsunagi_proto::v1;
 
 use crate::keys;
 use crate::log::LogError;
+use crate::log::scan::Patience;
 use crate::store::Store;
 use crate::timeline::{Timeline, View};
 
@@ -56,7 +57,7 @@ impl Patients {
             opened => {
                 drop(opened);
                 put_aside(&path);
-                (sled::open(&path)?, Cursor::start())
+                (sled_config(&path).open()?, Cursor::start())
             }
         };
         Ok(Self { rows, store, made: watch::Sender::new(cursor) })
@@ -145,17 +146,23 @@ impl Patients {
     }
 
     fn row(&self, patient: PatientId) -> Result<v1::PatientSummary, RowsError> {
-        let events = self.store.read_all(StreamId::Patient(patient))?;
+        let events = self.store.read_all(StreamId::Patient(patient), Patience::Wait)?;
         let timeline = Timeline::fold(&events, &self.store.region().zone, View::default());
         Ok(timeline.summary(patient))
     }
+}
+
+fn sled_config(path: &Path) -> sled::Config {
+    /// Its default is a gigabyte, for rows that are read from disk as well.
+    const CACHE_BYTES: u64 = 32 << 20;
+    sled::Config::default().path(path).cache_capacity(CACHE_BYTES)
 }
 
 /// Opens the rows and reads how far they are made. None if either cannot be done: sled panics
 /// on some damage.
 fn open_rows(path: &Path, slots: u16) -> Option<(sled::Db, Cursor)> {
     let open = || {
-        let rows = sled::open(path)?;
+        let rows = sled_config(path).open()?;
         let checkpoint = rows.get(keys::CHECKPOINT)?;
         Ok::<_, sled::Error>((rows, checkpoint))
     };

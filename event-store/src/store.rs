@@ -10,13 +10,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
+use tsunagi_bus::port::ReadError;
 use tsunagi_bus::{Cursor, Placed, Position, Region, Slot, Stored, StreamId};
 use tsunagi_chassis::Config;
 use tsunagi_domain::{EventId, PatientId};
 use uuid::Uuid;
 
 use crate::log::frame::Sealed;
-use crate::log::scan::{Frame, Next, Scanner, read_frame};
+use crate::log::scan::{Frame, Next, Patience, Scanner, read_frame};
 use crate::log::segment::{Folder, SEGMENT_HEADER_BYTES, Segment};
 use crate::log::writer::{Append, AppendError, Appended, BatchLimits, Entry, Shared, Writer};
 use crate::log::{Location, LogError, recovery};
@@ -166,6 +167,7 @@ impl Store {
         &self,
         stream: StreamId,
         after: u64,
+        patience: Patience,
     ) -> Result<Vec<Stored>, LogError> {
         let durable = self.0.shared.durable();
         let key = stream.to_parts();
@@ -175,19 +177,21 @@ impl Store {
         };
         (after + 1..)
             .zip(locations)
-            .map(|(version, location)| self.read_at(stream, version, location))
+            .map(|(version, location)| self.read_at(stream, version, location, patience))
             .collect()
     }
 
     /// The whole stream.
-    pub fn read_all(&self, stream: StreamId) -> Result<Vec<Stored>, LogError> {
+    pub fn read_all(&self, stream: StreamId, patience: Patience) -> Result<Vec<Stored>, LogError> {
         let mut events = Vec::new();
         loop {
-            let page = self.read_stream(stream, u64::try_from(events.len()).unwrap_or(u64::MAX))?;
-            if page.is_empty() {
+            let after = u64::try_from(events.len()).unwrap_or(u64::MAX);
+            let page = self.read_stream(stream, after, patience)?;
+            let is_last = page.len() < STREAM_PAGE_EVENTS;
+            events.extend(page);
+            if is_last {
                 return Ok(events);
             }
-            events.extend(page);
         }
     }
 
@@ -196,6 +200,7 @@ impl Store {
         &self,
         stream: StreamId,
         event: EventId,
+        patience: Patience,
     ) -> Result<Option<Stored>, LogError> {
         let durable = self.0.shared.durable();
         let found = {
@@ -204,10 +209,24 @@ impl Store {
         };
         match found {
             Some((location, version)) if location < durable => {
-                self.read_at(stream, version, location).map(Some)
+                self.read_at(stream, version, location, patience).map(Some)
             }
             Some(_) | None => Ok(None),
         }
+    }
+
+    /// Does reading work where it is cheapest: at once if everything is in memory, and off the
+    /// runtime's threads if it has to wait for the disk.
+    pub(crate) async fn reading<T: Send + 'static>(
+        &self,
+        work: impl Fn(&Self, Patience) -> Result<T, LogError> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        match work(self, Patience::FromMemory) {
+            Err(LogError::WouldWait) => {}
+            done => return done.map_err(|error| ReadError(error.to_string())),
+        }
+        let store = self.clone();
+        off_the_runtime(move || work(&store, Patience::Wait)).await
     }
 
     /// All patients of whom something is stored, in the order of their ids.
@@ -308,9 +327,10 @@ impl Store {
         stream: StreamId,
         version: u64,
         location: Location,
+        patience: Patience,
     ) -> Result<Stored, LogError> {
         let segment = self.segment(location.segment)?;
-        let frame = read_frame(&segment, location.offset)?;
+        let frame = read_frame(&segment, location.offset, patience)?;
         if (frame.header.stream_kind, frame.header.stream_key) != stream.to_parts() {
             return Err(segment.damaged(location.offset, "another event is here than expected"));
         }
@@ -332,6 +352,16 @@ impl Store {
             Some(_) | None => return Err(segment.damaged(frame.offset, "it is not in the index")),
         };
         Ok(to_stored(stream, version, frame))
+    }
+}
+
+/// Runs work that may wait for the disk where it does not hold up the runtime's threads.
+pub(crate) async fn off_the_runtime<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, LogError> + Send + 'static,
+) -> Result<T, ReadError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done.map_err(|error| ReadError(error.to_string())),
+        Err(error) => Err(ReadError(error.to_string())),
     }
 }
 

@@ -83,20 +83,41 @@ impl<'a> Scanner<'a> {
     }
 }
 
+/// Whether a read may wait for the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    Wait,
+    /// Only what the system has in memory; otherwise `LogError::WouldWait`.
+    FromMemory,
+}
+
 /// Reads one frame whose place is known.
-pub fn read_frame(segment: &Segment, offset: u32) -> Result<Frame, LogError> {
+pub fn read_frame(segment: &Segment, offset: u32, patience: Patience) -> Result<Frame, LogError> {
     /// Most records are shorter: one read is enough for them.
     const GUESS_BYTES: usize = 1024;
+    let read = |buffer: &mut [u8]| match patience {
+        Patience::Wait => segment.read(buffer, offset),
+        Patience::FromMemory => segment.read_from_memory(buffer, offset),
+    };
     let mut buffer = BytesMut::zeroed(GUESS_BYTES);
-    let read = segment.read(&mut buffer, offset)?;
+    let mut length = read(&mut buffer)?;
+    // From memory, less may come than there is.
+    let is_short =
+        |length: usize, wanted: usize| length < wanted && patience == Patience::FromMemory;
+    if is_short(length, HEADER_BYTES) {
+        return Err(LogError::WouldWait);
+    }
     let header = match buffer.first_chunk() {
-        Some(header) if read >= HEADER_BYTES => Header::decode(header, segment.salt),
+        Some(header) if length >= HEADER_BYTES => Header::decode(header, segment.salt),
         Some(_) | None => Err(FrameError::Empty),
     };
     let header = header.map_err(|reason| segment.damaged(offset, reason.problem()))?;
-    if header.frame_bytes() > read {
+    if header.frame_bytes() > length {
         buffer.resize(header.frame_bytes(), 0);
-        segment.read(&mut buffer, offset)?;
+        length = read(&mut buffer)?;
+        if is_short(length, header.frame_bytes()) {
+            return Err(LogError::WouldWait);
+        }
     }
     buffer.truncate(header.frame_bytes());
     let record = buffer.freeze().split_off(HEADER_BYTES);

@@ -5,11 +5,12 @@
 //! segment is zeros: overwriting zeros that are on disk already is faster than growing a file.
 
 use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Write as _};
+use std::io::{ErrorKind, IoSliceMut, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use uuid::Uuid;
 
 use super::LogError;
@@ -193,6 +194,17 @@ impl Segment {
     pub fn read(&self, buffer: &mut [u8], offset: u32) -> Result<usize, LogError> {
         read_at_most(&self.file, buffer, u64::from(offset))
             .map_err(LogError::io("reading", &self.path))
+    }
+
+    /// Reads like `read` what the system has in memory. `WouldWait` if the disk is needed, or
+    /// if the system cannot tell.
+    pub fn read_from_memory(&self, buffer: &mut [u8], offset: u32) -> Result<usize, LogError> {
+        let buffers = &mut [IoSliceMut::new(buffer)];
+        match preadv2(&self.file, buffers, u64::from(offset), ReadWriteFlags::NOWAIT) {
+            Ok(read) => Ok(read),
+            Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::INTR) => Err(LogError::WouldWait),
+            Err(error) => Err(LogError::io("reading", &self.path)(error.into())),
+        }
     }
 
     pub fn write(&self, bytes: &[u8], offset: u32) -> Result<(), LogError> {

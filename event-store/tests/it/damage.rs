@@ -10,6 +10,8 @@ use tsunagi_event_store::log::frame::HEADER_BYTES;
 use tsunagi_event_store::log::segment::SEGMENT_HEADER_BYTES;
 use tsunagi_event_store::{OpenError, Store};
 
+use tsunagi_event_store::log::scan::Patience;
+
 use crate::support::{config, draft, folder, open, publish, stream};
 
 const RECORD: &str = "forty bytes of a record, or just as many";
@@ -146,7 +148,7 @@ async fn a_missing_or_foreign_segment_is_named() {
     std::fs::remove_file(&first).unwrap();
     assert!(open_error(&folder).contains("0000000001.seg is missing"));
     std::fs::write(&first, &own).unwrap();
-    assert_eq!(open(&folder).read_all(stream(0)).unwrap().len(), 400);
+    assert_eq!(open(&folder).read_all(stream(0), Patience::Wait).unwrap().len(), 400);
 }
 
 #[tokio::test]
@@ -173,7 +175,7 @@ async fn a_segment_that_was_only_begun_is_begun_again() {
     }
     store.close().unwrap();
     drop(store);
-    assert_eq!(open(&folder).read_all(stream(0)).unwrap().len(), 400);
+    assert_eq!(open(&folder).read_all(stream(0), Patience::Wait).unwrap().len(), 400);
 }
 
 #[tokio::test]

@@ -83,7 +83,7 @@ async fn a_cancelled_wait_loses_nothing() {
     for number in 0..50 {
         // Polled once and dropped, wherever it then was.
         let next = feed.next();
-        tokio::select! { biased; _ = std::future::ready(()) => {}, _ = next => {} }
+        tokio::select! { biased; () = std::future::ready(()) => {}, _ = next => {} }
         publish(&store, 0, vec![draft(number, "x")]).await.unwrap();
     }
     assert_eq!(to_the_end(&mut feed).await.len(), 50);

@@ -10,6 +10,8 @@ use tsunagi_event_store::Store;
 use tsunagi_proto::v1;
 use uuid::Uuid;
 
+use tsunagi_event_store::log::scan::Patience;
+
 use crate::support::{
     admitted, care_event, discharged, folder, handler, linked, one, open, registered, visited,
 };
@@ -19,7 +21,7 @@ fn patient(number: u128) -> PatientId {
 }
 
 fn events_of(store: &Store, number: u128) -> usize {
-    store.read_all(StreamId::Patient(patient(number))).unwrap().len()
+    store.read_all(StreamId::Patient(patient(number)), Patience::Wait).unwrap().len()
 }
 
 async fn owner(handler: &Handler, value: &str) -> Option<PatientId> {

@@ -9,6 +9,8 @@ use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::v1;
 use uuid::Uuid;
 
+use tsunagi_event_store::log::scan::Patience;
+
 use crate::support::{
     ENCOUNTER, admitted, care_event, discharged, event, folder, handler, one, open, registered,
     visited,
@@ -23,7 +25,7 @@ fn zone() -> Zone {
 }
 
 fn stored(store: &Store) -> Vec<Stored> {
-    store.read_all(StreamId::Patient(patient())).unwrap()
+    store.read_all(StreamId::Patient(patient()), Patience::Wait).unwrap()
 }
 
 fn fold(store: &Store, view: View) -> Timeline {
@@ -167,7 +169,7 @@ async fn a_confidential_address_is_given_out_nowhere() {
 #[tokio::test]
 async fn what_this_version_cannot_read_is_shown_as_such() {
     use tsunagi_bus::{Bus as _, Expected, Publication};
-    let (_folder, store) = tell(vec![care_event(0, 0, 1, &registered(&[]))]).await;
+    let (folder, store) = tell(vec![care_event(0, 0, 1, &registered(&[]))]).await;
     let newer = v1::Event {
         r#type: "care.moon.landed.v1".into(),
         payload: vec![1, 2, 3],
@@ -183,7 +185,7 @@ async fn what_this_version_cannot_read_is_shown_as_such() {
     assert_eq!(entries[1].text.as_ref().unwrap().en, "unknown entry of type care.moon.landed.v1");
     assert_eq!(entries[1].detail, None);
     // And it does not get in the way of what follows.
-    let handler = handler(&store, &_folder);
+    let handler = handler(&store, &folder);
     handler.submit(one(care_event(0, 2, 3, &visited()))).await.unwrap();
     assert_eq!(fold(&store, View::default()).version(), 3);
 }
