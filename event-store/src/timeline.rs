@@ -62,7 +62,7 @@ impl Timeline {
         let event = v1::Event::decode(stored.record.clone()).ok();
         let payload = event.as_ref().map(|event| Payload::decode(&event.r#type, &event.payload));
         let mut payload = payload.and_then(Result::ok).unwrap_or(Payload::Unknown);
-        let fact = event.as_ref().and_then(|event| happened(event, zone));
+        let fact = event.as_ref().and_then(|event| happened(event, &payload, zone));
         let occurred = event.as_ref().and_then(|e| CareTime::parse(&e.occurred_at, zone).ok());
         let mut encounter = None;
         if let Some(happened) = fact {
@@ -152,32 +152,34 @@ impl Timeline {
         address.is_some_and(|address| address.confidential)
     }
 
-    /// The payload as a message that says its own type.
-    fn detail(&self, payload: &Payload) -> Option<prost_types::Any> {
-        let type_url = format!("type.googleapis.com/{}", payload.message_name()?);
-        let mut payload = payload.clone();
+    /// The payload as a message that says its own type: the bytes as they came, unless an
+    /// address in them must not leave the record.
+    fn detail(&self, entry: &Entry, payload: Vec<u8>) -> Option<prost_types::Any> {
+        let type_url = format!("type.googleapis.com/{}", entry.payload.message_name()?);
+        let mut value = payload;
         if self.address_is_confidential() {
-            hide_address(demographics(&mut payload));
+            let mut payload = entry.payload.clone();
+            if let Some(demographics) = demographics(&mut payload) {
+                hide_address(demographics);
+                value = payload.encode_to_vec();
+            }
         }
-        Some(prost_types::Any { type_url, value: payload.encode_to_vec() })
+        Some(prost_types::Any { type_url, value })
     }
 
     fn show(&self, entry: &Entry) -> v1::TimelineEntry {
         let event = entry.event.clone().unwrap_or_default();
         let cancelled_by = self.cancelled_by.get(&entry.id);
-        let encounter = |id: EncounterId| id.to_string();
+        let episode = entry.encounter.map(|encounter| self.record.episode(encounter).to_string());
         v1::TimelineEntry {
             event_id: entry.id.to_string(),
             text: Some(wording::headline(&event.r#type, &entry.payload, &self.names)),
             recorded_at: Some(to_wire(entry.placed.recorded_at)),
             version: entry.placed.version,
-            encounter_id: entry.encounter.map(encounter).unwrap_or_default(),
-            episode_id: entry
-                .encounter
-                .map(|id| encounter(self.record.episode(id)))
-                .unwrap_or_default(),
+            encounter_id: entry.encounter.map(|id| id.to_string()).unwrap_or_default(),
+            episode_id: episode.unwrap_or_default(),
             cancelled_by_event_id: cancelled_by.map(ToString::to_string).unwrap_or_default(),
-            detail: self.detail(&entry.payload),
+            detail: self.detail(entry, event.payload),
             r#type: event.r#type,
             occurred_at: event.occurred_at,
             actor: event.actor,
@@ -218,8 +220,6 @@ fn cancelled(fact: &Fact) -> Option<EventId> {
 }
 
 /// Takes an address away that must not leave the record.
-pub(crate) fn hide_address(demographics: Option<&mut v1::Demographics>) {
-    if let Some(demographics) = demographics {
-        demographics.address = Some(v1::Address { confidential: true, ..v1::Address::default() });
-    }
+pub(crate) fn hide_address(demographics: &mut v1::Demographics) {
+    demographics.address = Some(v1::Address { confidential: true, ..v1::Address::default() });
 }

@@ -39,9 +39,21 @@ pub fn command(event: &v1::Event, payload: &Payload, zone: &Zone) -> Result<Opti
             ..violation
         }),
     );
-    if !violations.is_empty() {
-        return Err(violations);
-    }
+    if violations.is_empty() { convert(event, payload, zone) } else { Err(violations) }
+}
+
+/// What happened, from an event as it is stored: it was checked when it was taken. None if
+/// this version cannot read it: such an event changes nothing here.
+pub fn happened(
+    event: &v1::Event,
+    payload: &Payload,
+    zone: &Zone,
+) -> Option<tsunagi_domain::Event> {
+    let Command { stamp, order } = convert(event, payload, zone).ok()??;
+    Some(tsunagi_domain::Event { stamp, fact: order.into() })
+}
+
+fn convert(event: &v1::Event, payload: &Payload, zone: &Zone) -> Result<Option<Command>> {
     let reader = Reader { zone, at: Path::ROOT };
     let actor = actor(event.actor.as_ref(), &reader.field("actor"))?;
     let stamp = Stamp {
@@ -51,14 +63,6 @@ pub fn command(event: &v1::Event, payload: &Payload, zone: &Zone) -> Result<Opti
     };
     let order = order(payload, &Reader { zone, at: Path::ROOT.field("payload") })?;
     Ok(order.map(|order| Command { stamp, order }))
-}
-
-/// What happened, from an event as it is stored. None if this version cannot read it: such an
-/// event changes nothing here.
-pub fn happened(event: &v1::Event, zone: &Zone) -> Option<tsunagi_domain::Event> {
-    let payload = Payload::decode(&event.r#type, &event.payload).ok()?;
-    let Command { stamp, order } = command(event, &payload, zone).ok()??;
-    Some(tsunagi_domain::Event { stamp, fact: order.into() })
 }
 
 /// The actor that a message names.

@@ -10,8 +10,8 @@ use super::{Timeline, hide_address};
 pub(super) fn summary(timeline: &Timeline, patient: PatientId) -> v1::PatientSummary {
     let record = timeline.record();
     let mut demographics = timeline.demographics().cloned();
-    if timeline.address_is_confidential() {
-        hide_address(demographics.as_mut());
+    if let (Some(demographics), true) = (&mut demographics, timeline.address_is_confidential()) {
+        hide_address(demographics);
     }
     let mut summary = v1::PatientSummary {
         patient_id: patient.to_string(),

@@ -11,6 +11,7 @@ use lru::LruCache;
 use prost::Message as _;
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 use tsunagi_domain::{PatientId, Record, Zone};
+use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::convert::happened;
 use tsunagi_proto::v1;
 
@@ -95,8 +96,12 @@ impl Loaded {
     /// Folds the next event of the stream into the record.
     pub fn fold(&mut self, stored: &Stored, zone: &Zone) {
         // What this version cannot read changes nothing here, and counts all the same.
-        let event = v1::Event::decode(stored.record.clone()).ok();
-        if let Some(event) = event.and_then(|event| happened(&event, zone)) {
+        let read = |stored: &Stored| {
+            let event = v1::Event::decode(stored.record.clone()).ok()?;
+            let payload = Payload::decode(&event.r#type, &event.payload).ok()?;
+            happened(&event, &payload, zone)
+        };
+        if let Some(event) = read(stored) {
             self.record.apply(&event);
         }
         self.version = stored.placed.version;
