@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::log::frame::Sealed;
 use crate::log::scan::{Frame, Next, Patience, Scanner, read_frame};
-use crate::log::segment::{Folder, SEGMENT_HEADER_BYTES, Segment};
+use crate::log::segment::{Folder, SEGMENT_HEADER_BYTES, Segment, create_folder};
 use crate::log::writer::{Append, AppendError, Appended, BatchLimits, Entry, Shared, Writer};
 use crate::log::{Location, LogError, recovery};
 use crate::region_file::{self, RegionError};
@@ -63,7 +63,7 @@ pub(crate) struct Place(Location);
 impl Store {
     /// Opens a data folder, creating it if need be: checks the whole log and cuts a torn end.
     pub fn open(config: &Config) -> Result<Self, OpenError> {
-        std::fs::create_dir_all(&config.data).map_err(LogError::io("creating", &config.data))?;
+        create_folder(&config.data)?;
         let lock = lock(&config.data)?;
         let region = region_file::open(config)?;
         let folder = Folder::open(config.data.join("log"), region.id, config.segment_bytes)?;

@@ -126,6 +126,9 @@ impl Must {
                 at.violation(format_args!("must have at most {} characters", self.max_chars)),
             );
         }
+        if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
+            violations.push(at.violation("must not have control characters"));
+        }
         if let Some(problem) = form_problem(self.form, text) {
             violations.push(at.violation(problem));
         }
@@ -224,6 +227,14 @@ mod tests {
     fn lengths_are_counted_in_code_points() {
         let admitted = v1::Admitted { purpose: "長".repeat(500), ..admitted() };
         assert_eq!(admitted.violations(), []);
+    }
+
+    #[test]
+    fn texts_are_to_be_read_and_not_obeyed() {
+        let named = |family: &str| v1::HumanName { family: family.into(), ..Default::default() };
+        assert_eq!(fields(&named("\u{1b}[31m赤")), ["family"]);
+        assert_eq!(fields(&named("\0")), ["family"]);
+        assert_eq!(named("二行\n目").violations(), []);
     }
 
     #[test]

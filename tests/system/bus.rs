@@ -204,7 +204,7 @@ async fn what_cannot_be_read_is_kept_once_byte_for_byte() {
     let server = Server::start(data.path());
     let mut bus = CareBusClient::new(server.channel().await);
     let raw = b"MSH|^~\\&|\xff\xfe broken".to_vec();
-    let request = v1::QuarantineRequest {
+    let message = v1::MessageQuarantined {
         origin: "test:1".to_owned(),
         media_type: "application/hl7-v2".to_owned(),
         reason: "no separators".to_owned(),
@@ -212,6 +212,7 @@ async fn what_cannot_be_read_is_kept_once_byte_for_byte() {
         part: 1,
         parts: 1,
     };
+    let request = v1::QuarantineRequest { message: Some(message) };
     let first = bus.quarantine(liaison(request.clone())).await.unwrap().into_inner();
     let again = bus.quarantine(liaison(request)).await.unwrap().into_inner();
     assert!(!first.repeated && again.repeated);

@@ -5,6 +5,8 @@
 //! begun after it: a frame of a later batch behind a broken place means that acknowledged
 //! events are damaged, and then the log is not opened.
 
+use std::fs::File;
+use std::io::{ErrorKind, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -38,7 +40,11 @@ pub fn open(folder: &Folder, slots: u16) -> Result<Recovered, LogError> {
     };
     let mut segments = open_segments(folder)?.into_iter().peekable();
     while let Some(segment) = segments.next() {
-        recovered.read_segment(segment, segments.peek().is_none())?;
+        let torn_end = match (segments.peek(), closed_at) {
+            (None, None) => TornEnd::Cut,
+            (Some(_), _) | (None, Some(_)) => TornEnd::Leave,
+        };
+        recovered.read_segment(segment, torn_end)?;
     }
     if let Some(closed_at) = closed_at
         && closed_at != recovered.end
@@ -54,7 +60,18 @@ pub fn open(folder: &Folder, slots: u16) -> Result<Recovered, LogError> {
         recovered.segments.push(Arc::new(segment));
         recovered.end = Location { segment: 1, offset: SEGMENT_HEADER_BYTES };
     }
+    // Only now: had the log been found damaged, the next attempt must find it so too.
+    remove_closed(folder)?;
     Ok(recovered)
+}
+
+/// What is done about a segment that does not end as it should.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TornEnd {
+    /// A batch was being written when the process ended: it is cut.
+    Cut,
+    /// No batch can have been torn here: where the segment should end is known, and compared.
+    Leave,
 }
 
 fn open_segments(folder: &Folder) -> Result<Vec<Segment>, LogError> {
@@ -82,16 +99,21 @@ fn open_segments(folder: &Folder) -> Result<Vec<Segment>, LogError> {
 pub fn write_closed(folder: &Folder, end: Location) -> Result<(), LogError> {
     let path = closed_path(folder);
     let text = format!("{} {}\n", end.segment, end.offset);
-    std::fs::write(&path, text).map_err(LogError::io("writing", &path))?;
+    let written = File::create(&path).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    });
+    written.map_err(LogError::io("writing", &path))?;
     sync_folder(&folder.path)
 }
 
-/// Reads the note, and takes it away: from now on, the log is open.
 fn read_closed(folder: &Folder) -> Result<Option<Location>, LogError> {
     let path = closed_path(folder);
-    let Ok(text) = std::fs::read_to_string(&path) else { return Ok(None) };
-    std::fs::remove_file(&path).map_err(LogError::io("removing", &path))?;
-    sync_folder(&folder.path)?;
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(LogError::io("reading", &path)(error)),
+    };
     let mut numbers = text.split_whitespace().map(str::parse);
     match (numbers.next(), numbers.next()) {
         (Some(Ok(segment)), Some(Ok(offset))) => Ok(Some(Location { segment, offset })),
@@ -100,12 +122,22 @@ fn read_closed(folder: &Folder) -> Result<Option<Location>, LogError> {
     }
 }
 
+/// Takes the note away: from now on, the log is open.
+fn remove_closed(folder: &Folder) -> Result<(), LogError> {
+    let path = closed_path(folder);
+    match std::fs::remove_file(&path) {
+        Ok(()) => sync_folder(&folder.path),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(LogError::io("removing", &path)(error)),
+    }
+}
+
 fn closed_path(folder: &Folder) -> PathBuf {
     folder.path.join(CLOSED)
 }
 
 impl Recovered {
-    fn read_segment(&mut self, segment: Segment, is_last: bool) -> Result<(), LogError> {
+    fn read_segment(&mut self, segment: Segment, torn_end: TornEnd) -> Result<(), LogError> {
         if let Some(previous) = self.segments.last()
             && segment.previous_end != self.end.offset
         {
@@ -134,10 +166,9 @@ impl Recovered {
             }
         };
         let is_clean = stopped_at == end && reason == FrameError::Empty;
-        if is_last && !is_clean {
+        if torn_end == TornEnd::Cut && !is_clean {
             self.cut(&segment, end, stopped_at, size)?;
         }
-        // In an earlier segment, what follows is compared with where it says it went on from.
         self.end = Location { segment: segment.number, offset: end };
         self.segments.push(Arc::new(segment));
         Ok(())

@@ -46,7 +46,7 @@ pub struct Folder {
 
 impl Folder {
     pub fn open(path: PathBuf, region: Uuid, segment_bytes: u32) -> Result<Self, LogError> {
-        std::fs::create_dir_all(&path).map_err(LogError::io("creating", &path))?;
+        create_folder(&path)?;
         Ok(Self { path, region, segment_bytes, spare: Arc::default() })
     }
 
@@ -226,6 +226,16 @@ impl Segment {
     pub fn damaged(&self, offset: u32, problem: &'static str) -> LogError {
         LogError::Damaged { path: self.path.clone(), offset: offset.into(), problem }
     }
+}
+
+/// Creates a folder, and makes its name durable.
+pub fn create_folder(path: &Path) -> Result<(), LogError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(path).map_err(LogError::io("creating", path))?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    sync_folder(parent.unwrap_or(Path::new(".")))
 }
 
 /// Makes the names in a folder durable.

@@ -108,25 +108,18 @@ impl CareBus for CareBusService {
         if !violations.is_empty() {
             return Err(Refused::fields(violations).into());
         }
-        Ok(Response::new(self.keep(request, &actor).await?))
+        Ok(Response::new(self.keep(request.message.unwrap_or_default(), &actor).await?))
     }
 }
 
 impl CareBusService {
     async fn keep(
         &self,
-        request: v1::QuarantineRequest,
+        message: v1::MessageQuarantined,
         actor: &Actor,
     ) -> Result<v1::Receipt, Refused> {
-        let event = quarantine_id(&request);
-        let payload = Payload::MessageQuarantined(v1::MessageQuarantined {
-            origin: request.origin,
-            media_type: request.media_type,
-            reason: request.reason,
-            raw: request.raw,
-            part: request.part,
-            parts: request.parts,
-        });
+        let event = quarantine_id(&message);
+        let payload = Payload::MessageQuarantined(message);
         let record = v1::Event {
             event_id: event.to_string(),
             r#type: payload.event_type().to_owned(),
@@ -161,11 +154,11 @@ impl CareBusService {
 }
 
 /// The same bytes from the same place have the same id, and are kept once.
-fn quarantine_id(request: &v1::QuarantineRequest) -> EventId {
-    let of_origin = Uuid::new_v5(&Uuid::NAMESPACE_URL, request.origin.as_bytes());
-    let part = format!("{}/{}", request.part, request.parts);
+fn quarantine_id(message: &v1::MessageQuarantined) -> EventId {
+    let of_origin = Uuid::new_v5(&Uuid::NAMESPACE_URL, message.origin.as_bytes());
+    let part = format!("{}/{}", message.part, message.parts);
     let of_part = Uuid::new_v5(&of_origin, part.as_bytes());
-    EventId::new(Uuid::new_v5(&of_part, &request.raw))
+    EventId::new(Uuid::new_v5(&of_part, &message.raw))
 }
 
 /// A request of a session that has queued up for its patient.

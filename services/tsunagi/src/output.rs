@@ -5,6 +5,9 @@ use std::io::Write as _;
 
 /// Prints a line. Whoever reads our output may stop doing so: that is no error of ours.
 pub(crate) fn say(line: impl Display) {
+    // What others wrote may hold sequences that a terminal would obey.
+    let is_command = |c: char| c.is_control() && c != '\n';
+    let line = line.to_string().replace(is_command, "\u{fffd}");
     let _closed = writeln!(std::io::stdout(), "{line}");
 }
 

@@ -288,7 +288,7 @@ impl Work {
         let parts = u32::try_from(raw.len().div_ceil(PART_BYTES).max(1)).unwrap_or(u32::MAX);
         let file = origin.file.file_name().unwrap_or_default().to_string_lossy();
         for (part, bytes) in (1..).zip(raw.chunks(PART_BYTES)) {
-            let request = v1::QuarantineRequest {
+            let message = v1::MessageQuarantined {
                 origin: format!("{}: {file}:{}", self.ids.source(), origin.number),
                 media_type: "application/fhir+json".to_owned(),
                 reason: reason.to_owned(),
@@ -296,6 +296,7 @@ impl Work {
                 part,
                 parts,
             };
+            let request = v1::QuarantineRequest { message: Some(message) };
             bus.quarantine(own(request)).await.map_err(|status| refused(&status))?;
         }
         let outcome = Outcome::Unreadable { reason: reason.to_owned() };
