@@ -1,12 +1,14 @@
 //! `tsunagi demo`: a generated region, served, and three things to try.
 
+use std::pin::pin;
+
 use anyhow::Context as _;
 use tsunagi_chassis::Config;
 use tsunagi_chassis::config::SETTINGS;
 
 use crate::output::say;
 use crate::simulate::{self, Scale};
-use crate::up;
+use crate::up::{self, StopSignals};
 
 pub(crate) async fn run(config: Config, scale: Scale) -> anyhow::Result<()> {
     // Without a folder of its own, the demonstration leaves nothing behind.
@@ -16,10 +18,16 @@ pub(crate) async fn run(config: Config, scale: Scale) -> anyhow::Result<()> {
         .any(|setting| setting.name == "data" && config.data.as_os_str() == setting.default);
     let data = if is_default { passing.path().join("region") } else { config.data.clone() };
     let config = Config { data, ..config };
+    let mut told_to_stop = pin!(StopSignals::listen()?.wait());
     let running = up::start(&config).await?;
     up::announce(&config, &running);
     say("");
-    let told = simulate::tell(&running.url(), &scale).await?;
+    let url = running.url();
+    let told = tokio::select! {
+        // What was told until then stays; the region is a passing one.
+        () = told_to_stop.as_mut() => return running.stop().await,
+        told = simulate::tell(&url, &scale) => told?,
+    };
     say(told.summary());
     say("");
     say("Three things to try, in another terminal:");
@@ -30,7 +38,7 @@ pub(crate) async fn run(config: Config, scale: Scale) -> anyhow::Result<()> {
     say(format_args!("  {tsunagi} patients --in-hospital --lang en --server {server}"));
     say(format_args!("  {tsunagi} timeline {patient} --follow --server {server}"));
     say("and while the last one runs, do what README.md's tour does: record a visit by gRPC.");
-    up::until_told_to_stop().await?;
+    told_to_stop.await;
     running.stop().await
 }
 

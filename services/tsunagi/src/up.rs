@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
@@ -34,9 +35,10 @@ pub(crate) struct Running {
 
 /// Serves until Ctrl-C or SIGTERM.
 pub(crate) async fn serve(config: &Config) -> anyhow::Result<()> {
+    let told_to_stop = StopSignals::listen()?;
     let running = start(config).await?;
     announce(config, &running);
-    until_told_to_stop().await?;
+    told_to_stop.wait().await;
     running.stop().await
 }
 
@@ -150,15 +152,27 @@ pub(crate) fn announce(config: &Config, running: &Running) {
     say("Stop with Ctrl-C.");
 }
 
-/// Waits for Ctrl-C or SIGTERM.
-pub(crate) async fn until_told_to_stop() -> anyhow::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen to signals")?;
-    tokio::select! {
-        // Either may be cancelled: a signal is only waited for.
-        pressed = tokio::signal::ctrl_c() => pressed.context("cannot listen to Ctrl-C")?,
-        _ = terminate.recv() => {}
+/// Ctrl-C and SIGTERM, listened to from before anything is served: whoever reads that the
+/// server is there may tell it to stop, and it stops in order.
+pub(crate) struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopSignals {
+    pub(crate) fn listen() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen to signals");
+        let interrupt = listen(SignalKind::interrupt())?;
+        Ok(Self { interrupt, terminate: listen(SignalKind::terminate())? })
     }
-    tracing::info!("stopping");
-    Ok(())
+
+    /// Waits for either.
+    pub(crate) async fn wait(mut self) {
+        tokio::select! {
+            // Either may be cancelled: a signal is only waited for.
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+        tracing::info!("stopping");
+    }
 }
