@@ -125,6 +125,12 @@ impl Timeline {
         event.map(|event| event.occurred_at.clone()).unwrap_or_default()
     }
 
+    /// The place of an event among the patient's.
+    pub(crate) fn version_of(&self, event: EventId) -> u64 {
+        let entry = self.entries.iter().rev().find(|entry| entry.id == event);
+        entry.map_or(0, |entry| entry.placed.version)
+    }
+
     /// The payload of an event.
     pub(crate) fn payload(&self, event: EventId) -> Option<&Payload> {
         self.entries.iter().rev().find(|entry| entry.id == event).map(|entry| &entry.payload)

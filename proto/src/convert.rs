@@ -13,7 +13,7 @@ use tsunagi_domain::identity::{
     Command as IdentityCommand, Demographics, Identifier, Registration,
 };
 use tsunagi_domain::place::{Facility, Place};
-use tsunagi_domain::referral::Command as ReferralCommand;
+use tsunagi_domain::referral::{Asked, Command as ReferralCommand};
 use tsunagi_domain::transfer_request::{Command as TransferCommand, Question};
 use tsunagi_domain::{
     Actor, CareTime, CaseId, Command, Document, EncounterId, EventId, Order, OrganisationId,
@@ -399,7 +399,9 @@ fn order(payload: &Payload, read: &Reader<'_>) -> Result<Option<Order>> {
         Payload::MeasureRecorded(message) => return read.document("", &message.case_id),
         Payload::ReferralRequested(message) => {
             let receiver = read.field("receiver").organisation(message.receiver.as_ref())?;
-            return read.referral(&message.referral_id, ReferralCommand::Request(receiver));
+            let case = read.optional_id("case_id", &message.case_id, CaseId::parse)?;
+            let asked = Asked { receiver, case };
+            return read.referral(&message.referral_id, ReferralCommand::Request(asked));
         }
         Payload::ReferralAccepted(message) => {
             return read.referral(&message.referral_id, ReferralCommand::Accept(()));

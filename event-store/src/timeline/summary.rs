@@ -1,7 +1,7 @@
 //! What one sees of a patient at a glance: who it is, and where.
 
 use tsunagi_domain::PatientId;
-use tsunagi_domain::encounter::{Encounter, Stage};
+use tsunagi_domain::encounter::{Class, Encounter, Stage};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::v1;
 
@@ -41,7 +41,8 @@ fn state(encounter: &Encounter) -> v1::PatientState {
         Stage::Visiting => v1::PatientState::Visiting,
         Stage::InHospital => v1::PatientState::InHospital,
         Stage::OnLeave => v1::PatientState::OnLeave,
-        Stage::Ended => v1::PatientState::Discharged,
+        Stage::Ended if encounter.class() == Class::Inpatient => v1::PatientState::Discharged,
+        Stage::Ended => v1::PatientState::Visited,
     }
 }
 
@@ -56,14 +57,15 @@ fn since(timeline: &Timeline, encounter: &Encounter) -> String {
     }
 }
 
-/// The earliest of the plans that are still to come, in the words in which it was told.
+/// The plan that was made last of those that are still to come, in the words in which it was
+/// told: what was said last is what holds.
 fn plan(
     timeline: &Timeline,
     of: impl Fn(&Encounter) -> Option<(tsunagi_domain::EventId, tsunagi_domain::CareTime)>,
 ) -> String {
     let plans = timeline.record().encounters().filter_map(|(_, encounter)| of(encounter));
-    let earliest = plans.min_by_key(|(event, at)| (at.earliest(), *event));
-    match earliest.and_then(|(event, _)| timeline.payload(event)) {
+    let newest = plans.max_by_key(|(event, _)| timeline.version_of(*event));
+    match newest.and_then(|(event, _)| timeline.payload(event)) {
         Some(Payload::DischargePlanned(plan)) => plan.planned_at.clone(),
         Some(Payload::AdmissionPlanned(plan)) => plan.planned_at.clone(),
         Some(_) | None => String::new(),

@@ -22,6 +22,10 @@ pub enum Refusal {
     Closed,
     #[error("the case is open already")]
     Open,
+    #[error(
+        "the referral was rejected, cancelled, failed or entered in error: no case is opened on it"
+    )]
+    ReferralNotLive,
 }
 
 /// The state of one case.

@@ -138,6 +138,8 @@ pub enum Refusal {
         "at the time given, this does not fit between the encounter's other moves: check `occurred_at` against the timeline"
     )]
     OutOfOrder,
+    #[error("`ended_at` lies in the future: leave it out until the visit has ended")]
+    EndsInFuture,
     #[error(
         "the place is in another facility: discharge the patient here and admit the patient there, under an encounter of its own"
     )]
@@ -222,10 +224,12 @@ impl Encounter {
             Command::Transfer(transfer) => {
                 self.same_facility(&transfer.to).and_then(|()| self.accept(stamp, &command))
             }
-            Command::Admit(_)
-            | Command::StartLeave(())
-            | Command::ReturnFromLeave(())
-            | Command::Discharge(()) => self.accept(stamp, &command),
+            Command::Admit(admission) => {
+                self.same_facility(&admission.place).and_then(|()| self.accept(stamp, &command))
+            }
+            Command::StartLeave(()) | Command::ReturnFromLeave(()) | Command::Discharge(()) => {
+                self.accept(stamp, &command)
+            }
             Command::CancelPlannedAdmission(cancel) => {
                 cancels(self.planned_admission.as_ref(), *cancel)
             }
@@ -319,13 +323,17 @@ impl Encounter {
 
     /// Where the patient is, or is expected, under this encounter.
     pub fn place(&self) -> Option<&Place> {
-        let visited = self.path.iter().rev().find_map(|step| match &step.kind {
+        self.visited().or_else(|| self.planned_admission.as_ref().map(|plan| &plan.content.place))
+    }
+
+    /// Where the patient was last under this encounter.
+    fn visited(&self) -> Option<&Place> {
+        self.path.iter().rev().find_map(|step| match &step.kind {
             MoveKind::Visit(visit) => Some(&visit.place),
             MoveKind::Admission(admission) => Some(&admission.place),
             MoveKind::Transfer(transfer) => Some(&transfer.to),
             MoveKind::Leave | MoveKind::Return | MoveKind::Discharge => None,
-        });
-        visited.or_else(|| self.planned_admission.as_ref().map(|plan| &plan.content.place))
+        })
     }
 
     /// When the encounter began.
@@ -335,24 +343,33 @@ impl Encounter {
 
     /// When it came to stand where it stands.
     pub fn since(&self) -> Option<CareTime> {
-        let last = self.path.last()?;
-        match &last.kind {
+        let step = self.since_step()?;
+        match &step.kind {
             MoveKind::Visit(Visit { ended_at: Some(end), .. }) => Some(*end),
-            // A move within the hospital does not change since when the patient is in it.
-            MoveKind::Transfer(_) | MoveKind::Return => self.began_at(),
-            MoveKind::Visit(_) | MoveKind::Admission(_) | MoveKind::Leave | MoveKind::Discharge => {
-                Some(last.at)
-            }
+            MoveKind::Visit(_)
+            | MoveKind::Admission(_)
+            | MoveKind::Transfer(_)
+            | MoveKind::Leave
+            | MoveKind::Return
+            | MoveKind::Discharge => Some(step.at),
         }
     }
 
     /// The event since which it stands where it stands.
     pub fn since_event(&self) -> Option<EventId> {
+        self.since_step().map(|step| step.event)
+    }
+
+    fn since_step(&self) -> Option<&Move> {
         let last = self.path.last()?;
         match &last.kind {
-            MoveKind::Transfer(_) | MoveKind::Return => self.path.first().map(|step| step.event),
+            // A move within the hospital does not change since when the patient is in it.
+            MoveKind::Transfer(_) | MoveKind::Return => {
+                let admission = |step: &&Move| matches!(step.kind, MoveKind::Admission(_));
+                self.path.iter().rev().find(admission)
+            }
             MoveKind::Visit(_) | MoveKind::Admission(_) | MoveKind::Leave | MoveKind::Discharge => {
-                Some(last.event)
+                Some(last)
             }
         }
     }
@@ -367,12 +384,6 @@ impl Encounter {
     pub fn planned_admission(&self) -> Option<(EventId, CareTime)> {
         let plan = self.planned_admission.as_ref()?;
         (self.stage() == Stage::Expected).then_some((plan.event, plan.content.planned_at))
-    }
-
-    /// The planned move, while it is still to come.
-    pub fn planned_transfer(&self) -> Option<(EventId, CareTime)> {
-        let plan = self.planned_transfer.as_ref()?;
-        self.is_inpatient().then_some((plan.event, plan.content.planned_at))
     }
 
     /// The planned discharge, while it is still to come.
@@ -394,7 +405,7 @@ impl Encounter {
     }
 
     fn same_facility(&self, to: &Place) -> Result<(), Refusal> {
-        match self.place() {
+        match self.visited() {
             Some(here) if here.facility.id != to.facility.id => Err(Refusal::OtherFacility),
             Some(_) | None => Ok(()),
         }
@@ -428,8 +439,9 @@ impl Encounter {
     fn position(&self, step: &Move) -> Option<usize> {
         (0..=self.path.len()).rev().find(|&index| {
             let (before, after) = self.path.split_at(index);
-            before.last().is_none_or(|previous| !step.at.is_before(&previous.at))
-                && after.first().is_none_or(|next| !next.at.is_before(&step.at))
+            // Not the neighbours alone: between them may stand one whose time says little.
+            before.iter().all(|earlier| !step.at.is_before(&earlier.at))
+                && after.iter().all(|later| !later.at.is_before(&step.at))
                 && is_legal(before.iter().chain([step]).chain(after))
         })
     }
@@ -606,10 +618,15 @@ mod tests {
     }
 
     impl Encounter {
-        /// Whether each move can follow the one before it, in the order of time.
+        /// Whether each move can follow those before it, in the order of time.
         pub(crate) fn is_legal(&self) -> bool {
-            let in_time = |pair: &[Move]| !pair[1].at.is_before(&pair[0].at);
-            is_legal(&self.path) && self.path.windows(2).all(in_time)
+            let mut earlier = Vec::new();
+            let in_time = self.path.iter().all(|step| {
+                let fits = earlier.iter().all(|other: &&Move| !step.at.is_before(&other.at));
+                earlier.push(step);
+                fits
+            });
+            in_time && is_legal(&self.path)
         }
 
         fn when(&self, at: &str, command: Command) -> Result<Event, Refusal> {
@@ -660,6 +677,36 @@ mod tests {
             ended.when("2026-05-10", Command::Transfer(to_ward("5W"))),
             Err(Refusal::AlreadyEnded)
         );
+    }
+
+    #[test]
+    fn a_time_that_says_little_does_not_hide_the_order_of_the_others() {
+        let moved = given(&[
+            ("2026-05-01T10:00:00+09:00", admitted()),
+            ("2026-05-01", Event::Transferred(to_ward("5W"))),
+        ]);
+        assert_eq!(
+            moved.when("2026-05-01T09:00:00+09:00", Command::Discharge(())),
+            Err(Refusal::OutOfOrder)
+        );
+    }
+
+    #[test]
+    fn a_visit_becomes_a_stay_in_the_same_facility_only() {
+        let visiting = given(&[("2026-05-01", Event::from(visit(None)))]);
+        let elsewhere = Command::Admit(Admission { place: place("rehab", "1"), preceding: None });
+        assert_eq!(visiting.when("2026-05-01", elsewhere), Err(Refusal::OtherFacility));
+    }
+
+    #[test]
+    fn a_patient_is_in_hospital_since_the_admission() {
+        let stay = given(&[
+            ("2026-05-01T09:00:00+09:00", Event::from(visit(None))),
+            ("2026-05-01T20:00:00+09:00", admitted()),
+            ("2026-05-03", Event::Transferred(to_ward("5W"))),
+        ]);
+        assert_eq!(stay.since(), Some(time("2026-05-01T20:00:00+09:00")));
+        assert_eq!(stay.since_event(), Some(event_id(2)));
     }
 
     #[test]

@@ -48,6 +48,8 @@ pub enum Refusal {
     AlreadyLinked,
     #[error("the date of birth lies after the event: check `birth_on`")]
     BornAfterEvent,
+    #[error("the date of death lies in the future: check `deceased_at`")]
+    DiesInFuture,
     #[error("the date of death lies before the date of birth: check `deceased_at` and `birth_on`")]
     DiedBeforeBirth,
 }
@@ -94,6 +96,10 @@ impl Patient {
 
     pub fn is_registered(&self) -> bool {
         self.registered
+    }
+
+    pub fn has_identifier(&self, identifier: &Identifier) -> bool {
+        self.identifiers.contains(identifier)
     }
 
     pub fn identifiers(&self) -> impl Iterator<Item = &Identifier> {

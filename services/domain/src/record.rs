@@ -142,6 +142,7 @@ impl Record {
         if !registering && !self.patient.is_registered() {
             return Err(identity::Refusal::Unknown.into());
         }
+        check_ends(&order, now)?;
         let fact = match order {
             Order::Identity(command) => Fact::Identity(self.patient.decide(&stamp, command)?),
             Order::Encounter(id, command) => {
@@ -151,7 +152,7 @@ impl Record {
                 Fact::TransferRequest(id, self.decide_transfer_request(id, &stamp, command)?)
             }
             Order::Referral(id, command) => {
-                Fact::Referral(id, referral::decide(self.referrals.get(&id), &stamp, command)?)
+                Fact::Referral(id, self.decide_referral(id, &stamp, command)?)
             }
             Order::Case(id, command) => Fact::Case(id, self.decide_case(id, command)?),
             Order::Document(document) => Fact::Document(self.check_document(document)?),
@@ -195,14 +196,6 @@ impl Record {
         self.transfer_requests.get(&id)
     }
 
-    pub fn referral(&self, id: ReferralId) -> Option<&Referral> {
-        self.referrals.get(&id)
-    }
-
-    pub fn case(&self, id: CaseId) -> Option<Case> {
-        self.cases.get(&id).copied()
-    }
-
     /// The encounter with which the chain that leads to `encounter` begins. The first link of
     /// a chain may be an encounter that nothing else is known of.
     pub fn episode(&self, encounter: EncounterId) -> EncounterId {
@@ -238,8 +231,8 @@ impl Record {
         stamp: &Stamp,
         command: encounter::Command,
     ) -> Result<encounter::Event, Refusal> {
-        if let encounter::Command::Admit(admission) = &command {
-            self.check_facility(id, stamp, admission)?;
+        if let Some(other) = self.stay_in_the_way(id, stamp, &command) {
+            return Err(encounter::Refusal::InFacilityAlready(other).into());
         }
         if command.preceding().is_some_and(|preceding| self.leads_to(preceding, id)) {
             return Err(encounter::Refusal::CircularEpisode.into());
@@ -249,25 +242,31 @@ impl Record {
         Ok(encounter.decide(stamp, command)?)
     }
 
-    /// A patient lies in one bed of a hospital at a time. Only a stay that goes on since
-    /// before is in the way: what is told of the past may come in any order.
-    fn check_facility(
+    /// The stay that goes on in a facility where the patient would lie a second time. For an
+    /// admission that is told late, only a stay that began before it counts: what is told of
+    /// the past may come in any order.
+    fn stay_in_the_way(
         &self,
         id: EncounterId,
         stamp: &Stamp,
-        admission: &encounter::Admission,
-    ) -> Result<(), Refusal> {
-        let facility = &admission.place.facility.id;
-        let in_the_way = self.encounters().find(|(other, encounter)| {
-            *other != id
-                && encounter.is_inpatient()
-                && encounter.place().is_some_and(|place| place.facility.id == *facility)
-                && encounter.began_at().is_some_and(|began| !stamp.occurred_at.is_before(&began))
-        });
-        match in_the_way {
-            Some((other, _)) => Err(encounter::Refusal::InFacilityAlready(other).into()),
-            None => Ok(()),
-        }
+        command: &encounter::Command,
+    ) -> Option<EncounterId> {
+        let (place, admitted_at) = if let encounter::Command::Admit(admission) = command {
+            (&admission.place, Some(stamp.occurred_at))
+        } else if matches!(command, encounter::Command::CancelDischarge(_)) {
+            (self.encounters.get(&id)?.place()?, None)
+        } else {
+            return None;
+        };
+        let in_the_way = |other: &Encounter| {
+            other.is_inpatient()
+                && other.place().is_some_and(|there| there.facility.id == place.facility.id)
+                && other.began_at().is_some_and(|began| {
+                    admitted_at.is_none_or(|admitted| !admitted.is_before(&began))
+                })
+        };
+        self.encounters()
+            .find_map(|(other, encounter)| (other != id && in_the_way(encounter)).then_some(other))
     }
 
     fn leads_to(&self, from: EncounterId, to: EncounterId) -> bool {
@@ -296,14 +295,39 @@ impl Record {
                 return Err(transfer_request::Refusal::SameFacility.into());
             }
         }
-        Ok(transfer_request::decide(self.transfer_requests.get(&id), stamp, command)?)
+        let request = self.transfer_requests.get(&id);
+        if let (transfer_request::Command::Accept(()), Some(request)) = (&command, request) {
+            let mut others = self.transfer_requests.iter().filter(|(other, _)| **other != id);
+            if others
+                .any(|(_, other)| other.is_accepted() && other.encounter() == request.encounter())
+            {
+                return Err(transfer_request::Refusal::AnotherAccepted.into());
+            }
+        }
+        Ok(transfer_request::decide(request, stamp, command)?)
+    }
+
+    fn decide_referral(
+        &self,
+        id: ReferralId,
+        stamp: &Stamp,
+        command: referral::Command,
+    ) -> Result<referral::Event, Refusal> {
+        if let referral::Command::Request(referral::Asked { case: Some(case), .. }) = &command {
+            self.cases.get(case).ok_or(Refusal::UnknownCase(*case))?;
+        }
+        Ok(referral::decide(self.referrals.get(&id), stamp, command)?)
     }
 
     fn decide_case(&self, id: CaseId, command: case::Command) -> Result<case::Event, Refusal> {
         if let case::Command::Open(Some(referral)) = &command {
-            self.referrals.get(referral).ok_or(Refusal::UnknownReferral(*referral))?;
+            let referral =
+                self.referrals.get(referral).ok_or(Refusal::UnknownReferral(*referral))?;
+            if !referral.is_live() {
+                return Err(case::Refusal::ReferralNotLive.into());
+            }
         }
-        Ok(case::decide(self.case(id), command)?)
+        Ok(case::decide(self.cases.get(&id).copied(), command)?)
     }
 
     fn check_document(&self, document: Document) -> Result<Document, Refusal> {
@@ -319,6 +343,26 @@ impl Record {
     fn known_encounter(&self, id: EncounterId) -> Result<&Encounter, Refusal> {
         self.encounters.get(&id).ok_or(Refusal::UnknownEncounter(id))
     }
+}
+
+/// What has happened lies in the past, and so does the end of a visit or a life.
+fn check_ends(order: &Order, now: Timestamp) -> Result<(), Refusal> {
+    let is_future =
+        |time: Option<CareTime>| time.is_some_and(|time| time.earliest() > now + FUTURE_TOLERANCE);
+    if let Order::Encounter(_, encounter::Command::RegisterVisit(visit)) = order
+        && is_future(visit.ended_at)
+    {
+        return Err(encounter::Refusal::EndsInFuture.into());
+    }
+    if let Order::Identity(
+        identity::Command::Register(identity::Registration { demographics, .. })
+        | identity::Command::UpdateDemographics(demographics),
+    ) = order
+        && is_future(demographics.deceased_at)
+    {
+        return Err(identity::Refusal::DiesInFuture.into());
+    }
+    Ok(())
 }
 
 /// Folds into an entry that may not be there before, or after.
@@ -350,6 +394,7 @@ impl Refusal {
             Self::Case(case::Refusal::AlreadyOpened) => "CASE_EXISTS",
             Self::Case(case::Refusal::Closed) => "CASE_CLOSED",
             Self::Case(case::Refusal::Open) => "CASE_OPEN",
+            Self::Case(case::Refusal::ReferralNotLive) => "REFERRAL_NOT_LIVE",
         }
     }
 
@@ -357,10 +402,14 @@ impl Refusal {
         match self {
             Self::InFuture
             | Self::Identity(
-                identity::Refusal::BornAfterEvent | identity::Refusal::DiedBeforeBirth,
+                identity::Refusal::BornAfterEvent
+                | identity::Refusal::DiesInFuture
+                | identity::Refusal::DiedBeforeBirth,
             )
             | Self::Encounter(
-                encounter::Refusal::CircularEpisode | encounter::Refusal::EndsBeforeItBegins,
+                encounter::Refusal::CircularEpisode
+                | encounter::Refusal::EndsBeforeItBegins
+                | encounter::Refusal::EndsInFuture,
             )
             | Self::TransferRequest(transfer_request::Refusal::SameFacility) => {
                 RefusalKind::Invalid
@@ -386,9 +435,14 @@ impl Refusal {
                 referral::Refusal::NotTheReceiver | referral::Refusal::NotTheRequester,
             ) => RefusalKind::NotYours,
             Self::Encounter(_)
-            | Self::TransferRequest(transfer_request::Refusal::WrongState(_))
+            | Self::TransferRequest(
+                transfer_request::Refusal::WrongState(_)
+                | transfer_request::Refusal::AnotherAccepted,
+            )
             | Self::Referral(referral::Refusal::WrongState(_))
-            | Self::Case(case::Refusal::Closed | case::Refusal::Open) => RefusalKind::State,
+            | Self::Case(
+                case::Refusal::Closed | case::Refusal::Open | case::Refusal::ReferralNotLive,
+            ) => RefusalKind::State,
         }
     }
 }
@@ -399,6 +453,7 @@ fn identity_reason(refusal: &identity::Refusal) -> &'static str {
         identity::Refusal::AlreadyRegistered => "PATIENT_EXISTS",
         identity::Refusal::AlreadyLinked => "IDENTIFIER_LINKED",
         identity::Refusal::BornAfterEvent => "BORN_AFTER_EVENT",
+        identity::Refusal::DiesInFuture => "DIES_IN_FUTURE",
         identity::Refusal::DiedBeforeBirth => "DIED_BEFORE_BIRTH",
     }
 }
@@ -418,6 +473,7 @@ fn encounter_reason(refusal: &encounter::Refusal) -> &'static str {
         encounter::Refusal::LaterMoveDepends(_) => "LATER_MOVE_DEPENDS",
         encounter::Refusal::CircularEpisode => "CIRCULAR_EPISODE",
         encounter::Refusal::EndsBeforeItBegins => "ENDS_BEFORE_IT_BEGINS",
+        encounter::Refusal::EndsInFuture => "ENDS_IN_FUTURE",
     }
 }
 
@@ -429,6 +485,7 @@ fn transfer_request_reason(refusal: &transfer_request::Refusal) -> &'static str 
         transfer_request::Refusal::NotTheRequester => "NOT_THE_REQUESTER",
         transfer_request::Refusal::WrongState(_) => "TRANSFER_REQUEST_IN_WRONG_STATE",
         transfer_request::Refusal::SameFacility => "SAME_FACILITY",
+        transfer_request::Refusal::AnotherAccepted => "ANOTHER_OFFER_ACCEPTED",
     }
 }
 
@@ -478,17 +535,18 @@ mod tests {
         }))
     }
 
-    fn admit(encounter: u128, facility: &str, preceding: Option<u128>) -> Order {
+    fn place(facility: &str) -> Place {
         let facility = Facility { id: OrganisationId::parse(facility).unwrap(), name: "".into() };
-        let place = Place {
-            facility,
-            department: "".into(),
-            ward: "".into(),
-            room: "".into(),
-            bed: "".into(),
-        };
+        Place { facility, department: "".into(), ward: "".into(), room: "".into(), bed: "".into() }
+    }
+
+    fn transfer_order(request: u128, command: transfer_request::Command) -> Order {
+        Order::TransferRequest(TransferRequestId::new(uuid::Uuid::from_u128(request)), command)
+    }
+
+    fn admit(encounter: u128, facility: &str, preceding: Option<u128>) -> Order {
         let preceding = preceding.map(encounter_id);
-        let admission = Admission { place, preceding };
+        let admission = Admission { place: place(facility), preceding };
         Order::Encounter(encounter_id(encounter), encounter::Command::Admit(admission))
     }
 
@@ -545,6 +603,102 @@ mod tests {
         );
         assert_eq!(record.when("2026-05-03", admit(2, "rehab", None)), Ok(()));
         assert_eq!(record.when("2026-04-03", admit(2, "acute", None)), Ok(()), "told later");
+    }
+
+    #[test]
+    fn a_cancelled_discharge_does_not_make_a_second_stay() {
+        let record = given(&[
+            ("2026-05-01", register()),
+            ("2026-05-02", admit(1, "acute", None)),
+            ("2026-05-05", discharge(1)),
+            ("2026-05-09", admit(2, "acute", None)),
+        ]);
+        let cancel = Order::Encounter(
+            encounter_id(1),
+            encounter::Command::CancelDischarge(Cancellation { cancelled: event_id(3) }),
+        );
+        assert_eq!(
+            record.when("2026-05-10", cancel),
+            Err(Refusal::Encounter(encounter::Refusal::InFacilityAlready(encounter_id(2))))
+        );
+    }
+
+    #[test]
+    fn nothing_ends_in_the_future() {
+        let record = given(&[("2026-05-01", register())]);
+        let visit = encounter::Visit {
+            class: encounter::Class::Outpatient,
+            place: place("acute"),
+            ended_at: Some(time("2026-06-02")),
+            preceding: None,
+        };
+        let visit = Order::Encounter(encounter_id(1), encounter::Command::RegisterVisit(visit));
+        assert_eq!(
+            record.when("2026-05-02", visit),
+            Err(Refusal::Encounter(encounter::Refusal::EndsInFuture))
+        );
+        let demographics =
+            Demographics { deceased_at: Some(time("2026-06-02")), ..Demographics::default() };
+        let update = Order::Identity(identity::Command::UpdateDemographics(demographics));
+        assert_eq!(
+            record.when("2026-05-02", update),
+            Err(Refusal::Identity(identity::Refusal::DiesInFuture))
+        );
+    }
+
+    #[test]
+    fn one_offer_for_a_stay_is_accepted() {
+        let ask = |request: u128, facility: &str| {
+            let question = transfer_request::Question {
+                encounter: encounter_id(1),
+                facility: OrganisationId::parse(facility).unwrap(),
+            };
+            transfer_order(request, transfer_request::Command::Request(question))
+        };
+        let mut record = given(&[
+            ("2026-05-01", register()),
+            ("2026-05-02", admit(1, "acute", None)),
+            ("2026-05-03", ask(1, "rehab-1")),
+            ("2026-05-03", ask(2, "rehab-2")),
+            ("2026-05-04", transfer_order(1, transfer_request::Command::Offer(()))),
+            ("2026-05-04", transfer_order(2, transfer_request::Command::Offer(()))),
+        ]);
+        let accept = |request| transfer_order(request, transfer_request::Command::Accept(()));
+        assert_eq!(record.when("2026-05-05", accept(1)), Ok(()));
+        record.apply(&Event { stamp: stamp(7, "2026-05-05"), fact: accept(1).into() });
+        assert_eq!(
+            record.when("2026-05-06", accept(2)),
+            Err(Refusal::TransferRequest(transfer_request::Refusal::AnotherAccepted))
+        );
+        let withdraw = transfer_order(1, transfer_request::Command::Withdraw(()));
+        record.apply(&Event { stamp: stamp(8, "2026-05-06"), fact: withdraw.into() });
+        assert_eq!(record.when("2026-05-06", accept(2)), Ok(()));
+    }
+
+    #[test]
+    fn a_case_stands_on_a_referral_that_lives_and_a_referral_on_a_case_that_is_known() {
+        let referral_id = ReferralId::new(uuid::Uuid::from_u128(1));
+        let case_id = CaseId::new(uuid::Uuid::from_u128(2));
+        let ask = |case: Option<CaseId>| {
+            let receiver = OrganisationId::parse("hospital").unwrap();
+            let asked = referral::Asked { receiver, case };
+            Order::Referral(referral_id, referral::Command::Request(asked))
+        };
+        let record = given(&[("2026-05-01", register())]);
+        assert_eq!(
+            record.when("2026-05-02", ask(Some(case_id))),
+            Err(Refusal::UnknownCase(case_id))
+        );
+        let rejected = given(&[
+            ("2026-05-01", register()),
+            ("2026-05-02", ask(None)),
+            ("2026-05-03", Order::Referral(referral_id, referral::Command::Reject(()))),
+        ]);
+        let open = Order::Case(case_id, case::Command::Open(Some(referral_id)));
+        assert_eq!(
+            rejected.when("2026-05-04", open),
+            Err(Refusal::Case(case::Refusal::ReferralNotLive))
+        );
     }
 
     #[test]

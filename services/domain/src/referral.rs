@@ -1,12 +1,19 @@
 //! A referral to an organisation and its states: those of the Gravity SDOH Clinical Care task
 //! without `draft` (a draft is not published) and without `received` and `ready` (not used).
 
-use crate::id::OrganisationId;
+use crate::id::{CaseId, OrganisationId};
 use crate::pairs::commands_and_events;
 use crate::record::Stamp;
 
+/// Who is asked to take the person on, and for which case, if there is one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Asked {
+    pub receiver: OrganisationId,
+    pub case: Option<CaseId>,
+}
+
 commands_and_events! {
-    Request => Requested(OrganisationId),
+    Request => Requested(Asked),
     Accept => Accepted(()),
     Reject => Rejected(()),
     Start => Started(()),
@@ -93,10 +100,10 @@ pub fn decide(
 
 pub fn apply(referral: &mut Option<Referral>, stamp: &Stamp, event: &Event) {
     let state = match event {
-        Event::Requested(receiver) => {
+        Event::Requested(asked) => {
             *referral = Some(Referral {
                 requester: stamp.acting_for.clone(),
-                receiver: receiver.clone(),
+                receiver: asked.receiver.clone(),
                 state: State::Requested,
             });
             return;
@@ -117,13 +124,15 @@ pub fn apply(referral: &mut Option<Referral>, stamp: &Stamp, event: &Event) {
 }
 
 impl Referral {
-    pub fn state(&self) -> State {
-        self.state
+    /// Whether a case can be opened on it: it was not turned down or taken back.
+    pub(crate) fn is_live(&self) -> bool {
+        use State::{Cancelled, EnteredInError, Failed, Rejected};
+        !matches!(self.state, Rejected | Cancelled | Failed | EnteredInError)
     }
 
     /// Who may say it and in which states, as the table at `ReferralStep` in the schema has it.
     fn allows(&self, stamp: &Stamp, command: &Command) -> Result<(), Refusal> {
-        use State::{Accepted, InProgress, OnHold, Requested};
+        use State::{Accepted, Completed, InProgress, OnHold, Requested};
         let all_but_error = self.state != State::EnteredInError;
         let (receiver_says, in_state) = match command {
             Command::Request(_) => (false, false),
@@ -131,10 +140,10 @@ impl Referral {
             Command::Start(()) => (true, matches!(self.state, Accepted | OnHold)),
             Command::Hold(()) => (true, matches!(self.state, Accepted | InProgress)),
             Command::Fail(()) => (true, matches!(self.state, Accepted | InProgress | OnHold)),
-            Command::Complete(())
-            | Command::RecordAttendance(())
-            | Command::RecordNonAttendance(()) => {
-                (true, matches!(self.state, Accepted | InProgress))
+            Command::Complete(()) => (true, matches!(self.state, Accepted | InProgress)),
+            // Who came is often told afterwards.
+            Command::RecordAttendance(()) | Command::RecordNonAttendance(()) => {
+                (true, matches!(self.state, Accepted | InProgress | Completed))
             }
             Command::Cancel(()) => {
                 (false, matches!(self.state, Requested | Accepted | InProgress | OnHold))
@@ -165,7 +174,8 @@ mod tests {
     }
 
     fn requested() -> Event {
-        Event::Requested(OrganisationId::parse("link-workers").unwrap())
+        let receiver = OrganisationId::parse("link-workers").unwrap();
+        Event::Requested(Asked { receiver, case: None })
     }
 
     fn when(events: &[Event], organisation: &str, command: Command) -> Result<Event, Refusal> {
@@ -219,6 +229,12 @@ mod tests {
             when(&accepted, "link-workers", Command::RecordNonAttendance(())),
             Ok(Event::Unattended(()))
         );
+    }
+
+    #[test]
+    fn who_came_may_be_told_when_the_referral_is_completed() {
+        let completed = [requested(), Event::Accepted(()), Event::Completed(())];
+        assert!(when(&completed, "link-workers", Command::RecordAttendance(())).is_ok());
     }
 
     #[test]

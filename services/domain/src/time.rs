@@ -20,8 +20,8 @@ pub enum TimeError {
 }
 
 /// How far a time is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Precision {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Precision {
     Year,
     Month,
     Day,
@@ -47,8 +47,7 @@ impl Zone {
         Self(TimeZone::UTC)
     }
 
-    /// The local clock at a moment.
-    pub fn local(&self, at: Timestamp) -> DateTime {
+    fn local(&self, at: Timestamp) -> DateTime {
         self.0.to_datetime(at)
     }
 
@@ -92,8 +91,16 @@ impl CareTime {
         self.latest
     }
 
-    pub fn precision(&self) -> Precision {
-        self.precision
+    /// The time in words, by the clock of `zone` and as far as it is known:
+    /// `2026-05-01 20:00`, `2026-05-01`, `2026-05` or `2026`.
+    pub fn words(&self, zone: &Zone) -> String {
+        let local = zone.local(self.earliest);
+        match self.precision {
+            Precision::Year => local.strftime("%Y").to_string(),
+            Precision::Month => local.strftime("%Y-%m").to_string(),
+            Precision::Day => local.strftime("%Y-%m-%d").to_string(),
+            Precision::Clock => local.strftime("%Y-%m-%d %H:%M").to_string(),
+        }
     }
 
     /// Whether this was certainly before `other`.
@@ -156,8 +163,18 @@ mod tests {
     }
 
     #[test]
+    fn a_time_is_told_by_the_region_s_clock_as_far_as_it_is_known() {
+        let words = |text: &str| parse(text).unwrap().words(&tokyo());
+        assert_eq!(words("2026-05-01T20:00:30+09:00"), "2026-05-01 20:00");
+        assert_eq!(words("2026-05-01T20:00:00Z"), "2026-05-02 05:00");
+        for partial in ["2026-05-01", "2026-05", "2026"] {
+            assert_eq!(words(partial), partial);
+        }
+    }
+
+    #[test]
     fn partial_dates_stay_partial() {
-        assert_eq!(parse("2026-02").unwrap().precision(), Precision::Month);
+        assert_eq!(parse("2026-02").unwrap().precision, Precision::Month);
         assert_eq!(parse("2026").unwrap().latest().to_string(), "2026-12-31T14:59:59.999999999Z");
     }
 

@@ -41,6 +41,8 @@ pub enum Refusal {
     WrongState(State),
     #[error("the facility that is asked is the one where the patient is")]
     SameFacility,
+    #[error("another offer for this stay was accepted already: withdraw that request first")]
+    AnotherAccepted,
 }
 
 /// Where a request stands.
@@ -117,8 +119,8 @@ pub fn apply(request: &mut Option<TransferRequest>, stamp: &Stamp, event: &Event
 }
 
 impl TransferRequest {
-    pub fn state(&self) -> State {
-        self.state
+    pub(crate) fn is_accepted(&self) -> bool {
+        self.state == State::Accepted
     }
 
     pub fn encounter(&self) -> EncounterId {

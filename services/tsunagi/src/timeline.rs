@@ -267,7 +267,8 @@ pub(crate) fn state_words(patient: &v1::PatientSummary, language: Language) -> S
         v1::PatientState::InHospital => ("入院中", "in hospital"),
         v1::PatientState::OnLeave => ("入院中 (外泊)", "in hospital, on leave"),
         v1::PatientState::Visiting => ("受診中", "visiting"),
-        v1::PatientState::Discharged => ("退院・受診後", "discharged"),
+        v1::PatientState::Discharged => ("退院後", "discharged"),
+        v1::PatientState::Visited => ("受診後", "back from a visit"),
         v1::PatientState::Deceased => ("死亡", "deceased"),
         v1::PatientState::Unspecified => ("登録のみ", "registered"),
     };
