@@ -12,7 +12,7 @@ use tsunagi_domain::EventId;
 
 use crate::log::Location;
 use crate::log::writer::{AppendError, Appended};
-use crate::store::{Failed, Place, Store, off_the_runtime};
+use crate::store::{Failed, LogPoint, Store, off_the_runtime};
 
 #[async_trait]
 impl Bus for Store {
@@ -44,7 +44,7 @@ impl Bus for Store {
 
     fn follow(&self, from: Cursor) -> Box<dyn Feed> {
         Box::new(LogFeed {
-            place: self.place_after(&from),
+            point: self.point_after(&from),
             seen: from,
             moved: self.watch_end(),
             is_caught_up: false,
@@ -73,6 +73,7 @@ impl Store {
                 PublishError::Conflict { version }
             }
             Failed::Refused(AppendError::TooLarge) => PublishError::TooLarge,
+            Failed::Refused(AppendError::NoRoom(_)) => PublishError::NoRoom,
             Failed::Refused(error @ AppendError::Broken(_)) => unknown(&error),
             Failed::Refused(AppendError::Repeated) => {
                 let mut stored = Vec::new();
@@ -93,7 +94,7 @@ impl Store {
 /// A reader of the log at its place.
 struct LogFeed {
     store: Store,
-    place: Place,
+    point: LogPoint,
     seen: Cursor,
     moved: watch::Receiver<Location>,
     is_caught_up: bool,
@@ -105,9 +106,10 @@ impl Feed for LogFeed {
         loop {
             // Marked as seen before reading: what moves from here on wakes the wait below.
             self.moved.mark_unchanged();
-            let (store, place) = (self.store.clone(), self.place);
-            let (mut events, place) = off_the_runtime(move || store.read_log(place)).await?;
-            self.place = place;
+            let (store, point) = (self.store.clone(), self.point);
+            let (mut events, point) = off_the_runtime(move || store.read_log(point)).await?;
+            self.point = point;
+            let is_at_end = events.is_empty();
             // Reading begins where the first unseen event of any slot lies; other slots may
             // have been seen further.
             events.retain(|stored| !self.seen.has_seen(stored.placed.position));
@@ -117,6 +119,9 @@ impl Feed for LogFeed {
                 }
                 self.is_caught_up = false;
                 return Ok(Delivery::Events(events));
+            }
+            if !is_at_end {
+                continue;
             }
             if !self.is_caught_up {
                 self.is_caught_up = true;

@@ -41,7 +41,7 @@ type Frames = Pin<Box<dyn Stream<Item = Result<v1::WatchTimelineResponse, Status
 
 impl TimelineService {
     pub fn new(store: Store, patients: Patients, config: &Config, stop: CancellationToken) -> Self {
-        let claims = Arc::new(Claims::new(Arc::new(store.clone())));
+        let claims = Arc::new(Claims::new(Arc::new(store.clone()), config.claim_wait_ms));
         let read_wait = Duration::from_millis(config.read_wait_ms);
         let heartbeat = Duration::from_millis(config.heartbeat_ms);
         Self { store, patients, claims, read_wait, heartbeat, stop }

@@ -3,9 +3,12 @@
 //! damaged or ahead of the log (I5).
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::ops::Bound;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use prost::Message as _;
@@ -41,7 +44,9 @@ pub enum RowsError {
 /// The rows, open.
 #[derive(Clone)]
 pub struct Patients {
-    rows: sled::Db,
+    /// Replaced when they turn out to be damaged.
+    rows: Arc<RwLock<sled::Db>>,
+    path: PathBuf,
     store: Store,
     /// How far the rows are made.
     made: watch::Sender<Cursor>,
@@ -57,14 +62,40 @@ impl Patients {
             opened => {
                 drop(opened);
                 put_aside(&path);
-                (sled_config(&path).open()?, Cursor::start())
+                (open_sled(&path)?, Cursor::start())
             }
         };
-        Ok(Self { rows, store, made: watch::Sender::new(cursor) })
+        let rows = Arc::new(RwLock::new(rows));
+        Ok(Self { rows, path, store, made: watch::Sender::new(cursor) })
     }
 
-    /// Makes rows of what is stored, until told to stop.
+    /// Makes rows of what is stored, until told to stop. Rows that turn out to be damaged on
+    /// the way are made again.
     pub async fn run(&self, stop: CancellationToken) -> Result<(), RowsError> {
+        /// Whatever breaks them so often is not damage on the disk.
+        const REMADE_MAX: u32 = 3;
+        for _ in 0..REMADE_MAX {
+            match self.make_until(&stop).await {
+                Err(RowsError::Sled(_) | RowsError::Task(_)) => self.begin_again()?,
+                ended => return ended,
+            }
+        }
+        self.make_until(&stop).await
+    }
+
+    fn begin_again(&self) -> Result<(), RowsError> {
+        put_aside(&self.path);
+        let rows = open_sled(&self.path)?;
+        *self.rows.write().unwrap_or_else(PoisonError::into_inner) = rows;
+        self.made.send_replace(Cursor::start());
+        Ok(())
+    }
+
+    fn rows(&self) -> sled::Db {
+        self.rows.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn make_until(&self, stop: &CancellationToken) -> Result<(), RowsError> {
         let mut cursor = self.made.borrow().clone();
         let mut feed = self.store.follow(cursor.clone());
         loop {
@@ -82,7 +113,7 @@ impl Patients {
                 self.made.send_replace(cursor.clone());
             }
         }
-        let rows = self.rows.clone();
+        let rows = self.rows();
         tokio::task::spawn_blocking(move || rows.flush()).await??;
         Ok(())
     }
@@ -100,10 +131,10 @@ impl Patients {
         filter: impl Fn(&v1::PatientSummary) -> bool,
     ) -> Result<Vec<v1::PatientSummary>, RowsError> {
         let rows = match after {
-            None => self.rows.scan_prefix(keys::PATIENTS),
+            None => self.rows().scan_prefix(keys::PATIENTS),
             Some(after) => {
                 let from = keys::patient(after);
-                self.rows.range((Bound::Excluded(from), Bound::Unbounded))
+                self.rows().range((Bound::Excluded(from), Bound::Unbounded))
             }
         };
         let mut patients = Vec::new();
@@ -112,8 +143,8 @@ impl Patients {
             if keys::read_patient(&key).is_none() || patients.len() >= max {
                 break;
             }
-            // A row that cannot be read is made again when the patient next changes, and is
-            // not shown until then: better missing than wrong.
+            // All could be read when they were opened: one that cannot be is left out, as
+            // better missing than wrong.
             let summary = v1::PatientSummary::decode(&*value).ok();
             patients.extend(summary.filter(|summary| filter(summary)));
         }
@@ -130,6 +161,7 @@ impl Patients {
             })
             .collect();
         let changed: Vec<PatientId> = changed.into_iter().collect();
+        let rows = self.rows();
         let mut batches = changed.chunks(BATCH_ROWS).peekable();
         while let Some(patients) = batches.next() {
             let mut batch = sled::Batch::default();
@@ -140,7 +172,7 @@ impl Patients {
             if batches.peek().is_none() {
                 batch.insert(keys::CHECKPOINT, end.encode().as_bytes());
             }
-            self.rows.apply_batch(batch)?;
+            rows.apply_batch(batch)?;
         }
         Ok(())
     }
@@ -158,12 +190,33 @@ fn sled_config(path: &Path) -> sled::Config {
     sled::Config::default().path(path).cache_capacity(CACHE_BYTES)
 }
 
-/// Opens the rows and reads how far they are made. None if either cannot be done: sled panics
-/// on some damage.
+/// Opens sled, waiting a while for its lock: the folder is this process's own, but sled gives
+/// the lock back some time after its last user has gone, from a thread of its own.
+#[expect(clippy::disallowed_methods, reason = "the lock tells nobody when it is given back")]
+fn open_sled(path: &Path) -> Result<sled::Db, sled::Error> {
+    const ATTEMPTS: u32 = 100;
+    const PAUSE: Duration = Duration::from_millis(20);
+    let is_locked = |error: &sled::Error| matches!(error, sled::Error::Io(error) if error.kind() == ErrorKind::Other);
+    for _ in 1..ATTEMPTS {
+        match sled_config(path).open() {
+            Err(error) if is_locked(&error) => std::thread::sleep(PAUSE),
+            opened => return opened,
+        }
+    }
+    sled_config(path).open()
+}
+
+/// Opens the rows, reads all of them, and how far they are made. None if any of it cannot be
+/// done: sled panics on some damage, and finds some only when it reads the row.
 fn open_rows(path: &Path, slots: u16) -> Option<(sled::Db, Cursor)> {
     let open = || {
-        let rows = sled_config(path).open()?;
+        let rows = open_sled(path)?;
         let checkpoint = rows.get(keys::CHECKPOINT)?;
+        for row in rows.scan_prefix(keys::PATIENTS) {
+            let (_, value) = row?;
+            let read = v1::PatientSummary::decode(&*value);
+            read.map_err(|error| sled::Error::Unsupported(error.to_string()))?;
+        }
         Ok::<_, sled::Error>((rows, checkpoint))
     };
     let (rows, checkpoint) = std::panic::catch_unwind(AssertUnwindSafe(open)).ok()?.ok()?;

@@ -25,6 +25,10 @@ pub enum RegionError {
     #[error("{0} is not what this version writes: restore it from a backup")]
     Malformed(PathBuf),
     #[error(
+        "{0} is missing, and the log beside it cannot be read without it: restore it from a backup"
+    )]
+    Lost(PathBuf),
+    #[error(
         "the data folder was created with `{setting}` = {fixed}, and that cannot be changed: say {fixed}, or take another folder"
     )]
     Fixed { setting: &'static str, fixed: String },
@@ -34,6 +38,9 @@ pub enum RegionError {
 pub(crate) fn open(config: &Config) -> Result<Region, RegionError> {
     let path = config.data.join(NAME);
     if !path.exists() {
+        if has_log(&config.data) {
+            return Err(RegionError::Lost(path));
+        }
         create(&path, config)?;
     }
     let text = std::fs::read_to_string(&path).map_err(LogError::io("reading", &path))?;
@@ -46,6 +53,12 @@ pub(crate) fn open(config: &Config) -> Result<Region, RegionError> {
         return Err(fixed("zone", &region.zone_name));
     }
     Ok(region)
+}
+
+/// Whether something was ever written to the folder's log.
+fn has_log(data: &Path) -> bool {
+    let files = std::fs::read_dir(data.join("log")).into_iter().flatten().flatten();
+    files.into_iter().any(|file| file.path().extension().is_some_and(|end| end == "seg"))
 }
 
 fn create(path: &Path, config: &Config) -> Result<(), RegionError> {

@@ -1,6 +1,6 @@
 //! The store as the others see it: open it, append, read, close it.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,14 +9,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 use tsunagi_bus::port::ReadError;
 use tsunagi_bus::{Cursor, Placed, Position, Region, Slot, Stored, StreamId};
 use tsunagi_chassis::Config;
-use tsunagi_domain::{EventId, PatientId};
+use tsunagi_domain::EventId;
 use uuid::Uuid;
 
-use crate::log::frame::Sealed;
+use crate::log::frame::{HEADER_BYTES, Sealed};
 use crate::log::scan::{Frame, Next, Patience, Scanner, read_frame};
 use crate::log::segment::{Folder, SEGMENT_HEADER_BYTES, Segment, create_folder};
 use crate::log::writer::{Append, AppendError, Appended, BatchLimits, Entry, Shared, Writer};
@@ -25,6 +26,10 @@ use crate::region_file::{self, RegionError};
 
 /// Events read of one stream at a time.
 const STREAM_PAGE_EVENTS: usize = 512;
+/// Events read of one stream on a thread of the runtime, if they are in memory.
+const STREAM_PAGE_EVENTS_AT_ONCE: usize = 128;
+/// Bytes of records after which no more are read at a time.
+const PAGE_BYTES: usize = 4 << 20;
 
 /// Why a data folder cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +40,8 @@ pub enum OpenError {
     Region(#[from] RegionError),
     #[error(transparent)]
     Log(#[from] LogError),
+    #[error("the thread that writes the log cannot be started")]
+    Thread(#[source] std::io::Error),
 }
 
 fn served_at(address: Option<&str>) -> String {
@@ -51,6 +58,9 @@ struct Inner {
     shared: Arc<Shared>,
     appends: Mutex<Option<mpsc::Sender<Append>>>,
     writer: Mutex<Option<JoinHandle<Option<Location>>>>,
+    /// How many bytes may wait for the writer.
+    room: Arc<Semaphore>,
+    room_bytes: u32,
     append_wait: Duration,
     subscribe_batch: usize,
     lock: Mutex<File>,
@@ -58,7 +68,24 @@ struct Inner {
 
 /// Where a reader of the whole log is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place(Location);
+pub(crate) struct LogPoint(Location);
+
+impl Inner {
+    /// Lets the writer finish what is queued, and waits for it. Where the log ends then, if
+    /// that is known and was not told before.
+    fn stop_writer(&self) -> Option<Location> {
+        drop(self.appends.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        writer.map(JoinHandle::join).and_then(Result::ok).flatten()
+    }
+}
+
+impl Drop for Inner {
+    /// The lock is given back after this: nothing may write any more.
+    fn drop(&mut self) {
+        self.stop_writer();
+    }
+}
 
 impl Store {
     /// Opens a data folder, creating it if need be: checks the whole log and cuts a torn end.
@@ -74,21 +101,29 @@ impl Store {
                 "cut a batch that was being written when the last process ended; it had not been acknowledged"
             );
         }
-        let shared = Arc::new(Shared::new(recovered.index, recovered.segments, recovered.end));
+        let end = recovered.end;
+        let missing = || LogError::Missing { path: folder.segment_path(end.segment) };
+        let last = recovered.segments.last().cloned().ok_or_else(missing)?;
+        let shared = Arc::new(Shared::new(recovered.index, recovered.segments, end));
         let limits = BatchLimits { events: config.batch_events, bytes: config.batch_bytes };
-        let writer = Writer::new(folder.clone(), limits, Arc::clone(&shared), recovered.end);
+        let mut writer = Writer::new(folder.clone(), limits, Arc::clone(&shared), last, end);
         let (appends, queue) = mpsc::channel(config.append_queue);
-        let thread = writer.and_then(|writer| {
+        let thread = std::thread::Builder::new().name("log-writer".to_owned());
+        let thread = thread.spawn(move || {
             writer.prepare_spare_aside();
-            let name = "log-writer".to_owned();
-            std::thread::Builder::new().name(name).spawn(move || writer.run(queue)).ok()
+            writer.run(queue)
         });
+        let thread = thread.map_err(OpenError::Thread)?;
         Ok(Self(Arc::new(Inner {
             region,
             folder,
             shared,
             appends: Mutex::new(Some(appends)),
-            writer: Mutex::new(thread),
+            writer: Mutex::new(Some(thread)),
+            room: Arc::new(Semaphore::new(
+                config.append_queue_bytes.try_into().unwrap_or(Semaphore::MAX_PERMITS),
+            )),
+            room_bytes: config.append_queue_bytes,
             append_wait: Duration::from_millis(config.append_wait_ms),
             subscribe_batch: config.subscribe_batch,
             lock: Mutex::new(lock),
@@ -97,13 +132,10 @@ impl Store {
 
     /// Writes what waits and notes where the log ends. Waits for it; call it off the runtime.
     pub fn close(&self) -> Result<(), LogError> {
-        // Without a sender, the writer finishes what is queued and ends.
-        drop(self.0.appends.lock().unwrap_or_else(PoisonError::into_inner).take());
-        let writer = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match writer.map(JoinHandle::join) {
-            Some(Ok(Some(end))) => recovery::write_closed(&self.0.folder, end),
-            // The writer failed, or it was closed before: there is nothing true to note.
-            Some(Ok(None) | Err(_)) | None => Ok(()),
+        match self.0.stop_writer() {
+            Some(end) => recovery::write_closed(&self.0.folder, end),
+            // Writing failed, or it was closed before: there is nothing true to note.
+            None => Ok(()),
         }
     }
 
@@ -119,6 +151,11 @@ impl Store {
         &self.0.region
     }
 
+    /// Cancelled when the log can no longer be written: what is stored can still be read.
+    pub fn broken(&self) -> &CancellationToken {
+        &self.0.shared.broken
+    }
+
     /// Tells whenever more is durable.
     pub(crate) fn watch_end(&self) -> watch::Receiver<Location> {
         self.0.shared.watch()
@@ -130,6 +167,12 @@ impl Store {
         expected: Option<u64>,
         events: Vec<(EventId, Bytes)>,
     ) -> Result<Appended, Failed> {
+        let bytes = events.iter().map(|(_, record)| HEADER_BYTES + record.len()).sum::<usize>();
+        // One that is larger than all the room there is has to wait for all of it.
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(self.0.room_bytes);
+        let room = Arc::clone(&self.0.room).acquire_many_owned(bytes);
+        let room = tokio::time::timeout(self.0.append_wait, room).await;
+        let room = room.or(Err(Failed::Full))?.or(Err(Failed::Closed))?;
         let entry = |(event, record): (EventId, Bytes)| Entry {
             event: event.uuid().into_bytes(),
             sealed: Sealed::new(record),
@@ -141,6 +184,7 @@ impl Store {
             expected,
             entries: events.into_iter().map(entry).collect(),
             answer,
+            room,
         };
         let appends = self.0.appends.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let appends = appends.ok_or(Failed::Closed)?;
@@ -152,6 +196,8 @@ impl Store {
                 sent.or(Err(Failed::Full))?;
             }
         }
+        // A sender that is kept would keep the writer from ending.
+        drop(appends);
         answered.await.or(Err(Failed::Closed))?.map_err(Failed::Refused)
     }
 
@@ -175,10 +221,20 @@ impl Store {
             let index = self.0.shared.index.read().unwrap_or_else(PoisonError::into_inner);
             index.locations(&key, after, durable, STREAM_PAGE_EVENTS)
         };
-        (after + 1..)
-            .zip(locations)
-            .map(|(version, location)| self.read_at(stream, version, location, patience))
-            .collect()
+        if patience == Patience::FromMemory && locations.len() > STREAM_PAGE_EVENTS_AT_ONCE {
+            return Err(LogError::WouldWait);
+        }
+        let mut events = Vec::with_capacity(locations.len());
+        let mut bytes = 0;
+        for (version, location) in (after + 1..).zip(locations) {
+            let stored = self.read_at(stream, version, location, patience)?;
+            bytes += stored.record.len();
+            events.push(stored);
+            if bytes >= PAGE_BYTES {
+                break;
+            }
+        }
+        Ok(events)
     }
 
     /// The whole stream.
@@ -186,10 +242,9 @@ impl Store {
         let mut events = Vec::new();
         loop {
             let after = u64::try_from(events.len()).unwrap_or(u64::MAX);
-            let page = self.read_stream(stream, after, patience)?;
-            let is_last = page.len() < STREAM_PAGE_EVENTS;
-            events.extend(page);
-            if is_last {
+            events.extend(self.read_stream(stream, after, patience)?);
+            let version = u64::try_from(events.len()).unwrap_or(u64::MAX);
+            if version == after || !self.has_more(stream, version) {
                 return Ok(events);
             }
         }
@@ -229,16 +284,6 @@ impl Store {
         off_the_runtime(move || work(&store, Patience::Wait)).await
     }
 
-    /// All patients of whom something is stored, in the order of their ids.
-    pub fn patients(&self) -> Vec<PatientId> {
-        let (patient_kind, _) = StreamId::Patient(PatientId::new(Uuid::nil())).to_parts();
-        let index = self.0.shared.index.read().unwrap_or_else(PoisonError::into_inner);
-        let mut patients: Vec<_> =
-            index.streams(patient_kind).map(|key| PatientId::new(Uuid::from_bytes(key))).collect();
-        patients.sort_unstable();
-        patients
-    }
-
     /// Everything that is durable.
     pub fn end(&self) -> Cursor {
         let durable = self.0.shared.durable();
@@ -257,62 +302,52 @@ impl Store {
     }
 
     /// Where to begin reading the whole log to see everything that `cursor` has not seen.
-    pub(crate) fn place_after(&self, cursor: &Cursor) -> Place {
+    pub(crate) fn point_after(&self, cursor: &Cursor) -> LogPoint {
         let index = self.0.shared.index.read().unwrap_or_else(PoisonError::into_inner);
         let unseen = (0..self.0.region.slots)
-            .filter_map(|slot| index.position(slot, cursor.seen(Slot(slot)) + 1));
+            .filter_map(|slot| index.position(slot, cursor.seen(Slot(slot)).saturating_add(1)));
         let durable = self.0.shared.durable();
-        Place(unseen.min().unwrap_or(durable).min(durable))
+        LogPoint(unseen.min().unwrap_or(durable).min(durable))
     }
 
-    /// The events from `place` on, as many as are read at once, and the place behind them.
-    pub(crate) fn read_log(&self, place: Place) -> Result<(Vec<Stored>, Place), LogError> {
+    /// The events from `point` on, as many as are read at once, and the point behind them.
+    pub(crate) fn read_log(&self, point: LogPoint) -> Result<(Vec<Stored>, LogPoint), LogError> {
         let durable = self.0.shared.durable();
-        let mut at = place.0;
+        let mut at = point.0;
         let mut events = Vec::new();
-        while at < durable && events.len() < self.0.subscribe_batch {
+        let mut bytes = 0;
+        while at < durable {
             let segment = self.segment(at.segment)?;
-            let is_last = at.segment == durable.segment;
-            let limit = if is_last { durable.offset } else { segment.bytes()? };
+            let (limit, next) = self.end_of(&segment, durable)?;
             let mut scanner = Scanner::new(&segment, at.offset, limit);
-            let end = loop {
-                if events.len() >= self.0.subscribe_batch {
-                    return Ok((events, Place(at)));
+            while at.offset < limit {
+                if events.len() >= self.0.subscribe_batch || bytes >= PAGE_BYTES {
+                    return Ok((events, LogPoint(at)));
                 }
-                match scanner.read_next()? {
-                    Next::Frame(frame) => {
-                        let bytes = u32::try_from(frame.header.frame_bytes()).unwrap_or(u32::MAX);
-                        at.offset = frame.offset + bytes;
-                        events.push(self.stored(&segment, frame)?);
+                let frame = match scanner.read_next()? {
+                    Next::Frame(frame) => frame,
+                    Next::End(offset, reason) => {
+                        return Err(segment.damaged(offset, reason.problem()));
                     }
-                    Next::End(offset, _) => break offset,
-                }
-            };
-            at = self.after_segment(&segment, end, durable)?;
+                };
+                let length = frame.header.frame_bytes();
+                bytes += length;
+                at.offset = frame.offset + u32::try_from(length).unwrap_or(u32::MAX);
+                events.push(self.stored(&segment, frame)?);
+            }
+            at = next;
         }
-        Ok((events, Place(at)))
+        Ok((events, LogPoint(at)))
     }
 
-    /// Where reading goes on when a segment was read to `end`, if that is its end.
-    fn after_segment(
-        &self,
-        segment: &Segment,
-        end: u32,
-        durable: Location,
-    ) -> Result<Location, LogError> {
-        const PROBLEM: &str = "an event is not intact";
+    /// Where a segment's events end, and where reading goes on then.
+    fn end_of(&self, segment: &Segment, durable: Location) -> Result<(u32, Location), LogError> {
         if segment.number == durable.segment {
-            return if end == durable.offset {
-                Ok(durable)
-            } else {
-                Err(segment.damaged(end, PROBLEM))
-            };
+            return Ok((durable.offset, durable));
         }
         let next = self.segment(segment.number + 1)?;
-        if next.previous_end != end {
-            return Err(segment.damaged(end, PROBLEM));
-        }
-        Ok(Location { segment: next.number, offset: SEGMENT_HEADER_BYTES })
+        let begin = Location { segment: next.number, offset: SEGMENT_HEADER_BYTES };
+        Ok((next.previous_end, begin))
     }
 
     fn segment(&self, number: u32) -> Result<Arc<Segment>, LogError> {
@@ -345,12 +380,10 @@ impl Store {
         let location = Location { segment: segment.number, offset: frame.offset };
         let version = {
             let index = self.0.shared.index.read().unwrap_or_else(PoisonError::into_inner);
-            index.find(&key, frame.header.event)
+            index.version_at(&key, location)
         };
-        let version = match version {
-            Some((at, version)) if at == location => version,
-            Some(_) | None => return Err(segment.damaged(frame.offset, "it is not in the index")),
-        };
+        let version = version
+            .ok_or_else(|| segment.damaged(frame.offset, "the index does not know the event"))?;
         Ok(to_stored(stream, version, frame))
     }
 }
@@ -394,11 +427,15 @@ fn lock(folder: &Path) -> Result<File, OpenError> {
     let mut options = std::fs::OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     let mut file = options.open(&path).map_err(LogError::io("opening", &path))?;
-    if file.try_lock().is_err() {
-        let mut address = String::new();
-        let read = file.read_to_string(&mut address);
-        let address = (read.is_ok() && !address.is_empty()).then_some(address);
-        return Err(OpenError::Locked { path: folder.to_owned(), address });
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut address = String::new();
+            let read = file.read_to_string(&mut address);
+            let address = (read.is_ok() && !address.is_empty()).then_some(address);
+            return Err(OpenError::Locked { path: folder.to_owned(), address });
+        }
+        Err(TryLockError::Error(error)) => return Err(LogError::io("locking", &path)(error).into()),
     }
     file.set_len(0).map_err(LogError::io("opening", &path))?;
     Ok(file)

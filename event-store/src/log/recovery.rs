@@ -10,7 +10,7 @@ use std::io::{ErrorKind, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::frame::{FrameError, HEADER_BYTES, Header};
+use super::frame::{HEADER_BYTES, Header};
 use super::index::Index;
 use super::scan::{Next, Scanner};
 use super::segment::{Folder, SEGMENT_HEADER_BYTES, Segment, sync_folder};
@@ -81,16 +81,7 @@ fn open_segments(folder: &Folder) -> Result<Vec<Segment>, LogError> {
         if *number != expected {
             return Err(LogError::Missing { path: folder.segment_path(expected) });
         }
-        match folder.open_segment(*number)? {
-            Some(segment) => segments.push(segment),
-            // It was begun when the power went; the next roll begins it again.
-            None if numbers.last() == Some(number) => {}
-            None => {
-                let path = folder.segment_path(*number);
-                let problem = "it is empty, and the log has later parts";
-                return Err(LogError::Damaged { path, offset: 0, problem });
-            }
-        }
+        segments.push(folder.open_segment(*number)?);
     }
     Ok(segments)
 }
@@ -147,13 +138,13 @@ impl Recovered {
         let mut scanner = Scanner::new(&segment, SEGMENT_HEADER_BYTES, size);
         let mut batch = Vec::new();
         let mut end = SEGMENT_HEADER_BYTES;
-        let (stopped_at, reason) = loop {
+        let stopped_at = loop {
             let frame = match scanner.read_next()? {
                 Next::Frame(frame) => frame,
-                Next::End(offset, reason) => break (offset, reason),
+                Next::End(offset, _) => break offset,
             };
             if frame.offset.checked_sub(frame.header.batch_distance) != Some(end) {
-                break (frame.offset, FrameError::Header);
+                break frame.offset;
             }
             let frame_end = frame.offset + u32::try_from(frame.header.frame_bytes()).unwrap_or(0);
             let is_batch_end = frame.header.is_batch_end;
@@ -165,8 +156,7 @@ impl Recovered {
                 end = frame_end;
             }
         };
-        let is_clean = stopped_at == end && reason == FrameError::Empty;
-        if torn_end == TornEnd::Cut && !is_clean {
+        if torn_end == TornEnd::Cut {
             self.cut(&segment, end, stopped_at, size)?;
         }
         self.end = Location { segment: segment.number, offset: end };
@@ -182,7 +172,8 @@ impl Recovered {
         Ok(())
     }
 
-    /// Cuts a torn batch off the end of the log, having made sure that it is one.
+    /// Cuts what lies behind the last whole batch, having made sure that it is a torn one and
+    /// no more. Zeros prove nothing: a page of zeros may stand where events were.
     fn cut(
         &mut self,
         segment: &Segment,
@@ -190,49 +181,43 @@ impl Recovered {
         stopped_at: u32,
         size: u32,
     ) -> Result<(), LogError> {
-        if has_later_batch(segment, end, stopped_at, size)? {
+        let rest = read_rest(segment, end, size)?;
+        if has_later_batch(&rest, segment.salt, end) {
             return Err(segment.damaged(stopped_at, "an event is not intact, and later ones are"));
         }
-        self.cut_bytes = clear(segment, end, size)?;
+        if !rest.is_empty() {
+            segment.write(&vec![0; rest.len()], end)?;
+            segment.sync()?;
+        }
+        self.cut_bytes = u32::try_from(rest.len()).unwrap_or(u32::MAX);
         Ok(())
     }
 }
 
-/// Whether a frame behind `from` belongs to a batch which began after `end`.
-fn has_later_batch(segment: &Segment, end: u32, from: u32, size: u32) -> Result<bool, LogError> {
-    let rest = read_rest(segment, from, size)?;
-    for (offset, bytes) in (from..).zip(rest.windows(HEADER_BYTES)) {
-        // Zeros are no header, and most of the rest is zeros.
+/// Whether a batch was begun behind the one at `end`, of which `rest` is what is left. The
+/// header of one of its frames is proof enough: no record can look like one.
+fn has_later_batch(rest: &[u8], salt: u64, end: u32) -> bool {
+    (end..).zip(rest.windows(HEADER_BYTES)).any(|(offset, bytes)| {
+        // Zeros are no header, and much of the rest may be zeros.
         if bytes.first_chunk::<4>() == Some(&[0; 4]) {
-            continue;
+            return false;
         }
-        let Some(Ok(header)) = bytes.first_chunk().map(|bytes| Header::decode(bytes, segment.salt))
-        else {
-            continue;
-        };
-        if offset.saturating_sub(header.batch_distance) <= end {
-            continue;
-        }
-        if matches!(Scanner::new(segment, offset, size).read_next()?, Next::Frame(_)) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+        let header = bytes.first_chunk().and_then(|bytes| Header::decode(bytes, salt).ok());
+        header.is_some_and(|header| offset.saturating_sub(header.batch_distance) > end)
+    })
 }
 
-/// Zeroes what lies behind `end`. Returns how many bytes of it were not zero to their end.
-fn clear(segment: &Segment, end: u32, size: u32) -> Result<u32, LogError> {
-    let rest = read_rest(segment, end, size)?;
-    let written = rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-    segment.write(&vec![0; written], end)?;
-    segment.sync()?;
-    Ok(u32::try_from(written).unwrap_or(u32::MAX))
-}
-
+/// What lies behind `from`, up to its last byte that is not zero.
 fn read_rest(segment: &Segment, from: u32, size: u32) -> Result<Vec<u8>, LogError> {
+    const ZEROS: &[u8] = &[0; 1 << 12];
     let length = usize::try_from(size.saturating_sub(from)).unwrap_or(0);
     let mut rest = vec![0; length];
     let read = segment.read(&mut rest, from)?;
     rest.truncate(read);
+    while rest.ends_with(ZEROS) {
+        rest.truncate(rest.len() - ZEROS.len());
+    }
+    let written = rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    rest.truncate(written);
     Ok(rest)
 }

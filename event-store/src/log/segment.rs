@@ -4,13 +4,13 @@
 //! the offset at which the segment before it ends, and their CRC-32C. Behind its frames, a
 //! segment is zeros: overwriting zeros that are on disk already is faster than growing a file.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, IoSliceMut, Write as _};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::io::{Errno, ReadWriteFlags, preadv2};
+use rustix::io::{ReadWriteFlags, preadv2};
 use uuid::Uuid;
 
 use super::LogError;
@@ -67,9 +67,8 @@ impl Folder {
         self.path.join(format!("{number:010}.seg"))
     }
 
-    /// Opens a segment that is there. None if it was created and nothing of it reached the
-    /// disk: then no frame of it was ever acknowledged either.
-    pub fn open_segment(&self, number: u32) -> Result<Option<Segment>, LogError> {
+    /// Opens a segment that is there. It got its name after its header was on disk.
+    pub fn open_segment(&self, number: u32) -> Result<Segment, LogError> {
         let path = self.segment_path(number);
         let file = OpenOptions::new()
             .read(true)
@@ -78,16 +77,13 @@ impl Folder {
             .map_err(LogError::io("opening", &path))?;
         let mut header = [0; HEADER_LENGTH];
         read_at_most(&file, &mut header, 0).map_err(LogError::io("reading", &path))?;
-        if header.iter().all(|byte| *byte == 0) {
-            return Ok(None);
-        }
         let header = self.decode_header(&path, &header)?;
         if header.number != number {
             let problem = "its header names another number than its file";
             return Err(LogError::Damaged { path, offset: 0, problem });
         }
         let SegmentHeader { number, salt, previous_end } = header;
-        Ok(Some(Segment { number, salt, previous_end, path, file }))
+        Ok(Segment { number, salt, previous_end, path, file })
     }
 
     /// Begins the next segment, out of the spare file if there is one.
@@ -123,14 +119,18 @@ impl Folder {
         if std::fs::metadata(&path).is_ok_and(|spare| spare.len() == size) {
             return Ok(());
         }
-        let mut file = File::create(&path).map_err(LogError::io("creating", &path))?;
-        let mut left = usize::try_from(self.segment_bytes).unwrap_or(usize::MAX);
-        while left > 0 {
-            let part = ZEROS.get(..left).unwrap_or(ZEROS);
-            file.write_all(part).map_err(LogError::io("writing", &path))?;
-            left -= part.len();
-        }
-        file.sync_all().map_err(LogError::io("flushing", &path))
+        let fill = || {
+            let mut file = File::create(&path).map_err(LogError::io("creating", &path))?;
+            let mut left = usize::try_from(self.segment_bytes).unwrap_or(usize::MAX);
+            while left > 0 {
+                let part = ZEROS.get(..left).unwrap_or(ZEROS);
+                file.write_all(part).map_err(LogError::io("writing", &path))?;
+                left -= part.len();
+            }
+            file.sync_all().map_err(LogError::io("flushing", &path))
+        };
+        // One that is not known to be on disk must not be taken for one that is.
+        fill().inspect_err(|_| drop(std::fs::remove_file(&path)))
     }
 
     fn encode_header(&self, header: &SegmentHeader) -> Vec<u8> {
@@ -186,10 +186,6 @@ struct SegmentHeader {
 }
 
 impl Segment {
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Reads as many bytes as there are, up to the length of `buffer`; says how many.
     pub fn read(&self, buffer: &mut [u8], offset: u32) -> Result<usize, LogError> {
         read_at_most(&self.file, buffer, u64::from(offset))
@@ -202,8 +198,8 @@ impl Segment {
         let buffers = &mut [IoSliceMut::new(buffer)];
         match preadv2(&self.file, buffers, u64::from(offset), ReadWriteFlags::NOWAIT) {
             Ok(read) => Ok(read),
-            Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::INTR) => Err(LogError::WouldWait),
-            Err(error) => Err(LogError::io("reading", &self.path)(error.into())),
+            // Whatever it is, it is told when reading in earnest.
+            Err(_) => Err(LogError::WouldWait),
         }
     }
 
@@ -233,7 +229,9 @@ pub fn create_folder(path: &Path) -> Result<(), LogError> {
     if path.is_dir() {
         return Ok(());
     }
-    std::fs::create_dir_all(path).map_err(LogError::io("creating", path))?;
+    let mut builder = DirBuilder::new();
+    // Patients' records are for the owner of the process alone.
+    builder.recursive(true).mode(0o700).create(path).map_err(LogError::io("creating", path))?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     sync_folder(parent.unwrap_or(Path::new(".")))
 }

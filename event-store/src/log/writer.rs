@@ -2,9 +2,12 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::frame::{Header, Sealed};
 use super::index::{Index, StreamKey};
@@ -27,6 +30,8 @@ pub struct Append {
     pub expected: Option<u64>,
     pub entries: Vec<Entry>,
     pub answer: oneshot::Sender<Result<Appended, AppendError>>,
+    /// The memory that it takes while it waits.
+    pub room: OwnedSemaphorePermit,
 }
 
 /// Where the events of one append came to stand.
@@ -48,6 +53,9 @@ pub enum AppendError {
     Repeated,
     #[error("the append is larger than a segment")]
     TooLarge,
+    /// The next segment cannot be made. Nothing was written, and it is tried again.
+    #[error("the log has no room: {0}")]
+    NoRoom(String),
     #[error("the log can no longer be written: {0}")]
     Broken(String),
 }
@@ -60,6 +68,8 @@ pub struct Shared {
     /// Everything before this location is on disk.
     durable: AtomicU64,
     moved: watch::Sender<Location>,
+    /// Cancelled when nothing can be written any more.
+    pub broken: CancellationToken,
 }
 
 /// How much goes into one flush.
@@ -81,6 +91,9 @@ pub struct Writer {
     last_frame: usize,
     answers: Vec<Answer>,
     broken: Option<String>,
+    /// The thread that fills the spare file.
+    spare: Option<JoinHandle<()>>,
+    no_room_since: Option<Instant>,
 }
 
 type Answer = (oneshot::Sender<Result<Appended, AppendError>>, Result<Appended, AppendError>);
@@ -92,6 +105,7 @@ impl Shared {
             segments: RwLock::new(segments),
             durable: AtomicU64::new(end.to_bits()),
             moved: watch::Sender::new(end),
+            broken: CancellationToken::new(),
         }
     }
 
@@ -115,12 +129,10 @@ impl Writer {
         folder: Folder,
         limits: BatchLimits,
         shared: Arc<Shared>,
+        segment: Arc<Segment>,
         end: Location,
-    ) -> Option<Self> {
-        let segments = shared.segments.read().unwrap_or_else(PoisonError::into_inner);
-        let segment = Arc::clone(segments.last()?);
-        drop(segments);
-        Some(Self {
+    ) -> Self {
+        Self {
             folder,
             limits,
             shared,
@@ -130,7 +142,9 @@ impl Writer {
             last_frame: 0,
             answers: Vec::new(),
             broken: None,
-        })
+            spare: None,
+            no_room_since: None,
+        }
     }
 
     /// Writes until no more can come. Returns where the log ends, unless writing failed.
@@ -145,12 +159,16 @@ impl Writer {
             }
             self.flush();
         }
+        // Nothing of this log is written any more when its lock is given back.
+        if let Some(Err(_)) = self.spare.take().map(JoinHandle::join) {
+            tracing::error!("the thread that prepares segments panicked");
+        }
         self.broken.is_none().then_some(self.end)
     }
 
     /// Checks an append and lays its frames down behind those of the batch.
     fn take(&mut self, append: Append) {
-        let Append { stream, slot, expected, entries, answer } = append;
+        let Append { stream, slot, expected, entries, answer, room: _waiting } = append;
         let size: usize = entries.iter().map(frame_bytes).sum();
         if let Some(error) = &self.broken {
             self.answers.push((answer, Err(AppendError::Broken(error.clone()))));
@@ -165,8 +183,7 @@ impl Writer {
         if offset + self.buffer.len() + size > segment_bytes {
             self.flush();
             if let Err(error) = self.roll() {
-                self.fail(&error);
-                self.answers.push((answer, Err(AppendError::Broken(error.to_string()))));
+                self.answers.push((answer, Err(error)));
                 return;
             }
         }
@@ -232,12 +249,13 @@ impl Writer {
                 }
                 // What a failed flush left on disk is not known, and a second flush would not
                 // tell: the pages may have been dropped. Nothing is acknowledged any more.
-                Err(error) => self.fail(&error),
+                Err(error) => drop(self.fail(&error)),
             }
             self.buffer.clear();
         }
         for (answer, mut outcome) in self.answers.drain(..) {
-            if let (Ok(_), Some(error)) = (&outcome, &self.broken) {
+            // A conflict or a repeat may be one with what was just lost.
+            if let Some(error) = &self.broken {
                 outcome = Err(AppendError::Broken(error.clone()));
             }
             // Whoever does not wait any more will ask again under the same event id.
@@ -254,9 +272,18 @@ impl Writer {
     }
 
     /// Goes on in the next segment.
-    fn roll(&mut self) -> Result<(), LogError> {
+    fn roll(&mut self) -> Result<(), AppendError> {
+        if let Some(error) = &self.broken {
+            return Err(AppendError::Broken(error.clone()));
+        }
+        self.make_room()?;
         let number = self.end.segment + 1;
-        let segment = Arc::new(self.folder.begin_segment(number, self.end.offset)?);
+        let segment = match self.folder.begin_segment(number, self.end.offset) {
+            Ok(segment) => Arc::new(segment),
+            // It may have its name already, and says where this segment ends: nothing may be
+            // written behind that.
+            Err(error) => return Err(AppendError::Broken(self.fail(&error))),
+        };
         self.segment = Arc::clone(&segment);
         let mut segments = self.shared.segments.write().unwrap_or_else(PoisonError::into_inner);
         segments.push(segment);
@@ -267,8 +294,29 @@ impl Writer {
         Ok(())
     }
 
+    /// Makes sure that there is a spare file. When the disk is full, that is found out at most
+    /// once a second, whatever is asked for.
+    fn make_room(&mut self) -> Result<(), AppendError> {
+        const RETRY_AFTER: Duration = Duration::from_secs(1);
+        if self.no_room_since.is_some_and(|since| since.elapsed() < RETRY_AFTER) {
+            return Err(AppendError::NoRoom("the next segment could not be made".to_owned()));
+        }
+        match self.folder.prepare_spare() {
+            Ok(()) => {
+                self.no_room_since = None;
+                Ok(())
+            }
+            Err(error) => {
+                let told = explain(&error);
+                tracing::error!(error = told, "the next segment cannot be made");
+                self.no_room_since = Some(Instant::now());
+                Err(AppendError::NoRoom(told))
+            }
+        }
+    }
+
     /// Fills the next spare file while this thread goes on writing.
-    pub fn prepare_spare_aside(&self) {
+    pub fn prepare_spare_aside(&mut self) {
         let folder = self.folder.clone();
         let spawned = std::thread::Builder::new().name("log-spare".to_owned()).spawn(move || {
             // If it fails, the writer makes the file itself when it needs it, and says so.
@@ -276,21 +324,30 @@ impl Writer {
                 tracing::warn!(%error, "the next segment could not be prepared");
             }
         });
-        if let Err(error) = spawned {
-            tracing::warn!(%error, "the next segment could not be prepared");
+        match spawned {
+            // The one before is long done: its file is the segment that was just begun.
+            Ok(spare) => self.spare = Some(spare),
+            Err(error) => tracing::warn!(%error, "the next segment could not be prepared"),
         }
     }
 
-    fn fail(&mut self, error: &LogError) {
-        let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
-        tracing::error!(%error, cause, "the log can no longer be written");
-        self.broken = Some(format!("{error}: {cause}"));
+    fn fail(&mut self, error: &LogError) -> String {
+        let told = explain(error);
+        tracing::error!(error = told, "the log can no longer be written");
+        self.broken = Some(told.clone());
+        self.shared.broken.cancel();
+        told
     }
 
     fn room_in_a_segment(&self) -> usize {
         let room = self.folder.segment_bytes.saturating_sub(SEGMENT_HEADER_BYTES);
         usize::try_from(room).unwrap_or(usize::MAX)
     }
+}
+
+fn explain(error: &LogError) -> String {
+    let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+    format!("{error}: {cause}")
 }
 
 fn frame_bytes(entry: &Entry) -> usize {

@@ -1,11 +1,11 @@
 //! What is found on opening: a torn end is cut, damage is named, and nothing is guessed.
 
 use std::fs::OpenOptions;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 
 use tempfile::TempDir;
-use tsunagi_bus::Bus as _;
+use tsunagi_bus::{Bus as _, PublishError};
 use tsunagi_event_store::log::frame::HEADER_BYTES;
 use tsunagi_event_store::log::segment::SEGMENT_HEADER_BYTES;
 use tsunagi_event_store::{OpenError, Store};
@@ -168,16 +168,65 @@ async fn an_earlier_segment_that_lost_its_end_is_named() {
 }
 
 #[tokio::test]
-async fn a_segment_that_was_only_begun_is_begun_again() {
-    let folder = five_events().await;
-    std::fs::write(folder.path().join("log/0000000002.seg"), vec![0; 65_536]).unwrap();
+async fn a_last_segment_without_its_header_is_named() {
+    let folder = folder();
     let store = open(&folder);
-    for number in 5..400 {
+    for number in 0..100 {
         publish(&store, 0, vec![draft(number, &RECORD.repeat(20))]).await.unwrap();
     }
-    store.close().unwrap();
     drop(store);
-    assert_eq!(open(&folder).read_all(stream(0), Patience::Wait).unwrap().len(), 400);
+    // It had its header before it had its name: zeros are damage, whatever else it holds.
+    let second = folder.path().join("log/0000000002.seg");
+    let whole = std::fs::read(&second).unwrap();
+    let mut damaged = whole.clone();
+    damaged[..HEADER_BYTES].fill(0);
+    for bytes in [damaged, vec![0; whole.len()], Vec::new()] {
+        std::fs::write(&second, &bytes).unwrap();
+        assert!(open_error(&folder).contains("0000000002.seg is damaged at offset 0"));
+    }
+    std::fs::write(&second, &whole).unwrap();
+    assert_eq!(open(&folder).read_all(stream(0), Patience::Wait).unwrap().len(), 100);
+}
+
+#[tokio::test]
+async fn zeros_where_an_event_was_are_damage() {
+    let folder = five_events().await;
+    let begin = u64::from(SEGMENT_HEADER_BYTES) + 2 * frame_bytes();
+    write(&folder, begin, &vec![0; usize::try_from(frame_bytes()).unwrap()]);
+    let whole = std::fs::read(first_segment(&folder)).unwrap();
+    assert!(open_error(&folder).contains(&format!("offset {begin}")));
+    assert!(std::fs::read(first_segment(&folder)).unwrap() == whole, "nothing was overwritten");
+}
+
+#[tokio::test]
+async fn what_lies_behind_the_end_is_cleared() {
+    let folder = five_events().await;
+    let end = u64::from(SEGMENT_HEADER_BYTES) + 5 * frame_bytes();
+    write(&folder, end + 1000, b"left over");
+    assert_eq!(count(&open(&folder)).await, 5);
+    let log = std::fs::read(first_segment(&folder)).unwrap();
+    assert!(log[usize::try_from(end).unwrap()..].iter().all(|byte| *byte == 0));
+}
+
+#[tokio::test]
+async fn a_log_without_its_region_is_not_given_another() {
+    let folder = five_events().await;
+    let region = folder.path().join("region.toml");
+    let kept = std::fs::read(&region).unwrap();
+    std::fs::remove_file(&region).unwrap();
+    assert!(open_error(&folder).contains("region.toml is missing"));
+    std::fs::write(&region, &kept).unwrap();
+    assert_eq!(count(&open(&folder)).await, 5);
+}
+
+#[test]
+fn the_data_are_for_their_owner_alone() {
+    let folder = folder();
+    let data = folder.path().join("data");
+    drop(Store::open(&config(&data)).unwrap());
+    for path in [data.clone(), data.join("log")] {
+        assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o700);
+    }
 }
 
 #[tokio::test]
@@ -212,7 +261,38 @@ async fn an_append_larger_than_a_segment_is_refused_and_others_go_on() {
     let folder = folder();
     let store = open(&folder);
     let large = publish(&store, 0, vec![draft(0, &"x".repeat(70_000))]).await;
-    assert!(matches!(large, Err(tsunagi_bus::PublishError::TooLarge)));
+    assert!(matches!(large, Err(PublishError::TooLarge)));
     publish(&store, 0, vec![draft(0, RECORD)]).await.unwrap();
     assert_eq!(count(&store).await, 1);
+}
+
+#[tokio::test]
+async fn a_log_that_cannot_grow_refuses_until_it_can() {
+    let folder = folder();
+    let store = open(&folder);
+    let spare = folder.path().join("log/spare.tmp");
+    while std::fs::metadata(&spare).map_or(0, |spare| spare.len()) < 65_536 {
+        tokio::task::yield_now().await;
+    }
+    // A folder of that name stands in the way as a full disk does.
+    std::fs::remove_file(&spare).unwrap();
+    std::fs::create_dir(&spare).unwrap();
+    let mut stored = 0;
+    let refused = loop {
+        match publish(&store, 0, vec![draft(stored, &RECORD.repeat(100))]).await {
+            Ok(_) => stored += 1,
+            Err(refused) => break refused,
+        }
+    };
+    assert!(matches!(refused, PublishError::NoRoom), "{refused}");
+    assert!(!store.broken().is_cancelled());
+    let small = publish(&store, 0, vec![draft(1000, "still fits")]).await;
+    assert!(small.is_ok(), "what needs no new segment is taken");
+    std::fs::remove_dir(&spare).unwrap();
+    while publish(&store, 0, vec![draft(stored, &RECORD.repeat(100))]).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    drop(store);
+    let there = u128::try_from(count(&open(&folder)).await).unwrap();
+    assert_eq!(there, stored + 2);
 }

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use tsunagi_bus::{Bus as _, Cursor, Delivery, Feed, Slot, Stored};
+use tsunagi_chassis::Config;
+use tsunagi_event_store::Store;
 
-use crate::support::{draft, folder, open, publish};
+use crate::support::{config, draft, folder, open, poll_some, publish};
 
 /// Takes events until the feed is caught up.
 async fn to_the_end(feed: &mut Box<dyn Feed>) -> Vec<Stored> {
@@ -80,13 +82,20 @@ async fn a_cancelled_wait_loses_nothing() {
     let store = open(&folder);
     let mut feed = store.follow(Cursor::start());
     assert!(to_the_end(&mut feed).await.is_empty());
-    for number in 0..50 {
-        // Polled once and dropped, wherever it then was.
-        let next = feed.next();
-        tokio::select! { biased; () = std::future::ready(()) => {}, _ = next => {} }
+    let (mut handed_over, mut cancelled) = (0, 0);
+    for number in 0..200 {
         publish(&store, 0, vec![draft(number, "x")]).await.unwrap();
+        // Dropped while it reads, unless it was quick: what it would have handed over comes
+        // with the next.
+        let next = async {
+            if let Delivery::Events(events) = feed.next().await.unwrap() {
+                handed_over += events.len();
+            }
+        };
+        cancelled += usize::from(!poll_some(next, 1).await);
     }
-    assert_eq!(to_the_end(&mut feed).await.len(), 50);
+    assert!(cancelled > 0, "none was cancelled");
+    assert_eq!(handed_over + to_the_end(&mut feed).await.len(), 200);
 }
 
 #[tokio::test]
@@ -105,4 +114,28 @@ async fn slots_of_a_cursor_that_are_ahead_of_others_are_not_sent_again() {
     let rest = to_the_end(&mut store.follow(cursor.clone())).await;
     assert!(rest.iter().all(|stored| stored.placed.position.slot != Slot(0)));
     assert_dense(&rest, &cursor);
+}
+
+#[tokio::test]
+async fn a_feed_is_caught_up_when_everything_was_handed_over_and_not_before() {
+    let folder = folder();
+    // Read in pieces of which some hold nothing that is new to the reader.
+    let config = Config { subscribe_batch: 4, ..config(folder.path()) };
+    let store = Store::open(&config).unwrap();
+    let mut seen = Cursor::start();
+    let first = publish(&store, 0, vec![draft(0, "x")]).await.unwrap()[0].position;
+    let mut others = 0;
+    for number in 1..60 {
+        let placed = publish(&store, number, vec![draft(number, "x")]).await.unwrap()[0];
+        if placed.position.slot == first.slot {
+            others += 1;
+        } else if number < 50 {
+            seen.advance(placed.position);
+        } else {
+            others += 1;
+        }
+    }
+    let rest = to_the_end(&mut store.follow(seen.clone())).await;
+    assert_eq!(rest.len(), others + 1);
+    assert_dense(&rest, &seen);
 }

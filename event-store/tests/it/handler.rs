@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use tsunagi_bus::claims::Occasion;
 use tsunagi_bus::handler::SubmitError;
 use tsunagi_bus::{Handler, StreamId, Submission};
 use tsunagi_domain::identity::Identifier;
-use tsunagi_domain::{PatientId, Refusal};
+use tsunagi_domain::{Actor, OrganisationId, PatientId, Refusal};
 use tsunagi_event_store::Store;
 use tsunagi_proto::v1;
 use uuid::Uuid;
@@ -13,7 +14,8 @@ use uuid::Uuid;
 use tsunagi_event_store::log::scan::Patience;
 
 use crate::support::{
-    admitted, care_event, discharged, folder, handler, linked, one, open, registered, visited,
+    admitted, care_event, config, discharged, folder, handler, linked, one, open, poll_some,
+    registered, visited,
 };
 
 fn patient(number: u128) -> PatientId {
@@ -27,6 +29,13 @@ fn events_of(store: &Store, number: u128) -> usize {
 async fn owner(handler: &Handler, value: &str) -> Option<PatientId> {
     let identifier = Identifier { system: "urn:oid:1.2.3".into(), value: value.into() };
     handler.claims().owner(&identifier).await.unwrap()
+}
+
+/// On which somebody claims an identifier for patient `number`.
+fn occasion(number: u128) -> Occasion {
+    let organisation = OrganisationId::parse("acute").unwrap();
+    let actor = Actor::new(organisation, "liaison-nurse", "n-1").unwrap();
+    Occasion { patient: patient(number), actor, occurred_at: "2026-05-01".into() }
 }
 
 fn reason(error: SubmitError) -> &'static str {
@@ -173,11 +182,11 @@ async fn an_identifier_belongs_to_one_patient() {
     assert_eq!(owner(&handler, "2").await, Some(patient(2)));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_many_first_messages_about_a_person_one_makes_the_patient() {
     let folder = folder();
     let store = open(&folder);
-    let handler = Arc::new(handler(&store, &folder));
+    let handler = handler(&store, &folder);
     let tries = (0..24u128).map(|number| {
         let handler = Arc::clone(&handler);
         tokio::spawn(async move {
@@ -202,11 +211,11 @@ async fn of_many_first_messages_about_a_person_one_makes_the_patient() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_many_admissions_one_is_taken() {
     let folder = folder();
     let store = open(&folder);
-    let handler = Arc::new(handler(&store, &folder));
+    let handler = handler(&store, &folder);
     handler.submit(one(care_event(0, 1000, 1, &registered(&[])))).await.unwrap();
     let tries = (0..24u128).map(|number| {
         let handler = Arc::clone(&handler);
@@ -222,12 +231,12 @@ async fn of_many_admissions_one_is_taken() {
     assert_eq!(events_of(&store, 0), 2);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_processes_that_decide_at_once_do_not_both_win() {
     let folder = folder();
     let store = open(&folder);
     // Two handlers know nothing of each other's memory, as in two processes.
-    let handlers = [Arc::new(handler(&store, &folder)), Arc::new(handler(&store, &folder))];
+    let handlers = [handler(&store, &folder), handler(&store, &folder)];
     handlers[0].submit(one(care_event(0, 1000, 1, &registered(&[])))).await.unwrap();
     handlers[1].submit(one(care_event(0, 1001, 1, &visited()))).await.unwrap();
     let tries = (0..24u128).map(|number| {
@@ -242,31 +251,6 @@ async fn two_processes_that_decide_at_once_do_not_both_win() {
     }
     assert_eq!(taken, 1);
     assert_eq!(events_of(&store, 0), 3);
-}
-
-/// Tells when a future that was polled wants to be polled again.
-#[derive(Default)]
-struct Woken(tokio::sync::Notify);
-
-impl std::task::Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.0.notify_one();
-    }
-}
-
-/// Polls `future` as often as it wants, at most `polls` times. True if it came to its end.
-async fn poll_some(future: impl Future, polls: usize) -> bool {
-    let woken = Arc::new(Woken::default());
-    let waker = std::task::Waker::from(Arc::clone(&woken));
-    let mut future = std::pin::pin!(future);
-    for _ in 0..polls {
-        let mut context = std::task::Context::from_waker(&waker);
-        if future.as_mut().poll(&mut context).is_ready() {
-            return true;
-        }
-        woken.0.notified().await;
-    }
-    false
 }
 
 #[tokio::test]
@@ -296,23 +280,29 @@ async fn a_claim_whose_registration_never_came_can_be_taken_up() {
     let store = open(&folder);
     let handler = handler(&store, &folder);
     // The process died between the claim and the registration.
-    let actor = tsunagi_domain::Actor::new(
-        tsunagi_domain::OrganisationId::parse("acute").unwrap(),
-        "liaison-nurse",
-        "n-1",
-    );
-    let occasion = tsunagi_bus::claims::Occasion {
-        patient: patient(7),
-        actor: actor.unwrap(),
-        occurred_at: "2026-05-01".into(),
-    };
     let identifier = Identifier { system: "urn:oid:1.2.3".into(), value: "1".into() };
-    handler.claims().claim(&identifier, &occasion).await.unwrap();
+    handler.claims().claim(&identifier, &occasion(7)).await.unwrap();
     let error = handler.submit(one(care_event(0, 0, 1, &registered(&["1"])))).await;
     let refused = tsunagi_chassis::Refused::from(error.unwrap_err());
     assert_eq!(refused.metadata, [("patient_id", patient(7).to_string())]);
+    assert_eq!(owner(&handler, "1").await, None, "no record holds it");
     handler.submit(one(care_event(7, 1, 1, &registered(&["1"])))).await.unwrap();
     assert_eq!(owner(&handler, "1").await, Some(patient(7)));
+}
+
+#[tokio::test]
+async fn a_claim_whose_registration_never_came_is_taken_over_in_the_end() {
+    let folder = folder();
+    let store = open(&folder);
+    let config = tsunagi_chassis::Config { claim_wait_ms: 0, ..config(folder.path()) };
+    let handler = Arc::new(Handler::new(Arc::new(store.clone()), &config));
+    let identifier = Identifier { system: "urn:oid:1.2.3".into(), value: "1".into() };
+    handler.claims().claim(&identifier, &occasion(7)).await.unwrap();
+    handler.submit(one(care_event(0, 0, 1, &registered(&["1"])))).await.unwrap();
+    assert_eq!(owner(&handler, "1").await, Some(patient(0)));
+    // One that is held by a record is not, however old.
+    let refused = handler.submit(one(care_event(1, 1, 1, &registered(&["1"])))).await;
+    assert_eq!(reason(refused.unwrap_err()), "IDENTIFIER_TAKEN");
 }
 
 #[tokio::test]

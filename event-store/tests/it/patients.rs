@@ -88,6 +88,20 @@ async fn rows_that_cannot_be_opened_are_put_aside_and_made_again() {
 }
 
 #[tokio::test]
+async fn a_flipped_bit_in_the_rows_is_never_shown() {
+    let (folder, store) = thirty_patients().await;
+    let made = rows(&store, folder.path()).await;
+    let database = sled_folder(folder.path()).join("db");
+    let length = std::fs::metadata(&database).unwrap().len();
+    for offset in (0..length.min(65_536)).step_by(4_099) {
+        let mut bytes = std::fs::read(&database).unwrap();
+        bytes[usize::try_from(offset).unwrap()] ^= 0x10;
+        std::fs::write(&database, bytes).unwrap();
+        assert_eq!(rows(&store, folder.path()).await, made, "flipped at {offset}");
+    }
+}
+
+#[tokio::test]
 async fn rows_that_are_ahead_of_the_log_are_not_believed() {
     let (folder, store) = thirty_patients().await;
     rows(&store, folder.path()).await;

@@ -37,8 +37,35 @@ pub(crate) fn open(folder: &TempDir) -> Store {
     Store::open(&config(folder.path())).unwrap()
 }
 
-pub(crate) fn handler(store: &Store, folder: &TempDir) -> Handler {
-    Handler::new(Arc::new(store.clone()), &config(folder.path()))
+pub(crate) fn handler(store: &Store, folder: &TempDir) -> Arc<Handler> {
+    Arc::new(Handler::new(Arc::new(store.clone()), &config(folder.path())))
+}
+
+/// Tells when a future that was polled wants to be polled again.
+#[derive(Default)]
+struct Woken(tokio::sync::Notify);
+
+impl std::task::Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.notify_one();
+    }
+}
+
+/// Polls `future` as often as it wants, at most `polls` times. True if it came to its end.
+pub(crate) async fn poll_some(future: impl Future, polls: usize) -> bool {
+    let woken = Arc::new(Woken::default());
+    let waker = std::task::Waker::from(Arc::clone(&woken));
+    let mut future = std::pin::pin!(future);
+    for polled in 1..=polls {
+        let mut context = std::task::Context::from_waker(&waker);
+        if future.as_mut().poll(&mut context).is_ready() {
+            return true;
+        }
+        if polled < polls {
+            woken.0.notified().await;
+        }
+    }
+    false
 }
 
 pub(crate) fn stream(number: u128) -> StreamId {

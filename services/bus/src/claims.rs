@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
 use prost::Message as _;
 use tsunagi_domain::identity::Identifier;
 use tsunagi_domain::{Actor, EventId, PatientId};
@@ -11,6 +12,7 @@ use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::v1;
 use uuid::Uuid;
 
+use crate::patients::Loaded;
 use crate::port::{Bus, Draft, Expected, Publication, PublishError, ReadError, Stored};
 use crate::stream::StreamId;
 
@@ -35,20 +37,25 @@ pub struct Occasion {
 
 pub struct Claims {
     bus: Arc<dyn Bus>,
+    /// How long a claim holds for a registration that has not come.
+    wait: SignedDuration,
 }
 
 /// Claims on one identifier that may collide before giving up.
 const ATTEMPTS_MAX: usize = 8;
 
 impl Claims {
-    pub fn new(bus: Arc<dyn Bus>) -> Self {
-        Self { bus }
+    pub fn new(bus: Arc<dyn Bus>, wait_ms: u32) -> Self {
+        Self { bus, wait: SignedDuration::from_millis(wait_ms.into()) }
     }
 
-    /// The patient that the identifier belongs to.
+    /// The patient that the identifier belongs to, by a claim and by the patient's own record.
     pub async fn owner(&self, identifier: &Identifier) -> Result<Option<PatientId>, ReadError> {
         let stream = self.bus.region().identifier_stream(identifier);
-        Ok(self.state(stream).await?.owner)
+        match self.state(stream).await?.claim {
+            Some((owner, _)) if self.is_registered(owner, identifier).await? => Ok(Some(owner)),
+            Some(_) | None => Ok(None),
+        }
     }
 
     /// Makes the identifier the patient's, unless it is another's.
@@ -68,10 +75,12 @@ impl Claims {
                 Err(error) => return Err(error),
             }
             let state = self.state(stream).await.map_err(|error| unknown(&error))?;
-            match state.owner {
-                Some(owner) if owner == occasion.patient => return Ok(Claim::Held),
-                Some(owner) => return Ok(Claim::Others(owner)),
-                None => version = state.version,
+            match state.claim {
+                Some((owner, _)) if owner == occasion.patient => return Ok(Claim::Held),
+                Some((owner, since)) if self.holds(owner, since, identifier).await? => {
+                    return Ok(Claim::Others(owner));
+                }
+                Some(_) | None => version = state.version,
             }
         }
         Err(PublishError::Full)
@@ -85,7 +94,7 @@ impl Claims {
     ) -> Result<(), PublishError> {
         let stream = self.bus.region().identifier_stream(identifier);
         let state = self.state(stream).await.map_err(|error| unknown(&error))?;
-        if state.owner != Some(occasion.patient) {
+        if state.claim.is_none_or(|(owner, _)| owner != occasion.patient) {
             return Ok(());
         }
         let patient_id = occasion.patient.to_string();
@@ -95,6 +104,31 @@ impl Claims {
             Ok(()) | Err(PublishError::Conflict { .. } | PublishError::Repeated { .. }) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether another's claim, made at `since`, must be respected: it is that patient's, or
+    /// may be about to be. One whose registration never came, because the process died or was
+    /// refused between the two, must not stand in the way for ever.
+    async fn holds(
+        &self,
+        owner: PatientId,
+        since: Timestamp,
+        identifier: &Identifier,
+    ) -> Result<bool, PublishError> {
+        if Timestamp::now().duration_since(since) < self.wait {
+            return Ok(true);
+        }
+        self.is_registered(owner, identifier).await.map_err(|error| unknown(&error))
+    }
+
+    async fn is_registered(
+        &self,
+        patient: PatientId,
+        identifier: &Identifier,
+    ) -> Result<bool, ReadError> {
+        let mut loaded = Loaded::default();
+        loaded.catch_up(self.bus.as_ref(), patient).await?;
+        Ok(loaded.record.patient().has_identifier(identifier))
     }
 
     async fn write(
@@ -137,7 +171,8 @@ impl Claims {
 
 #[derive(Default)]
 struct Ownership {
-    owner: Option<PatientId>,
+    /// Whose it is, and since when.
+    claim: Option<(PatientId, Timestamp)>,
     version: u64,
 }
 
@@ -147,9 +182,10 @@ impl Ownership {
         let event = v1::Event::decode(stored.record.clone()).ok();
         let payload = event.and_then(|event| Payload::decode(&event.r#type, &event.payload).ok());
         if let Some(Payload::IdentifierClaimed(claimed)) = payload {
-            self.owner = PatientId::parse(&claimed.patient_id).ok();
+            let owner = PatientId::parse(&claimed.patient_id).ok();
+            self.claim = owner.map(|owner| (owner, stored.placed.recorded_at));
         } else if let Some(Payload::IdentifierReleased(_)) = payload {
-            self.owner = None;
+            self.claim = None;
         }
     }
 }

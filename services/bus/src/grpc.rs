@@ -175,7 +175,7 @@ impl Entered {
         Self { tag: message.tag, submission, turn }
     }
 
-    async fn answer(self, handler: &Handler) -> v1::PublishSessionResponse {
+    async fn answer(self, handler: &Arc<Handler>) -> v1::PublishSessionResponse {
         use v1::publish_session_response::Outcome;
         let published = match self.submission {
             Ok(submission) => {

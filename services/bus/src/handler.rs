@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 use prost::Message as _;
+use tokio_util::task::TaskTracker;
 use tsunagi_chassis::Config;
 use tsunagi_domain::identity::{Command as IdentityCommand, Identifier};
 use tsunagi_domain::{Command, EventId, Order, PatientId, Record, Refusal};
@@ -68,6 +69,10 @@ pub enum SubmitError {
     Contended,
     #[error("the server takes no more at the moment: try again")]
     Full,
+    #[error(
+        "the server's disk is full, and nothing was stored: tell whoever runs it, and try again"
+    )]
+    NoRoom,
     #[error("it is not known whether this was stored: send it again with the same event ids")]
     OutcomeUnknown(#[source] PublishError),
     #[error("the server cannot read the patient's record: try again later")]
@@ -81,6 +86,8 @@ pub struct Handler {
     claims: Claims,
     record_bytes_max: usize,
     attempts_max: u32,
+    /// Submissions that are being taken, whether or not anybody waits for them any more.
+    tasks: TaskTracker,
 }
 
 /// A submission that is in order as far as it can be said without the patient's state.
@@ -97,9 +104,10 @@ impl Handler {
         let in_memory_max = NonZeroUsize::new(config.cached_patients).unwrap_or(NonZeroUsize::MIN);
         Self {
             patients: Patients::new(Arc::clone(&bus), in_memory_max),
-            claims: Claims::new(Arc::clone(&bus)),
+            claims: Claims::new(Arc::clone(&bus), config.claim_wait_ms),
             record_bytes_max: config.record_bytes,
             attempts_max: config.decide_attempts,
+            tasks: TaskTracker::new(),
             bus,
         }
     }
@@ -113,7 +121,10 @@ impl Handler {
     }
 
     /// Takes a submission, or says why not. Answers when it is durable.
-    pub async fn submit(&self, submission: Submission) -> Result<Vec<v1::Receipt>, SubmitError> {
+    pub async fn submit(
+        self: &Arc<Self>,
+        submission: Submission,
+    ) -> Result<Vec<v1::Receipt>, SubmitError> {
         let turn = self.turn(&submission);
         self.submit_in_turn(turn, submission).await
     }
@@ -125,20 +136,36 @@ impl Handler {
         PatientId::parse(&event.patient_id).ok().map(|patient| self.patients.turn(patient))
     }
 
-    /// Takes a submission when its turn has come.
+    /// Takes a submission when its turn has come. A caller who goes away meanwhile does not
+    /// stop it half way, and does not hold up those who wait for the patient.
     pub async fn submit_in_turn(
-        &self,
+        self: &Arc<Self>,
         turn: Option<Turn>,
         submission: Submission,
     ) -> Result<Vec<v1::Receipt>, SubmitError> {
         let prepared = self.prepare(submission)?;
         let turn = turn.unwrap_or_else(|| self.patients.turn(prepared.patient));
+        let handler = Arc::clone(self);
+        let taken = self.tasks.spawn(async move { handler.take(turn, prepared).await });
+        taken.await.unwrap_or_else(|error| {
+            let lost = PublishError::OutcomeUnknown(error.to_string());
+            Err(SubmitError::OutcomeUnknown(lost))
+        })
+    }
+
+    /// Waits for the submissions that are being taken. To be called when no more can come.
+    pub async fn finish(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    async fn take(&self, turn: Turn, prepared: Prepared) -> Result<Vec<v1::Receipt>, SubmitError> {
         let mut loaded = turn.come().await;
         let mut claimed = Vec::new();
         let outcome = self.decide_and_publish(&prepared, &mut loaded, &mut claimed).await;
         match &outcome {
             Ok(_) | Err(SubmitError::OutcomeUnknown(_)) => {}
-            Err(_) => self.release(&prepared, &loaded, &claimed).await,
+            Err(_) => self.release(&prepared, &mut loaded, &claimed).await,
         }
         outcome
     }
@@ -162,9 +189,9 @@ impl Handler {
 
     fn prepare(&self, submission: Submission) -> Result<Prepared, SubmitError> {
         let Submission { events, expected_version } = submission;
-        let first = events.first().ok_or_else(|| {
-            SubmitError::Fields(vec![Path::ROOT.field("events").violation("must be given")])
-        })?;
+        let no_events =
+            || SubmitError::Fields(vec![Path::ROOT.field("events").violation("must be given")]);
+        let first = events.first().ok_or_else(no_events)?;
         let patient = first.patient_id.clone();
         let occurred_at = first.occurred_at.clone();
         let mut actor = None;
@@ -190,7 +217,7 @@ impl Handler {
         let patient = PatientId::parse(&patient).map_err(|error| {
             SubmitError::Fields(vec![Path::ROOT.field("patient_id").violation(error)])
         })?;
-        let actor = actor.ok_or(SubmitError::SeveralPatients)?;
+        let actor = actor.ok_or_else(no_events)?;
         let occasion = Occasion { patient, actor, occurred_at };
         Ok(Prepared { patient, commands, drafts, occasion, expected_version })
     }
@@ -248,6 +275,7 @@ impl Handler {
                 Err(SubmitError::TooLarge { bytes, limit: self.record_bytes_max })
             }
             Err(PublishError::Full) => Err(SubmitError::Full),
+            Err(PublishError::NoRoom) => Err(SubmitError::NoRoom),
             Err(error @ PublishError::OutcomeUnknown(_)) => Err(SubmitError::OutcomeUnknown(error)),
         }
     }
@@ -312,6 +340,7 @@ impl Handler {
                 Err(error @ PublishError::OutcomeUnknown(_)) => {
                     return Err(SubmitError::OutcomeUnknown(error));
                 }
+                Err(PublishError::NoRoom) => return Err(SubmitError::NoRoom),
                 Err(_) => return Err(SubmitError::Full),
             }
         }
@@ -319,11 +348,21 @@ impl Handler {
     }
 
     /// Gives back what was claimed for events that were then refused.
-    async fn release(&self, prepared: &Prepared, loaded: &Loaded, claimed: &[Identifier]) {
+    async fn release(&self, prepared: &Prepared, loaded: &mut Loaded, claimed: &[Identifier]) {
+        if claimed.is_empty() {
+            return;
+        }
+        // One that the patient was given meanwhile is the patient's.
+        if loaded.is_stale
+            && let Err(error) = self.patients.catch_up(prepared.patient, loaded).await
+        {
+            tracing::warn!(patient_id = %prepared.patient, %error, "claims not released");
+            return;
+        }
         let held: Vec<&Identifier> = loaded.record.patient().identifiers().collect();
         for identifier in claimed.iter().filter(|identifier| !held.contains(identifier)) {
-            // One that stays claimed without a registration is not lost: whoever meets it is
-            // told the patient id under which to register.
+            // One that stays claimed without a registration is not lost: it can be taken over
+            // after `claim-wait-ms`.
             if let Err(error) = self.claims.release(identifier, &prepared.occasion).await {
                 tracing::warn!(patient_id = %prepared.patient, %error, "claim not released");
             }

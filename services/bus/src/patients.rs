@@ -69,17 +69,7 @@ impl Patients {
 
     /// Reads what `loaded` does not know yet.
     pub async fn catch_up(&self, patient: PatientId, loaded: &mut Loaded) -> Result<(), ReadError> {
-        let zone = &self.bus.region().zone;
-        loop {
-            let events = self.bus.read(StreamId::Patient(patient), loaded.version).await?;
-            if events.is_empty() {
-                loaded.is_stale = false;
-                return Ok(());
-            }
-            for event in &events {
-                loaded.fold(event, zone);
-            }
-        }
+        loaded.catch_up(self.bus.as_ref(), patient).await
     }
 }
 
@@ -93,6 +83,21 @@ impl Turn {
 }
 
 impl Loaded {
+    /// Reads the events that the record does not know yet.
+    pub async fn catch_up(&mut self, bus: &dyn Bus, patient: PatientId) -> Result<(), ReadError> {
+        let zone = &bus.region().zone;
+        loop {
+            let events = bus.read(StreamId::Patient(patient), self.version).await?;
+            if events.is_empty() {
+                self.is_stale = false;
+                return Ok(());
+            }
+            for event in &events {
+                self.fold(event, zone);
+            }
+        }
+    }
+
     /// Folds the next event of the stream into the record.
     pub fn fold(&mut self, stored: &Stored, zone: &Zone) {
         // What this version cannot read changes nothing here, and counts all the same.

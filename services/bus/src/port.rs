@@ -65,6 +65,9 @@ pub enum PublishError {
     /// Try later: nothing was added.
     #[error("more is being written than the log can take")]
     Full,
+    /// Try later: nothing was added, and nothing is before somebody makes room.
+    #[error("there is no room on the disk of the log")]
+    NoRoom,
     /// Send again with the same event ids: it is not known whether the events were added.
     #[error("it is not known whether the events were stored: {0}")]
     OutcomeUnknown(String),

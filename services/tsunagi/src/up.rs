@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
 use tonic::service::Routes;
+use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tsunagi_bus::grpc::CareBusService;
 use tsunagi_bus::{Bus, Handler};
@@ -64,13 +65,17 @@ pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
             Ok::<(), anyhow::Error>(ended?)
         }
     });
-    let (health, routes) = routes(config, &store, patients, &stop).await?;
+    let bus: Arc<dyn Bus> = Arc::new(store.clone());
+    let handler = Arc::new(Handler::new(bus, config));
+    let (health, routes) = routes(config, &handler, &store, patients, &stop).await?;
+    tokio::spawn(tell_of_a_broken_log(store.broken().clone(), health.clone()));
     let served = tokio::spawn({
         let (config, store, stop) = (config.clone(), store.clone(), stop.clone());
         async move {
             let served = server.run(&config, routes, health, stop.clone()).await;
             stop.cancel();
             let rows = rows.await;
+            handler.finish().await;
             // Last: what is acknowledged until now is written, and where it ends is noted.
             tokio::task::spawn_blocking(move || store.close()).await??;
             rows??;
@@ -89,23 +94,22 @@ async fn open(config: Config) -> Result<Store, anyhow::Error> {
 
 async fn routes(
     config: &Config,
+    handler: &Arc<Handler>,
     store: &Store,
     patients: Patients,
     stop: &CancellationToken,
 ) -> anyhow::Result<(HealthReporter, Routes)> {
-    let bus: Arc<dyn Bus> = Arc::new(store.clone());
-    let handler = Arc::new(Handler::new(bus, config));
     let limit = config.message_bytes;
-    let care_bus = CareBusService::new(Arc::clone(&handler), config, stop.clone());
+    let care_bus = CareBusService::new(Arc::clone(handler), config, stop.clone());
     let care_bus = CareBusServer::new(care_bus).max_decoding_message_size(limit);
     let timeline = TimelineService::new(store.clone(), patients, config, stop.clone());
     let timeline = TimelineServer::new(timeline).max_decoding_message_size(limit);
     let discharge_desk =
-        DischargeDeskServer::new(tsunagi_discharge_desk::Service::new(Arc::clone(&handler)))
+        DischargeDeskServer::new(tsunagi_discharge_desk::Service::new(Arc::clone(handler)))
             .max_decoding_message_size(limit);
-    let home_care = HomeCareServer::new(tsunagi_home_care::Service::new(Arc::clone(&handler)))
+    let home_care = HomeCareServer::new(tsunagi_home_care::Service::new(Arc::clone(handler)))
         .max_decoding_message_size(limit);
-    let link_worker = LinkWorkerServer::new(tsunagi_link_worker::Service::new(handler))
+    let link_worker = LinkWorkerServer::new(tsunagi_link_worker::Service::new(Arc::clone(handler)))
         .max_decoding_message_size(limit);
     let (reporter, health) = tonic_health::server::health_reporter();
     serving(&reporter, &care_bus).await;
@@ -120,6 +124,20 @@ async fn routes(
         .add_service(home_care)
         .add_service(link_worker);
     Ok((reporter, add_reflection(routes)?))
+}
+
+/// Health says so when nothing can be stored any more; what is stored is still served.
+async fn tell_of_a_broken_log(broken: CancellationToken, health: HealthReporter) {
+    const WRITING: [&str; 4] = [
+        CareBusServer::<CareBusService>::NAME,
+        DischargeDeskServer::<tsunagi_discharge_desk::Service>::NAME,
+        HomeCareServer::<tsunagi_home_care::Service>::NAME,
+        LinkWorkerServer::<tsunagi_link_worker::Service>::NAME,
+    ];
+    broken.cancelled().await;
+    for service in WRITING.iter().chain(&[""]) {
+        health.set_service_status(service, ServingStatus::NotServing).await;
+    }
 }
 
 async fn serving<S: NamedService>(reporter: &HealthReporter, _service: &S) {
