@@ -143,6 +143,34 @@ fn every_file_says_what_it_is_for() {
 }
 
 #[test]
+fn every_reason_of_a_refusal_is_in_the_readme() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let mut files = Vec::new();
+    // The doors, and the domain behind them; what an import refuses is told in full by itself.
+    for room in ["bus", "chassis", "domain", "discharge-desk", "home-care", "link-worker"] {
+        rust_files(&root().join("services").join(room).join("src"), &mut files);
+    }
+    rust_files(&root().join("event-store/src"), &mut files);
+    let mut reasons = BTreeSet::new();
+    for file in files {
+        let code = std::fs::read_to_string(&file).unwrap();
+        let is_reason = |text: &&str| {
+            text.len() > 5
+                && text.contains('_')
+                && !text.contains("__")
+                && text.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')
+        };
+        let is_setting = |text: &&str| text.starts_with("TSUNAGI_");
+        let texts = code.split('"').filter(is_reason).filter(|text| !is_setting(text));
+        reasons.extend(texts.map(str::to_owned));
+    }
+    assert!(reasons.len() > 50, "{reasons:?}");
+    for reason in reasons {
+        assert!(readme.contains(&format!("`{reason}`")), "{reason} is not explained");
+    }
+}
+
+#[test]
 fn the_top_of_the_repository_is_fixed() {
     for entry in std::fs::read_dir(root()).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();

@@ -72,7 +72,7 @@ impl Store {
             Failed::Refused(AppendError::Conflict { version }) => {
                 PublishError::Conflict { version }
             }
-            Failed::Refused(AppendError::TooLarge) => PublishError::TooLarge,
+            Failed::Refused(AppendError::TooLarge { limit }) => PublishError::TooLarge { limit },
             Failed::Refused(AppendError::NoRoom(_)) => PublishError::NoRoom,
             Failed::Refused(error @ AppendError::Broken(_)) => unknown(&error),
             Failed::Refused(AppendError::Repeated) => {

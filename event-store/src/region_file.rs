@@ -34,6 +34,11 @@ pub enum RegionError {
     Fixed { setting: &'static str, fixed: String },
 }
 
+/// Whether the data folder has a region.
+pub fn has_region(data: &Path) -> bool {
+    data.join(NAME).exists()
+}
+
 /// Reads the region of the data folder, or creates it.
 pub(crate) fn open(config: &Config) -> Result<Region, RegionError> {
     let path = config.data.join(NAME);

@@ -26,6 +26,9 @@ pub(crate) fn generate(pool: &DescriptorPool) -> Result<String, Box<dyn std::err
     let mut code = String::new();
     for message in pool.all_messages() {
         if message.package_name() == PACKAGE && !message.is_map_entry() {
+            for field in message.fields() {
+                options.must(&field).fits(&field)?;
+            }
             options.write_message(&message, &mut code)?;
             write_command_request(&message, &mut code)?;
         }
@@ -172,6 +175,25 @@ impl Must {
             max_items: number("max_items"),
             max_value: number("max_value"),
         }
+    }
+
+    /// A constraint that is not checked would be a promise that is not kept.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "other kinds have no constraints")]
+    fn fits(&self, field: &FieldDescriptor) -> Result<(), String> {
+        let of_text = self.form != 0 || self.max_chars != 0;
+        let (of_bytes, of_number) = (self.max_bytes != 0, self.max_value != 0);
+        let fits = match field.kind() {
+            Kind::String => !of_bytes && !of_number,
+            Kind::Bytes => !of_text && !of_number,
+            Kind::Uint32 => !of_text && !of_bytes,
+            Kind::Enum(_) | Kind::Message(_) => !of_text && !of_bytes && !of_number,
+            _ => !self.given && !of_text && !of_bytes && !of_number,
+        };
+        let is_list = field.is_list() || field.is_map();
+        if fits && (is_list || self.max_items == 0) && !(field.is_map() && self.given) {
+            return Ok(());
+        }
+        Err(format!("`must` of {} cannot be checked for its kind", field.full_name()))
     }
 
     fn literal(&self) -> String {

@@ -105,6 +105,15 @@ async fn a_second_server_on_the_same_folder_is_refused_and_told_where_the_first_
 }
 
 #[test]
+fn a_mistyped_folder_does_not_become_a_region() {
+    let nowhere = folder().path().join("nowhere");
+    let refused = run(&["patients", "--data", nowhere.to_str().unwrap()]);
+    assert!(!refused.status.success());
+    assert!(stderr(&refused).contains("there is no region"), "{}", stderr(&refused));
+    assert!(!nowhere.exists());
+}
+
+#[test]
 fn the_region_s_secret_is_for_its_owner_alone() {
     let data = folder();
     drop(Server::start(data.path()));

@@ -51,8 +51,8 @@ pub enum AppendError {
     /// Some of the events, or all, are there already.
     #[error("events with these ids are stored already")]
     Repeated,
-    #[error("the append is larger than a segment")]
-    TooLarge,
+    #[error("the append is larger than the {limit} bytes that a segment holds")]
+    TooLarge { limit: usize },
     /// The next segment cannot be made. Nothing was written, and it is tried again.
     #[error("the log has no room: {0}")]
     NoRoom(String),
@@ -175,7 +175,8 @@ impl Writer {
             return;
         }
         if size > self.room_in_a_segment() {
-            self.answers.push((answer, Err(AppendError::TooLarge)));
+            self.answers
+                .push((answer, Err(AppendError::TooLarge { limit: self.room_in_a_segment() })));
             return;
         }
         let offset = usize::try_from(self.end.offset).unwrap_or(usize::MAX);

@@ -261,7 +261,7 @@ async fn an_append_larger_than_a_segment_is_refused_and_others_go_on() {
     let folder = folder();
     let store = open(&folder);
     let large = publish(&store, 0, vec![draft(0, &"x".repeat(70_000))]).await;
-    assert!(matches!(large, Err(PublishError::TooLarge)));
+    assert!(matches!(large, Err(PublishError::TooLarge { .. })));
     publish(&store, 0, vec![draft(0, RECORD)]).await.unwrap();
     assert_eq!(count(&store).await, 1);
 }

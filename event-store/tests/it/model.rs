@@ -13,7 +13,8 @@ use crate::support::{event, folder, open, stream};
 /// What the model does next.
 #[derive(Debug, Clone)]
 enum Step {
-    /// So many events for a stream; `ahead` is how wrong the expected version is.
+    /// So many events for a stream, `again` if they were sent before. `expected` is how far the
+    /// expected version is off, if one is given.
     Publish {
         stream: u128,
         events: usize,

@@ -49,7 +49,7 @@ pub enum SubmitError {
     Encrypted,
     #[error("the events are about different patients: publish them one by one")]
     SeveralPatients,
-    #[error("the event has {bytes} bytes, and {limit} are taken at most: shorten its texts")]
+    #[error("this has {bytes} bytes, and {limit} are taken at most: shorten the texts")]
     TooLarge { bytes: usize, limit: usize },
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -270,9 +270,9 @@ impl Handler {
             }
             Err(PublishError::Repeated { stored }) => Self::repeated(prepared, &stored).map(Some),
             Err(PublishError::Conflict { .. }) => Ok(None),
-            Err(PublishError::TooLarge) => {
+            Err(PublishError::TooLarge { limit }) => {
                 let bytes = prepared.drafts.iter().map(|draft| draft.record.len()).sum();
-                Err(SubmitError::TooLarge { bytes, limit: self.record_bytes_max })
+                Err(SubmitError::TooLarge { bytes, limit })
             }
             Err(PublishError::Full) => Err(SubmitError::Full),
             Err(PublishError::NoRoom) => Err(SubmitError::NoRoom),

@@ -60,8 +60,8 @@ pub enum PublishError {
     #[error("events with these ids are stored already")]
     Repeated { stored: Vec<Stored> },
     /// Send less at once.
-    #[error("the publication is larger than the log takes at once")]
-    TooLarge,
+    #[error("the publication is larger than the {limit} bytes that the log takes at once")]
+    TooLarge { limit: usize },
     /// Try later: nothing was added.
     #[error("more is being written than the log can take")]
     Full,

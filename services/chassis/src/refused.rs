@@ -60,9 +60,14 @@ impl From<Refused> for Status {
 impl From<Refused> for v1::Refused {
     fn from(refused: Refused) -> Self {
         let code = i32::from(refused.code).unsigned_abs();
-        let violations = refused.violations.into_iter();
-        let violations = violations.map(|violation| (violation.field, violation.problem));
-        let metadata = owned(refused.metadata).chain(violations).collect();
+        let mut metadata: HashMap<String, String> = owned(refused.metadata).collect();
+        for Violation { field, problem } in refused.violations {
+            let told = metadata.entry(field).or_default();
+            if !told.is_empty() {
+                told.push_str("; ");
+            }
+            told.push_str(&problem);
+        }
         Self { code, reason: refused.reason.to_owned(), message: refused.message, metadata }
     }
 }

@@ -66,22 +66,25 @@ impl DischargeDesk for Service {
         self.desk.record(request, Payload::AdmitCancelled).await
     }
 
-    async fn plan_transfer(&self, request: Request<v1::PlanTransferRequest>) -> Receipt {
+    async fn plan_ward_transfer(&self, request: Request<v1::PlanWardTransferRequest>) -> Receipt {
         self.desk.record(request, Payload::TransferPlanned).await
     }
 
-    async fn cancel_planned_transfer(
+    async fn cancel_planned_ward_transfer(
         &self,
-        request: Request<v1::CancelPlannedTransferRequest>,
+        request: Request<v1::CancelPlannedWardTransferRequest>,
     ) -> Receipt {
         self.desk.record(request, Payload::TransferPlannedCancelled).await
     }
 
-    async fn transfer(&self, request: Request<v1::TransferRequest>) -> Receipt {
+    async fn transfer_ward(&self, request: Request<v1::TransferWardRequest>) -> Receipt {
         self.desk.record(request, Payload::Transferred).await
     }
 
-    async fn cancel_transfer(&self, request: Request<v1::CancelTransferRequest>) -> Receipt {
+    async fn cancel_ward_transfer(
+        &self,
+        request: Request<v1::CancelWardTransferRequest>,
+    ) -> Receipt {
         self.desk.record(request, Payload::TransferCancelled).await
     }
 

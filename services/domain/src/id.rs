@@ -66,7 +66,7 @@ uuid_ids! {
     CaseId,
 }
 
-/// An organisation, role or person: an id that some register or organisation gave out.
+/// For whom somebody acts: an id that some register gave out, such as a facility number.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OrganisationId(Box<str>);
 

@@ -23,7 +23,19 @@ impl Connection {
         Ok(Self { channel: connect(url).await?, own: None })
     }
 
-    /// Finds a server.
+    /// Finds a server of a region that is there already, for a command that only reads: a
+    /// folder that was mistyped must not become a new region.
+    pub(crate) async fn to_read(config: &Config, server: Option<String>) -> anyhow::Result<Self> {
+        if server.is_none() && !tsunagi_event_store::has_region(&config.data) {
+            let data = config.data.display();
+            anyhow::bail!(
+                "there is no region in {data}: name its folder with --data or its server with --server, or start one with `tsunagi up`"
+            );
+        }
+        Self::open(config, server).await
+    }
+
+    /// Finds a server, or begins a region.
     pub(crate) async fn open(config: &Config, server: Option<String>) -> anyhow::Result<Self> {
         if let Some(url) = server {
             return Self::to(&url).await;
@@ -77,7 +89,7 @@ pub(crate) fn own<T>(message: T) -> Request<T> {
     signed(message, "tsunagi", "system", "cli")
 }
 
-/// The machine-readable reason of a refusal, and a value that it carries.
+/// The machine-readable reason of a refusal.
 pub(crate) fn reason(status: &Status) -> String {
     status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
 }

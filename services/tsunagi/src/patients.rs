@@ -31,7 +31,7 @@ pub(crate) async fn run(
     server: Option<String>,
     options: &Options,
 ) -> anyhow::Result<ExitCode> {
-    let connection = Connection::open(config, server).await?;
+    let connection = Connection::to_read(config, server).await?;
     let mut timeline = TimelineClient::new(connection.channel.clone());
     let state = if options.in_hospital {
         v1::PatientState::InHospital

@@ -25,7 +25,7 @@ pub(crate) async fn run(
     server: Option<String>,
     options: &Options,
 ) -> anyhow::Result<ExitCode> {
-    let connection = Connection::open(config, server).await?;
+    let connection = Connection::to_read(config, server).await?;
     let mut bus = CareBusClient::new(connection.channel.clone());
     let request = v1::SubscribeRequest {
         type_prefixes: vec!["care.system.message_quarantined.".to_owned()],

@@ -54,7 +54,7 @@ pub(crate) async fn run(
 ) -> anyhow::Result<ExitCode> {
     let zone = Zone::named(&config.zone).context("the time zone is unknown")?;
     let as_known_at = options.as_known_at.as_deref().map(|text| moment(text, &zone)).transpose()?;
-    let connection = Connection::open(config, server).await?;
+    let connection = Connection::to_read(config, server).await?;
     let mut client = TimelineClient::new(connection.channel.clone());
     let shown = show(&mut client, options, as_known_at).await;
     connection.close().await?;

@@ -39,7 +39,12 @@ pub(crate) async fn serve(config: &Config) -> anyhow::Result<()> {
     let told_to_stop = StopSignals::listen()?;
     let running = start(config).await?;
     announce(config, &running);
-    told_to_stop.wait().await;
+    let stop = running.stop.clone();
+    tokio::select! {
+        // Either may be cancelled. Serving may also end of itself, and says why.
+        () = told_to_stop.wait() => {}
+        () = stop.cancelled() => {}
+    }
     running.stop().await
 }
 

@@ -114,7 +114,7 @@ pub(super) async fn transfer_between_hospitals(story: &mut Story) -> Result<(), 
     let factor = code("jp.discharge-difficulty-factor", "medical-procedure", "退院後に医療処置");
     screen(story, acute, &stay, vec![factor]).await?;
     story.after(5, 10, 0);
-    tell!(story, acute.liaison_nurse(), discharge_desk.transfer(TransferRequest {
+    tell!(story, acute.liaison_nurse(), discharge_desk.transfer_ward(TransferWardRequest {
         v1::Transferred { encounter_id: stay.clone(), to: Some(acute.place("脳神経内科", "6南病棟")) }
     }));
     let asked = request_bed(story, acute, &stay, long_term, ("long-term", "療養病床")).await?;
