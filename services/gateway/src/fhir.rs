@@ -8,5 +8,5 @@ pub mod resource;
 
 pub use directory::Directory;
 pub use ids::Ids;
-pub use map::{Mapped, Refused};
+pub use map::{Mapped, NotMapped};
 pub use reader::{Item, Origin, files};

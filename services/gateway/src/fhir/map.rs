@@ -22,7 +22,7 @@ use super::resource::{
 
 /// Why a resource is not taken: a stable reason, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
+pub struct NotMapped {
     pub reason: &'static str,
     pub message: String,
 }
@@ -43,7 +43,7 @@ pub struct Mapper<'a> {
     pub now: &'a str,
 }
 
-type Result<T> = std::result::Result<T, Refused>;
+type Result<T> = std::result::Result<T, NotMapped>;
 
 const PERSON: &str = "fhir-import";
 const ROLE: &str = "system";
@@ -86,7 +86,7 @@ impl Mapper<'_> {
     /// The registration of a patient.
     pub fn patient(&self, patient: &Patient) -> Result<Mapped> {
         if patient.id.is_empty() {
-            return Err(refused("ID_MISSING", "the resource has no id: export it with one"));
+            return Err(not_mapped("ID_MISSING", "the resource has no id: export it with one"));
         }
         let patient_key = key("Patient", &patient.id);
         let registered = Payload::PatientRegistered(v1::PatientRegistered {
@@ -113,17 +113,17 @@ impl Mapper<'_> {
     /// What happened under an encounter.
     pub fn encounter(&self, encounter: &Encounter) -> Result<Mapped> {
         if encounter.id.is_empty() {
-            return Err(refused("ID_MISSING", "the resource has no id: export it with one"));
+            return Err(not_mapped("ID_MISSING", "the resource has no id: export it with one"));
         }
         let patient_key = self.directory.key_of(&encounter.subject, "Patient");
         if patient_key.is_empty() {
-            return Err(refused(
+            return Err(not_mapped(
                 "SUBJECT_MISSING",
                 "the encounter has no subject that can be followed",
             ));
         }
         let class = class(&encounter.class.code).ok_or_else(|| {
-            refused(
+            not_mapped(
                 "CLASS_UNKNOWN",
                 "the encounter's class is not one of v3-ActCode that is a visit or a stay",
             )
@@ -132,7 +132,7 @@ impl Mapper<'_> {
             ("planned", v1::EncounterClass::Inpatient) => self.planned_stay(encounter)?,
             ("arrived" | "triaged" | "in-progress" | "onleave" | "finished", class) => {
                 if encounter.period.start.is_empty() {
-                    return Err(refused("TIME_MISSING", "the encounter has no `period.start`"));
+                    return Err(not_mapped("TIME_MISSING", "the encounter has no `period.start`"));
                 }
                 if class == v1::EncounterClass::Inpatient {
                     self.stay(encounter)?
@@ -141,19 +141,19 @@ impl Mapper<'_> {
                 }
             }
             ("planned", _) => {
-                return Err(refused(
+                return Err(not_mapped(
                     "NOT_YET",
                     "the visit is planned; it is taken when it has begun",
                 ));
             }
             ("cancelled" | "entered-in-error", _) => {
-                return Err(refused(
+                return Err(not_mapped(
                     "DID_NOT_HAPPEN",
                     "the encounter was cancelled or entered in error",
                 ));
             }
             _unknown => {
-                return Err(refused(
+                return Err(not_mapped(
                     "STATUS_UNKNOWN",
                     "the encounter's status does not say whether it happened",
                 ));
@@ -166,7 +166,7 @@ impl Mapper<'_> {
     pub fn care_team(&self, team: &CareTeam) -> Result<Mapped> {
         let patient_key = self.directory.key_of(&team.subject, "Patient");
         if team.id.is_empty() || patient_key.is_empty() {
-            return Err(refused(
+            return Err(not_mapped(
                 "SUBJECT_MISSING",
                 "the care team has no id, or no subject that can be followed",
             ));
@@ -174,7 +174,7 @@ impl Mapper<'_> {
         let occurred_at = [&team.period.start, &team.meta.last_updated];
         let occurred_at = occurred_at.into_iter().find(|time| !time.is_empty());
         let occurred_at = occurred_at.ok_or_else(|| {
-            refused(
+            not_mapped(
                 "TIME_MISSING",
                 "the care team has neither `period.start` nor `meta.lastUpdated`",
             )
@@ -205,7 +205,7 @@ impl Mapper<'_> {
             })
             .collect();
         if members.is_empty() {
-            return Err(refused(
+            return Err(not_mapped(
                 "MEMBERS_MISSING",
                 "the care team has no members besides the patient",
             ));
@@ -221,7 +221,7 @@ impl Mapper<'_> {
 
     fn planned_stay(&self, encounter: &Encounter) -> Result<Vec<v1::Event>> {
         if encounter.period.start.is_empty() {
-            return Err(refused("TIME_MISSING", "the planned encounter has no `period.start`"));
+            return Err(not_mapped("TIME_MISSING", "the planned encounter has no `period.start`"));
         }
         let provider = self.provider(encounter);
         let planned = Payload::AdmissionPlanned(v1::AdmissionPlanned {
@@ -279,7 +279,7 @@ impl Mapper<'_> {
         }
         if encounter.status == "finished" {
             if encounter.period.end.is_empty() {
-                return Err(refused(
+                return Err(not_mapped(
                     "TIME_MISSING",
                     "the stay is finished and has no `period.end`",
                 ));
@@ -445,8 +445,8 @@ fn stations(encounter: &Encounter) -> Vec<(String, Vec<EncounterLocation>)> {
     stations
 }
 
-fn refused(reason: &'static str, message: &str) -> Refused {
-    Refused { reason, message: message.to_owned() }
+fn not_mapped(reason: &'static str, message: &str) -> NotMapped {
+    NotMapped { reason, message: message.to_owned() }
 }
 
 /// Codes of v3-ActCode.

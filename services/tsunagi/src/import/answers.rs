@@ -4,9 +4,9 @@ use anyhow::Context as _;
 use tonic::Code;
 use tsunagi_domain::PatientId;
 use tsunagi_gateway::fhir::directory::key;
-use tsunagi_gateway::fhir::map::{Mapper, Refused, set_patient};
+use tsunagi_gateway::fhir::map::{Mapper, set_patient};
 use tsunagi_gateway::fhir::resource::Patient;
-use tsunagi_gateway::fhir::{Mapped, Origin};
+use tsunagi_gateway::fhir::{Mapped, NotMapped, Origin};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::v1;
 use tsunagi_proto::v1::care_bus_client::CareBusClient;
@@ -27,11 +27,11 @@ impl Work {
         &mut self,
         origin: &Origin,
         name: &str,
-        mapped: Result<Mapped, Refused>,
+        mapped: Result<Mapped, NotMapped>,
     ) -> anyhow::Result<Option<Mapped>> {
         match mapped {
             Ok(mapped) => Ok(Some(mapped)),
-            Err(Refused { reason, message }) => {
+            Err(NotMapped { reason, message }) => {
                 let outcome = Outcome::Refused { reason: reason.to_owned(), message };
                 self.report.note(origin, name, &outcome)?;
                 Ok(None)
@@ -44,7 +44,7 @@ impl Work {
         &mut self,
         origin: &Origin,
         name: String,
-        mapped: Result<Mapped, Refused>,
+        mapped: Result<Mapped, NotMapped>,
     ) -> anyhow::Result<Events> {
         let Some(mut mapped) = self.mapped(origin, &name, mapped)? else { return Ok(Vec::new()) };
         let Some(patient) = self.patient(&mapped.patient_key).await? else {
@@ -191,7 +191,7 @@ impl Work {
                 set_patient(&mut mapped.events, owner);
                 self.publish_all(mapped.events).await
             }
-            Err(Refused { reason, message }) => {
+            Err(NotMapped { reason, message }) => {
                 Ok(Err(Outcome::Refused { reason: reason.to_owned(), message }))
             }
         }
