@@ -3,8 +3,11 @@
 pub mod directory;
 pub mod ids;
 pub mod map;
+mod names;
 pub mod reader;
 pub mod resource;
+mod stations;
+mod text;
 
 pub use directory::Directory;
 pub use ids::Ids;

@@ -15,10 +15,12 @@ use tsunagi_proto::v1;
 
 use super::directory::{Directory, Provider, key};
 use super::ids::Ids;
+use super::names::name;
 use super::resource::{
-    Address, CareTeam, CodeableConcept, ContactPoint, Encounter, EncounterLocation, HumanName,
-    Patient,
+    Address, CareTeam, CodeableConcept, ContactPoint, Encounter, EncounterLocation, Patient,
 };
+use super::stations::stations;
+use super::text::{code, cut};
 
 /// Why a resource is not taken: a stable reason, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -425,26 +427,6 @@ pub fn set_patient(events: &mut [v1::Event], patient: PatientId) {
     }
 }
 
-/// The places of a stay, by the time from which the patient was there; the first is where the
-/// patient was admitted to.
-fn stations(encounter: &Encounter) -> Vec<(String, Vec<EncounterLocation>)> {
-    let start = &encounter.period.start;
-    let mut stations: Vec<(String, Vec<EncounterLocation>)> = vec![(start.clone(), Vec::new())];
-    for location in &encounter.location {
-        let from = &location.period.start;
-        let from = if from.is_empty() { start } else { from };
-        match stations.iter_mut().find(|(at, _)| at == from) {
-            Some((_, places)) => places.push(location.clone()),
-            None => stations.push((from.clone(), vec![location.clone()])),
-        }
-    }
-    // Without any place at the beginning, the first that is known is taken for it.
-    if stations.len() > 1 && stations.first().is_some_and(|(_, places)| places.is_empty()) {
-        stations.remove(0);
-    }
-    stations
-}
-
 fn not_mapped(reason: &'static str, message: &str) -> NotMapped {
     NotMapped { reason, message: message.to_owned() }
 }
@@ -468,28 +450,6 @@ fn sex(gender: &str) -> v1::Sex {
         "other" => v1::Sex::Other,
         "unknown" => v1::Sex::Unknown,
         _ => v1::Sex::Unspecified,
-    }
-}
-
-fn name(name: &HumanName) -> v1::HumanName {
-    let script = name
-        .extension
-        .iter()
-        .find(|extension| extension.url.ends_with("iso21090-EN-representation"))
-        .map(|extension| extension.value_code.as_str());
-    let is_latin = || name.family.is_ascii() && name.text.is_ascii();
-    let script = match script {
-        Some("IDE") => v1::NameScript::Ideographic,
-        Some("SYL") => v1::NameScript::Syllabic,
-        Some("ABC") => v1::NameScript::Alphabetic,
-        _ if is_latin() => v1::NameScript::Alphabetic,
-        _ => v1::NameScript::Unspecified,
-    };
-    v1::HumanName {
-        script: script.into(),
-        family: cut(&name.family, 100),
-        given: cut(&name.given.join(" "), 100),
-        text: cut(&name.text, 200),
     }
 }
 
@@ -531,17 +491,4 @@ fn visit_number(encounter: &Encounter) -> Option<v1::Identifier> {
     let identifier = encounter.identifier.iter().find(|identifier| !identifier.value.is_empty())?;
     let system = if identifier.system.is_empty() { "unknown" } else { &identifier.system };
     Some(v1::Identifier { system: cut(system, 200), value: cut(&identifier.value, 200) })
-}
-
-/// A foreign id in the form that ids have here.
-fn code(text: &str) -> String {
-    let allowed = |c: char| {
-        if c.is_ascii_alphanumeric() || "._:-".contains(c) { c } else { '-' }
-    };
-    text.chars().take(64).map(allowed).collect()
-}
-
-/// At most so many code points.
-fn cut(text: &str, max: usize) -> String {
-    text.chars().take(max).collect()
 }
