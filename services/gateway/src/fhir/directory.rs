@@ -44,8 +44,9 @@ impl Directory {
         self.locations.insert(key("Location", &location.id), location);
     }
 
-    pub fn add_practitioner(&mut self, practitioner: &Practitioner) {
-        let name = display_name(&practitioner.name);
+    /// Notes a person by the name that holds at the time `now`.
+    pub fn add_practitioner(&mut self, practitioner: &Practitioner, now: &str) {
+        let name = display_name(&practitioner.name, now);
         self.practitioners.insert(key("Practitioner", &practitioner.id), name);
     }
 

@@ -15,7 +15,7 @@ use tsunagi_proto::v1;
 
 use super::directory::{Directory, Provider, key};
 use super::ids::Ids;
-use super::names::name;
+use super::names::names;
 use super::resource::{
     Address, CareTeam, CodeableConcept, ContactPoint, Encounter, EncounterLocation, Patient,
 };
@@ -52,9 +52,9 @@ const ROLE: &str = "system";
 
 impl Mapper<'_> {
     /// Who the patient is.
-    pub fn demographics(patient: &Patient) -> v1::Demographics {
+    pub fn demographics(&self, patient: &Patient) -> v1::Demographics {
         v1::Demographics {
-            names: patient.name.iter().take(10).map(name).collect(),
+            names: names(&patient.name, self.now),
             birth_on: patient.birth_date.clone(),
             sex: sex(&patient.gender).into(),
             address: home(&patient.address).map(address),
@@ -93,7 +93,7 @@ impl Mapper<'_> {
         let patient_key = key("Patient", &patient.id);
         let registered = Payload::PatientRegistered(v1::PatientRegistered {
             identifiers: self.identifiers(patient),
-            demographics: Some(Self::demographics(patient)),
+            demographics: Some(self.demographics(patient)),
         });
         let occurred_at = self.registered_at(patient);
         let about = About { key: &patient_key, organisation: self.ids.source() };
@@ -105,7 +105,7 @@ impl Mapper<'_> {
     /// change from the next.
     pub fn patient_update(&self, patient: &Patient, version: &str) -> v1::Event {
         let patient_key = key("Patient", &patient.id);
-        let demographics = Some(Self::demographics(patient));
+        let demographics = Some(self.demographics(patient));
         let updated = Payload::DemographicsUpdated(v1::DemographicsUpdated { demographics });
         let occurred_at = self.registered_at(patient);
         let about = About { key: &patient_key, organisation: self.ids.source() };

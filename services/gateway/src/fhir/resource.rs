@@ -69,6 +69,7 @@ pub struct HumanName {
     pub text: String,
     pub family: String,
     pub given: Vec<String>,
+    pub period: Period,
     pub extension: Vec<Extension>,
 }
 

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use tonic::Code;
 use tsunagi_domain::PatientId;
 use tsunagi_gateway::fhir::directory::key;
-use tsunagi_gateway::fhir::map::{Mapper, set_patient};
+use tsunagi_gateway::fhir::map::set_patient;
 use tsunagi_gateway::fhir::resource::Patient;
 use tsunagi_gateway::fhir::{Mapped, NotMapped, Origin};
 use tsunagi_proto::catalogue::Payload;
@@ -171,7 +171,7 @@ impl Work {
                 events.push(self.link(patient, identifier));
             }
         }
-        let demographics = Mapper::demographics(patient);
+        let demographics = self.mapper().demographics(patient);
         if known.demographics.as_ref() != Some(&demographics) {
             let version =
                 Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("{demographics:?}").as_bytes());

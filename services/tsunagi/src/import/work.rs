@@ -221,7 +221,8 @@ impl Work {
             }
             "Location" => self.directory.add_location(Location { id, ..parse(json)? }),
             "Practitioner" => {
-                self.directory.add_practitioner(&Practitioner { id, ..parse(json)? });
+                let practitioner = Practitioner { id, ..parse(json)? };
+                self.directory.add_practitioner(&practitioner, &self.now);
             }
             "PractitionerRole" => self.directory.add_role(PractitionerRole { id, ..parse(json)? }),
             "Encounter" => self.want(Stage::Encounters, origin),
