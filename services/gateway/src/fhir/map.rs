@@ -242,10 +242,12 @@ impl Mapper<'_> {
     fn visit(&self, encounter: &Encounter, class: v1::EncounterClass) -> v1::Event {
         let provider = self.provider(encounter);
         let ended_at = if encounter.status == "finished" { &encounter.period.end } else { "" };
+        let been = encounter.location.iter().filter(|location| !location.is_to_come());
+        let been: Vec<EncounterLocation> = been.cloned().collect();
         let registered = Payload::EncounterRegistered(v1::EncounterRegistered {
             encounter_id: self.encounter_id(&key("Encounter", &encounter.id)),
             class: class.into(),
-            place: Some(self.place(encounter, &encounter.location, &provider)),
+            place: Some(self.place(encounter, &been, &provider)),
             ended_at: ended_at.to_owned(),
             preceding_encounter_id: self.preceding(encounter),
             attending: self.attending(encounter),

@@ -145,6 +145,7 @@ pub struct Hospitalization {
 #[serde(rename_all = "camelCase", default)]
 pub struct EncounterLocation {
     pub location: Reference,
+    pub status: String,
     pub period: Period,
 }
 
@@ -201,6 +202,13 @@ pub struct CareTeamParticipant {
     pub role: Vec<CodeableConcept>,
     pub member: Reference,
     pub on_behalf_of: Reference,
+}
+
+impl EncounterLocation {
+    /// Whether the patient has not come there yet.
+    pub fn is_to_come(&self) -> bool {
+        matches!(self.status.as_str(), "planned" | "reserved")
+    }
 }
 
 impl CodeableConcept {
