@@ -4,9 +4,14 @@ use std::path::Path;
 use std::process::Output;
 
 use serde_json::{Value, json};
+use tonic::transport::Channel;
+use tsunagi_proto::v1;
+use tsunagi_proto::v1::timeline_client::TimelineClient;
 
 use crate::export::{Export, encounters, patient};
-use crate::support::{Server, folder, run, sentences, stderr, stdout, timeline, timelines};
+use crate::support::{
+    Server, folder, liaison, run, sentences, stderr, stdout, timeline, timelines,
+};
 
 fn import(data: &Path, arguments: &[&str]) -> Output {
     let mut all = vec!["import", "fhir", "--data", data.to_str().unwrap()];
@@ -260,4 +265,39 @@ fn an_import_that_cannot_be_done_says_why() {
     assert!(stderr(&nothing).contains("no .ndjson or .json files"), "{}", stderr(&nothing));
     let missing = import(data.path(), &["/no/such/file.json"]);
     assert_eq!(missing.status.code(), Some(1));
+}
+
+/// A patient's summary, as everybody sees it.
+async fn summary(channel: &Channel, patient: &str) -> v1::PatientSummary {
+    let request = v1::ReadTimelineRequest { patient_id: patient.to_owned(), ..Default::default() };
+    let page = TimelineClient::new(channel.clone()).read_timeline(liaison(request)).await;
+    page.unwrap().into_inner().patient.unwrap()
+}
+
+/// An encounter of the first patient that is not over yet.
+fn open_encounter(class: &str, status: &str, start: &str) -> Value {
+    json!({
+        "resourceType": "Encounter",
+        "id": "open",
+        "status": status,
+        "class": { "code": class },
+        "subject": { "reference": "Patient/p0" },
+        "period": { "start": start },
+        "serviceProvider": { "reference": "Organization/hospital" },
+    })
+}
+
+#[tokio::test]
+async fn a_plan_that_was_moved_is_moved() {
+    let (data, export) = (folder(), folder());
+    let path = export.path().to_str().unwrap();
+    write(export.path(), "Patient.ndjson", &[patient(0)]);
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    for day in ["2036-06-01", "2036-06-08", "2036-06-08"] {
+        write(export.path(), "Encounter.ndjson", &[open_encounter("IMP", "planned", day)]);
+        assert_eq!(import(data.path(), &[path]).status.code(), Some(0));
+        let patient = timelines(&channel).await.into_keys().next().unwrap();
+        assert_eq!(summary(&channel, &patient).await.planned_admission_at, day);
+    }
 }

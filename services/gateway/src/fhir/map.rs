@@ -236,7 +236,8 @@ impl Mapper<'_> {
         let about =
             About { key: &key("Encounter", &encounter.id), organisation: &provider.facility_id };
         // When the plan was made is not said; that it is known now is.
-        Ok(vec![self.event(&about, "planned", self.now, &planned)])
+        let fact = format!("planned {}", encounter.period.start);
+        Ok(vec![self.event(&about, &fact, self.now, &planned)])
     }
 
     fn visit(&self, encounter: &Encounter, class: v1::EncounterClass) -> v1::Event {
@@ -493,4 +494,38 @@ fn visit_number(encounter: &Encounter) -> Option<v1::Identifier> {
     let identifier = encounter.identifier.iter().find(|identifier| !identifier.value.is_empty())?;
     let system = if identifier.system.is_empty() { "unknown" } else { &identifier.system };
     Some(v1::Identifier { system: cut(system, 200), value: cut(&identifier.value, 200) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::resource::{Coding, Period, Reference};
+    use super::*;
+
+    const NOW: &str = "2026-05-01T00:00:00Z";
+
+    fn encounter(class: &str, status: &str, start: &str, end: &str) -> Encounter {
+        Encounter {
+            id: "e1".to_owned(),
+            status: status.to_owned(),
+            class: Coding { code: class.to_owned(), ..Coding::default() },
+            subject: Reference { reference: "Patient/p1".to_owned(), ..Reference::default() },
+            period: Period { start: start.to_owned(), end: end.to_owned() },
+            ..Encounter::default()
+        }
+    }
+
+    fn map(encounter: &Encounter) -> Result<Mapped> {
+        let (ids, directory) = (Ids::new("fhir"), Directory::default());
+        Mapper { ids: &ids, directory: &directory, now: NOW }.encounter(encounter)
+    }
+
+    #[test]
+    fn an_admission_planned_for_another_time_is_another_fact() {
+        let id = |start: &str| {
+            let planned = map(&encounter("IMP", "planned", start, "")).unwrap();
+            planned.events.into_iter().next().unwrap().event_id
+        };
+        assert_eq!(id("2026-06-01"), id("2026-06-01"));
+        assert_ne!(id("2026-06-01"), id("2026-06-08"));
+    }
 }
