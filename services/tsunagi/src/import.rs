@@ -4,6 +4,7 @@
 //! others refer to; encounters; care teams. Each reading is over when all its answers are in.
 
 mod answers;
+mod known;
 mod report;
 mod session;
 mod work;
