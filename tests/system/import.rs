@@ -301,3 +301,89 @@ async fn a_plan_that_was_moved_is_moved() {
         assert_eq!(summary(&channel, &patient).await.planned_admission_at, day);
     }
 }
+
+#[tokio::test]
+async fn a_number_that_leads_to_somebody_else_adopts_nobody() {
+    let (data, export) = (folder(), folder());
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    let owner = crate::support::id(1);
+    crate::desks::register(&channel, &owner, "MR00000").await;
+    let before = timelines(&channel).await;
+    let path = export.path().to_str().unwrap();
+    write(export.path(), "Encounter.ndjson", &encounters(0));
+    for (key, other) in [("birthDate", "1971-12-03"), ("gender", "male")] {
+        let mut namesake = patient(0);
+        namesake[key] = json!(other);
+        write(export.path(), "Patient.ndjson", &[namesake]);
+        let refused = import(data.path(), &[path]);
+        assert_eq!(row(&refused, "Patient"), [0, 0, 1, 0]);
+        assert_eq!(row(&refused, "Encounter"), [0, 0, 3, 0]);
+        assert!(stdout(&refused).contains("PATIENT_MISMATCH"), "{}", stdout(&refused));
+        assert!(!stdout(&refused).contains(other), "{}", stdout(&refused));
+        assert_eq!(timelines(&channel).await, before);
+    }
+    // What is less exact does not differ, and who was taken for the same stays so.
+    for birth in ["1938", "1938-04-20"] {
+        let mut same = patient(0);
+        same["birthDate"] = json!(birth);
+        write(export.path(), "Patient.ndjson", &[same]);
+        let taken = import(data.path(), &[path]);
+        assert_eq!(taken.status.code(), Some(0), "{}", stdout(&taken));
+        let demographics = summary(&channel, &owner).await.demographics.unwrap();
+        assert_eq!(demographics.birth_on, birth);
+    }
+}
+
+#[tokio::test]
+async fn a_confidential_address_stays_confidential() {
+    let (data, export) = (folder(), folder());
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    let owner = crate::support::id(1);
+    crate::desks::register(&channel, &owner, "MR00000").await;
+    let lives = v1::Address { text: "秘密町1".into(), confidential: true, ..Default::default() };
+    let demographics = crate::desks::registration("").demographics.unwrap();
+    let update = v1::UpdateDemographicsRequest {
+        context: Some(crate::support::context(&owner, &crate::support::id(2), "2026-04-02")),
+        event: Some(v1::DemographicsUpdated {
+            demographics: Some(v1::Demographics { address: Some(lives), ..demographics }),
+        }),
+    };
+    let mut desk = v1::discharge_desk_client::DischargeDeskClient::new(channel.clone());
+    desk.update_demographics(liaison(update)).await.unwrap();
+    let path = export.path().to_str().unwrap();
+    let mut resource = patient(0);
+    for address in [json!([{ "text": "つなぎ市本町1-2-3" }]), json!([])] {
+        resource["address"] = address;
+        resource["telecom"] = json!([{ "system": "phone", "value": "1" }]);
+        write(export.path(), "Patient.ndjson", &[resource.clone()]);
+        assert_eq!(row(&import(data.path(), &[path]), "Patient")[2..], [0, 0]);
+        let known = summary(&channel, &owner).await.demographics.unwrap();
+        assert_eq!(known.address, Some(v1::Address { confidential: true, ..Default::default() }));
+        assert_eq!(known.names[0].given, "花0", "all else is brought up to date");
+        let again = import(data.path(), &[path]);
+        assert!(stdout(&again).contains("0 events stored"), "{}", stdout(&again));
+    }
+}
+
+#[tokio::test]
+async fn a_patient_who_moves_back_has_moved_twice() {
+    let (data, export) = (folder(), folder());
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    let path = export.path().to_str().unwrap();
+    let mut resource = patient(0);
+    for (month, address) in (1..).zip(["本町1", "栄町2", "本町1", "栄町2"]) {
+        resource["address"] = json!([{ "text": address }]);
+        resource["meta"]["lastUpdated"] = json!(format!("2026-0{month}-01T00:00:00+09:00"));
+        write(export.path(), "Patient.ndjson", &[resource.clone()]);
+        for stored in ["1 events stored", "0 events stored"] {
+            let output = import(data.path(), &[path]);
+            assert!(stdout(&output).contains(stored), "{}", stdout(&output));
+        }
+        let patient = timelines(&channel).await.into_keys().next().unwrap();
+        let known = summary(&channel, &patient).await.demographics.unwrap();
+        assert_eq!(known.address.unwrap().text, address);
+    }
+}

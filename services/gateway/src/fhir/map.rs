@@ -12,6 +12,7 @@
 use tsunagi_domain::{CareTime, PatientId, Zone};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::v1;
+use uuid::Uuid;
 
 use super::directory::{Directory, Provider, key};
 use super::ids::Ids;
@@ -95,21 +96,35 @@ impl Mapper<'_> {
             identifiers: self.identifiers(patient),
             demographics: Some(self.demographics(patient)),
         });
-        let occurred_at = self.registered_at(patient);
-        let about = About { key: &patient_key, organisation: self.ids.source() };
-        let events = vec![self.event(&about, "registered", &occurred_at, &registered)];
+        let events = vec![self.of_patient(patient, "registered", &registered)];
         Ok(Mapped { patient_key, events })
     }
 
-    /// A change of what is known of a patient who was registered before. `version` tells one
-    /// change from the next.
-    pub fn patient_update(&self, patient: &Patient, version: &str) -> v1::Event {
-        let patient_key = key("Patient", &patient.id);
-        let demographics = Some(self.demographics(patient));
+    /// A change of what is known of a patient who was registered before. The same change of
+    /// another version of the patient is another fact, as when somebody moves back.
+    pub fn patient_update(
+        &self,
+        patient: &Patient,
+        demographics: v1::Demographics,
+        changed_version: u64,
+    ) -> v1::Event {
+        let demographics = Some(demographics);
         let updated = Payload::DemographicsUpdated(v1::DemographicsUpdated { demographics });
-        let occurred_at = self.registered_at(patient);
-        let about = About { key: &patient_key, organisation: self.ids.source() };
-        self.event(&about, &format!("updated {version}"), &occurred_at, &updated)
+        let content = Uuid::new_v5(&Uuid::NAMESPACE_OID, &updated.encode_to_vec());
+        self.of_patient(patient, &format!("updated {changed_version} {content}"), &updated)
+    }
+
+    /// One more number of a patient who was registered before.
+    pub fn identifier_linked(&self, patient: &Patient, identifier: v1::Identifier) -> v1::Event {
+        let fact = format!("linked {}|{}", identifier.system, identifier.value);
+        let identifier = Some(identifier);
+        let linked = Payload::IdentifierLinked(v1::IdentifierLinked { identifier });
+        self.of_patient(patient, &fact, &linked)
+    }
+
+    fn of_patient(&self, patient: &Patient, fact: &str, payload: &Payload) -> v1::Event {
+        let about = About { key: &key("Patient", &patient.id), organisation: self.ids.source() };
+        self.event(&about, fact, &self.registered_at(patient), payload)
     }
 
     /// What happened under an encounter.
@@ -514,9 +529,13 @@ mod tests {
         }
     }
 
-    fn map(encounter: &Encounter) -> Result<Mapped> {
+    fn with_mapper<T>(map: impl FnOnce(&Mapper<'_>) -> T) -> T {
         let (ids, directory) = (Ids::new("fhir"), Directory::default());
-        Mapper { ids: &ids, directory: &directory, now: NOW }.encounter(encounter)
+        map(&Mapper { ids: &ids, directory: &directory, now: NOW })
+    }
+
+    fn map(encounter: &Encounter) -> Result<Mapped> {
+        with_mapper(|mapper| mapper.encounter(encounter))
     }
 
     #[test]
@@ -527,5 +546,18 @@ mod tests {
         };
         assert_eq!(id("2026-06-01"), id("2026-06-01"));
         assert_ne!(id("2026-06-01"), id("2026-06-08"));
+    }
+
+    #[test]
+    fn the_same_change_of_another_version_is_another_fact() {
+        let patient = Patient { id: "p1".to_owned(), ..Patient::default() };
+        let id = |birth_on: &str, version: u64| {
+            let demographics =
+                v1::Demographics { birth_on: birth_on.to_owned(), ..Default::default() };
+            with_mapper(|mapper| mapper.patient_update(&patient, demographics, version)).event_id
+        };
+        assert_eq!(id("1938", 3), id("1938", 3));
+        assert_ne!(id("1938", 3), id("1939", 3));
+        assert_ne!(id("1938", 3), id("1938", 5));
     }
 }
