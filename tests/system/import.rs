@@ -387,3 +387,31 @@ async fn a_patient_who_moves_back_has_moved_twice() {
         assert_eq!(known.address.unwrap().text, address);
     }
 }
+
+#[tokio::test]
+async fn a_visit_that_was_going_on_ends_when_it_is_finished() {
+    let (data, export) = (folder(), folder());
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    let path = export.path().to_str().unwrap();
+    write(export.path(), "Patient.ndjson", &[patient(0)]);
+    let start = "2026-03-01T09:00:00+09:00";
+    let mut visit = open_encounter("EMER", "in-progress", start);
+    write(export.path(), "Encounter.ndjson", &[visit.clone()]);
+    assert_eq!(row(&import(data.path(), &[path]), "Encounter"), [1, 0, 0, 0]);
+    let patient = timelines(&channel).await.into_keys().next().unwrap();
+    assert_eq!(summary(&channel, &patient).await.state(), v1::PatientState::Visiting);
+    visit["status"] = json!("finished");
+    visit["period"]["end"] = json!("2026-03-01T11:30:00+09:00");
+    write(export.path(), "Encounter.ndjson", &[visit.clone()]);
+    assert_eq!(row(&import(data.path(), &[path]), "Encounter"), [1, 0, 0, 0]);
+    let ended = summary(&channel, &patient).await;
+    assert_eq!(ended.state(), v1::PatientState::Visited);
+    assert_eq!(ended.since_at, "2026-03-01T11:30:00+09:00");
+    assert_eq!(row(&import(data.path(), &[path]), "Encounter"), [0, 1, 0, 0]);
+    // Another end of a visit that has ended is not taken silently.
+    visit["period"]["end"] = json!("2026-03-01T12:00:00+09:00");
+    write(export.path(), "Encounter.ndjson", &[visit]);
+    let other = import(data.path(), &[path]);
+    assert!(stdout(&other).contains("EVENT_ID_REUSED"), "{}", stdout(&other));
+}

@@ -36,6 +36,9 @@ pub struct Mapped {
     /// The key of the resource that is the patient.
     pub patient_key: String,
     pub events: Vec<v1::Event>,
+    /// Said instead of the events if these register a visit that was registered when it was
+    /// still going on: that it has ended.
+    pub ending: Option<v1::Event>,
 }
 
 /// Turns resources of one sending system into events.
@@ -97,7 +100,7 @@ impl Mapper<'_> {
             demographics: Some(self.demographics(patient)),
         });
         let events = vec![self.of_patient(patient, "registered", &registered)];
-        Ok(Mapped { patient_key, events })
+        Ok(Mapped { patient_key, events, ending: None })
     }
 
     /// A change of what is known of a patient who was registered before. The same change of
@@ -176,7 +179,9 @@ impl Mapper<'_> {
                 ));
             }
         };
-        Ok(Mapped { patient_key, events })
+        let ending =
+            if class == v1::EncounterClass::Inpatient { None } else { self.ending(encounter) };
+        Ok(Mapped { patient_key, events, ending })
     }
 
     /// Who joined a patient's care team.
@@ -233,7 +238,8 @@ impl Mapper<'_> {
             encounter_id: self.encounter_id(&encounter),
         });
         let about = About { key: &key("CareTeam", &team.id), organisation: &provider.facility_id };
-        Ok(Mapped { patient_key, events: vec![self.event(&about, "joined", occurred_at, &joined)] })
+        let events = vec![self.event(&about, "joined", occurred_at, &joined)];
+        Ok(Mapped { patient_key, events, ending: None })
     }
 
     fn planned_stay(&self, encounter: &Encounter) -> Result<Vec<v1::Event>> {
@@ -274,6 +280,26 @@ impl Mapper<'_> {
         self.event(&about, "registered", &encounter.period.start, &registered)
     }
 
+    /// The end of a visit, if it has ended.
+    fn ending(&self, encounter: &Encounter) -> Option<v1::Event> {
+        if encounter.status != "finished" || encounter.period.end.is_empty() {
+            return None;
+        }
+        let provider = self.provider(encounter);
+        let about =
+            About { key: &key("Encounter", &encounter.id), organisation: &provider.facility_id };
+        let ended = self.discharged(encounter);
+        Some(self.event(&about, "ended", &encounter.period.end, &ended))
+    }
+
+    fn discharged(&self, encounter: &Encounter) -> Payload {
+        Payload::Discharged(v1::Discharged {
+            encounter_id: self.encounter_id(&key("Encounter", &encounter.id)),
+            disposition: to_code(&encounter.hospitalization.discharge_disposition),
+            destination: None,
+        })
+    }
+
     fn stay(&self, encounter: &Encounter) -> Result<Vec<v1::Event>> {
         let encounter_key = key("Encounter", &encounter.id);
         let encounter_id = self.encounter_id(&encounter_key);
@@ -304,11 +330,7 @@ impl Mapper<'_> {
                     "the stay is finished and has no `period.end`",
                 ));
             }
-            let discharged = Payload::Discharged(v1::Discharged {
-                encounter_id,
-                disposition: to_code(&encounter.hospitalization.discharge_disposition),
-                destination: None,
-            });
+            let discharged = self.discharged(encounter);
             events.push(self.event(&about, "discharged", &encounter.period.end, &discharged));
         }
         Ok(events)
@@ -559,5 +581,18 @@ mod tests {
         assert_eq!(id("1938", 3), id("1938", 3));
         assert_ne!(id("1938", 3), id("1939", 3));
         assert_ne!(id("1938", 3), id("1938", 5));
+    }
+
+    #[test]
+    fn a_finished_visit_says_how_it_ends_if_it_was_known_to_go_on() {
+        let (start, end) = ("2026-03-01T09:00:00+09:00", "2026-03-01T11:00:00+09:00");
+        let ending =
+            |class, status, end| map(&encounter(class, status, start, end)).unwrap().ending;
+        let ended = ending("AMB", "finished", end).unwrap();
+        assert_eq!(ended.r#type, "care.encounter.discharged.v1");
+        assert_eq!(ended.occurred_at, end);
+        assert_eq!(ending("AMB", "in-progress", ""), None);
+        assert_eq!(ending("AMB", "finished", ""), None, "nobody knows when");
+        assert_eq!(ending("IMP", "finished", end), None, "a stay says its discharge itself");
     }
 }

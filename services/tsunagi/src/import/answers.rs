@@ -27,9 +27,8 @@ impl Work {
     ) -> anyhow::Result<Option<Mapped>> {
         match mapped {
             Ok(mapped) => Ok(Some(mapped)),
-            Err(NotMapped { reason, message }) => {
-                let outcome = Outcome::Refused { reason: reason.to_owned(), message };
-                self.report.note(origin, name, &outcome)?;
+            Err(not_mapped) => {
+                self.report.note(origin, name, &not_mapped.into())?;
                 Ok(None)
             }
         }
@@ -55,7 +54,8 @@ impl Work {
             return Ok(Vec::new());
         };
         set_patient(&mut mapped.events, patient);
-        Ok(self.enter(origin, name, mapped.events, None))
+        set_patient(mapped.ending.as_mut_slice(), patient);
+        Ok(self.enter(origin, name, mapped, None))
     }
 
     /// Notes events that are going to be sent, and gives them their tags.
@@ -63,9 +63,10 @@ impl Work {
         &mut self,
         origin: &Origin,
         name: String,
-        events: Vec<v1::Event>,
+        mapped: Mapped,
         patient: Option<Box<Patient>>,
     ) -> Events {
+        let Mapped { events, ending, .. } = mapped;
         let resource = self.next_number;
         self.resources.insert(
             resource,
@@ -76,6 +77,7 @@ impl Work {
                 stored: 0,
                 refused: None,
                 patient,
+                ending,
             },
         );
         let mut tagged = Vec::with_capacity(events.len());
@@ -126,29 +128,59 @@ impl Work {
         resource: &mut Resource,
         refused: v1::Refused,
     ) -> anyhow::Result<()> {
-        let v1::Refused { reason, message, metadata, .. } = refused;
-        let is_known = reason == "EVENT_ID_REUSED" || reason == "IDENTIFIER_TAKEN";
-        if let (Some(patient), true) = (resource.patient.take(), is_known) {
-            let owner = metadata.get("patient_id").and_then(|id| PatientId::parse(id).ok());
-            let patient_key = key("Patient", &patient.id);
-            let owner = owner.unwrap_or_else(|| self.ids.patient(&patient_key));
-            match self.update(&patient, owner).await? {
-                Ok(stored) => {
-                    self.patients.insert(patient_key, owner);
-                    resource.stored += stored;
-                }
-                Err(outcome) => {
-                    self.patients.remove(&patient_key);
-                    resource.refused = Some(outcome);
-                }
+        let (patient, ending) = (resource.patient.take(), resource.ending.take());
+        let outcome = match (refused.reason.as_str(), patient, ending) {
+            ("EVENT_ID_REUSED" | "IDENTIFIER_TAKEN", Some(patient), _) => {
+                self.adopt(&patient, &refused).await?
             }
-            return Ok(());
+            ("EVENT_ID_REUSED" | "ENCOUNTER_BEGUN", None, Some(ending)) => {
+                self.end(ending, refused).await?
+            }
+            _ => Err(refused.into()),
+        };
+        match outcome {
+            Ok(stored) => resource.stored += stored,
+            Err(outcome) => {
+                if resource.name.starts_with("Patient/") {
+                    self.patients.remove(&resource.name);
+                }
+                resource.refused = Some(outcome);
+            }
         }
-        if resource.name.starts_with("Patient/") {
-            self.patients.remove(&resource.name);
-        }
-        resource.refused = Some(Outcome::Refused { reason, message });
         Ok(())
+    }
+
+    /// Brings the patient up to date who was there before.
+    async fn adopt(
+        &mut self,
+        patient: &Patient,
+        refused: &v1::Refused,
+    ) -> anyhow::Result<Result<u64, Outcome>> {
+        let patient_key = key("Patient", &patient.id);
+        let owner = refused.metadata.get("patient_id").and_then(|id| PatientId::parse(id).ok());
+        let owner = owner.unwrap_or_else(|| self.ids.patient(&patient_key));
+        let updated = self.update(patient, owner).await?;
+        if updated.is_ok() {
+            self.patients.insert(patient_key, owner);
+        }
+        Ok(updated)
+    }
+
+    /// Ends a visit that was there before.
+    async fn end(
+        &mut self,
+        ending: v1::Event,
+        refused: v1::Refused,
+    ) -> anyhow::Result<Result<u64, Outcome>> {
+        Ok(match self.publish(vec![ending], None).await? {
+            // It was not going on: the first refusal says what is wrong.
+            Err(Outcome::Refused { reason, .. })
+                if reason == "ENCOUNTER_ENDED" || reason == "NOT_ADMITTED" =>
+            {
+                Err(refused.into())
+            }
+            ended => ended,
+        })
     }
 
     /// Has the server keep what could not be read.

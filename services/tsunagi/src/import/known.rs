@@ -2,7 +2,6 @@
 
 use tonic::Code;
 use tsunagi_domain::PatientId;
-use tsunagi_gateway::fhir::NotMapped;
 use tsunagi_gateway::fhir::map::set_patient;
 use tsunagi_gateway::fhir::resource::Patient;
 use tsunagi_proto::v1;
@@ -76,9 +75,7 @@ impl Work {
                 set_patient(&mut mapped.events, owner);
                 self.publish(mapped.events, None).await
             }
-            Err(NotMapped { reason, message }) => {
-                Ok(Err(Outcome::Refused { reason: reason.to_owned(), message }))
-            }
+            Err(not_mapped) => Ok(Err(not_mapped.into())),
         }
     }
 

@@ -85,6 +85,8 @@ pub(super) struct Resource {
     pub(super) refused: Option<Outcome>,
     /// Set for patients: what they are, should they be known already.
     pub(super) patient: Option<Box<Patient>>,
+    /// Set for visits that have ended: their end, should they be known as going on.
+    pub(super) ending: Option<v1::Event>,
 }
 
 impl Work {
@@ -195,7 +197,7 @@ impl Work {
         let patient_id = self.ids.patient(&mapped.patient_key);
         self.patients.insert(mapped.patient_key.clone(), patient_id);
         set_patient(&mut mapped.events, patient_id);
-        Ok(self.enter(found.origin, name, mapped.events, Some(Box::new(patient))))
+        Ok(self.enter(found.origin, name, mapped, Some(Box::new(patient))))
     }
 
     async fn take_encounter(&mut self, found: Found<'_>) -> Taken {
