@@ -415,3 +415,72 @@ async fn a_visit_that_was_going_on_ends_when_it_is_finished() {
     let other = import(data.path(), &[path]);
     assert!(stdout(&other).contains("EVENT_ID_REUSED"), "{}", stdout(&other));
 }
+
+#[tokio::test]
+async fn what_did_not_happen_after_all_is_cancelled() {
+    let (data, export) = (folder(), folder());
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    let path = export.path().to_str().unwrap();
+    write(export.path(), "Patient.ndjson", &[patient(0)]);
+    let import_encounter = |encounter: &Value| {
+        write(export.path(), "Encounter.ndjson", std::slice::from_ref(encounter));
+        import(data.path(), &[path])
+    };
+    let withdrawn = |encounter: &Value, status: &str| {
+        let mut encounter = encounter.clone();
+        encounter["status"] = json!(status);
+        encounter
+    };
+    let mut moved = encounters(0).remove(0);
+    moved["location"][1]["period"] = json!({ "start": "2026-03-02T09:00:00+09:00" });
+    let visit = encounters(0).remove(1);
+    let mut plan = open_encounter("IMP", "planned", "2036-06-01");
+    assert!(import_encounter(&plan).status.success());
+    plan["period"]["start"] = json!("2036-06-08");
+    for encounter in [&moved, &visit, &plan] {
+        assert_eq!(row(&import_encounter(encounter), "Encounter"), [1, 0, 0, 0]);
+    }
+    let patient = timelines(&channel).await.into_keys().next().unwrap();
+    plan["period"] = json!({});
+    for (encounter, status) in
+        [(&moved, "entered-in-error"), (&visit, "entered-in-error"), (&plan, "cancelled")]
+    {
+        let withdrawn = withdrawn(encounter, status);
+        let output = import_encounter(&withdrawn);
+        assert_eq!(row(&output, "Encounter"), [1, 0, 0, 0], "{}", stdout(&output));
+        assert_eq!(row(&import_encounter(&withdrawn), "Encounter"), [0, 1, 0, 0]);
+    }
+    let after = summary(&channel, &patient).await;
+    assert_eq!(after.state(), v1::PatientState::Unspecified);
+    assert_eq!(after.planned_admission_at, "");
+    let never = import_encounter(&withdrawn(&encounters(0).remove(2), "cancelled"));
+    assert!(stdout(&never).contains("DID_NOT_HAPPEN"), "{}", stdout(&never));
+}
+
+#[tokio::test]
+async fn what_a_desk_said_is_not_cancelled_by_an_import() {
+    let (data, export) = (folder(), folder());
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    let path = export.path().to_str().unwrap();
+    let stay = open_encounter("IMP", "in-progress", "2026-03-01T09:00:00+09:00");
+    write(export.path(), "Patient.ndjson", &[patient(0)]);
+    write(export.path(), "Encounter.ndjson", std::slice::from_ref(&stay));
+    assert!(import(data.path(), &[path]).status.success());
+    let patient = timelines(&channel).await.into_keys().next().unwrap();
+    let encounter_id = summary(&channel, &patient).await.encounter_id;
+    let discharge = v1::DischargeRequest {
+        context: Some(crate::support::context(&patient, &crate::support::id(3), "2026-03-05")),
+        event: Some(v1::Discharged { encounter_id, ..Default::default() }),
+    };
+    let mut desk = v1::discharge_desk_client::DischargeDeskClient::new(channel.clone());
+    desk.discharge(liaison(discharge)).await.unwrap();
+    let before = timelines(&channel).await;
+    let mut cancelled = stay;
+    cancelled["status"] = json!("cancelled");
+    write(export.path(), "Encounter.ndjson", &[cancelled]);
+    let refused = import(data.path(), &[path]);
+    assert!(stdout(&refused).contains("LATER_MOVE_DEPENDS"), "{}", stdout(&refused));
+    assert_eq!(timelines(&channel).await, before);
+}

@@ -8,6 +8,7 @@ pub mod reader;
 pub mod resource;
 mod stations;
 mod text;
+mod withdrawal;
 
 pub use directory::Directory;
 pub use ids::Ids;

@@ -7,6 +7,7 @@ mod answers;
 mod known;
 mod report;
 mod session;
+mod withdrawn;
 mod work;
 
 use std::collections::BTreeSet;

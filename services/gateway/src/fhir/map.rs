@@ -5,6 +5,7 @@
 //! | Patient               | registered                                                    |
 //! | Encounter, inpatient  | admission planned, or admitted, moved, and discharged         |
 //! | Encounter, other      | registered, with its end if it has ended                      |
+//! | Encounter, cancelled  | cancels of the above: `withdrawal`                            |
 //! | `CareTeam`            | members joined                                                |
 //!
 //! Reasons and diagnoses are not taken: the timeline is read by everybody on the care team.
@@ -51,7 +52,8 @@ pub struct Mapper<'a> {
 
 type Result<T> = std::result::Result<T, NotMapped>;
 
-const PERSON: &str = "fhir-import";
+/// The person in whose name events are said.
+pub(super) const PERSON: &str = "fhir-import";
 const ROLE: &str = "system";
 
 impl Mapper<'_> {
@@ -166,7 +168,7 @@ impl Mapper<'_> {
                     "the visit is planned; it is taken when it has begun",
                 ));
             }
-            ("cancelled" | "entered-in-error", _) => {
+            _ if encounter.is_withdrawn() => {
                 return Err(not_mapped(
                     "DID_NOT_HAPPEN",
                     "the encounter was cancelled or entered in error",
@@ -336,7 +338,7 @@ impl Mapper<'_> {
         Ok(events)
     }
 
-    fn provider(&self, encounter: &Encounter) -> Provider {
+    pub(super) fn provider(&self, encounter: &Encounter) -> Provider {
         let of_location = || {
             let location = self.directory.location(&encounter.location.first()?.location)?;
             self.directory.provider(&location.managing_organization)
@@ -401,7 +403,7 @@ impl Mapper<'_> {
         self.encounter_id(&self.directory.key_of(&encounter.part_of, "Encounter"))
     }
 
-    fn encounter_id(&self, key: &str) -> String {
+    pub(super) fn encounter_id(&self, key: &str) -> String {
         if key.is_empty() { String::new() } else { self.ids.encounter(key).to_string() }
     }
 
@@ -420,7 +422,7 @@ impl Mapper<'_> {
     }
 
     /// The event with everything but the patient, who is set when it is known which one it is.
-    fn event(
+    pub(super) fn event(
         &self,
         about: &About<'_>,
         fact: &str,
@@ -449,9 +451,9 @@ impl Mapper<'_> {
 }
 
 /// The resource that an event is made from, and the organisation that it speaks for.
-struct About<'a> {
-    key: &'a str,
-    organisation: &'a str,
+pub(super) struct About<'a> {
+    pub(super) key: &'a str,
+    pub(super) organisation: &'a str,
 }
 
 impl Provider {

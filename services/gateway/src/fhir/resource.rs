@@ -204,6 +204,13 @@ pub struct CareTeamParticipant {
     pub on_behalf_of: Reference,
 }
 
+impl Encounter {
+    /// Whether it did not happen, or not to this patient.
+    pub fn is_withdrawn(&self) -> bool {
+        matches!(self.status.as_str(), "cancelled" | "entered-in-error")
+    }
+}
+
 impl EncounterLocation {
     /// Whether the patient has not come there yet.
     pub fn is_to_come(&self) -> bool {
