@@ -4,9 +4,14 @@ use std::path::Path;
 use std::process::Output;
 
 use serde_json::{Value, json};
+use tonic::transport::Channel;
+use tsunagi_proto::v1;
+use tsunagi_proto::v1::timeline_client::TimelineClient;
 
 use crate::export::{Export, encounters, patient};
-use crate::support::{Server, folder, run, sentences, stderr, stdout, timeline, timelines};
+use crate::support::{
+    Server, folder, liaison, run, sentences, stderr, stdout, timeline, timelines,
+};
 
 fn import(data: &Path, arguments: &[&str]) -> Output {
     let mut all = vec!["import", "fhir", "--data", data.to_str().unwrap()];
@@ -260,4 +265,222 @@ fn an_import_that_cannot_be_done_says_why() {
     assert!(stderr(&nothing).contains("no .ndjson or .json files"), "{}", stderr(&nothing));
     let missing = import(data.path(), &["/no/such/file.json"]);
     assert_eq!(missing.status.code(), Some(1));
+}
+
+/// A patient's summary, as everybody sees it.
+async fn summary(channel: &Channel, patient: &str) -> v1::PatientSummary {
+    let request = v1::ReadTimelineRequest { patient_id: patient.to_owned(), ..Default::default() };
+    let page = TimelineClient::new(channel.clone()).read_timeline(liaison(request)).await;
+    page.unwrap().into_inner().patient.unwrap()
+}
+
+/// An encounter of the first patient that is not over yet.
+fn open_encounter(class: &str, status: &str, start: &str) -> Value {
+    json!({
+        "resourceType": "Encounter",
+        "id": "open",
+        "status": status,
+        "class": { "code": class },
+        "subject": { "reference": "Patient/p0" },
+        "period": { "start": start },
+        "serviceProvider": { "reference": "Organization/hospital" },
+    })
+}
+
+#[tokio::test]
+async fn a_plan_that_was_moved_is_moved() {
+    let (data, export) = (folder(), folder());
+    let path = export.path().to_str().unwrap();
+    write(export.path(), "Patient.ndjson", &[patient(0)]);
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    for day in ["2036-06-01", "2036-06-08", "2036-06-08"] {
+        write(export.path(), "Encounter.ndjson", &[open_encounter("IMP", "planned", day)]);
+        assert_eq!(import(data.path(), &[path]).status.code(), Some(0));
+        let patient = timelines(&channel).await.into_keys().next().unwrap();
+        assert_eq!(summary(&channel, &patient).await.planned_admission_at, day);
+    }
+}
+
+#[tokio::test]
+async fn a_number_that_leads_to_somebody_else_adopts_nobody() {
+    let (data, export) = (folder(), folder());
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    let owner = crate::support::id(1);
+    crate::desks::register(&channel, &owner, "MR00000").await;
+    let before = timelines(&channel).await;
+    let path = export.path().to_str().unwrap();
+    write(export.path(), "Encounter.ndjson", &encounters(0));
+    for (key, other) in [("birthDate", "1971-12-03"), ("gender", "male")] {
+        let mut namesake = patient(0);
+        namesake[key] = json!(other);
+        write(export.path(), "Patient.ndjson", &[namesake]);
+        let refused = import(data.path(), &[path]);
+        assert_eq!(row(&refused, "Patient"), [0, 0, 1, 0]);
+        assert_eq!(row(&refused, "Encounter"), [0, 0, 3, 0]);
+        assert!(stdout(&refused).contains("PATIENT_MISMATCH"), "{}", stdout(&refused));
+        assert!(!stdout(&refused).contains(other), "{}", stdout(&refused));
+        assert_eq!(timelines(&channel).await, before);
+    }
+    // What is less exact does not differ, and who was taken for the same stays so.
+    for birth in ["1938", "1938-04-20"] {
+        let mut same = patient(0);
+        same["birthDate"] = json!(birth);
+        write(export.path(), "Patient.ndjson", &[same]);
+        let taken = import(data.path(), &[path]);
+        assert_eq!(taken.status.code(), Some(0), "{}", stdout(&taken));
+        let demographics = summary(&channel, &owner).await.demographics.unwrap();
+        assert_eq!(demographics.birth_on, birth);
+    }
+}
+
+#[tokio::test]
+async fn a_confidential_address_stays_confidential() {
+    let (data, export) = (folder(), folder());
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    let owner = crate::support::id(1);
+    crate::desks::register(&channel, &owner, "MR00000").await;
+    let lives = v1::Address { text: "秘密町1".into(), confidential: true, ..Default::default() };
+    let demographics = crate::desks::registration("").demographics.unwrap();
+    let update = v1::UpdateDemographicsRequest {
+        context: Some(crate::support::context(&owner, &crate::support::id(2), "2026-04-02")),
+        event: Some(v1::DemographicsUpdated {
+            demographics: Some(v1::Demographics { address: Some(lives), ..demographics }),
+        }),
+    };
+    let mut desk = v1::discharge_desk_client::DischargeDeskClient::new(channel.clone());
+    desk.update_demographics(liaison(update)).await.unwrap();
+    let path = export.path().to_str().unwrap();
+    let mut resource = patient(0);
+    for address in [json!([{ "text": "つなぎ市本町1-2-3" }]), json!([])] {
+        resource["address"] = address;
+        resource["telecom"] = json!([{ "system": "phone", "value": "1" }]);
+        write(export.path(), "Patient.ndjson", &[resource.clone()]);
+        assert_eq!(row(&import(data.path(), &[path]), "Patient")[2..], [0, 0]);
+        let known = summary(&channel, &owner).await.demographics.unwrap();
+        assert_eq!(known.address, Some(v1::Address { confidential: true, ..Default::default() }));
+        assert_eq!(known.names[0].given, "花0", "all else is brought up to date");
+        let again = import(data.path(), &[path]);
+        assert!(stdout(&again).contains("0 events stored"), "{}", stdout(&again));
+    }
+}
+
+#[tokio::test]
+async fn a_patient_who_moves_back_has_moved_twice() {
+    let (data, export) = (folder(), folder());
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    let path = export.path().to_str().unwrap();
+    let mut resource = patient(0);
+    for (month, address) in (1..).zip(["本町1", "栄町2", "本町1", "栄町2"]) {
+        resource["address"] = json!([{ "text": address }]);
+        resource["meta"]["lastUpdated"] = json!(format!("2026-0{month}-01T00:00:00+09:00"));
+        write(export.path(), "Patient.ndjson", &[resource.clone()]);
+        for stored in ["1 events stored", "0 events stored"] {
+            let output = import(data.path(), &[path]);
+            assert!(stdout(&output).contains(stored), "{}", stdout(&output));
+        }
+        let patient = timelines(&channel).await.into_keys().next().unwrap();
+        let known = summary(&channel, &patient).await.demographics.unwrap();
+        assert_eq!(known.address.unwrap().text, address);
+    }
+}
+
+#[tokio::test]
+async fn a_visit_that_was_going_on_ends_when_it_is_finished() {
+    let (data, export) = (folder(), folder());
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    let path = export.path().to_str().unwrap();
+    write(export.path(), "Patient.ndjson", &[patient(0)]);
+    let start = "2026-03-01T09:00:00+09:00";
+    let mut visit = open_encounter("EMER", "in-progress", start);
+    write(export.path(), "Encounter.ndjson", &[visit.clone()]);
+    assert_eq!(row(&import(data.path(), &[path]), "Encounter"), [1, 0, 0, 0]);
+    let patient = timelines(&channel).await.into_keys().next().unwrap();
+    assert_eq!(summary(&channel, &patient).await.state(), v1::PatientState::Visiting);
+    visit["status"] = json!("finished");
+    visit["period"]["end"] = json!("2026-03-01T11:30:00+09:00");
+    write(export.path(), "Encounter.ndjson", &[visit.clone()]);
+    assert_eq!(row(&import(data.path(), &[path]), "Encounter"), [1, 0, 0, 0]);
+    let ended = summary(&channel, &patient).await;
+    assert_eq!(ended.state(), v1::PatientState::Visited);
+    assert_eq!(ended.since_at, "2026-03-01T11:30:00+09:00");
+    assert_eq!(row(&import(data.path(), &[path]), "Encounter"), [0, 1, 0, 0]);
+    // Another end of a visit that has ended is not taken silently.
+    visit["period"]["end"] = json!("2026-03-01T12:00:00+09:00");
+    write(export.path(), "Encounter.ndjson", &[visit]);
+    let other = import(data.path(), &[path]);
+    assert!(stdout(&other).contains("EVENT_ID_REUSED"), "{}", stdout(&other));
+}
+
+#[tokio::test]
+async fn what_did_not_happen_after_all_is_cancelled() {
+    let (data, export) = (folder(), folder());
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    let path = export.path().to_str().unwrap();
+    write(export.path(), "Patient.ndjson", &[patient(0)]);
+    let import_encounter = |encounter: &Value| {
+        write(export.path(), "Encounter.ndjson", std::slice::from_ref(encounter));
+        import(data.path(), &[path])
+    };
+    let withdrawn = |encounter: &Value, status: &str| {
+        let mut encounter = encounter.clone();
+        encounter["status"] = json!(status);
+        encounter
+    };
+    let mut moved = encounters(0).remove(0);
+    moved["location"][1]["period"] = json!({ "start": "2026-03-02T09:00:00+09:00" });
+    let visit = encounters(0).remove(1);
+    let mut plan = open_encounter("IMP", "planned", "2036-06-01");
+    assert!(import_encounter(&plan).status.success());
+    plan["period"]["start"] = json!("2036-06-08");
+    for encounter in [&moved, &visit, &plan] {
+        assert_eq!(row(&import_encounter(encounter), "Encounter"), [1, 0, 0, 0]);
+    }
+    let patient = timelines(&channel).await.into_keys().next().unwrap();
+    plan["period"] = json!({});
+    for (encounter, status) in
+        [(&moved, "entered-in-error"), (&visit, "entered-in-error"), (&plan, "cancelled")]
+    {
+        let withdrawn = withdrawn(encounter, status);
+        let output = import_encounter(&withdrawn);
+        assert_eq!(row(&output, "Encounter"), [1, 0, 0, 0], "{}", stdout(&output));
+        assert_eq!(row(&import_encounter(&withdrawn), "Encounter"), [0, 1, 0, 0]);
+    }
+    let after = summary(&channel, &patient).await;
+    assert_eq!(after.state(), v1::PatientState::Unspecified);
+    assert_eq!(after.planned_admission_at, "");
+    let never = import_encounter(&withdrawn(&encounters(0).remove(2), "cancelled"));
+    assert!(stdout(&never).contains("DID_NOT_HAPPEN"), "{}", stdout(&never));
+}
+
+#[tokio::test]
+async fn what_a_desk_said_is_not_cancelled_by_an_import() {
+    let (data, export) = (folder(), folder());
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    let path = export.path().to_str().unwrap();
+    let stay = open_encounter("IMP", "in-progress", "2026-03-01T09:00:00+09:00");
+    write(export.path(), "Patient.ndjson", &[patient(0)]);
+    write(export.path(), "Encounter.ndjson", std::slice::from_ref(&stay));
+    assert!(import(data.path(), &[path]).status.success());
+    let patient = timelines(&channel).await.into_keys().next().unwrap();
+    let encounter_id = summary(&channel, &patient).await.encounter_id;
+    let discharge = v1::DischargeRequest {
+        context: Some(crate::support::context(&patient, &crate::support::id(3), "2026-03-05")),
+        event: Some(v1::Discharged { encounter_id, ..Default::default() }),
+    };
+    let mut desk = v1::discharge_desk_client::DischargeDeskClient::new(channel.clone());
+    desk.discharge(liaison(discharge)).await.unwrap();
+    let before = timelines(&channel).await;
+    let mut cancelled = stay;
+    cancelled["status"] = json!("cancelled");
+    write(export.path(), "Encounter.ndjson", &[cancelled]);
+    let refused = import(data.path(), &[path]);
+    assert!(stdout(&refused).contains("LATER_MOVE_DEPENDS"), "{}", stdout(&refused));
+    assert_eq!(timelines(&channel).await, before);
 }

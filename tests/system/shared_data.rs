@@ -8,8 +8,8 @@ use tsunagi_proto::v1;
 
 use crate::support::{Server, folder, run, stdout, timeline, timelines};
 
-/// The folder of a data set. None, said loudly, if it is not there.
-fn data_set(name: &str) -> Option<PathBuf> {
+/// The folder of a data set. None, said loudly, if it is not there: then `skipped` is skipped.
+fn data_set(name: &str, skipped: &str) -> Option<PathBuf> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../..");
     let path = root.join("shared/data").join(name);
     if path.is_dir() {
@@ -17,7 +17,10 @@ fn data_set(name: &str) -> Option<PathBuf> {
     }
     #[expect(clippy::print_stderr, reason = "a test that skips says so")]
     {
-        eprintln!("SKIPPED: there is no {} beside the repository", path.display());
+        eprintln!(
+            "SKIPPED: `{skipped}` checked nothing, because there is no folder {}",
+            path.display()
+        );
     }
     None
 }
@@ -30,7 +33,8 @@ fn counts(output: &Output, of: &str) -> Vec<u64> {
 
 #[tokio::test]
 async fn a_japanese_hospital_s_export_arrives_whole() {
-    let Some(export) = data_set("fhir/clinosim-jp-p1500-seed20261121") else { return };
+    let skipped = "a_japanese_hospital_s_export_arrives_whole";
+    let Some(export) = data_set("fhir/clinosim-jp-p1500-seed20261121", skipped) else { return };
     let data = folder();
     let path = data.path().to_str().unwrap();
     let output = run(&["import", "fhir", export.to_str().unwrap(), "--data", path]);
@@ -76,7 +80,8 @@ async fn a_japanese_hospital_s_export_arrives_whole() {
 
 #[tokio::test]
 async fn american_bundles_arrive_as_well() {
-    let Some(bundles) = data_set("fhir/synthea-r4-smart") else { return };
+    let skipped = "american_bundles_arrive_as_well";
+    let Some(bundles) = data_set("fhir/synthea-r4-smart", skipped) else { return };
     let data = folder();
     let path = data.path().to_str().unwrap();
     let output = run(&["import", "fhir", bundles.to_str().unwrap(), "--data", path]);

@@ -3,10 +3,14 @@
 pub mod directory;
 pub mod ids;
 pub mod map;
+mod names;
 pub mod reader;
 pub mod resource;
+mod stations;
+mod text;
+mod withdrawal;
 
 pub use directory::Directory;
 pub use ids::Ids;
-pub use map::{Mapped, Refused};
+pub use map::{Mapped, NotMapped};
 pub use reader::{Item, Origin, files};

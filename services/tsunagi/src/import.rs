@@ -4,8 +4,10 @@
 //! others refer to; encounters; care teams. Each reading is over when all its answers are in.
 
 mod answers;
+mod known;
 mod report;
 mod session;
+mod withdrawn;
 mod work;
 
 use std::collections::BTreeSet;

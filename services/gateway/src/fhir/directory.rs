@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
+use super::names::display_name;
 use super::resource::{
-    CodeableConcept, HumanName, Location, Organization, Practitioner, PractitionerRole, Reference,
+    CodeableConcept, Location, Organization, Practitioner, PractitionerRole, Reference,
 };
 
 /// What references lead to.
@@ -43,8 +44,9 @@ impl Directory {
         self.locations.insert(key("Location", &location.id), location);
     }
 
-    pub fn add_practitioner(&mut self, practitioner: &Practitioner) {
-        let name = display_name(&practitioner.name);
+    /// Notes a person by the name that holds at the time `now`.
+    pub fn add_practitioner(&mut self, practitioner: &Practitioner, now: &str) {
+        let name = display_name(&practitioner.name, now);
         self.practitioners.insert(key("Practitioner", &practitioner.id), name);
     }
 
@@ -137,17 +139,6 @@ fn institution_number(organization: &Organization) -> Option<String> {
     const SYSTEM: &str = "http://jpfhir.jp/fhir/core/IdSystem/insurance-medical-institution-no";
     let number = organization.identifier.iter().find(|identifier| identifier.system == SYSTEM)?;
     Some(number.value.clone())
-}
-
-fn display_name(names: &[HumanName]) -> String {
-    let Some(name) = names.first() else { return String::new() };
-    if !name.text.is_empty() {
-        return name.text.clone();
-    }
-    let mut parts = vec![name.family.as_str()];
-    parts.extend(name.given.iter().map(String::as_str));
-    parts.retain(|part| !part.is_empty());
-    parts.join(" ")
 }
 
 #[cfg(test)]

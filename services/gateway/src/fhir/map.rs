@@ -5,6 +5,7 @@
 //! | Patient               | registered                                                    |
 //! | Encounter, inpatient  | admission planned, or admitted, moved, and discharged         |
 //! | Encounter, other      | registered, with its end if it has ended                      |
+//! | Encounter, cancelled  | cancels of the above: `withdrawal`                            |
 //! | `CareTeam`            | members joined                                                |
 //!
 //! Reasons and diagnoses are not taken: the timeline is read by everybody on the care team.
@@ -12,17 +13,20 @@
 use tsunagi_domain::{CareTime, PatientId, Zone};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::v1;
+use uuid::Uuid;
 
 use super::directory::{Directory, Provider, key};
 use super::ids::Ids;
+use super::names::names;
 use super::resource::{
-    Address, CareTeam, CodeableConcept, ContactPoint, Encounter, EncounterLocation, HumanName,
-    Patient,
+    Address, CareTeam, CodeableConcept, ContactPoint, Encounter, EncounterLocation, Patient,
 };
+use super::stations::stations;
+use super::text::{code, cut};
 
 /// Why a resource is not taken: a stable reason, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
+pub struct NotMapped {
     pub reason: &'static str,
     pub message: String,
 }
@@ -33,6 +37,9 @@ pub struct Mapped {
     /// The key of the resource that is the patient.
     pub patient_key: String,
     pub events: Vec<v1::Event>,
+    /// Said instead of the events if these register a visit that was registered when it was
+    /// still going on: that it has ended.
+    pub ending: Option<v1::Event>,
 }
 
 /// Turns resources of one sending system into events.
@@ -43,16 +50,17 @@ pub struct Mapper<'a> {
     pub now: &'a str,
 }
 
-type Result<T> = std::result::Result<T, Refused>;
+type Result<T> = std::result::Result<T, NotMapped>;
 
-const PERSON: &str = "fhir-import";
+/// The person in whose name events are said.
+pub(super) const PERSON: &str = "fhir-import";
 const ROLE: &str = "system";
 
 impl Mapper<'_> {
     /// Who the patient is.
-    pub fn demographics(patient: &Patient) -> v1::Demographics {
+    pub fn demographics(&self, patient: &Patient) -> v1::Demographics {
         v1::Demographics {
-            names: patient.name.iter().take(10).map(name).collect(),
+            names: names(&patient.name, self.now),
             birth_on: patient.birth_date.clone(),
             sex: sex(&patient.gender).into(),
             address: home(&patient.address).map(address),
@@ -86,44 +94,58 @@ impl Mapper<'_> {
     /// The registration of a patient.
     pub fn patient(&self, patient: &Patient) -> Result<Mapped> {
         if patient.id.is_empty() {
-            return Err(refused("ID_MISSING", "the resource has no id: export it with one"));
+            return Err(not_mapped("ID_MISSING", "the resource has no id: export it with one"));
         }
         let patient_key = key("Patient", &patient.id);
         let registered = Payload::PatientRegistered(v1::PatientRegistered {
             identifiers: self.identifiers(patient),
-            demographics: Some(Self::demographics(patient)),
+            demographics: Some(self.demographics(patient)),
         });
-        let occurred_at = self.registered_at(patient);
-        let about = About { key: &patient_key, organisation: self.ids.source() };
-        let events = vec![self.event(&about, "registered", &occurred_at, &registered)];
-        Ok(Mapped { patient_key, events })
+        let events = vec![self.of_patient(patient, "registered", &registered)];
+        Ok(Mapped { patient_key, events, ending: None })
     }
 
-    /// A change of what is known of a patient who was registered before. `version` tells one
-    /// change from the next.
-    pub fn patient_update(&self, patient: &Patient, version: &str) -> v1::Event {
-        let patient_key = key("Patient", &patient.id);
-        let demographics = Some(Self::demographics(patient));
+    /// A change of what is known of a patient who was registered before. The same change of
+    /// another version of the patient is another fact, as when somebody moves back.
+    pub fn patient_update(
+        &self,
+        patient: &Patient,
+        demographics: v1::Demographics,
+        changed_version: u64,
+    ) -> v1::Event {
+        let demographics = Some(demographics);
         let updated = Payload::DemographicsUpdated(v1::DemographicsUpdated { demographics });
-        let occurred_at = self.registered_at(patient);
-        let about = About { key: &patient_key, organisation: self.ids.source() };
-        self.event(&about, &format!("updated {version}"), &occurred_at, &updated)
+        let content = Uuid::new_v5(&Uuid::NAMESPACE_OID, &updated.encode_to_vec());
+        self.of_patient(patient, &format!("updated {changed_version} {content}"), &updated)
+    }
+
+    /// One more number of a patient who was registered before.
+    pub fn identifier_linked(&self, patient: &Patient, identifier: v1::Identifier) -> v1::Event {
+        let fact = format!("linked {}|{}", identifier.system, identifier.value);
+        let identifier = Some(identifier);
+        let linked = Payload::IdentifierLinked(v1::IdentifierLinked { identifier });
+        self.of_patient(patient, &fact, &linked)
+    }
+
+    fn of_patient(&self, patient: &Patient, fact: &str, payload: &Payload) -> v1::Event {
+        let about = About { key: &key("Patient", &patient.id), organisation: self.ids.source() };
+        self.event(&about, fact, &self.registered_at(patient), payload)
     }
 
     /// What happened under an encounter.
     pub fn encounter(&self, encounter: &Encounter) -> Result<Mapped> {
         if encounter.id.is_empty() {
-            return Err(refused("ID_MISSING", "the resource has no id: export it with one"));
+            return Err(not_mapped("ID_MISSING", "the resource has no id: export it with one"));
         }
         let patient_key = self.directory.key_of(&encounter.subject, "Patient");
         if patient_key.is_empty() {
-            return Err(refused(
+            return Err(not_mapped(
                 "SUBJECT_MISSING",
                 "the encounter has no subject that can be followed",
             ));
         }
         let class = class(&encounter.class.code).ok_or_else(|| {
-            refused(
+            not_mapped(
                 "CLASS_UNKNOWN",
                 "the encounter's class is not one of v3-ActCode that is a visit or a stay",
             )
@@ -132,7 +154,7 @@ impl Mapper<'_> {
             ("planned", v1::EncounterClass::Inpatient) => self.planned_stay(encounter)?,
             ("arrived" | "triaged" | "in-progress" | "onleave" | "finished", class) => {
                 if encounter.period.start.is_empty() {
-                    return Err(refused("TIME_MISSING", "the encounter has no `period.start`"));
+                    return Err(not_mapped("TIME_MISSING", "the encounter has no `period.start`"));
                 }
                 if class == v1::EncounterClass::Inpatient {
                     self.stay(encounter)?
@@ -141,32 +163,34 @@ impl Mapper<'_> {
                 }
             }
             ("planned", _) => {
-                return Err(refused(
+                return Err(not_mapped(
                     "NOT_YET",
                     "the visit is planned; it is taken when it has begun",
                 ));
             }
-            ("cancelled" | "entered-in-error", _) => {
-                return Err(refused(
+            _ if encounter.is_withdrawn() => {
+                return Err(not_mapped(
                     "DID_NOT_HAPPEN",
                     "the encounter was cancelled or entered in error",
                 ));
             }
             _unknown => {
-                return Err(refused(
+                return Err(not_mapped(
                     "STATUS_UNKNOWN",
                     "the encounter's status does not say whether it happened",
                 ));
             }
         };
-        Ok(Mapped { patient_key, events })
+        let ending =
+            if class == v1::EncounterClass::Inpatient { None } else { self.ending(encounter) };
+        Ok(Mapped { patient_key, events, ending })
     }
 
     /// Who joined a patient's care team.
     pub fn care_team(&self, team: &CareTeam) -> Result<Mapped> {
         let patient_key = self.directory.key_of(&team.subject, "Patient");
         if team.id.is_empty() || patient_key.is_empty() {
-            return Err(refused(
+            return Err(not_mapped(
                 "SUBJECT_MISSING",
                 "the care team has no id, or no subject that can be followed",
             ));
@@ -174,7 +198,7 @@ impl Mapper<'_> {
         let occurred_at = [&team.period.start, &team.meta.last_updated];
         let occurred_at = occurred_at.into_iter().find(|time| !time.is_empty());
         let occurred_at = occurred_at.ok_or_else(|| {
-            refused(
+            not_mapped(
                 "TIME_MISSING",
                 "the care team has neither `period.start` nor `meta.lastUpdated`",
             )
@@ -205,7 +229,7 @@ impl Mapper<'_> {
             })
             .collect();
         if members.is_empty() {
-            return Err(refused(
+            return Err(not_mapped(
                 "MEMBERS_MISSING",
                 "the care team has no members besides the patient",
             ));
@@ -216,12 +240,13 @@ impl Mapper<'_> {
             encounter_id: self.encounter_id(&encounter),
         });
         let about = About { key: &key("CareTeam", &team.id), organisation: &provider.facility_id };
-        Ok(Mapped { patient_key, events: vec![self.event(&about, "joined", occurred_at, &joined)] })
+        let events = vec![self.event(&about, "joined", occurred_at, &joined)];
+        Ok(Mapped { patient_key, events, ending: None })
     }
 
     fn planned_stay(&self, encounter: &Encounter) -> Result<Vec<v1::Event>> {
         if encounter.period.start.is_empty() {
-            return Err(refused("TIME_MISSING", "the planned encounter has no `period.start`"));
+            return Err(not_mapped("TIME_MISSING", "the planned encounter has no `period.start`"));
         }
         let provider = self.provider(encounter);
         let planned = Payload::AdmissionPlanned(v1::AdmissionPlanned {
@@ -234,16 +259,19 @@ impl Mapper<'_> {
         let about =
             About { key: &key("Encounter", &encounter.id), organisation: &provider.facility_id };
         // When the plan was made is not said; that it is known now is.
-        Ok(vec![self.event(&about, "planned", self.now, &planned)])
+        let fact = format!("planned {}", encounter.period.start);
+        Ok(vec![self.event(&about, &fact, self.now, &planned)])
     }
 
     fn visit(&self, encounter: &Encounter, class: v1::EncounterClass) -> v1::Event {
         let provider = self.provider(encounter);
         let ended_at = if encounter.status == "finished" { &encounter.period.end } else { "" };
+        let been = encounter.location.iter().filter(|location| !location.is_to_come());
+        let been: Vec<EncounterLocation> = been.cloned().collect();
         let registered = Payload::EncounterRegistered(v1::EncounterRegistered {
             encounter_id: self.encounter_id(&key("Encounter", &encounter.id)),
             class: class.into(),
-            place: Some(self.place(encounter, &encounter.location, &provider)),
+            place: Some(self.place(encounter, &been, &provider)),
             ended_at: ended_at.to_owned(),
             preceding_encounter_id: self.preceding(encounter),
             attending: self.attending(encounter),
@@ -252,6 +280,26 @@ impl Mapper<'_> {
         let about =
             About { key: &key("Encounter", &encounter.id), organisation: &provider.facility_id };
         self.event(&about, "registered", &encounter.period.start, &registered)
+    }
+
+    /// The end of a visit, if it has ended.
+    fn ending(&self, encounter: &Encounter) -> Option<v1::Event> {
+        if encounter.status != "finished" || encounter.period.end.is_empty() {
+            return None;
+        }
+        let provider = self.provider(encounter);
+        let about =
+            About { key: &key("Encounter", &encounter.id), organisation: &provider.facility_id };
+        let ended = self.discharged(encounter);
+        Some(self.event(&about, "ended", &encounter.period.end, &ended))
+    }
+
+    fn discharged(&self, encounter: &Encounter) -> Payload {
+        Payload::Discharged(v1::Discharged {
+            encounter_id: self.encounter_id(&key("Encounter", &encounter.id)),
+            disposition: to_code(&encounter.hospitalization.discharge_disposition),
+            destination: None,
+        })
     }
 
     fn stay(&self, encounter: &Encounter) -> Result<Vec<v1::Event>> {
@@ -279,22 +327,18 @@ impl Mapper<'_> {
         }
         if encounter.status == "finished" {
             if encounter.period.end.is_empty() {
-                return Err(refused(
+                return Err(not_mapped(
                     "TIME_MISSING",
                     "the stay is finished and has no `period.end`",
                 ));
             }
-            let discharged = Payload::Discharged(v1::Discharged {
-                encounter_id,
-                disposition: to_code(&encounter.hospitalization.discharge_disposition),
-                destination: None,
-            });
+            let discharged = self.discharged(encounter);
             events.push(self.event(&about, "discharged", &encounter.period.end, &discharged));
         }
         Ok(events)
     }
 
-    fn provider(&self, encounter: &Encounter) -> Provider {
+    pub(super) fn provider(&self, encounter: &Encounter) -> Provider {
         let of_location = || {
             let location = self.directory.location(&encounter.location.first()?.location)?;
             self.directory.provider(&location.managing_organization)
@@ -359,7 +403,7 @@ impl Mapper<'_> {
         self.encounter_id(&self.directory.key_of(&encounter.part_of, "Encounter"))
     }
 
-    fn encounter_id(&self, key: &str) -> String {
+    pub(super) fn encounter_id(&self, key: &str) -> String {
         if key.is_empty() { String::new() } else { self.ids.encounter(key).to_string() }
     }
 
@@ -378,7 +422,7 @@ impl Mapper<'_> {
     }
 
     /// The event with everything but the patient, who is set when it is known which one it is.
-    fn event(
+    pub(super) fn event(
         &self,
         about: &About<'_>,
         fact: &str,
@@ -407,9 +451,9 @@ impl Mapper<'_> {
 }
 
 /// The resource that an event is made from, and the organisation that it speaks for.
-struct About<'a> {
-    key: &'a str,
-    organisation: &'a str,
+pub(super) struct About<'a> {
+    pub(super) key: &'a str,
+    pub(super) organisation: &'a str,
 }
 
 impl Provider {
@@ -425,28 +469,8 @@ pub fn set_patient(events: &mut [v1::Event], patient: PatientId) {
     }
 }
 
-/// The places of a stay, by the time from which the patient was there; the first is where the
-/// patient was admitted to.
-fn stations(encounter: &Encounter) -> Vec<(String, Vec<EncounterLocation>)> {
-    let start = &encounter.period.start;
-    let mut stations: Vec<(String, Vec<EncounterLocation>)> = vec![(start.clone(), Vec::new())];
-    for location in &encounter.location {
-        let from = &location.period.start;
-        let from = if from.is_empty() { start } else { from };
-        match stations.iter_mut().find(|(at, _)| at == from) {
-            Some((_, places)) => places.push(location.clone()),
-            None => stations.push((from.clone(), vec![location.clone()])),
-        }
-    }
-    // Without any place at the beginning, the first that is known is taken for it.
-    if stations.len() > 1 && stations.first().is_some_and(|(_, places)| places.is_empty()) {
-        stations.remove(0);
-    }
-    stations
-}
-
-fn refused(reason: &'static str, message: &str) -> Refused {
-    Refused { reason, message: message.to_owned() }
+fn not_mapped(reason: &'static str, message: &str) -> NotMapped {
+    NotMapped { reason, message: message.to_owned() }
 }
 
 /// Codes of v3-ActCode.
@@ -468,28 +492,6 @@ fn sex(gender: &str) -> v1::Sex {
         "other" => v1::Sex::Other,
         "unknown" => v1::Sex::Unknown,
         _ => v1::Sex::Unspecified,
-    }
-}
-
-fn name(name: &HumanName) -> v1::HumanName {
-    let script = name
-        .extension
-        .iter()
-        .find(|extension| extension.url.ends_with("iso21090-EN-representation"))
-        .map(|extension| extension.value_code.as_str());
-    let is_latin = || name.family.is_ascii() && name.text.is_ascii();
-    let script = match script {
-        Some("IDE") => v1::NameScript::Ideographic,
-        Some("SYL") => v1::NameScript::Syllabic,
-        Some("ABC") => v1::NameScript::Alphabetic,
-        _ if is_latin() => v1::NameScript::Alphabetic,
-        _ => v1::NameScript::Unspecified,
-    };
-    v1::HumanName {
-        script: script.into(),
-        family: cut(&name.family, 100),
-        given: cut(&name.given.join(" "), 100),
-        text: cut(&name.text, 200),
     }
 }
 
@@ -533,15 +535,66 @@ fn visit_number(encounter: &Encounter) -> Option<v1::Identifier> {
     Some(v1::Identifier { system: cut(system, 200), value: cut(&identifier.value, 200) })
 }
 
-/// A foreign id in the form that ids have here.
-fn code(text: &str) -> String {
-    let allowed = |c: char| {
-        if c.is_ascii_alphanumeric() || "._:-".contains(c) { c } else { '-' }
-    };
-    text.chars().take(64).map(allowed).collect()
-}
+#[cfg(test)]
+mod tests {
+    use super::super::resource::{Coding, Period, Reference};
+    use super::*;
 
-/// At most so many code points.
-fn cut(text: &str, max: usize) -> String {
-    text.chars().take(max).collect()
+    const NOW: &str = "2026-05-01T00:00:00Z";
+
+    fn encounter(class: &str, status: &str, start: &str, end: &str) -> Encounter {
+        Encounter {
+            id: "e1".to_owned(),
+            status: status.to_owned(),
+            class: Coding { code: class.to_owned(), ..Coding::default() },
+            subject: Reference { reference: "Patient/p1".to_owned(), ..Reference::default() },
+            period: Period { start: start.to_owned(), end: end.to_owned() },
+            ..Encounter::default()
+        }
+    }
+
+    fn with_mapper<T>(map: impl FnOnce(&Mapper<'_>) -> T) -> T {
+        let (ids, directory) = (Ids::new("fhir"), Directory::default());
+        map(&Mapper { ids: &ids, directory: &directory, now: NOW })
+    }
+
+    fn map(encounter: &Encounter) -> Result<Mapped> {
+        with_mapper(|mapper| mapper.encounter(encounter))
+    }
+
+    #[test]
+    fn an_admission_planned_for_another_time_is_another_fact() {
+        let id = |start: &str| {
+            let planned = map(&encounter("IMP", "planned", start, "")).unwrap();
+            planned.events.into_iter().next().unwrap().event_id
+        };
+        assert_eq!(id("2026-06-01"), id("2026-06-01"));
+        assert_ne!(id("2026-06-01"), id("2026-06-08"));
+    }
+
+    #[test]
+    fn the_same_change_of_another_version_is_another_fact() {
+        let patient = Patient { id: "p1".to_owned(), ..Patient::default() };
+        let id = |birth_on: &str, version: u64| {
+            let demographics =
+                v1::Demographics { birth_on: birth_on.to_owned(), ..Default::default() };
+            with_mapper(|mapper| mapper.patient_update(&patient, demographics, version)).event_id
+        };
+        assert_eq!(id("1938", 3), id("1938", 3));
+        assert_ne!(id("1938", 3), id("1939", 3));
+        assert_ne!(id("1938", 3), id("1938", 5));
+    }
+
+    #[test]
+    fn a_finished_visit_says_how_it_ends_if_it_was_known_to_go_on() {
+        let (start, end) = ("2026-03-01T09:00:00+09:00", "2026-03-01T11:00:00+09:00");
+        let ending =
+            |class, status, end| map(&encounter(class, status, start, end)).unwrap().ending;
+        let ended = ending("AMB", "finished", end).unwrap();
+        assert_eq!(ended.r#type, "care.encounter.discharged.v1");
+        assert_eq!(ended.occurred_at, end);
+        assert_eq!(ending("AMB", "in-progress", ""), None);
+        assert_eq!(ending("AMB", "finished", ""), None, "nobody knows when");
+        assert_eq!(ending("IMP", "finished", end), None, "a stay says its discharge itself");
+    }
 }

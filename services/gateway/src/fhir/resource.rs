@@ -69,6 +69,7 @@ pub struct HumanName {
     pub text: String,
     pub family: String,
     pub given: Vec<String>,
+    pub period: Period,
     pub extension: Vec<Extension>,
 }
 
@@ -144,6 +145,7 @@ pub struct Hospitalization {
 #[serde(rename_all = "camelCase", default)]
 pub struct EncounterLocation {
     pub location: Reference,
+    pub status: String,
     pub period: Period,
 }
 
@@ -200,6 +202,20 @@ pub struct CareTeamParticipant {
     pub role: Vec<CodeableConcept>,
     pub member: Reference,
     pub on_behalf_of: Reference,
+}
+
+impl Encounter {
+    /// Whether it did not happen, or not to this patient.
+    pub fn is_withdrawn(&self) -> bool {
+        matches!(self.status.as_str(), "cancelled" | "entered-in-error")
+    }
+}
+
+impl EncounterLocation {
+    /// Whether the patient has not come there yet.
+    pub fn is_to_come(&self) -> bool {
+        matches!(self.status.as_str(), "planned" | "reserved")
+    }
 }
 
 impl CodeableConcept {

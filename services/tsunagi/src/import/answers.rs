@@ -1,23 +1,19 @@
-//! The answers: what came of each event, and what is done about a patient that is known.
+//! The answers: what came of each event, and what is kept for a person to look at.
 
 use anyhow::Context as _;
-use tonic::Code;
 use tsunagi_domain::PatientId;
 use tsunagi_gateway::fhir::directory::key;
-use tsunagi_gateway::fhir::map::{Mapper, Refused, set_patient};
+use tsunagi_gateway::fhir::map::set_patient;
 use tsunagi_gateway::fhir::resource::Patient;
-use tsunagi_gateway::fhir::{Mapped, Origin};
-use tsunagi_proto::catalogue::Payload;
+use tsunagi_gateway::fhir::{Mapped, NotMapped, Origin};
 use tsunagi_proto::v1;
 use tsunagi_proto::v1::care_bus_client::CareBusClient;
 use tsunagi_proto::v1::publish_session_response::Outcome as Answer;
-use tsunagi_proto::v1::timeline_client::TimelineClient;
-use uuid::Uuid;
 
 use super::report::Outcome;
 use super::session::Session;
 use super::work::{PART_BYTES, Resource, UnderWay, Work};
-use crate::client::{own, reason, refused};
+use crate::client::{own, refused};
 
 type Events = Vec<(u64, v1::Event)>;
 
@@ -27,13 +23,12 @@ impl Work {
         &mut self,
         origin: &Origin,
         name: &str,
-        mapped: Result<Mapped, Refused>,
+        mapped: Result<Mapped, NotMapped>,
     ) -> anyhow::Result<Option<Mapped>> {
         match mapped {
             Ok(mapped) => Ok(Some(mapped)),
-            Err(Refused { reason, message }) => {
-                let outcome = Outcome::Refused { reason: reason.to_owned(), message };
-                self.report.note(origin, name, &outcome)?;
+            Err(not_mapped) => {
+                self.report.note(origin, name, &not_mapped.into())?;
                 Ok(None)
             }
         }
@@ -44,7 +39,7 @@ impl Work {
         &mut self,
         origin: &Origin,
         name: String,
-        mapped: Result<Mapped, Refused>,
+        mapped: Result<Mapped, NotMapped>,
     ) -> anyhow::Result<Events> {
         let Some(mut mapped) = self.mapped(origin, &name, mapped)? else { return Ok(Vec::new()) };
         let Some(patient) = self.patient(&mapped.patient_key).await? else {
@@ -59,7 +54,8 @@ impl Work {
             return Ok(Vec::new());
         };
         set_patient(&mut mapped.events, patient);
-        Ok(self.enter(origin, name, mapped.events, None))
+        set_patient(mapped.ending.as_mut_slice(), patient);
+        Ok(self.enter(origin, name, mapped, None))
     }
 
     /// Notes events that are going to be sent, and gives them their tags.
@@ -67,9 +63,10 @@ impl Work {
         &mut self,
         origin: &Origin,
         name: String,
-        events: Vec<v1::Event>,
+        mapped: Mapped,
         patient: Option<Box<Patient>>,
     ) -> Events {
+        let Mapped { events, ending, .. } = mapped;
         let resource = self.next_number;
         self.resources.insert(
             resource,
@@ -80,6 +77,7 @@ impl Work {
                 stored: 0,
                 refused: None,
                 patient,
+                ending,
             },
         );
         let mut tagged = Vec::with_capacity(events.len());
@@ -130,150 +128,59 @@ impl Work {
         resource: &mut Resource,
         refused: v1::Refused,
     ) -> anyhow::Result<()> {
-        let v1::Refused { reason, message, metadata, .. } = refused;
-        let is_known = reason == "EVENT_ID_REUSED" || reason == "IDENTIFIER_TAKEN";
-        if let (Some(patient), true) = (resource.patient.take(), is_known) {
-            let owner = metadata.get("patient_id").and_then(|id| PatientId::parse(id).ok());
-            let patient_key = key("Patient", &patient.id);
-            let owner = owner.unwrap_or_else(|| self.ids.patient(&patient_key));
-            match self.update(&patient, owner).await? {
-                Ok(stored) => {
-                    self.patients.insert(patient_key, owner);
-                    resource.stored += stored;
-                }
-                Err(outcome) => {
-                    self.patients.remove(&patient_key);
-                    resource.refused = Some(outcome);
-                }
+        let (patient, ending) = (resource.patient.take(), resource.ending.take());
+        let outcome = match (refused.reason.as_str(), patient, ending) {
+            ("EVENT_ID_REUSED" | "IDENTIFIER_TAKEN", Some(patient), _) => {
+                self.adopt(&patient, &refused).await?
             }
-            return Ok(());
+            ("EVENT_ID_REUSED" | "ENCOUNTER_BEGUN", None, Some(ending)) => {
+                self.end(ending, refused).await?
+            }
+            _ => Err(refused.into()),
+        };
+        match outcome {
+            Ok(stored) => resource.stored += stored,
+            Err(outcome) => {
+                if resource.name.starts_with("Patient/") {
+                    self.patients.remove(&resource.name);
+                }
+                resource.refused = Some(outcome);
+            }
         }
-        if resource.name.starts_with("Patient/") {
-            self.patients.remove(&resource.name);
-        }
-        resource.refused = Some(Outcome::Refused { reason, message });
         Ok(())
     }
 
-    /// Brings a patient up to date who was registered before: here, or at a desk.
-    async fn update(
+    /// Brings the patient up to date who was there before.
+    async fn adopt(
         &mut self,
         patient: &Patient,
-        owner: PatientId,
+        refused: &v1::Refused,
     ) -> anyhow::Result<Result<u64, Outcome>> {
-        let Some(known) = self.known(owner).await? else {
-            // The identifier was claimed by a registration that was never finished.
-            return self.register_as(patient, owner).await;
-        };
-        let mut events = Vec::new();
-        for identifier in self.mapper().identifiers(patient) {
-            if !known.identifiers.contains(&identifier) {
-                events.push(self.link(patient, identifier));
-            }
+        let patient_key = key("Patient", &patient.id);
+        let owner = refused.metadata.get("patient_id").and_then(|id| PatientId::parse(id).ok());
+        let owner = owner.unwrap_or_else(|| self.ids.patient(&patient_key));
+        let updated = self.update(patient, owner).await?;
+        if updated.is_ok() {
+            self.patients.insert(patient_key, owner);
         }
-        let demographics = Mapper::demographics(patient);
-        if known.demographics.as_ref() != Some(&demographics) {
-            let version =
-                Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("{demographics:?}").as_bytes());
-            events.push(self.mapper().patient_update(patient, &version.to_string()));
-        }
-        set_patient(&mut events, owner);
-        self.publish_all(events).await
+        Ok(updated)
     }
 
-    async fn register_as(
+    /// Ends a visit that was there before.
+    async fn end(
         &mut self,
-        patient: &Patient,
-        owner: PatientId,
+        ending: v1::Event,
+        refused: v1::Refused,
     ) -> anyhow::Result<Result<u64, Outcome>> {
-        match self.mapper().patient(patient) {
-            Ok(mut mapped) => {
-                set_patient(&mut mapped.events, owner);
-                self.publish_all(mapped.events).await
+        Ok(match self.publish(vec![ending], None).await? {
+            // It was not going on: the first refusal says what is wrong.
+            Err(Outcome::Refused { reason, .. })
+                if reason == "ENCOUNTER_ENDED" || reason == "NOT_ADMITTED" =>
+            {
+                Err(refused.into())
             }
-            Err(Refused { reason, message }) => {
-                Ok(Err(Outcome::Refused { reason: reason.to_owned(), message }))
-            }
-        }
-    }
-
-    fn link(&self, patient: &Patient, identifier: v1::Identifier) -> v1::Event {
-        let fact = format!("linked {}|{}", identifier.system, identifier.value);
-        let linked =
-            Payload::IdentifierLinked(v1::IdentifierLinked { identifier: Some(identifier) });
-        let template = self.mapper().patient_update(patient, "");
-        v1::Event {
-            event_id: self.ids.event(&key("Patient", &patient.id), &fact).to_string(),
-            r#type: linked.event_type().to_owned(),
-            payload: linked.encode_to_vec(),
-            ..template
-        }
-    }
-
-    /// Publishes events one after the other. How many were stored, or what came in the way.
-    async fn publish_all(&self, events: Vec<v1::Event>) -> anyhow::Result<Result<u64, Outcome>> {
-        let mut bus = CareBusClient::new(self.channel.clone());
-        let mut stored = 0;
-        for event in events {
-            let request = v1::PublishRequest { events: vec![event], expected_version: None };
-            match bus.publish(own(request)).await {
-                Ok(published) => {
-                    let receipts = published.into_inner().receipts;
-                    let new = receipts.iter().filter(|receipt| !receipt.repeated).count();
-                    stored += u64::try_from(new).unwrap_or(0);
-                }
-                Err(status) if status.code() == Code::Unavailable => return Err(refused(&status)),
-                Err(status) => {
-                    let message = status.message().to_owned();
-                    return Ok(Err(Outcome::Refused { reason: reason(&status), message }));
-                }
-            }
-        }
-        Ok(Ok(stored))
-    }
-
-    /// What is known of a patient. None if the patient is not registered.
-    async fn known(&self, patient: PatientId) -> anyhow::Result<Option<v1::PatientSummary>> {
-        let mut timeline = TimelineClient::new(self.channel.clone());
-        let request = v1::ReadTimelineRequest {
-            patient_id: patient.to_string(),
-            page_size: 1,
-            ..v1::ReadTimelineRequest::default()
-        };
-        match timeline.read_timeline(own(request)).await {
-            Ok(page) => Ok(page.into_inner().patient),
-            Err(status) if status.code() == Code::NotFound => Ok(None),
-            Err(status) => Err(refused(&status)),
-        }
-    }
-
-    /// The patient that a resource is: of these files, or of an earlier import of a system
-    /// that was named.
-    async fn patient(&mut self, patient_key: &str) -> anyhow::Result<Option<PatientId>> {
-        if let Some(patient) = self.patients.get(patient_key) {
-            return Ok(Some(*patient));
-        }
-        if !self.source_is_named {
-            return Ok(None);
-        }
-        if let Some(earlier) = self.earlier.get(patient_key) {
-            return Ok(*earlier);
-        }
-        let (_, id) = patient_key.split_once('/').unwrap_or_default();
-        let identifier =
-            v1::Identifier { system: self.ids.identifier_system(), value: id.to_owned() };
-        let request = v1::FindPatientRequest { identifier: Some(identifier) };
-        let mut timeline = TimelineClient::new(self.channel.clone());
-        let earlier = match timeline.find_patient(own(request)).await {
-            Ok(found) => {
-                let patient = found.into_inner().patient.unwrap_or_default();
-                PatientId::parse(&patient.patient_id).ok()
-            }
-            Err(status) if status.code() == Code::NotFound => None,
-            Err(status) => return Err(refused(&status)),
-        };
-        self.earlier.insert(patient_key.to_owned(), earlier);
-        Ok(earlier)
+            ended => ended,
+        })
     }
 
     /// Has the server keep what could not be read.

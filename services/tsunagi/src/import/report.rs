@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use serde::Serialize;
-use tsunagi_gateway::fhir::Origin;
+use tsunagi_gateway::fhir::{NotMapped, Origin};
+use tsunagi_proto::v1;
 
 use super::heading;
 use crate::output::say;
@@ -30,6 +31,18 @@ pub(super) enum Outcome {
     Unreadable {
         reason: String,
     },
+}
+
+impl From<v1::Refused> for Outcome {
+    fn from(v1::Refused { reason, message, .. }: v1::Refused) -> Self {
+        Self::Refused { reason, message }
+    }
+}
+
+impl From<NotMapped> for Outcome {
+    fn from(NotMapped { reason, message }: NotMapped) -> Self {
+        Self::Refused { reason: reason.to_owned(), message }
+    }
 }
 
 #[derive(Debug, Default)]

@@ -85,6 +85,8 @@ pub(super) struct Resource {
     pub(super) refused: Option<Outcome>,
     /// Set for patients: what they are, should they be known already.
     pub(super) patient: Option<Box<Patient>>,
+    /// Set for visits that have ended: their end, should they be known as going on.
+    pub(super) ending: Option<v1::Event>,
 }
 
 impl Work {
@@ -129,7 +131,7 @@ impl Work {
         let bar = progress.clone();
         let reading = tokio::task::spawn_blocking(move || read_files(files, &items, &bar));
         while let Some(item) = queue.recv().await {
-            for event in self.take(stage, item).await? {
+            for event in self.take(stage, item, &mut session).await? {
                 while self.under_way.len() >= UNDER_WAY_MAX {
                     self.answered(&mut session).await?;
                 }
@@ -138,14 +140,24 @@ impl Work {
             }
         }
         reading.await??;
+        self.settle(&mut session).await
+    }
+
+    /// Waits until all that was sent is answered.
+    async fn settle(&mut self, session: &mut Session) -> anyhow::Result<()> {
         while !self.under_way.is_empty() {
-            self.answered(&mut session).await?;
+            self.answered(session).await?;
         }
         Ok(())
     }
 
     /// What an item has for a stage, as events to send.
-    async fn take(&mut self, stage: Stage, item: Item) -> anyhow::Result<Vec<(u64, v1::Event)>> {
+    async fn take(
+        &mut self,
+        stage: Stage,
+        item: Item,
+        session: &mut Session,
+    ) -> anyhow::Result<Vec<(u64, v1::Event)>> {
         let (origin, json, full_url) = match item {
             Item::Resource { origin, json, full_url } => (origin, json, full_url),
             Item::Unreadable { origin, raw, reason } if stage == Stage::Patients => {
@@ -170,7 +182,7 @@ impl Work {
         let found = Found { origin: &origin, id, json: &json };
         let taken = match (any.resource_type.as_str(), stage) {
             ("Patient", Stage::Patients) => self.take_patient(found),
-            ("Encounter", Stage::Encounters) => self.take_encounter(found).await,
+            ("Encounter", Stage::Encounters) => self.take_encounter(found, session).await,
             ("CareTeam", Stage::CareTeams) => self.take_care_team(found).await,
             (_, Stage::Patients) => self.gather(&any.resource_type, found),
             (_, Stage::Encounters | Stage::CareTeams) => Ok(Vec::new()),
@@ -195,12 +207,20 @@ impl Work {
         let patient_id = self.ids.patient(&mapped.patient_key);
         self.patients.insert(mapped.patient_key.clone(), patient_id);
         set_patient(&mut mapped.events, patient_id);
-        Ok(self.enter(found.origin, name, mapped.events, Some(Box::new(patient))))
+        Ok(self.enter(found.origin, name, mapped, Some(Box::new(patient))))
     }
 
-    async fn take_encounter(&mut self, found: Found<'_>) -> Taken {
+    async fn take_encounter(&mut self, found: Found<'_>, session: &mut Session) -> Taken {
         let encounter = Encounter { id: found.id, ..parse(found.json)? };
         let name = format!("Encounter/{}", encounter.id);
+        if encounter.is_withdrawn() {
+            // What these files said of it before may still be under way.
+            self.settle(session).await?;
+            if let Some(outcome) = self.withdraw(&encounter).await? {
+                self.report.note(found.origin, &name, &outcome)?;
+                return Ok(Vec::new());
+            }
+        }
         let mapped = self.mapper().encounter(&encounter);
         Ok(self.about_patient(found.origin, name, mapped).await?)
     }
@@ -221,7 +241,8 @@ impl Work {
             }
             "Location" => self.directory.add_location(Location { id, ..parse(json)? }),
             "Practitioner" => {
-                self.directory.add_practitioner(&Practitioner { id, ..parse(json)? });
+                let practitioner = Practitioner { id, ..parse(json)? };
+                self.directory.add_practitioner(&practitioner, &self.now);
             }
             "PractitionerRole" => self.directory.add_role(PractitionerRole { id, ..parse(json)? }),
             "Encounter" => self.want(Stage::Encounters, origin),

@@ -1,0 +1,231 @@
+//! Patients who are known already: who they are, and how they are brought up to date.
+
+use tonic::Code;
+use tsunagi_domain::PatientId;
+use tsunagi_gateway::fhir::map::set_patient;
+use tsunagi_gateway::fhir::resource::Patient;
+use tsunagi_proto::v1;
+use tsunagi_proto::v1::care_bus_client::CareBusClient;
+use tsunagi_proto::v1::timeline_client::TimelineClient;
+
+use super::report::Outcome;
+use super::work::Work;
+use crate::client::{own, reason, refused};
+
+/// Attempts to update a patient about whom others write at the same time.
+const ATTEMPTS_MAX: u32 = 5;
+
+impl Work {
+    /// Brings a patient up to date who was registered before: here, or at a desk.
+    pub(super) async fn update(
+        &mut self,
+        patient: &Patient,
+        owner: PatientId,
+    ) -> anyhow::Result<Result<u64, Outcome>> {
+        let mut outcome = self.update_once(patient, owner).await?;
+        for _ in 1..ATTEMPTS_MAX {
+            match &outcome {
+                Err(Outcome::Refused { reason, .. }) if reason == "VERSION_CONFLICT" => {
+                    outcome = self.update_once(patient, owner).await?;
+                }
+                Ok(_) | Err(_) => break,
+            }
+        }
+        Ok(outcome)
+    }
+
+    async fn update_once(
+        &mut self,
+        patient: &Patient,
+        owner: PatientId,
+    ) -> anyhow::Result<Result<u64, Outcome>> {
+        let Some(known) = self.known(owner).await? else {
+            // The identifier was claimed by a registration that was never finished.
+            return self.register_as(patient, owner).await;
+        };
+        let identifiers = self.mapper().identifiers(patient);
+        let said = self.mapper().demographics(patient);
+        let before = known.demographics.unwrap_or_default();
+        // The first leads back to the resource: with it, the two were found to be one before.
+        let is_linked = identifiers.first().is_some_and(|own| known.identifiers.contains(own));
+        if !is_linked && is_somebody_else(&before, &said) {
+            return Ok(Err(mismatch(owner)));
+        }
+        let mut events = Vec::new();
+        if let Some(news) = news(&before, said) {
+            events.push(self.mapper().patient_update(patient, news, known.version));
+        }
+        for identifier in identifiers {
+            if !known.identifiers.contains(&identifier) {
+                events.push(self.mapper().identifier_linked(patient, identifier));
+            }
+        }
+        set_patient(&mut events, owner);
+        // Decided on what is known: that the address is confidential, above all.
+        self.publish(events, Some(known.version)).await
+    }
+
+    async fn register_as(
+        &mut self,
+        patient: &Patient,
+        owner: PatientId,
+    ) -> anyhow::Result<Result<u64, Outcome>> {
+        match self.mapper().patient(patient) {
+            Ok(mut mapped) => {
+                set_patient(&mut mapped.events, owner);
+                self.publish(mapped.events, None).await
+            }
+            Err(not_mapped) => Ok(Err(not_mapped.into())),
+        }
+    }
+
+    /// Publishes events about one patient, all or none. How many were stored, or what came in
+    /// the way.
+    pub(super) async fn publish(
+        &self,
+        events: Vec<v1::Event>,
+        expected_version: Option<u64>,
+    ) -> anyhow::Result<Result<u64, Outcome>> {
+        if events.is_empty() {
+            return Ok(Ok(0));
+        }
+        let mut bus = CareBusClient::new(self.channel.clone());
+        match bus.publish(own(v1::PublishRequest { events, expected_version })).await {
+            Ok(published) => {
+                let receipts = published.into_inner().receipts;
+                let new = receipts.iter().filter(|receipt| !receipt.repeated).count();
+                Ok(Ok(u64::try_from(new).unwrap_or(0)))
+            }
+            Err(status) if status.code() == Code::Unavailable => Err(refused(&status)),
+            Err(status) => {
+                let message = status.message().to_owned();
+                Ok(Err(Outcome::Refused { reason: reason(&status), message }))
+            }
+        }
+    }
+
+    /// What is known of a patient. None if the patient is not registered.
+    async fn known(&self, patient: PatientId) -> anyhow::Result<Option<v1::PatientSummary>> {
+        let mut timeline = TimelineClient::new(self.channel.clone());
+        let request = v1::ReadTimelineRequest {
+            patient_id: patient.to_string(),
+            page_size: 1,
+            ..v1::ReadTimelineRequest::default()
+        };
+        match timeline.read_timeline(own(request)).await {
+            Ok(page) => Ok(page.into_inner().patient),
+            Err(status) if status.code() == Code::NotFound => Ok(None),
+            Err(status) => Err(refused(&status)),
+        }
+    }
+
+    /// The patient that a resource is: of these files, or of an earlier import of a system
+    /// that was named.
+    pub(super) async fn patient(&mut self, patient_key: &str) -> anyhow::Result<Option<PatientId>> {
+        if let Some(patient) = self.patients.get(patient_key) {
+            return Ok(Some(*patient));
+        }
+        if !self.source_is_named {
+            return Ok(None);
+        }
+        if let Some(earlier) = self.earlier.get(patient_key) {
+            return Ok(*earlier);
+        }
+        let (_, id) = patient_key.split_once('/').unwrap_or_default();
+        let identifier =
+            v1::Identifier { system: self.ids.identifier_system(), value: id.to_owned() };
+        let request = v1::FindPatientRequest { identifier: Some(identifier) };
+        let mut timeline = TimelineClient::new(self.channel.clone());
+        let earlier = match timeline.find_patient(own(request)).await {
+            Ok(found) => {
+                let patient = found.into_inner().patient.unwrap_or_default();
+                PatientId::parse(&patient.patient_id).ok()
+            }
+            Err(status) if status.code() == Code::NotFound => None,
+            Err(status) => return Err(refused(&status)),
+        };
+        self.earlier.insert(patient_key.to_owned(), earlier);
+        Ok(earlier)
+    }
+}
+
+/// What a resource says that is not known. None if that is nothing.
+fn news(known: &v1::Demographics, mut said: v1::Demographics) -> Option<v1::Demographics> {
+    if known.address.as_ref().is_some_and(|address| address.confidential) {
+        // Whether it is another address cannot be told: nobody is shown the one that is known.
+        // Other systems do not say that an address is confidential, so it stays so.
+        said.address.get_or_insert_default().confidential = true;
+        let all_else = |of: &v1::Demographics| v1::Demographics { address: None, ..of.clone() };
+        return (all_else(known) != all_else(&said)).then_some(said);
+    }
+    (*known != said).then_some(said)
+}
+
+/// Whether these are two people: of another birth date or sex, as far as both are known.
+fn is_somebody_else(one: &v1::Demographics, other: &v1::Demographics) -> bool {
+    // `1938` does not differ from `1938-04-02`.
+    let differ = |one: &str, other: &str| !one.starts_with(other) && !other.starts_with(one);
+    let is_known = |sex: v1::Sex| !matches!(sex, v1::Sex::Unspecified | v1::Sex::Unknown);
+    differ(&one.birth_on, &other.birth_on)
+        || (is_known(one.sex()) && is_known(other.sex()) && one.sex() != other.sex())
+}
+
+fn mismatch(owner: PatientId) -> Outcome {
+    Outcome::Refused {
+        reason: "PATIENT_MISMATCH".to_owned(),
+        message: format!(
+            "an identifier of it belongs to patient {owner}, who has another birth date or sex: find out whose number it is, and correct the resource or the patient"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn person(birth_on: &str, sex: v1::Sex) -> v1::Demographics {
+        v1::Demographics { birth_on: birth_on.to_owned(), sex: sex.into(), ..Default::default() }
+    }
+
+    fn living_at(text: &str, confidential: bool) -> v1::Demographics {
+        let address = v1::Address { text: text.to_owned(), confidential, ..Default::default() };
+        v1::Demographics { address: Some(address), ..Default::default() }
+    }
+
+    #[test]
+    fn two_are_somebody_else_if_what_is_known_of_both_differs() {
+        let known = person("1938-04-02", v1::Sex::Female);
+        let differs = |birth_on, sex| is_somebody_else(&known, &person(birth_on, sex));
+        assert!(differs("1938-04-03", v1::Sex::Female));
+        assert!(differs("1939", v1::Sex::Unspecified));
+        assert!(differs("1938-04-02", v1::Sex::Male));
+        assert!(differs("", v1::Sex::Other));
+        assert!(!differs("1938-04", v1::Sex::Female));
+        assert!(!differs("", v1::Sex::Unknown));
+        assert!(!is_somebody_else(&person("", v1::Sex::Unspecified), &known));
+    }
+
+    #[test]
+    fn a_confidential_address_is_kept_so_and_no_news() {
+        let known = living_at("", true);
+        assert_eq!(news(&known, living_at("本町1", false)), None);
+        assert_eq!(news(&known, v1::Demographics::default()), None);
+        let with_birth = |of| v1::Demographics { birth_on: "1938".to_owned(), ..of };
+        assert_eq!(
+            news(&known, with_birth(living_at("本町1", false))),
+            Some(with_birth(living_at("本町1", true)))
+        );
+        assert_eq!(
+            news(&known, with_birth(v1::Demographics::default())),
+            Some(with_birth(living_at("", true)))
+        );
+    }
+
+    #[test]
+    fn an_address_that_may_be_known_is_compared() {
+        let known = living_at("本町1", false);
+        assert_eq!(news(&known, known.clone()), None);
+        let moved = living_at("栄町2", false);
+        assert_eq!(news(&known, moved.clone()), Some(moved));
+    }
+}
