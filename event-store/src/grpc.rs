@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use futures_util::stream::{self, Stream, StreamExt as _};
+use futures_util::stream::{self, Stream};
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -19,6 +19,7 @@ use tsunagi_domain::PatientId;
 use tsunagi_proto::check::{Check, Path};
 use tsunagi_proto::v1;
 use tsunagi_proto::v1::timeline_server::Timeline as TimelineApi;
+use tsunagi_proto::v1::watch_timeline_response::Frame as Sign;
 
 use crate::patients::Patients;
 use crate::store::Store;
@@ -181,38 +182,35 @@ impl TimelineService {
             timeline: Timeline::default(),
             store: self.store.clone(),
             patient,
+            shown: 0,
             seen: cursor.clone(),
             is_caught_up: false,
         };
-        let first = watched.next().await?;
+        watched.catch_up().await?;
         if !watched.timeline.record().patient().is_registered() {
             return Err(patient_unknown(false));
         }
         let heartbeat = self.heartbeat;
         let state = (Some(watched), self.stop.clone());
-        let live = stream::unfold(state, move |(watched, stop)| async move {
+        Ok(stream::unfold(state, move |(watched, stop)| async move {
             let mut watched = watched?;
-            let frames = tokio::select! {
+            let frame = tokio::select! {
                 () = stop.cancelled() => {
                     let message = "the server stops: watch again from the last cursor";
                     Err(Refused::new(Code::Unavailable, "SERVER_STOPS", message))
                 }
                 () = tokio::time::sleep_until(Instant::now() + heartbeat) => {
-                    Ok(vec![watched.frame(Sign::Heartbeat(v1::Heartbeat {}))])
+                    Ok(watched.frame(Sign::Heartbeat(v1::Heartbeat {})))
                 }
-                // Safe to cancel: it waits before it changes anything.
-                frames = watched.next() => frames,
+                // Safe to cancel: what is read is added and what is added is shown without a
+                // wait in between.
+                frame = watched.next() => frame,
             };
-            match frames {
-                Ok(frames) => {
-                    let frames: Vec<_> = frames.into_iter().map(Ok).collect();
-                    Some((frames, (Some(watched), stop)))
-                }
-                Err(refused) => Some((vec![Err(refused.into())], (None, stop))),
+            match frame {
+                Ok(frame) => Some((Ok(frame), (Some(watched), stop))),
+                Err(refused) => Some((Err(refused.into()), (None, stop))),
             }
-        });
-        let first = stream::iter(first.into_iter().map(Ok));
-        Ok(first.chain(live.flat_map(stream::iter)))
+        }))
     }
 
     fn cursor(&self, text: &str) -> Result<Cursor, Refused> {
@@ -244,56 +242,64 @@ impl TimelineService {
     }
 }
 
-use v1::watch_timeline_response::Frame as Sign;
-
 /// A patient's timeline that is being watched.
 struct Watched {
     store: Store,
     patient: PatientId,
     /// Folded so far.
     timeline: Timeline,
-    /// What the watcher has seen before.
+    /// How many of its entries were looked at.
+    shown: u64,
+    /// What the watcher has seen, before and now.
     seen: Cursor,
     moved: watch::Receiver<crate::log::Location>,
     is_caught_up: bool,
 }
 
 impl Watched {
-    /// The frames of what comes next; waits for it.
-    async fn next(&mut self) -> Result<Vec<v1::WatchTimelineResponse>, Refused> {
+    /// The next frame; waits for it.
+    async fn next(&mut self) -> Result<v1::WatchTimelineResponse, Refused> {
         loop {
             // Marked as seen before reading: what moves from here on wakes the wait below.
             self.moved.mark_unchanged();
-            let (stream, version) = (StreamId::Patient(self.patient), self.timeline.version());
-            // Most of what moves the log is about other patients.
-            let events = if self.store.has_more(stream, version) {
-                self.store.read(stream, version).await?
-            } else {
-                Vec::new()
-            };
-            let mut frames = Vec::new();
-            for stored in &events {
-                self.timeline.add(stored, &self.store.region().zone);
-                if self.seen.has_seen(stored.placed.position) {
-                    continue;
-                }
-                self.seen.advance(stored.placed.position);
-                let entry = self.timeline.newest_entry();
-                frames.extend(entry.map(|entry| self.frame(Sign::Entry(entry))));
+            // An entry is shown when all is read: what it withholds, a later event may say.
+            self.catch_up().await?;
+            if let Some(entry) = self.unseen_entry() {
+                return Ok(self.frame(Sign::Entry(entry)));
             }
-            let is_level = events.is_empty();
-            if is_level && !self.is_caught_up {
+            if !self.is_caught_up {
                 self.is_caught_up = true;
-                frames.push(self.frame(Sign::CaughtUp(v1::CaughtUp {})));
+                return Ok(self.frame(Sign::CaughtUp(v1::CaughtUp {})));
             }
-            if !frames.is_empty() {
-                return Ok(frames);
-            }
-            if is_level && self.moved.changed().await.is_err() {
+            if self.moved.changed().await.is_err() {
                 let message = "the server stops: watch again from the last cursor";
                 return Err(Refused::new(Code::Unavailable, "SERVER_STOPS", message));
             }
         }
+    }
+
+    /// Folds all that is stored of the patient.
+    async fn catch_up(&mut self) -> Result<(), Refused> {
+        let stream = StreamId::Patient(self.patient);
+        // Most of what moves the log is about other patients.
+        while self.store.has_more(stream, self.timeline.version()) {
+            for stored in &self.store.read(stream, self.timeline.version()).await? {
+                self.timeline.add(stored, &self.store.region().zone);
+            }
+        }
+        Ok(())
+    }
+
+    /// The next entry that the watcher has not seen.
+    fn unseen_entry(&mut self) -> Option<v1::TimelineEntry> {
+        while let Some(placed) = self.timeline.placed(self.shown + 1) {
+            self.shown += 1;
+            if !self.seen.has_seen(placed.position) {
+                self.seen.advance(placed.position);
+                return self.timeline.entry(self.shown);
+            }
+        }
+        None
     }
 
     fn frame(&self, frame: Sign) -> v1::WatchTimelineResponse {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use prost::Message as _;
 use tsunagi_bus::handler::to_wire;
-use tsunagi_bus::{Placed, Stored};
+use tsunagi_bus::{Placed, Stored, address};
 use tsunagi_domain::transfer_request::TransferRequest;
 use tsunagi_domain::{CareTime, EncounterId, EventId, Fact, PatientId, Record, Zone};
 use tsunagi_proto::catalogue::Payload;
@@ -19,7 +19,11 @@ use tsunagi_proto::v1;
 #[derive(Debug, Default)]
 pub struct Timeline {
     record: Record,
-    demographics: Option<v1::Demographics>,
+    /// What is known of the person, and the version of the event that said it.
+    demographics: Option<(u64, v1::Demographics)>,
+    /// Up to which version the patient's address is withheld; said by events that may lie
+    /// beyond those that are shown.
+    address_withheld_up_to: u64,
     /// In the order of recording.
     entries: Vec<Entry>,
     cancelled_by: BTreeMap<EventId, EventId>,
@@ -48,12 +52,17 @@ pub struct View {
 }
 
 impl Timeline {
-    /// Folds a stream's events, given in their order.
+    /// Folds a stream's events, given in their order and whole: what is withheld of those that
+    /// `view` shows is decided by the others too.
     pub fn fold(events: &[Stored], zone: &Zone, view: View) -> Self {
         let mut timeline = Self::default();
-        for stored in events.iter().take_while(|stored| view.shows(stored)) {
+        let shown = events.iter().take_while(|stored| view.shows(stored)).count();
+        let (shown, later) = events.split_at(shown);
+        for stored in shown {
             timeline.add(stored, zone);
         }
+        let withheld = address::withheld_up_to(later);
+        timeline.address_withheld_up_to = timeline.address_withheld_up_to.max(withheld);
         timeline
     }
 
@@ -73,8 +82,13 @@ impl Timeline {
             }
         }
         self.names.note(&payload);
-        if let Some(said) = demographics(&mut payload) {
-            self.demographics = Some(said.clone());
+        if let Some(event) = &event
+            && address::is_confidential(event, &mut payload)
+        {
+            self.address_withheld_up_to = stored.placed.version;
+        }
+        if let Some(said) = address::demographics(&mut payload) {
+            self.demographics = Some((stored.placed.version, said.clone()));
         }
         self.entries.push(Entry {
             id: stored.event,
@@ -108,9 +122,14 @@ impl Timeline {
         entries.into_iter().map(|entry| self.show(entry)).collect()
     }
 
-    /// The entry of the event that was added last.
-    pub fn newest_entry(&self) -> Option<v1::TimelineEntry> {
-        self.entries.last().map(|entry| self.show(entry))
+    /// The entry of the event of this version.
+    pub fn entry(&self, version: u64) -> Option<v1::TimelineEntry> {
+        self.recorded(version).map(|entry| self.show(entry))
+    }
+
+    /// Where the event of this version stands.
+    pub fn placed(&self, version: u64) -> Option<Placed> {
+        self.recorded(version).map(|entry| entry.placed)
     }
 
     /// What one sees of the patient at a glance.
@@ -136,8 +155,15 @@ impl Timeline {
         self.entries.iter().rev().find(|entry| entry.id == event).map(|entry| &entry.payload)
     }
 
-    pub(crate) fn demographics(&self) -> Option<&v1::Demographics> {
-        self.demographics.as_ref()
+    /// What is known of the person, but for an address that must not leave the record.
+    pub(crate) fn demographics(&self) -> Option<v1::Demographics> {
+        let (version, mut demographics) = self.demographics.clone()?;
+        if let Some(address) = &mut demographics.address
+            && version <= self.address_withheld_up_to
+        {
+            address::withhold(address);
+        }
+        Some(demographics)
     }
 
     fn encounter_of(&self, fact: &Fact) -> Option<EncounterId> {
@@ -151,26 +177,18 @@ impl Timeline {
         }
     }
 
-    /// Whether the patient's address must not leave the record. What was said of it before it
-    /// became confidential must not leave either.
-    pub(crate) fn address_is_confidential(&self) -> bool {
-        let address = self.demographics.as_ref().and_then(|known| known.address.as_ref());
-        address.is_some_and(|address| address.confidential)
+    fn recorded(&self, version: u64) -> Option<&Entry> {
+        let index = usize::try_from(version.checked_sub(1)?).ok()?;
+        self.entries.get(index)
     }
 
     /// The payload as a message that says its own type: the bytes as they came, unless an
     /// address in them must not leave the record.
     fn detail(&self, entry: &Entry, payload: Vec<u8>) -> Option<prost_types::Any> {
         let type_url = format!("type.googleapis.com/{}", entry.payload.message_name()?);
-        let mut value = payload;
-        if self.address_is_confidential() {
-            let mut payload = entry.payload.clone();
-            if let Some(demographics) = demographics(&mut payload) {
-                hide_address(demographics);
-                value = payload.encode_to_vec();
-            }
-        }
-        Some(prost_types::Any { type_url, value })
+        let is_withheld = entry.placed.version <= self.address_withheld_up_to;
+        let without = is_withheld.then(|| address::without_address(entry.payload.clone()));
+        Some(prost_types::Any { type_url, value: without.flatten().unwrap_or(payload) })
     }
 
     fn show(&self, entry: &Entry) -> v1::TimelineEntry {
@@ -202,17 +220,6 @@ impl View {
     }
 }
 
-/// What a payload says of who the patient is.
-fn demographics(payload: &mut Payload) -> Option<&mut v1::Demographics> {
-    if let Payload::PatientRegistered(message) = payload {
-        message.demographics.as_mut()
-    } else if let Payload::DemographicsUpdated(message) = payload {
-        message.demographics.as_mut()
-    } else {
-        None
-    }
-}
-
 /// The event that a fact cancels.
 fn cancelled(fact: &Fact) -> Option<EventId> {
     match fact {
@@ -223,9 +230,4 @@ fn cancelled(fact: &Fact) -> Option<EventId> {
         | Fact::Case(..)
         | Fact::Document(_) => None,
     }
-}
-
-/// Takes an address away that must not leave the record.
-pub(crate) fn hide_address(demographics: &mut v1::Demographics) {
-    demographics.address = Some(v1::Address { confidential: true, ..v1::Address::default() });
 }

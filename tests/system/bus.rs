@@ -129,6 +129,55 @@ async fn a_subscriber_goes_on_from_its_cursor_after_a_restart() {
     assert_eq!(all.len(), 40);
 }
 
+fn lives_at(patient: &str, number: u128, text: &str, confidential: bool) -> v1::Event {
+    let mut said = registration(&number.to_string());
+    let address = v1::Address { text: text.to_owned(), confidential, ..Default::default() };
+    said.demographics.as_mut().unwrap().address = Some(address);
+    event(patient, number, "care.patient.registered.v1", said.encode_to_vec())
+}
+
+fn moved_to(patient: &str, number: u128, text: &str, confidential: bool) -> v1::Event {
+    let address = v1::Address { text: text.to_owned(), confidential, ..Default::default() };
+    let demographics = Some(v1::Demographics { address: Some(address), ..Default::default() });
+    let payload = v1::DemographicsUpdated { demographics };
+    event(patient, number, "care.patient.demographics_updated.v1", payload.encode_to_vec())
+}
+
+/// Whether the text stands anywhere in what was sent of an event.
+fn says(stored: &v1::StoredEvent, text: &str) -> bool {
+    String::from_utf8_lossy(&stored.encode_to_vec()).contains(text)
+}
+
+#[tokio::test]
+async fn a_subscriber_is_not_sent_an_address_that_is_or_became_confidential() {
+    let data = folder();
+    let server = Server::start(data.path());
+    let mut bus = CareBusClient::new(server.channel().await);
+    publish(&mut bus, lives_at(&id(1), 10, "秘密町1", false)).await;
+    publish(&mut bus, lives_at(&id(2), 20, "大通り2", false)).await;
+    let (before, _) = read_all(&mut bus, "").await;
+    assert!(says(&before[0], "秘密町"), "nobody has said that it is confidential");
+    publish(&mut bus, moved_to(&id(1), 11, "秘密町1", true)).await;
+    let (events, cursor) = read_all(&mut bus, "").await;
+    assert!(!events.iter().any(|stored| says(stored, "秘密町")));
+    assert!(events.iter().any(|stored| says(stored, "大通り")), "of others it is sent");
+    let withheld = v1::Address { confidential: true, ..Default::default() };
+    for stored in events {
+        let event = stored.event.unwrap();
+        if event.event_id == id(10) {
+            let said = v1::PatientRegistered::decode(&*event.payload).unwrap();
+            let demographics = said.demographics.unwrap();
+            assert_eq!(demographics.address, Some(withheld.clone()));
+            assert_eq!(demographics.names.len(), 2, "the rest is sent");
+        }
+    }
+    publish(&mut bus, moved_to(&id(1), 12, "新町3", false)).await;
+    let (after, _) = read_all(&mut bus, &cursor).await;
+    assert!(says(&after[0], "新町"), "no longer confidential");
+    let (all, _) = read_all(&mut bus, "").await;
+    assert!(!all.iter().any(|stored| says(stored, "秘密町")), "what was, stays withheld");
+}
+
 #[tokio::test]
 async fn a_subscriber_gets_what_it_asks_for_live_and_signs_of_life() {
     let data = folder();

@@ -5,18 +5,14 @@ use tsunagi_domain::encounter::{Class, Encounter, Stage};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::v1;
 
-use super::{Timeline, hide_address};
+use super::Timeline;
 
 pub(super) fn summary(timeline: &Timeline, patient: PatientId) -> v1::PatientSummary {
     let record = timeline.record();
-    let mut demographics = timeline.demographics().cloned();
-    if let (Some(demographics), true) = (&mut demographics, timeline.address_is_confidential()) {
-        hide_address(demographics);
-    }
     let mut summary = v1::PatientSummary {
         patient_id: patient.to_string(),
         identifiers: record.patient().identifiers().map(Into::into).collect(),
-        demographics,
+        demographics: timeline.demographics(),
         version: timeline.version(),
         ..v1::PatientSummary::default()
     };

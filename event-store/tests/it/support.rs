@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tempfile::TempDir;
+use tonic::Request;
 use tsunagi_bus::{
     Bus, Draft, Expected, Handler, Placed, Publication, PublishError, StreamId, Submission,
 };
@@ -150,4 +151,14 @@ pub(crate) fn visited() -> Payload {
 /// A submission of one event.
 pub(crate) fn one(event: v1::Event) -> Submission {
     Submission { events: vec![event], expected_version: None }
+}
+
+/// A request in the name of the acute hospital's liaison nurse.
+pub(crate) fn liaison<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    let metadata = request.metadata_mut();
+    metadata.insert("tsunagi-organisation", "acute".parse().unwrap());
+    metadata.insert("tsunagi-role", "liaison-nurse".parse().unwrap());
+    metadata.insert("tsunagi-person", "n-1".parse().unwrap());
+    request
 }

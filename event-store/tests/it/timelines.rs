@@ -1,19 +1,25 @@
 //! Timelines: in the order of happening, as known at a time, the same from every rebuild.
 
+use futures_util::StreamExt as _;
 use jiff::Timestamp;
-use tsunagi_bus::{Stored, StreamId};
+use prost::Message as _;
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+use tsunagi_bus::{Bus as _, Draft, Expected, Publication, Stored, StreamId};
 use tsunagi_domain::{PatientId, Zone};
-use tsunagi_event_store::Store;
+use tsunagi_event_store::grpc::TimelineService;
+use tsunagi_event_store::log::scan::Patience;
 use tsunagi_event_store::timeline::{Timeline, View};
+use tsunagi_event_store::{Patients, Store};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::v1;
+use tsunagi_proto::v1::timeline_server::Timeline as _;
+use tsunagi_proto::v1::watch_timeline_response::Frame;
 use uuid::Uuid;
 
-use tsunagi_event_store::log::scan::Patience;
-
 use crate::support::{
-    ENCOUNTER, admitted, care_event, discharged, event, folder, handler, one, open, registered,
-    visited,
+    ENCOUNTER, admitted, care_event, config, discharged, event, folder, handler, liaison, one,
+    open, registered, visited,
 };
 
 fn patient() -> PatientId {
@@ -36,7 +42,7 @@ fn types(timeline: &Timeline) -> Vec<String> {
     timeline.entries_oldest_first().into_iter().map(|entry| entry.r#type).collect()
 }
 
-async fn tell(events: Vec<v1::Event>) -> (tempfile::TempDir, Store) {
+async fn tell(events: Vec<v1::Event>) -> (TempDir, Store) {
     let folder = folder();
     let store = open(&folder);
     let handler = handler(&store, &folder);
@@ -134,51 +140,145 @@ async fn the_summary_says_who_and_where() {
     assert_eq!(summary.version, 3);
 }
 
+fn address(text: &str, confidential: bool) -> v1::Demographics {
+    let address = v1::Address { text: text.into(), confidential, ..Default::default() };
+    v1::Demographics { address: Some(address), ..Default::default() }
+}
+
+fn lives_at(text: &str, confidential: bool) -> Payload {
+    let demographics = Some(address(text, confidential));
+    Payload::PatientRegistered(v1::PatientRegistered { identifiers: Vec::new(), demographics })
+}
+
+fn moved_to(text: &str, confidential: bool) -> Payload {
+    let demographics = Some(address(text, confidential));
+    Payload::DemographicsUpdated(v1::DemographicsUpdated { demographics })
+}
+
+/// Everything that entries and summary give out, as far as it is text.
+fn given_out(timeline: &Timeline) -> String {
+    let entries = timeline.entries_oldest_first();
+    let shown = format!("{entries:?}{:?}", timeline.summary(patient()));
+    let details = entries.into_iter().flat_map(|entry| entry.detail.unwrap_or_default().value);
+    shown + &String::from_utf8_lossy(&details.collect::<Vec<u8>>())
+}
+
 #[tokio::test]
 async fn a_confidential_address_is_given_out_nowhere() {
-    let lives_at = |confidential| v1::Demographics {
-        address: Some(v1::Address {
-            text: "秘密町1-2-3".into(),
-            confidential,
-            ..Default::default()
-        }),
-        ..Default::default()
-    };
-    let registered = Payload::PatientRegistered(v1::PatientRegistered {
-        identifiers: Vec::new(),
-        demographics: Some(lives_at(false)),
-    });
-    let updated = Payload::DemographicsUpdated(v1::DemographicsUpdated {
-        demographics: Some(lives_at(true)),
-    });
-    let (_folder, store) =
-        tell(vec![care_event(0, 0, 1, &registered), care_event(0, 1, 2, &updated)]).await;
+    let (_folder, store) = tell(vec![
+        care_event(0, 0, 1, &lives_at("秘密町1-2-3", false)),
+        care_event(0, 1, 2, &moved_to("秘密町1-2-3", true)),
+    ])
+    .await;
     let timeline = fold(&store, View::default());
-    let shown = format!("{:?}{:?}", timeline.entries_oldest_first(), timeline.summary(patient()));
-    let secret = "秘密町".as_bytes();
-    let entries = timeline.entries_oldest_first().into_iter();
-    let bytes = entries.flat_map(|entry| entry.detail.unwrap_or_default().value);
-    let bytes: Vec<u8> = bytes.collect();
-    assert!(!shown.contains("秘密町"));
-    assert!(
-        !bytes.windows(secret.len()).any(|window| window == secret),
-        "not in what was said before either"
-    );
+    assert!(!given_out(&timeline).contains("秘密町"), "not in what was said before either");
+    let summary = timeline.summary(patient());
+    assert!(summary.demographics.unwrap().address.unwrap().confidential, "it is told why");
+}
+
+#[tokio::test]
+async fn an_address_made_confidential_since_is_not_in_the_timeline_of_before() {
+    let (_folder, store) = tell(vec![
+        care_event(0, 0, 1, &lives_at("秘密町1-2-3", false)),
+        care_event(0, 1, 2, &visited()),
+        care_event(0, 2, 3, &moved_to("秘密町1-2-3", true)),
+    ])
+    .await;
+    let first = stored(&store)[0].placed.recorded_at;
+    let as_known = View { as_known_at: Some(first), version_max: None };
+    let of_a_page = View { as_known_at: None, version_max: Some(2) };
+    for before in [as_known, of_a_page] {
+        let timeline = fold(&store, before);
+        assert!(!types(&timeline).is_empty());
+        assert!(!given_out(&timeline).contains("秘密町"));
+    }
+}
+
+#[tokio::test]
+async fn only_what_was_said_after_an_address_was_confidential_is_shown_again() {
+    let nameless = Payload::DemographicsUpdated(v1::DemographicsUpdated {
+        demographics: Some(v1::Demographics::default()),
+    });
+    let (_folder, store) = tell(vec![
+        care_event(0, 0, 1, &lives_at("旧町1", false)),
+        care_event(0, 1, 2, &moved_to("秘密町2", true)),
+        care_event(0, 2, 3, &nameless),
+        care_event(0, 3, 4, &moved_to("新町3", false)),
+    ])
+    .await;
+    for version in 1..=4 {
+        let view = View { as_known_at: None, version_max: Some(version) };
+        let shown = given_out(&fold(&store, view));
+        assert!(!shown.contains("旧町") && !shown.contains("秘密町"), "{version}");
+        assert_eq!(shown.contains("新町"), version == 4);
+    }
+    let of_the_third = &fold(&store, View::default()).entries_oldest_first()[2].detail;
+    assert_eq!(of_the_third.as_ref().unwrap().value, nameless.encode_to_vec(), "as it came");
+}
+
+#[tokio::test]
+async fn an_event_labelled_as_of_a_confidential_address_makes_it_so() {
+    let label = v1::Sensitivity::ConfidentialAddress.into();
+    let labelled = v1::Event {
+        sensitivity: vec![label],
+        ..care_event(0, 1, 2, &moved_to("秘密町1-2-3", false))
+    };
+    let (_folder, store) =
+        tell(vec![care_event(0, 0, 1, &lives_at("秘密町1-2-3", false)), labelled]).await;
+    assert!(!given_out(&fold(&store, View::default())).contains("秘密町"));
+}
+
+#[tokio::test]
+async fn a_watcher_is_not_shown_an_address_that_a_much_later_event_makes_confidential() {
+    let folder = folder();
+    let store = open(&folder);
+    let handler = handler(&store, &folder);
+    handler.submit(one(care_event(0, 0, 1, &lives_at("秘密町1-2-3", false)))).await.unwrap();
+    // Several times what is read of a stream at once.
+    let note = |number| Draft {
+        event: event(number),
+        record: care_event(0, number, 2, &visited()).encode_to_vec().into(),
+    };
+    let (stream, expected) = (StreamId::Patient(patient()), Expected::Any);
+    for begin in (1..=1900).step_by(100) {
+        let drafts = (begin..begin + 100).map(note).collect();
+        store.publish(Publication { stream, expected, drafts }).await.unwrap();
+    }
+    handler.submit(one(care_event(0, 2000, 3, &moved_to("秘密町1-2-3", true)))).await.unwrap();
+    let entries = watched_until_caught_up(&store, &folder).await;
+    assert_eq!(entries.len(), 1902);
+    let details = entries.into_iter().flat_map(|entry| entry.detail.unwrap_or_default().value);
+    let details: Vec<u8> = details.collect();
+    assert!(!String::from_utf8_lossy(&details).contains("秘密町"));
+}
+
+/// The entries of patient 0 that a watcher is sent from the first event on.
+async fn watched_until_caught_up(store: &Store, folder: &TempDir) -> Vec<v1::TimelineEntry> {
+    let patients = Patients::open(store.clone(), folder.path()).unwrap();
+    let stop = CancellationToken::new();
+    let service = TimelineService::new(store.clone(), patients, &config(folder.path()), stop);
+    let watch =
+        v1::WatchTimelineRequest { patient_id: patient().to_string(), cursor: String::new() };
+    let mut frames = service.watch_timeline(liaison(watch)).await.unwrap().into_inner();
+    let mut entries = Vec::new();
+    loop {
+        match frames.next().await.unwrap().unwrap().frame.unwrap() {
+            Frame::Entry(entry) => entries.push(entry),
+            Frame::CaughtUp(_) => return entries,
+            Frame::Heartbeat(_) => {}
+        }
+    }
 }
 
 #[tokio::test]
 async fn what_this_version_cannot_read_is_shown_as_such() {
-    use tsunagi_bus::{Bus as _, Expected, Publication};
     let (folder, store) = tell(vec![care_event(0, 0, 1, &registered(&[]))]).await;
     let newer = v1::Event {
         r#type: "care.moon.landed.v1".into(),
         payload: vec![1, 2, 3],
         ..care_event(0, 1, 2, &visited())
     };
-    let drafts = vec![tsunagi_bus::Draft {
-        event: event(1),
-        record: prost::Message::encode_to_vec(&newer).into(),
-    }];
+    let drafts = vec![Draft { event: event(1), record: newer.encode_to_vec().into() }];
     let stream = StreamId::Patient(patient());
     store.publish(Publication { stream, expected: Expected::Any, drafts }).await.unwrap();
     let entries = fold(&store, View::default()).entries_oldest_first();

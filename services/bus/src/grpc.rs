@@ -1,5 +1,6 @@
 //! `CareBus` over gRPC: the bus's own door.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,11 +18,15 @@ use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::check::Check as _;
 use tsunagi_proto::v1;
 use tsunagi_proto::v1::care_bus_server::CareBus;
+use tsunagi_proto::v1::subscribe_response::Frame as Sign;
 use uuid::Uuid;
 
+use crate::address;
 use crate::cursor::Cursor;
 use crate::handler::{Handler, Submission, to_wire};
-use crate::port::{Delivery, Draft, Expected, Feed, Publication, PublishError, Stored};
+use crate::port::{
+    Bus, Delivery, Draft, Expected, Feed, Publication, PublishError, ReadError, Stored,
+};
 use crate::stream::StreamId;
 
 const DOOR: &str = "care-bus";
@@ -93,7 +98,9 @@ impl CareBus for CareBusService {
         let bus = self.handler.bus();
         let cursor = Cursor::decode(&request.cursor, bus.region().slots).map_err(Refused::from)?;
         let filter = Filter::new(request)?;
-        let reader = Reader { feed: bus.follow(cursor.clone()), cursor, filter };
+        let feed = bus.follow(cursor.clone());
+        let bus = Arc::clone(bus);
+        let reader = Reader { bus, feed, waiting: VecDeque::new(), cursor, filter };
         let frames = follow(reader, self.heartbeat, self.stop.clone());
         Ok(Response::new(Box::pin(frames)))
     }
@@ -229,6 +236,24 @@ impl Filter {
         Ok(Self { patients, type_prefixes: request.type_prefixes })
     }
 
+    /// What is sent of an event, if it is wanted.
+    async fn frame(&self, bus: &dyn Bus, stored: &Stored) -> Result<Option<Sign>, ReadError> {
+        if !self.takes_stream(stored.stream) {
+            return Ok(None);
+        }
+        // A record that is no event at all still counts; there is nothing of it to send.
+        let Ok(event) = v1::Event::decode(stored.record.clone()) else { return Ok(None) };
+        if !self.takes_type(&event.r#type) {
+            return Ok(None);
+        }
+        let event = address::sent(bus, stored, event).await?;
+        Ok(Some(Sign::Event(v1::StoredEvent {
+            event: Some(event),
+            version: stored.placed.version,
+            recorded_at: Some(to_wire(stored.placed.recorded_at)),
+        })))
+    }
+
     fn takes_stream(&self, stream: StreamId) -> bool {
         match stream {
             StreamId::Patient(patient) => {
@@ -253,45 +278,39 @@ impl Filter {
 
 /// A subscriber's place in the feed.
 struct Reader {
+    bus: Arc<dyn Bus>,
     feed: Box<dyn Feed>,
+    /// Came out of the feed, and were not looked at yet.
+    waiting: VecDeque<Stored>,
+    /// What was sent or passed over.
     cursor: Cursor,
     filter: Filter,
 }
 
 impl Reader {
-    /// The frames of what comes next. Waiting for it can be cancelled without loss.
-    async fn next(&mut self) -> Result<Vec<v1::SubscribeResponse>, Refused> {
-        match self.feed.next().await? {
-            Delivery::Events(events) => {
-                Ok(events.iter().filter_map(|stored| self.frame(stored)).collect())
+    /// The next frame. Waiting for it can be cancelled without loss.
+    async fn next(&mut self) -> Result<v1::SubscribeResponse, Refused> {
+        loop {
+            // An event waits until its frame is made: making it may have to read.
+            while let Some(stored) = self.waiting.front() {
+                let frame = self.filter.frame(self.bus.as_ref(), stored).await?;
+                self.cursor.advance(stored.placed.position);
+                self.waiting.pop_front();
+                if let Some(frame) = frame {
+                    return Ok(self.sign(frame));
+                }
             }
-            Delivery::CaughtUp => Ok(vec![self.sign(Sign::CaughtUp(v1::CaughtUp {}))]),
+            match self.feed.next().await? {
+                Delivery::Events(events) => self.waiting.extend(events),
+                Delivery::CaughtUp => return Ok(self.sign(Sign::CaughtUp(v1::CaughtUp {}))),
+            }
         }
-    }
-
-    fn frame(&mut self, stored: &Stored) -> Option<v1::SubscribeResponse> {
-        self.cursor.advance(stored.placed.position);
-        if !self.filter.takes_stream(stored.stream) {
-            return None;
-        }
-        // A record that is no event at all still counts; there is nothing of it to send.
-        let event = v1::Event::decode(stored.record.clone()).ok()?;
-        if !self.filter.takes_type(&event.r#type) {
-            return None;
-        }
-        Some(self.sign(Sign::Event(v1::StoredEvent {
-            event: Some(event),
-            version: stored.placed.version,
-            recorded_at: Some(to_wire(stored.placed.recorded_at)),
-        })))
     }
 
     fn sign(&self, frame: Sign) -> v1::SubscribeResponse {
         v1::SubscribeResponse { frame: Some(frame), cursor: self.cursor.encode() }
     }
 }
-
-use v1::subscribe_response::Frame as Sign;
 
 fn stops() -> Refused {
     let message = "the server stops: connect again, and go on from the last cursor or answer";
@@ -305,25 +324,19 @@ fn follow(
     stop: CancellationToken,
 ) -> impl Stream<Item = Result<v1::SubscribeResponse, Status>> + Send {
     let state = Some((reader, Instant::now() + heartbeat));
-    let batches = stream::unfold((state, stop), move |(state, stop)| async move {
+    stream::unfold((state, stop), move |(state, stop)| async move {
         let (mut reader, silent_until) = state?;
-        let frames = tokio::select! {
+        let frame = tokio::select! {
             () = stop.cancelled() => Err(stops()),
             () = tokio::time::sleep_until(silent_until) => {
-                Ok(vec![reader.sign(Sign::Heartbeat(v1::Heartbeat {}))])
+                Ok(reader.sign(Sign::Heartbeat(v1::Heartbeat {})))
             }
-            // Safe to cancel: see `Feed::next`.
-            frames = reader.next() => frames,
+            // Safe to cancel: see `Reader::next`.
+            frame = reader.next() => frame,
         };
-        let frames = match frames {
-            Ok(frames) => frames,
-            Err(refused) => return Some((vec![Err(refused.into())], (None, stop))),
-        };
-        // Events that the reader does not want leave it in silence all the same.
-        let silent_until =
-            if frames.is_empty() { silent_until } else { Instant::now() + heartbeat };
-        let frames: Vec<_> = frames.into_iter().map(Ok).collect();
-        Some((frames, (Some((reader, silent_until)), stop)))
-    });
-    batches.flat_map(stream::iter)
+        match frame {
+            Ok(frame) => Some((Ok(frame), (Some((reader, Instant::now() + heartbeat)), stop))),
+            Err(refused) => Some((Err(refused.into()), (None, stop))),
+        }
+    })
 }

@@ -3,6 +3,7 @@
 //!
 //! Nothing above this crate knows which bus it is on. The embedded bus is the event store's.
 
+pub mod address;
 pub mod claims;
 pub mod cursor;
 pub mod desk;
