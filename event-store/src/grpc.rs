@@ -9,12 +9,12 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use futures_util::stream::{self, Stream};
 use jiff::Timestamp;
 use tokio::sync::watch;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status};
 use tsunagi_bus::claims::Claims;
+use tsunagi_bus::cursor::Progress;
 use tsunagi_bus::{Bus as _, Cursor, StreamId};
-use tsunagi_chassis::{Config, Refused, caller};
+use tsunagi_chassis::{Config, Refused, answers, caller};
 use tsunagi_domain::PatientId;
 use tsunagi_proto::check::{Check, Path};
 use tsunagi_proto::v1;
@@ -68,7 +68,7 @@ impl TimelineApi for TimelineService {
         let request = checked(request)?;
         let patient = patient_id(&request.patient_id)?;
         let cursor = self.cursor(&request.cursor)?;
-        Ok(Response::new(Box::pin(self.follow(patient, &cursor).await?)))
+        Ok(Response::new(Box::pin(self.follow(patient, cursor).await?)))
     }
 
     async fn find_patient(
@@ -174,43 +174,28 @@ impl TimelineService {
     async fn follow(
         &self,
         patient: PatientId,
-        cursor: &Cursor,
+        cursor: Cursor,
     ) -> Result<impl Stream<Item = Result<v1::WatchTimelineResponse, Status>> + Send + use<>, Refused>
     {
+        let seen = Progress::from(cursor);
         let mut watched = Watched {
             moved: self.store.watch_end(),
             timeline: Timeline::default(),
             store: self.store.clone(),
             patient,
             shown: 0,
-            seen: cursor.clone(),
+            seen: seen.clone(),
             is_caught_up: false,
         };
         watched.catch_up().await?;
         if !watched.timeline.record().patient().is_registered() {
             return Err(patient_unknown(false));
         }
-        let heartbeat = self.heartbeat;
-        let state = (Some(watched), self.stop.clone());
-        Ok(stream::unfold(state, move |(watched, stop)| async move {
-            let mut watched = watched?;
-            let frame = tokio::select! {
-                () = stop.cancelled() => {
-                    let message = "the server stops: watch again from the last cursor";
-                    Err(Refused::new(Code::Unavailable, "SERVER_STOPS", message))
-                }
-                () = tokio::time::sleep_until(Instant::now() + heartbeat) => {
-                    Ok(watched.frame(Sign::Heartbeat(v1::Heartbeat {})))
-                }
-                // Safe to cancel: what is read is added and what is added is shown without a
-                // wait in between.
-                frame = watched.next() => frame,
-            };
-            match frame {
-                Ok(frame) => Some((Ok(frame), (Some(watched), stop))),
-                Err(refused) => Some((Err(refused.into()), (None, stop))),
-            }
-        }))
+        let frames = stream::try_unfold(watched, |mut watched| async move {
+            Ok(Some((watched.next().await?, watched)))
+        });
+        let heartbeat = move || sign(Sign::Heartbeat(v1::Heartbeat {}), &seen);
+        Ok(answers::follow(frames, heartbeat, self.heartbeat, self.stop.clone()))
     }
 
     fn cursor(&self, text: &str) -> Result<Cursor, Refused> {
@@ -251,7 +236,7 @@ struct Watched {
     /// How many of its entries were looked at.
     shown: u64,
     /// What the watcher has seen, before and now.
-    seen: Cursor,
+    seen: Progress,
     moved: watch::Receiver<crate::log::Location>,
     is_caught_up: bool,
 }
@@ -265,15 +250,14 @@ impl Watched {
             // An entry is shown when all is read: what it withholds, a later event may say.
             self.catch_up().await?;
             if let Some(entry) = self.unseen_entry() {
-                return Ok(self.frame(Sign::Entry(entry)));
+                return Ok(sign(Sign::Entry(entry), &self.seen));
             }
             if !self.is_caught_up {
                 self.is_caught_up = true;
-                return Ok(self.frame(Sign::CaughtUp(v1::CaughtUp {})));
+                return Ok(sign(Sign::CaughtUp(v1::CaughtUp {}), &self.seen));
             }
             if self.moved.changed().await.is_err() {
-                let message = "the server stops: watch again from the last cursor";
-                return Err(Refused::new(Code::Unavailable, "SERVER_STOPS", message));
+                return Err(answers::stops());
             }
         }
     }
@@ -301,10 +285,10 @@ impl Watched {
         }
         None
     }
+}
 
-    fn frame(&self, frame: Sign) -> v1::WatchTimelineResponse {
-        v1::WatchTimelineResponse { frame: Some(frame), cursor: self.seen.encode() }
-    }
+fn sign(frame: Sign, seen: &Progress) -> v1::WatchTimelineResponse {
+    v1::WatchTimelineResponse { frame: Some(frame), cursor: seen.encode() }
 }
 
 /// Which page comes next: of the timeline as it was at a version, behind so many entries.

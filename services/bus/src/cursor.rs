@@ -1,5 +1,7 @@
 //! Cursors: how far somebody has seen, slot by slot. Opaque to callers.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
@@ -11,6 +13,10 @@ pub struct Cursor {
     /// How many events of each slot were seen; slots beyond the end: none.
     seen: Vec<u64>,
 }
+
+/// A cursor that is advanced in one place and told in another.
+#[derive(Debug, Clone)]
+pub struct Progress(Arc<Mutex<Cursor>>);
 
 /// A text that is not a cursor of this region.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -112,6 +118,28 @@ impl Cursor {
             next_slot = u64::from(slot) + 1;
         }
         Ok(cursor)
+    }
+}
+
+impl Progress {
+    pub fn from(cursor: Cursor) -> Self {
+        Self(Arc::new(Mutex::new(cursor)))
+    }
+
+    pub fn has_seen(&self, position: Position) -> bool {
+        self.lock().has_seen(position)
+    }
+
+    pub fn advance(&self, position: Position) {
+        self.lock().advance(position);
+    }
+
+    pub fn encode(&self) -> String {
+        self.lock().encode()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Cursor> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

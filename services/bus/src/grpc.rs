@@ -9,10 +9,9 @@ use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt as _};
 use jiff::Timestamp;
 use prost::Message as _;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status, Streaming};
-use tsunagi_chassis::{Config, Refused, caller};
+use tsunagi_chassis::{Config, Refused, answers, caller};
 use tsunagi_domain::{Actor, EventId, PatientId};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::check::Check as _;
@@ -22,7 +21,7 @@ use tsunagi_proto::v1::subscribe_response::Frame as Sign;
 use uuid::Uuid;
 
 use crate::address;
-use crate::cursor::Cursor;
+use crate::cursor::{Cursor, Progress};
 use crate::handler::{Handler, Submission, to_wire};
 use crate::port::{
     Bus, Delivery, Draft, Expected, Feed, Publication, PublishError, ReadError, Stored,
@@ -72,8 +71,7 @@ impl CareBus for CareBusService {
     ) -> Result<Response<Self::PublishSessionStream>, Status> {
         let actor = caller(request.metadata())?;
         let handler = Arc::clone(&self.handler);
-        let stop = self.stop.clone();
-        let answers = request
+        let answered = request
             .into_inner()
             .map(move |message| {
                 // Turns are queued for here, in the order of the requests.
@@ -84,9 +82,7 @@ impl CareBus for CareBusService {
             .take_until(self.stop.clone().cancelled_owned())
             .buffered(self.session_window);
         // What was read is answered; then the caller is told why there is no more.
-        let end = stream::once(async move { stop.is_cancelled() })
-            .filter_map(|stopped| async move { stopped.then(|| Err(stops().into())) });
-        Ok(Response::new(Box::pin(answers.chain(end))))
+        Ok(Response::new(Box::pin(answered.chain(answers::end(self.stop.clone())))))
     }
 
     async fn subscribe(
@@ -99,9 +95,16 @@ impl CareBus for CareBusService {
         let cursor = Cursor::decode(&request.cursor, bus.region().slots).map_err(Refused::from)?;
         let filter = Filter::new(request)?;
         let feed = bus.follow(cursor.clone());
-        let bus = Arc::clone(bus);
-        let reader = Reader { bus, feed, waiting: VecDeque::new(), cursor, filter };
-        let frames = follow(reader, self.heartbeat, self.stop.clone());
+        let (bus, seen) = (Arc::clone(bus), Progress::from(cursor));
+        let heartbeat = {
+            let seen = seen.clone();
+            move || sign(Sign::Heartbeat(v1::Heartbeat {}), &seen)
+        };
+        let reader = Reader { bus, feed, waiting: VecDeque::new(), seen, filter };
+        let frames = stream::try_unfold(reader, |mut reader| async move {
+            Ok(Some((reader.next().await?, reader)))
+        });
+        let frames = answers::follow(frames, heartbeat, self.heartbeat, self.stop.clone());
         Ok(Response::new(Box::pin(frames)))
     }
 
@@ -283,60 +286,30 @@ struct Reader {
     /// Came out of the feed, and were not looked at yet.
     waiting: VecDeque<Stored>,
     /// What was sent or passed over.
-    cursor: Cursor,
+    seen: Progress,
     filter: Filter,
 }
 
 impl Reader {
-    /// The next frame. Waiting for it can be cancelled without loss.
+    /// The next frame; waits for it.
     async fn next(&mut self) -> Result<v1::SubscribeResponse, Refused> {
         loop {
-            // An event waits until its frame is made: making it may have to read.
-            while let Some(stored) = self.waiting.front() {
-                let frame = self.filter.frame(self.bus.as_ref(), stored).await?;
-                self.cursor.advance(stored.placed.position);
-                self.waiting.pop_front();
+            while let Some(stored) = self.waiting.pop_front() {
+                let frame = self.filter.frame(self.bus.as_ref(), &stored).await?;
+                // Not before: a heartbeat may be sent while the frame is made.
+                self.seen.advance(stored.placed.position);
                 if let Some(frame) = frame {
-                    return Ok(self.sign(frame));
+                    return Ok(sign(frame, &self.seen));
                 }
             }
             match self.feed.next().await? {
                 Delivery::Events(events) => self.waiting.extend(events),
-                Delivery::CaughtUp => return Ok(self.sign(Sign::CaughtUp(v1::CaughtUp {}))),
+                Delivery::CaughtUp => return Ok(sign(Sign::CaughtUp(v1::CaughtUp {}), &self.seen)),
             }
         }
     }
-
-    fn sign(&self, frame: Sign) -> v1::SubscribeResponse {
-        v1::SubscribeResponse { frame: Some(frame), cursor: self.cursor.encode() }
-    }
 }
 
-fn stops() -> Refused {
-    let message = "the server stops: connect again, and go on from the last cursor or answer";
-    Refused::new(Code::Unavailable, "SERVER_STOPS", message)
-}
-
-/// All frames of a subscription, to its end: when the reader goes, or the server stops.
-fn follow(
-    reader: Reader,
-    heartbeat: Duration,
-    stop: CancellationToken,
-) -> impl Stream<Item = Result<v1::SubscribeResponse, Status>> + Send {
-    let state = Some((reader, Instant::now() + heartbeat));
-    stream::unfold((state, stop), move |(state, stop)| async move {
-        let (mut reader, silent_until) = state?;
-        let frame = tokio::select! {
-            () = stop.cancelled() => Err(stops()),
-            () = tokio::time::sleep_until(silent_until) => {
-                Ok(reader.sign(Sign::Heartbeat(v1::Heartbeat {})))
-            }
-            // Safe to cancel: see `Reader::next`.
-            frame = reader.next() => frame,
-        };
-        match frame {
-            Ok(frame) => Some((Ok(frame), (Some((reader, Instant::now() + heartbeat)), stop))),
-            Err(refused) => Some((Err(refused.into()), (None, stop))),
-        }
-    })
+fn sign(frame: Sign, seen: &Progress) -> v1::SubscribeResponse {
+    v1::SubscribeResponse { frame: Some(frame), cursor: seen.encode() }
 }

@@ -1,6 +1,7 @@
 //! What every service stands on: its settings, who calls it, how it refuses, how it is
 //! served, logged and stopped. Knows nothing of what the services do.
 
+pub mod answers;
 pub mod caller;
 pub mod config;
 pub mod refused;
