@@ -42,6 +42,10 @@ impl Bus for Store {
         self.reading(move |store, patience| store.find(stream, event, patience)).await
     }
 
+    fn end(&self) -> Cursor {
+        Self::end(self)
+    }
+
     fn follow(&self, from: Cursor) -> Box<dyn Feed> {
         Box::new(LogFeed {
             point: self.point_after(&from),

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status};
 use tsunagi_bus::claims::Claims;
 use tsunagi_bus::cursor::Progress;
-use tsunagi_bus::{Bus as _, Cursor, StreamId};
+use tsunagi_bus::{Bus as _, Cursor, Region, StreamId};
 use tsunagi_chassis::{Config, Refused, answers, caller};
 use tsunagi_domain::PatientId;
 use tsunagi_proto::check::{Check, Path};
@@ -68,6 +68,7 @@ impl TimelineApi for TimelineService {
         let request = checked(request)?;
         let patient = patient_id(&request.patient_id)?;
         let cursor = self.cursor(&request.cursor)?;
+        let cursor = cursor.within(&self.store.end()).map_err(Refused::from)?;
         Ok(Response::new(Box::pin(self.follow(patient, cursor).await?)))
     }
 
@@ -157,7 +158,7 @@ impl TimelineService {
             next_page_token,
             cursor: timeline
                 .last()
-                .map(|last| Cursor::at(last.position).encode())
+                .map(|last| self.store.region().cursor_text(&Cursor::at(last.position)))
                 .unwrap_or_default(),
         })
     }
@@ -194,12 +195,13 @@ impl TimelineService {
         let frames = stream::try_unfold(watched, |mut watched| async move {
             Ok(Some((watched.next().await?, watched)))
         });
-        let heartbeat = move || sign(Sign::Heartbeat(v1::Heartbeat {}), &seen);
+        let store = self.store.clone();
+        let heartbeat = move || sign(Sign::Heartbeat(v1::Heartbeat {}), &seen, store.region());
         Ok(answers::follow(frames, heartbeat, self.heartbeat, self.stop.clone()))
     }
 
     fn cursor(&self, text: &str) -> Result<Cursor, Refused> {
-        Ok(Cursor::decode(text, self.store.region().slots)?)
+        Ok(self.store.region().read_cursor(text)?)
     }
 
     async fn wait_for_log(&self, wanted: &Cursor) -> Result<(), Refused> {
@@ -250,11 +252,12 @@ impl Watched {
             // An entry is shown when all is read: what it withholds, a later event may say.
             self.catch_up().await?;
             if let Some(entry) = self.unseen_entry() {
-                return Ok(sign(Sign::Entry(entry), &self.seen));
+                return Ok(sign(Sign::Entry(entry), &self.seen, self.store.region()));
             }
             if !self.is_caught_up {
                 self.is_caught_up = true;
-                return Ok(sign(Sign::CaughtUp(v1::CaughtUp {}), &self.seen));
+                let frame = Sign::CaughtUp(v1::CaughtUp {});
+                return Ok(sign(frame, &self.seen, self.store.region()));
             }
             if self.moved.changed().await.is_err() {
                 return Err(answers::stops());
@@ -287,8 +290,8 @@ impl Watched {
     }
 }
 
-fn sign(frame: Sign, seen: &Progress) -> v1::WatchTimelineResponse {
-    v1::WatchTimelineResponse { frame: Some(frame), cursor: seen.encode() }
+fn sign(frame: Sign, seen: &Progress, region: &Region) -> v1::WatchTimelineResponse {
+    v1::WatchTimelineResponse { frame: Some(frame), cursor: seen.text(region) }
 }
 
 /// Which page comes next: of the timeline as it was at a version, behind so many entries.

@@ -10,7 +10,7 @@ use tsunagi_proto::v1::publish_session_response::Outcome;
 use tsunagi_proto::v1::subscribe_response::Frame;
 
 use crate::desks::{place, registration};
-use crate::support::{Server, folder, id, liaison, reason, sentences};
+use crate::support::{FAR_AHEAD, Server, folder, id, liaison, reason, sentences};
 
 fn event(patient: &str, number: u128, event_type: &str, payload: Vec<u8>) -> v1::Event {
     v1::Event {
@@ -176,6 +176,29 @@ async fn a_subscriber_is_not_sent_an_address_that_is_or_became_confidential() {
     assert!(says(&after[0], "新町"), "no longer confidential");
     let (all, _) = read_all(&mut bus, "").await;
     assert!(!all.iter().any(|stored| says(stored, "秘密町")), "what was, stays withheld");
+}
+
+#[tokio::test]
+async fn a_cursor_that_is_ahead_or_of_another_region_is_refused() {
+    let (here, elsewhere) = (folder(), folder());
+    let server = Server::start(here.path());
+    let mut bus = CareBusClient::new(server.channel().await);
+    publish(&mut bus, registered(&id(1), 10)).await;
+    let (_, seen) = read_all(&mut bus, "").await;
+    let other = Server::start(elsewhere.path());
+    let mut other = CareBusClient::new(other.channel().await);
+    for _region_with_and_without_events in 0..2 {
+        assert_eq!(refused(&mut other, &seen).await, "CURSOR_OF_OTHER_REGION");
+        publish(&mut other, registered(&id(1), 10)).await;
+        publish(&mut other, visited(&id(1), 11)).await;
+    }
+    assert_eq!(refused(&mut bus, FAR_AHEAD).await, "CURSOR_AHEAD");
+    assert!(read_all(&mut bus, &seen).await.0.is_empty(), "and the own one is taken");
+}
+
+async fn refused(bus: &mut CareBusClient<Channel>, cursor: &str) -> String {
+    let request = v1::SubscribeRequest { cursor: cursor.to_owned(), ..Default::default() };
+    reason(&bus.subscribe(liaison(request)).await.unwrap_err())
 }
 
 #[tokio::test]

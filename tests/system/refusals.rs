@@ -10,7 +10,7 @@ use tsunagi_proto::v1::subscribe_response::Frame;
 use tsunagi_proto::v1::timeline_client::TimelineClient;
 
 use crate::desks::{place, register, registration};
-use crate::support::{Server, context, folder, id, liaison, reason};
+use crate::support::{FAR_AHEAD, Server, context, folder, id, liaison, reason};
 
 /// The end of the log: the cursor with which a subscriber is caught up.
 async fn end(bus: &mut CareBusClient<tonic::transport::Channel>) -> String {
@@ -186,8 +186,8 @@ async fn reads_refuse_what_they_did_not_give_out() {
     refusal(size, Code::InvalidArgument, "FIELDS_INVALID");
     let unknown = timeline.read_timeline(read(|r| r.patient_id = id(2))).await;
     refusal(unknown, Code::NotFound, "PATIENT_UNKNOWN");
-    // A cursor of slot 3 that has seen far more than there is.
-    let ahead = timeline.read_timeline(read(|r| r.at_least_cursor = "AgN_".into())).await;
+    // What a reader waits for may still come.
+    let ahead = timeline.read_timeline(read(|r| r.at_least_cursor = FAR_AHEAD.into())).await;
     refusal(ahead, Code::Unavailable, "CURSOR_NOT_REACHED");
     let mut bus = CareBusClient::new(channel);
     let request = v1::SubscribeRequest { cursor: "x".into(), ..Default::default() };

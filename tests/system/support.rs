@@ -16,6 +16,9 @@ use uuid::Uuid;
 
 pub(crate) const TSUNAGI: &str = env!("CARGO_BIN_EXE_tsunagi");
 
+/// A cursor that has seen 127 events of slot 3, in the form that names no region.
+pub(crate) const FAR_AHEAD: &str = "AgN_";
+
 /// A server process. Killed when the test lets go of it.
 pub(crate) struct Server {
     pub(crate) url: String,

@@ -7,7 +7,7 @@ use tsunagi_proto::v1::timeline_client::TimelineClient;
 use tsunagi_proto::v1::watch_timeline_response::Frame;
 
 use crate::desks::register;
-use crate::support::{Server, by, context, folder, id, liaison, run, stderr, stdout};
+use crate::support::{FAR_AHEAD, Server, by, context, folder, id, liaison, run, stderr, stdout};
 
 /// A visit on the `day`th of May, and the receipt of it.
 async fn visit(channel: &tonic::transport::Channel, day: u8) -> v1::Receipt {
@@ -137,6 +137,10 @@ async fn a_timeline_is_watched_from_a_cursor_on() {
     }
     assert_eq!(shown, ["03", "05", "04"], "in the order of recording");
     assert_eq!(signs.0, 1);
+    let ahead = v1::WatchTimelineRequest { patient_id: id(1), cursor: FAR_AHEAD.to_owned() };
+    let status = client.watch_timeline(liaison(ahead)).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::OutOfRange);
+    assert_eq!(crate::support::reason(&status), "CURSOR_AHEAD");
     let nobody = v1::WatchTimelineRequest { patient_id: id(9), cursor: String::new() };
     let status = client.watch_timeline(liaison(nobody)).await.unwrap_err();
     assert_eq!(crate::support::reason(&status), "PATIENT_UNKNOWN");

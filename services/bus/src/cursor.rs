@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
+use crate::region::Region;
 use crate::stream::{Position, Slot};
 
 /// Everything up to some position in each slot.
@@ -18,16 +19,31 @@ pub struct Cursor {
 #[derive(Debug, Clone)]
 pub struct Progress(Arc<Mutex<Cursor>>);
 
-/// A text that is not a cursor of this region.
+/// Why a text is of no use here as a cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the cursor is not one that this region gave out: use cursors as they came, or none to begin at the first event"
-)]
-pub struct MalformedCursor;
+pub enum CursorError {
+    #[error(
+        "the cursor is not one that a server gave out: use cursors as they came, or none to begin at the first event"
+    )]
+    Malformed,
+    #[error(
+        "the cursor is of another region: use one that this region gave out, or none to begin at its first event"
+    )]
+    OtherRegion,
+    #[error(
+        "the cursor has seen events that are not stored here, as after an older backup was put back: begin again without a cursor, and know by their event ids what you have"
+    )]
+    Ahead,
+}
+
+/// Which region a cursor is of.
+pub(crate) type RegionTag = [u8; 4];
 
 /// The first byte of an encoded cursor. Further forms get further numbers.
 const EVERY_SLOT: u8 = 1;
 const SOME_SLOTS: u8 = 2;
+/// A region's tag stands before one of the other forms.
+const OF_REGION: u8 = 3;
 
 impl Cursor {
     /// Before the first event.
@@ -75,8 +91,48 @@ impl Cursor {
             .map(|(slot, n)| Position { slot: Slot(slot), n: *n })
     }
 
-    /// The text that callers keep.
+    /// The cursor, if nothing that it has seen lies beyond `end`.
+    pub fn within(self, end: &Self) -> Result<Self, CursorError> {
+        if end.covers(&self) { Ok(self) } else { Err(CursorError::Ahead) }
+    }
+
+    /// The cursor as text, for the region itself.
     pub fn encode(&self) -> String {
+        BASE64_URL_SAFE_NO_PAD.encode(self.to_bytes())
+    }
+
+    /// Reads a cursor of a region with so many slots. An empty text is the start.
+    pub fn decode(text: &str, slots: u16) -> Result<Self, CursorError> {
+        if text.is_empty() { Ok(Self::start()) } else { Self::from_bytes(&bytes(text)?, slots) }
+    }
+
+    /// The text that callers keep: it says of which region it is.
+    pub(crate) fn encode_of(&self, region: RegionTag) -> String {
+        let mut bytes = vec![OF_REGION];
+        bytes.extend(region);
+        bytes.extend(self.to_bytes());
+        BASE64_URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// Reads the text that callers keep. A text without a tag is read too: cursors had none
+    /// at first.
+    pub(crate) fn decode_of(
+        text: &str,
+        region: RegionTag,
+        slots: u16,
+    ) -> Result<Self, CursorError> {
+        let bytes = bytes(text)?;
+        let Some((&OF_REGION, tagged)) = bytes.split_first() else {
+            return Self::decode(text, slots);
+        };
+        let (tag, rest) = tagged.split_first_chunk().ok_or(CursorError::Malformed)?;
+        if *tag != region {
+            return Err(CursorError::OtherRegion);
+        }
+        Self::from_bytes(rest, slots)
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
         let some = self.positions().count();
         let mut bytes = Vec::with_capacity(8 + 4 * self.seen.len());
         if some * 2 > self.seen.len() {
@@ -91,28 +147,22 @@ impl Cursor {
                 write_varint(&mut bytes, n);
             }
         }
-        BASE64_URL_SAFE_NO_PAD.encode(bytes)
+        bytes
     }
 
-    /// Reads a cursor of a region with so many slots. An empty text is the start.
-    pub fn decode(text: &str, slots: u16) -> Result<Self, MalformedCursor> {
-        if text.is_empty() {
-            return Ok(Self::start());
+    fn from_bytes(bytes: &[u8], slots: u16) -> Result<Self, CursorError> {
+        let (form, mut rest) = bytes.split_first().ok_or(CursorError::Malformed)?;
+        if ![EVERY_SLOT, SOME_SLOTS].contains(form) {
+            return Err(CursorError::Malformed);
         }
-        let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).or(Err(MalformedCursor))?;
-        let (form, mut rest) = bytes.split_first().ok_or(MalformedCursor)?;
         let mut cursor = Self::start();
         let mut next_slot = 0;
         while !rest.is_empty() {
-            let slot = match *form {
-                EVERY_SLOT => next_slot,
-                SOME_SLOTS => read_varint(&mut rest)?,
-                _ => return Err(MalformedCursor),
-            };
+            let slot = if *form == EVERY_SLOT { next_slot } else { read_varint(&mut rest)? };
             let n = read_varint(&mut rest)?;
-            let slot = u16::try_from(slot).or(Err(MalformedCursor))?;
+            let slot = u16::try_from(slot).or(Err(CursorError::Malformed))?;
             if slot >= slots {
-                return Err(MalformedCursor);
+                return Err(CursorError::Malformed);
             }
             cursor.advance(Position { slot: Slot(slot), n });
             next_slot = u64::from(slot) + 1;
@@ -134,8 +184,9 @@ impl Progress {
         self.lock().advance(position);
     }
 
-    pub fn encode(&self) -> String {
-        self.lock().encode()
+    /// The text that callers keep.
+    pub fn text(&self, region: &Region) -> String {
+        region.cursor_text(&self.lock())
     }
 
     fn lock(&self) -> MutexGuard<'_, Cursor> {
@@ -147,8 +198,12 @@ fn write_varint(bytes: &mut Vec<u8>, number: u64) {
     prost::encoding::encode_varint(number, bytes);
 }
 
-fn read_varint(bytes: &mut &[u8]) -> Result<u64, MalformedCursor> {
-    prost::encoding::decode_varint(bytes).or(Err(MalformedCursor))
+fn bytes(text: &str) -> Result<Vec<u8>, CursorError> {
+    BASE64_URL_SAFE_NO_PAD.decode(text).or(Err(CursorError::Malformed))
+}
+
+fn read_varint(bytes: &mut &[u8]) -> Result<u64, CursorError> {
+    prost::encoding::decode_varint(bytes).or(Err(CursorError::Malformed))
 }
 
 #[cfg(test)]
@@ -176,8 +231,13 @@ mod tests {
 
     #[test]
     fn what_is_no_cursor_is_refused() {
-        for text in ["x", "!!", "病院", "AQ==", "A_______", "AgUB"] {
-            assert_eq!(Cursor::decode(text, 4), Err(MalformedCursor), "{text}");
+        for text in ["x", "!!", "病院", "AQ==", "A_______", "Aw", "_w", "AgUB"] {
+            assert_eq!(Cursor::decode(text, 4), Err(CursorError::Malformed), "{text}");
+            assert_eq!(
+                Cursor::decode_of(text, [0xff; 4], 4),
+                Err(CursorError::Malformed),
+                "{text}"
+            );
         }
         assert!(Cursor::decode("AgUB", 64).is_ok());
     }
@@ -187,6 +247,31 @@ mod tests {
         assert_eq!(cursor(&[(5, 1)]).encode(), "AgUB");
         assert_eq!(cursor(&[(0, 300), (1, 2)]).encode(), "AawCAg");
         assert_eq!(Cursor::decode("AawCAg", 64), Ok(cursor(&[(0, 300), (1, 2)])));
+        assert_eq!(cursor(&[(5, 1)]).encode_of([1, 2, 3, 4]), "AwECAwQCBQE");
+        for of_a_region in ["AwECAwQCBQE", "AgUB"] {
+            let read = Cursor::decode_of(of_a_region, [1, 2, 3, 4], 64);
+            assert_eq!(read, Ok(cursor(&[(5, 1)])));
+        }
+    }
+
+    #[test]
+    fn a_cursor_of_another_region_is_told_from_one_that_is_none() {
+        let text = cursor(&[(5, 1)]).encode_of([1, 2, 3, 4]);
+        assert_eq!(Cursor::decode_of(&text, [1, 2, 3, 5], 64), Err(CursorError::OtherRegion));
+        for cut_short in ["AwEC", "AwECAwQ"] {
+            let read = Cursor::decode_of(cut_short, [1, 2, 3, 4], 64);
+            assert_eq!(read, Err(CursorError::Malformed));
+        }
+        assert_eq!(Cursor::decode_of("", [1, 2, 3, 4], 64), Ok(Cursor::start()));
+    }
+
+    #[test]
+    fn a_cursor_that_has_seen_more_than_there_is_is_ahead() {
+        let end = cursor(&[(0, 3), (1, 9)]);
+        assert_eq!(end.clone().within(&end), Ok(end.clone()));
+        assert_eq!(Cursor::start().within(&end), Ok(Cursor::start()));
+        assert_eq!(cursor(&[(0, 4)]).within(&end), Err(CursorError::Ahead));
+        assert_eq!(cursor(&[(2, 1)]).within(&end), Err(CursorError::Ahead));
     }
 
     proptest! {
@@ -195,12 +280,15 @@ mod tests {
             positions in proptest::collection::vec((0..64u16, 1..u64::MAX), 0..80)
         ) {
             let written = cursor(&positions);
-            prop_assert_eq!(Cursor::decode(&written.encode(), 64), Ok(written));
+            prop_assert_eq!(Cursor::decode(&written.encode(), 64), Ok(written.clone()));
+            let tag = [1, 2, 3, 4];
+            prop_assert_eq!(Cursor::decode_of(&written.encode_of(tag), tag, 64), Ok(written));
         }
 
         #[test]
         fn no_text_makes_it_panic(text in ".{0,40}") {
             let _any = Cursor::decode(&text, 64);
+            let _any = Cursor::decode_of(&text, [0; 4], 64);
         }
     }
 }

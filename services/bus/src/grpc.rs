@@ -26,6 +26,7 @@ use crate::handler::{Handler, Submission, to_wire};
 use crate::port::{
     Bus, Delivery, Draft, Expected, Feed, Publication, PublishError, ReadError, Stored,
 };
+use crate::region::Region;
 use crate::stream::StreamId;
 
 const DOOR: &str = "care-bus";
@@ -92,13 +93,14 @@ impl CareBus for CareBusService {
         caller(request.metadata())?;
         let request = request.into_inner();
         let bus = self.handler.bus();
-        let cursor = Cursor::decode(&request.cursor, bus.region().slots).map_err(Refused::from)?;
+        let cursor = bus.region().read_cursor(&request.cursor).map_err(Refused::from)?;
+        let cursor = cursor.within(&bus.end()).map_err(Refused::from)?;
         let filter = Filter::new(request)?;
         let feed = bus.follow(cursor.clone());
         let (bus, seen) = (Arc::clone(bus), Progress::from(cursor));
         let heartbeat = {
-            let seen = seen.clone();
-            move || sign(Sign::Heartbeat(v1::Heartbeat {}), &seen)
+            let (bus, seen) = (Arc::clone(&bus), seen.clone());
+            move || sign(Sign::Heartbeat(v1::Heartbeat {}), &seen, bus.region())
         };
         let reader = Reader { bus, feed, waiting: VecDeque::new(), seen, filter };
         let frames = stream::try_unfold(reader, |mut reader| async move {
@@ -157,7 +159,7 @@ impl CareBusService {
             patient_id: String::new(),
             version: placed.version,
             recorded_at: Some(to_wire(placed.recorded_at)),
-            cursor: Cursor::at(placed.position).encode(),
+            cursor: bus.region().cursor_text(&Cursor::at(placed.position)),
             repeated,
         })
     }
@@ -299,17 +301,20 @@ impl Reader {
                 // Not before: a heartbeat may be sent while the frame is made.
                 self.seen.advance(stored.placed.position);
                 if let Some(frame) = frame {
-                    return Ok(sign(frame, &self.seen));
+                    return Ok(sign(frame, &self.seen, self.bus.region()));
                 }
             }
             match self.feed.next().await? {
                 Delivery::Events(events) => self.waiting.extend(events),
-                Delivery::CaughtUp => return Ok(sign(Sign::CaughtUp(v1::CaughtUp {}), &self.seen)),
+                Delivery::CaughtUp => {
+                    let frame = Sign::CaughtUp(v1::CaughtUp {});
+                    return Ok(sign(frame, &self.seen, self.bus.region()));
+                }
             }
         }
     }
 }
 
-fn sign(frame: Sign, seen: &Progress) -> v1::SubscribeResponse {
-    v1::SubscribeResponse { frame: Some(frame), cursor: seen.encode() }
+fn sign(frame: Sign, seen: &Progress, region: &Region) -> v1::SubscribeResponse {
+    v1::SubscribeResponse { frame: Some(frame), cursor: seen.text(region) }
 }

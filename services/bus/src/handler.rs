@@ -20,6 +20,7 @@ use crate::claims::{Claim, Claims, Occasion};
 use crate::cursor::Cursor;
 use crate::patients::{Loaded, Patients, Turn};
 use crate::port::{Bus, Draft, Expected, Placed, Publication, PublishError, ReadError, Stored};
+use crate::region::Region;
 use crate::stream::StreamId;
 
 /// Events about one patient that somebody wants to be taken together.
@@ -266,9 +267,9 @@ impl Handler {
         match self.bus.publish(Publication { stream, expected, drafts }).await {
             Ok(placed) => {
                 loaded.advance(&placed, &events);
-                Ok(Some(prepared.receipts(&placed, false)))
+                Ok(Some(prepared.receipts(self.bus.region(), &placed, false)))
             }
-            Err(PublishError::Repeated { stored }) => Self::repeated(prepared, &stored).map(Some),
+            Err(PublishError::Repeated { stored }) => self.repeated(prepared, &stored).map(Some),
             Err(PublishError::Conflict { .. }) => Ok(None),
             Err(PublishError::TooLarge { limit }) => {
                 let bytes = prepared.drafts.iter().map(|draft| draft.record.len()).sum();
@@ -302,11 +303,15 @@ impl Handler {
         if stored.is_empty() {
             return Err(refusal);
         }
-        Self::repeated(prepared, &stored).map(Some)
+        self.repeated(prepared, &stored).map(Some)
     }
 
     /// Receipts for events that were stored before, if they are the same events (I3).
-    fn repeated(prepared: &Prepared, stored: &[Stored]) -> Result<Vec<v1::Receipt>, SubmitError> {
+    fn repeated(
+        &self,
+        prepared: &Prepared,
+        stored: &[Stored],
+    ) -> Result<Vec<v1::Receipt>, SubmitError> {
         let mut placed = Vec::with_capacity(prepared.drafts.len());
         for draft in &prepared.drafts {
             let before = stored.iter().find(|stored| stored.event == draft.event);
@@ -322,7 +327,7 @@ impl Handler {
                 }
             }
         }
-        Ok(prepared.receipts(&placed, true))
+        Ok(prepared.receipts(self.bus.region(), &placed, true))
     }
 
     /// Claims the identifiers that the events link to the patient. Those that were nobody's
@@ -371,7 +376,7 @@ impl Handler {
 }
 
 impl Prepared {
-    fn receipts(&self, placed: &[Placed], repeated: bool) -> Vec<v1::Receipt> {
+    fn receipts(&self, region: &Region, placed: &[Placed], repeated: bool) -> Vec<v1::Receipt> {
         self.drafts
             .iter()
             .zip(placed)
@@ -380,7 +385,7 @@ impl Prepared {
                 patient_id: self.patient.to_string(),
                 version: placed.version,
                 recorded_at: Some(to_wire(placed.recorded_at)),
-                cursor: Cursor::at(placed.position).encode(),
+                cursor: region.cursor_text(&Cursor::at(placed.position)),
                 repeated,
             })
             .collect()

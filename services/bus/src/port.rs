@@ -102,6 +102,9 @@ pub trait Bus: Send + Sync + 'static {
     /// One event of a stream.
     async fn find(&self, stream: StreamId, event: EventId) -> Result<Option<Stored>, ReadError>;
 
+    /// Everything that is durable.
+    fn end(&self) -> Cursor;
+
     /// Follows all streams from a cursor on.
     fn follow(&self, from: Cursor) -> Box<dyn Feed>;
 }

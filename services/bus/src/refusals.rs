@@ -4,7 +4,7 @@ use tonic::Code;
 use tsunagi_chassis::Refused;
 use tsunagi_domain::RefusalKind;
 
-use crate::cursor::MalformedCursor;
+use crate::cursor::CursorError;
 use crate::handler::SubmitError;
 use crate::port::ReadError;
 
@@ -72,8 +72,13 @@ impl From<ReadError> for Refused {
     }
 }
 
-impl From<MalformedCursor> for Refused {
-    fn from(error: MalformedCursor) -> Self {
-        Self::new(Code::InvalidArgument, "CURSOR_MALFORMED", error.to_string())
+impl From<CursorError> for Refused {
+    fn from(error: CursorError) -> Self {
+        let (code, reason) = match error {
+            CursorError::Malformed => (Code::InvalidArgument, "CURSOR_MALFORMED"),
+            CursorError::OtherRegion => (Code::InvalidArgument, "CURSOR_OF_OTHER_REGION"),
+            CursorError::Ahead => (Code::OutOfRange, "CURSOR_AHEAD"),
+        };
+        Self::new(code, reason, error.to_string())
     }
 }

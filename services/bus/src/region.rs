@@ -6,6 +6,7 @@ use tsunagi_domain::Zone;
 use tsunagi_domain::identity::Identifier;
 use uuid::Uuid;
 
+use crate::cursor::{Cursor, CursorError, RegionTag};
 use crate::stream::StreamId;
 
 /// The region that this process serves.
@@ -37,6 +38,21 @@ impl Region {
         }
         StreamId::Identifier(name)
     }
+
+    /// The text of a cursor that callers keep.
+    pub fn cursor_text(&self, cursor: &Cursor) -> String {
+        cursor.encode_of(self.tag())
+    }
+
+    /// Reads a cursor that a caller kept. An empty text is the start.
+    pub fn read_cursor(&self, text: &str) -> Result<Cursor, CursorError> {
+        Cursor::decode_of(text, self.tag(), self.slots)
+    }
+
+    /// Tells this region's cursors from others'. The id is random from its first byte on.
+    fn tag(&self) -> RegionTag {
+        self.id.as_fields().0.to_be_bytes()
+    }
 }
 
 impl std::fmt::Debug for Region {
@@ -52,6 +68,7 @@ impl std::fmt::Debug for Region {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stream::{Position, Slot};
 
     fn region(key: u8) -> Region {
         Region {
@@ -73,6 +90,16 @@ mod tests {
         assert_eq!(stream(1, "a", "12"), stream(1, "a", "12"));
         assert_ne!(stream(1, "a", "12"), stream(2, "a", "12"));
         assert_ne!(stream(1, "a1", "2"), stream(1, "a", "12"), "parts do not run together");
+    }
+
+    #[test]
+    fn a_region_reads_its_own_cursors_alone() {
+        let here = region(1);
+        let elsewhere = Region { id: Uuid::from_u128(1 << 127), ..region(1) };
+        let cursor = Cursor::at(Position { slot: Slot(3), n: 7 });
+        let text = here.cursor_text(&cursor);
+        assert_eq!(here.read_cursor(&text), Ok(cursor));
+        assert_eq!(elsewhere.read_cursor(&text), Err(CursorError::OtherRegion));
     }
 
     #[test]
