@@ -181,7 +181,7 @@ impl TimelineService {
         let seen = Progress::from(cursor);
         let mut watched = Watched {
             moved: self.store.watch_end(),
-            timeline: Timeline::default(),
+            timeline: Timeline::new(&self.store.region().zone),
             store: self.store.clone(),
             patient,
             shown: 0,
@@ -271,7 +271,7 @@ impl Watched {
         // Most of what moves the log is about other patients.
         while self.store.has_more(stream, self.timeline.version()) {
             for stored in &self.store.read(stream, self.timeline.version()).await? {
-                self.timeline.add(stored, &self.store.region().zone);
+                self.timeline.add(stored);
             }
         }
         Ok(())

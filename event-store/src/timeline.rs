@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use prost::Message as _;
 use tsunagi_bus::handler::to_wire;
 use tsunagi_bus::{Placed, Stored, address};
+use tsunagi_domain::encounter::Class;
 use tsunagi_domain::transfer_request::TransferRequest;
 use tsunagi_domain::{CareTime, EncounterId, EventId, Fact, PatientId, Record, Zone};
 use tsunagi_proto::catalogue::Payload;
@@ -16,8 +17,10 @@ use tsunagi_proto::convert::happened;
 use tsunagi_proto::v1;
 
 /// A patient's timeline as it was known at some time.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Timeline {
+    /// By whose clock times are told, and when a day begins.
+    zone: Zone,
     record: Record,
     /// What is known of the person, and the version of the event that said it.
     demographics: Option<(u64, v1::Demographics)>,
@@ -52,14 +55,27 @@ pub struct View {
 }
 
 impl Timeline {
+    /// The timeline of a patient of whom nothing is known.
+    pub fn new(zone: &Zone) -> Self {
+        Self {
+            zone: zone.clone(),
+            record: Record::default(),
+            demographics: None,
+            address_withheld_up_to: 0,
+            entries: Vec::new(),
+            cancelled_by: BTreeMap::new(),
+            names: wording::Names::default(),
+        }
+    }
+
     /// Folds a stream's events, given in their order and whole: what is withheld of those that
     /// `view` shows is decided by the others too.
     pub fn fold(events: &[Stored], zone: &Zone, view: View) -> Self {
-        let mut timeline = Self::default();
+        let mut timeline = Self::new(zone);
         let shown = events.iter().take_while(|stored| view.shows(stored)).count();
         let (shown, later) = events.split_at(shown);
         for stored in shown {
-            timeline.add(stored, zone);
+            timeline.add(stored);
         }
         let withheld = address::withheld_up_to(later);
         timeline.address_withheld_up_to = timeline.address_withheld_up_to.max(withheld);
@@ -67,7 +83,8 @@ impl Timeline {
     }
 
     /// Adds the next event of the stream.
-    pub fn add(&mut self, stored: &Stored, zone: &Zone) {
+    pub fn add(&mut self, stored: &Stored) {
+        let zone = &self.zone;
         let event = v1::Event::decode(stored.record.clone()).ok();
         let payload = event.as_ref().map(|event| Payload::decode(&event.r#type, &event.payload));
         let mut payload = payload.and_then(Result::ok).unwrap_or(Payload::Unknown);
@@ -191,13 +208,19 @@ impl Timeline {
         Some(prost_types::Any { type_url, value: without.flatten().unwrap_or(payload) })
     }
 
+    fn context(&self, entry: &Entry) -> wording::Context<'_> {
+        let encounter = entry.encounter.and_then(|encounter| self.record.encounter(encounter));
+        let is_visit = encounter.is_some_and(|encounter| encounter.class() != Class::Inpatient);
+        wording::Context { names: &self.names, zone: &self.zone, is_visit }
+    }
+
     fn show(&self, entry: &Entry) -> v1::TimelineEntry {
         let event = entry.event.clone().unwrap_or_default();
         let cancelled_by = self.cancelled_by.get(&entry.id);
         let episode = entry.encounter.map(|encounter| self.record.episode(encounter).to_string());
         v1::TimelineEntry {
             event_id: entry.id.to_string(),
-            text: Some(wording::headline(&event.r#type, &entry.payload, &self.names)),
+            text: Some(wording::headline(&event.r#type, &entry.payload, self.context(entry))),
             recorded_at: Some(to_wire(entry.placed.recorded_at)),
             version: entry.placed.version,
             encounter_id: entry.encounter.map(|id| id.to_string()).unwrap_or_default(),

@@ -2,11 +2,12 @@
 
 use prost_types::Timestamp;
 use tsunagi_proto::v1;
+use tsunagi_proto::v1::discharge_desk_client::DischargeDeskClient;
 use tsunagi_proto::v1::home_care_client::HomeCareClient;
 use tsunagi_proto::v1::timeline_client::TimelineClient;
 use tsunagi_proto::v1::watch_timeline_response::Frame;
 
-use crate::desks::register;
+use crate::desks::{place, register};
 use crate::support::{FAR_AHEAD, Server, by, context, folder, id, liaison, run, stderr, stdout};
 
 /// A visit on the `day`th of May, and the receipt of it.
@@ -144,6 +145,36 @@ async fn a_timeline_is_watched_from_a_cursor_on() {
     let nobody = v1::WatchTimelineRequest { patient_id: id(9), cursor: String::new() };
     let status = client.watch_timeline(liaison(nobody)).await.unwrap_err();
     assert_eq!(crate::support::reason(&status), "PATIENT_UNKNOWN");
+}
+
+#[tokio::test]
+async fn the_terminal_tells_times_by_the_region_s_clock() {
+    let data = folder();
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    register(&channel, &id(1), "00123").await;
+    let mut desk = DischargeDeskClient::new(channel);
+    let mut admitted = v1::Admitted {
+        encounter_id: id(0xa),
+        place: Some(place("acute", "4E")),
+        ..Default::default()
+    };
+    admitted.place.as_mut().unwrap().bed = "3".to_owned();
+    let request = v1::AdmitRequest {
+        context: Some(context(&id(1), &id(1), "2026-05-02T22:30:00Z")),
+        event: Some(admitted),
+    };
+    desk.admit(liaison(request)).await.unwrap();
+    let path = data.path().to_str().unwrap();
+    let shown = stdout(&run(&["timeline", "00123", "--lang", "en", "--data", path]));
+    assert!(shown.contains("in hospital since 2026-05-03 07:30  acute 4E 3"), "{shown}");
+    assert!(shown.contains("\n2026-05-03\n  07:30  E1   admitted to acute 4E 3"), "{shown}");
+    assert!(
+        shown.contains("\n2026-04-01\n              registered"),
+        "a date has no clock: {shown}"
+    );
+    let list = stdout(&run(&["patients", "--lang", "en", "--data", path]));
+    assert!(list.contains("in hospital since 2026-05-03 07:30  acute 4E 3"), "{list}");
 }
 
 #[tokio::test]

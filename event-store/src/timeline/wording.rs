@@ -6,9 +6,30 @@
 
 use std::collections::BTreeMap;
 
+use tsunagi_domain::{CareTime, Zone};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::v1;
-use v1::Words;
+use tsunagi_proto::v1::Words;
+
+/// A time by the clock of the region, as far as it is known: `2026-05-01 20:00`, `2026-05-01`.
+pub fn local_time(time: &str, zone: &Zone) -> String {
+    let told = CareTime::parse(time, zone).map(|time| time.words(zone));
+    told.unwrap_or_else(|_no_time| time.to_owned())
+}
+
+/// A place from the facility to the bed: `つなぎ中央病院 4東病棟 401`.
+pub fn place(place: Option<&v1::Place>) -> String {
+    let Some(place) = place else { return String::new() };
+    let parts = [
+        organisation(place.facility.as_ref()),
+        &place.department,
+        &place.ward,
+        &place.room,
+        &place.bed,
+    ];
+    let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    parts.join(" ")
+}
 
 /// The names that earlier events gave to what later ones only refer to by id.
 #[derive(Debug, Default)]
@@ -33,28 +54,41 @@ impl Names {
     }
 }
 
+/// What a sentence takes from outside its event.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Context<'a> {
+    pub(super) names: &'a Names,
+    /// By whose clock times are told.
+    pub(super) zone: &'a Zone,
+    /// Whether the event's encounter is a visit, and no stay.
+    pub(super) is_visit: bool,
+}
+
 /// The sentence for an event: one arm for each type, in the catalogue's order.
 #[expect(clippy::too_many_lines, reason = "one arm for each event type, none of them long")]
-pub(super) fn headline(event_type: &str, payload: &Payload, names: &Names) -> Words {
+pub(super) fn headline(event_type: &str, payload: &Payload, context: Context<'_>) -> Words {
+    let Context { names, zone, is_visit } = context;
     match payload {
         Payload::PatientRegistered(_) => words("患者登録", "registered as a patient"),
         Payload::IdentifierLinked(_) => words("識別番号を追加", "identifier added"),
-        Payload::DemographicsUpdated(m) => demographics_updated(m),
+        Payload::DemographicsUpdated(m) => demographics_updated(m, zone),
         Payload::TeamMemberJoined(m) => {
             with_people("ケアチーム参加", "joined the care team", &m.members)
         }
         Payload::AdmissionPlanned(m) => {
-            planned("入院予定", "admission planned for", &m.planned_at, m.place.as_ref())
+            let at = local_time(&m.planned_at, zone);
+            planned("入院予定", "admission planned for", &at, m.place.as_ref())
         }
         Payload::AdmissionPlannedCancelled(_) => {
             words("入院予定取消", "planned admission cancelled")
         }
-        Payload::EncounterRegistered(m) => visit_registered(m),
+        Payload::EncounterRegistered(m) => visit_registered(m, zone),
         Payload::RegistrationCancelled(_) => words("受付取消", "visit cancelled"),
         Payload::Admitted(m) => admitted(m),
         Payload::AdmitCancelled(_) => words("入院取消", "admission cancelled"),
         Payload::TransferPlanned(m) => {
-            planned("転棟・転科予定", "move planned for", &m.planned_at, m.to.as_ref())
+            let at = local_time(&m.planned_at, zone);
+            planned("転棟・転科予定", "move planned for", &at, m.to.as_ref())
         }
         Payload::TransferPlannedCancelled(_) => {
             words("転棟・転科予定取消", "planned move cancelled")
@@ -64,17 +98,22 @@ pub(super) fn headline(event_type: &str, payload: &Payload, names: &Names) -> Wo
             words(format!("転棟・転科 {to}"), format!("moved to {to}"))
         }
         Payload::TransferCancelled(_) => words("転棟・転科取消", "move cancelled"),
-        Payload::LeaveStarted(m) => leave_started(m),
+        Payload::LeaveStarted(m) => leave_started(m, zone),
         Payload::LeaveStartedCancelled(_) => words("外出・外泊取消", "leave cancelled"),
         Payload::LeaveReturned(_) => words("帰院", "back from leave"),
         Payload::LeaveReturnedCancelled(_) => words("帰院取消", "return from leave cancelled"),
-        Payload::DischargePlanned(m) => discharge_planned(m),
+        Payload::DischargePlanned(m) => discharge_planned(m, zone),
         Payload::DischargePlannedCancelled(_) => {
             words("退院予定取消", "planned discharge cancelled")
         }
         Payload::Discharged(m) => {
             let to = destination(m.disposition.as_ref(), m.destination.as_ref());
-            detailed("退院", "discharged", &to)
+            let (ja, en) =
+                if is_visit { ("受診終了", "visit ended") } else { ("退院", "discharged") };
+            detailed(ja, en, &to)
+        }
+        Payload::DischargeCancelled(_) if is_visit => {
+            words("受診終了取消", "end of visit cancelled")
         }
         Payload::DischargeCancelled(_) => words("退院取消", "discharge cancelled"),
         Payload::ScreeningCompleted(m) => screening_completed(m),
@@ -84,7 +123,7 @@ pub(super) fn headline(event_type: &str, payload: &Payload, names: &Names) -> Wo
         Payload::PlanStarted(m) => discharge_plan("退院支援計画 着手", "discharge plan started", m),
         Payload::PlanIssued(m) => discharge_plan("退院支援計画 交付", "discharge plan issued", m),
         Payload::PlanChanged(m) => discharge_plan("退院支援計画 変更", "discharge plan changed", m),
-        Payload::ConferenceScheduled(m) => conference_scheduled(m),
+        Payload::ConferenceScheduled(m) => conference_scheduled(m, zone),
         Payload::ConferenceHeld(m) => {
             let (ja, en) = conference(m.kind());
             with_people(&format!("{ja} 開催"), &format!("{en} held"), &m.participants)
@@ -168,16 +207,16 @@ pub(super) fn headline(event_type: &str, payload: &Payload, names: &Names) -> Wo
     }
 }
 
-fn demographics_updated(message: &v1::DemographicsUpdated) -> Words {
+fn demographics_updated(message: &v1::DemographicsUpdated, zone: &Zone) -> Words {
     let deceased = message.demographics.as_ref().map(|known| known.deceased_at.as_str());
-    let at = short(deceased.unwrap_or_default());
+    let at = local_time(deceased.unwrap_or_default(), zone);
     words(
         format!("基本情報を更新{}", known(" (死亡 ", &at, ")")),
         format!("demographics updated{}", known(" (died ", &at, ")")),
     )
 }
 
-fn visit_registered(message: &v1::EncounterRegistered) -> Words {
+fn visit_registered(message: &v1::EncounterRegistered, zone: &Zone) -> Words {
     let (ja, en) = match message.class() {
         v1::EncounterClass::Emergency => ("救急受診", "emergency visit"),
         v1::EncounterClass::Home => ("在宅診療", "care at home"),
@@ -186,10 +225,10 @@ fn visit_registered(message: &v1::EncounterRegistered) -> Words {
         | v1::EncounterClass::Inpatient
         | v1::EncounterClass::Unspecified => ("外来受診", "outpatient visit"),
     };
-    let (at, until) = (place(message.place.as_ref()), clock(&message.ended_at));
+    let (at, until) = (place(message.place.as_ref()), clock(&message.ended_at, zone));
     words(
-        format!("{ja} {at}{}", known(" 〜", until, "")),
-        format!("{en} at {at}{}", known(" until ", until, "")),
+        format!("{ja} {at}{}", known(" 〜", &until, "")),
+        format!("{en} at {at}{}", known(" until ", &until, "")),
     )
 }
 
@@ -199,22 +238,22 @@ fn admitted(message: &v1::Admitted) -> Words {
     detailed(&format!("入院 {to}"), &format!("admitted to {to}"), from)
 }
 
-fn leave_started(message: &v1::LeaveStarted) -> Words {
-    let back = short(&message.expected_return_at);
+fn leave_started(message: &v1::LeaveStarted, zone: &Zone) -> Words {
+    let back = local_time(&message.expected_return_at, zone);
     words(
         format!("外出・外泊{}", known(" (帰院予定 ", &back, ")")),
         format!("on leave{}", known(" (back on ", &back, ")")),
     )
 }
 
-fn discharge_planned(message: &v1::DischargePlanned) -> Words {
-    let at = short(&message.planned_at);
+fn discharge_planned(message: &v1::DischargePlanned, zone: &Zone) -> Words {
+    let at = local_time(&message.planned_at, zone);
     let to = destination(message.disposition.as_ref(), message.destination.as_ref());
     detailed(&format!("退院予定 {at}"), &format!("discharge planned for {at}"), &to)
 }
 
 fn planned(ja: &str, en: &str, at: &str, to: Option<&v1::Place>) -> Words {
-    let (at, to) = (short(at), place(to));
+    let to = place(to);
     words(format!("{ja} {at} {to}"), format!("{en} {at} to {to}"))
 }
 
@@ -238,9 +277,9 @@ fn discharge_plan(ja: &str, en: &str, plan: &v1::DischargePlan) -> Words {
     )
 }
 
-fn conference_scheduled(message: &v1::ConferenceScheduled) -> Words {
+fn conference_scheduled(message: &v1::ConferenceScheduled, zone: &Zone) -> Words {
     let (ja, en) = conference(message.kind());
-    let at = short(&message.scheduled_at);
+    let at = local_time(&message.scheduled_at, zone);
     words(format!("{ja} 開催予定 {at}"), format!("{en} called for {at}"))
 }
 
@@ -372,28 +411,10 @@ fn known(before: &str, text: &str, after: &str) -> String {
     if text.is_empty() { String::new() } else { format!("{before}{text}{after}") }
 }
 
-/// A time without what nobody reads aloud: `2026-05-01 20:00`.
-fn short(time: &str) -> String {
-    const TO_THE_MINUTE: usize = "2026-05-01T20:00".len();
-    time.chars().take(TO_THE_MINUTE).map(|c| if c == 'T' { ' ' } else { c }).collect()
-}
-
 /// The clock in a time, if it has one: `20:00`.
-fn clock(time: &str) -> &str {
-    time.get(11..16).unwrap_or_default()
-}
-
-fn place(place: Option<&v1::Place>) -> String {
-    let Some(place) = place else { return String::new() };
-    let parts = [
-        organisation(place.facility.as_ref()),
-        &place.department,
-        &place.ward,
-        &place.room,
-        &place.bed,
-    ];
-    let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-    parts.join(" ")
+fn clock(time: &str, zone: &Zone) -> String {
+    let told = local_time(time, zone);
+    told.split_once(' ').map(|(_day, clock)| clock.to_owned()).unwrap_or_default()
 }
 
 fn organisation(organisation: Option<&v1::Organisation>) -> &str {
@@ -438,11 +459,19 @@ mod tests {
 
     use super::*;
 
+    fn context<'a>(names: &'a Names, zone: &'a Zone) -> Context<'a> {
+        Context { names, zone, is_visit: false }
+    }
+
+    fn told(event_type: &str, payload: &Payload) -> Words {
+        headline(event_type, payload, context(&Names::default(), &Zone::utc()))
+    }
+
     #[test]
     fn every_type_has_words_in_both_languages() {
         for event_type in TYPES {
             let payload = Payload::decode(event_type, &[]).unwrap();
-            let Words { ja, en } = headline(event_type, &payload, &Names::default());
+            let Words { ja, en } = told(event_type, &payload);
             assert!(!ja.is_empty() && !en.is_empty(), "{event_type}");
             assert!(en.is_ascii() || en.contains('→'), "{event_type}: {en}");
             assert!(!ja.is_ascii(), "{event_type}: {ja}");
@@ -451,7 +480,7 @@ mod tests {
 
     #[test]
     fn an_unknown_type_is_shown_by_its_name() {
-        let shown = headline("care.moon.landed.v1", &Payload::Unknown, &Names::default());
+        let shown = told("care.moon.landed.v1", &Payload::Unknown);
         assert_eq!(shown.en, "unknown entry of type care.moon.landed.v1");
     }
 
@@ -468,7 +497,7 @@ mod tests {
             available_from_on: "2026-05-24".into(),
             ..v1::TransferAnswer::default()
         });
-        let shown = headline("care.transfer_request.offered.v1", &offered, &names);
+        let shown = headline(offered.event_type(), &offered, context(&names, &Zone::utc()));
         assert_eq!(shown.ja, "転院受入可 みどりの丘 (2026-05-24から)");
         assert_eq!(shown.en, "bed offered みどりの丘 (from 2026-05-24)");
     }
@@ -480,7 +509,7 @@ mod tests {
             factors: vec![cancer],
             ..v1::ScreeningCompleted::default()
         });
-        let shown = headline("care.discharge.screening_completed.v1", &screened, &Names::default());
+        let shown = told("care.discharge.screening_completed.v1", &screened);
         assert!(shown.ja.contains("要因1件"));
         assert!(!shown.ja.contains("悪性腫瘍"));
     }

@@ -140,6 +140,75 @@ async fn the_summary_says_who_and_where() {
     assert_eq!(summary.version, 3);
 }
 
+/// The sentences of entries in both languages.
+fn sentences(timeline: &Timeline) -> Vec<(String, String)> {
+    let texts = timeline.entries_oldest_first().into_iter().map(|entry| entry.text.unwrap());
+    texts.map(|text| (text.ja, text.en)).collect()
+}
+
+#[tokio::test]
+async fn sentences_tell_times_by_the_region_s_clock_and_dates_as_they_are() {
+    let planned = |at: &str| {
+        Payload::DischargePlanned(v1::DischargePlanned {
+            encounter_id: ENCOUNTER.into(),
+            planned_at: at.into(),
+            ..Default::default()
+        })
+    };
+    let died = Payload::DemographicsUpdated(v1::DemographicsUpdated {
+        demographics: Some(v1::Demographics {
+            deceased_at: "2026-05-04T20:30:00-04:00".into(),
+            ..Default::default()
+        }),
+    });
+    let (_folder, store) = tell(vec![
+        care_event(0, 0, 1, &registered(&[])),
+        care_event(0, 1, 3, &admitted("4E")),
+        care_event(0, 2, 4, &planned("2026-05-19T22:00:00Z")),
+        care_event(0, 3, 5, &planned("2026-05-20")),
+        care_event(0, 4, 6, &died),
+    ])
+    .await;
+    let told = sentences(&fold(&store, View::default()));
+    assert_eq!(told[2].0, "退院予定 2026-05-20 07:00");
+    assert_eq!(told[2].1, "discharge planned for 2026-05-20 07:00");
+    assert_eq!(told[3].1, "discharge planned for 2026-05-20");
+    assert_eq!(told[4].1, "demographics updated (died 2026-05-05 09:30)");
+}
+
+#[tokio::test]
+async fn a_visit_ends_and_only_a_stay_ends_with_a_discharge() {
+    let visit = Payload::EncounterRegistered(v1::EncounterRegistered {
+        encounter_id: ENCOUNTER.into(),
+        class: v1::EncounterClass::Outpatient.into(),
+        place: Some(v1::Place {
+            facility: Some(v1::Organisation { id: "acute".into(), name: "中央病院".into() }),
+            ..Default::default()
+        }),
+        ..Default::default()
+    });
+    let cancel = Payload::DischargeCancelled(v1::EncounterCancellation {
+        encounter_id: ENCOUNTER.into(),
+        cancelled_event_id: event(2).to_string(),
+        reason: String::new(),
+    });
+    let (_folder, store) = tell(vec![
+        care_event(0, 0, 1, &registered(&[])),
+        care_event(0, 1, 3, &visit),
+        care_event(0, 2, 4, &discharged()),
+        care_event(0, 3, 5, &cancel),
+        care_event(0, 4, 6, &admitted("4E")),
+        care_event(0, 5, 7, &discharged()),
+    ])
+    .await;
+    let of_the_visit = View { as_known_at: None, version_max: Some(4) };
+    let told = sentences(&fold(&store, of_the_visit));
+    assert_eq!(told[2], ("受診終了".into(), "visit ended".into()));
+    assert_eq!(told[3], ("受診終了取消".into(), "end of visit cancelled".into()));
+    let told = sentences(&fold(&store, View::default()));
+    assert_eq!(told[5], ("退院".into(), "discharged".into()), "the visit became a stay");
+}
+
 fn address(text: &str, confidential: bool) -> v1::Demographics {
     let address = v1::Address { text: text.into(), confidential, ..Default::default() };
     v1::Demographics { address: Some(address), ..Default::default() }

@@ -4,12 +4,13 @@ use std::process::ExitCode;
 
 use clap::Args;
 use tsunagi_chassis::Config;
+use tsunagi_domain::Zone;
 use tsunagi_proto::v1;
 use tsunagi_proto::v1::timeline_client::TimelineClient;
 
 use crate::client::{Connection, own, refused};
 use crate::output::say;
-use crate::timeline::{Language, names, state_words};
+use crate::timeline::{Language, names, state_words, zone};
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -31,6 +32,7 @@ pub(crate) async fn run(
     server: Option<String>,
     options: &Options,
 ) -> anyhow::Result<ExitCode> {
+    let zone = zone(config)?;
     let connection = Connection::to_read(config, server).await?;
     let mut timeline = TimelineClient::new(connection.channel.clone());
     let state = if options.in_hospital {
@@ -50,7 +52,7 @@ pub(crate) async fn run(
         let page =
             timeline.list_patients(own(request)).await.map_err(|s| refused(&s))?.into_inner();
         for patient in &page.patients {
-            say(line(patient, options.lang));
+            say(line(patient, options.lang, &zone));
         }
         left = left.saturating_sub(u32::try_from(page.patients.len()).unwrap_or(u32::MAX));
         page_token = page.next_page_token;
@@ -62,9 +64,9 @@ pub(crate) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-fn line(patient: &v1::PatientSummary, language: Language) -> String {
+fn line(patient: &v1::PatientSummary, language: Language, zone: &Zone) -> String {
     let id = &patient.patient_id;
     let born = patient.demographics.as_ref().map(|known| known.birth_on.as_str());
-    let (name, state) = (names(patient), state_words(patient, language));
+    let (name, state) = (names(patient), state_words(patient, language, zone));
     format!("{id}  {name}  {}  {state}", born.unwrap_or_default())
 }

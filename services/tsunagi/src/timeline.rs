@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use tonic::transport::Channel;
 use tsunagi_chassis::Config;
 use tsunagi_domain::{CareTime, PatientId, Zone};
+use tsunagi_event_store::timeline::wording::{local_time, place};
 use tsunagi_proto::v1;
 use tsunagi_proto::v1::timeline_client::TimelineClient;
 use tsunagi_proto::v1::watch_timeline_response::Frame;
@@ -52,11 +53,12 @@ pub(crate) async fn run(
     server: Option<String>,
     options: &Options,
 ) -> anyhow::Result<ExitCode> {
-    let zone = Zone::named(&config.zone).context("the time zone is unknown")?;
+    let zone = zone(config)?;
     let as_known_at = options.as_known_at.as_deref().map(|text| moment(text, &zone)).transpose()?;
     let connection = Connection::to_read(config, server).await?;
     let mut client = TimelineClient::new(connection.channel.clone());
-    let shown = show(&mut client, options, as_known_at).await;
+    let mut printer = Printer::new(options.lang, zone);
+    let shown = show(&mut client, options, as_known_at, &mut printer).await;
     connection.close().await?;
     shown
 }
@@ -65,6 +67,7 @@ async fn show(
     client: &mut TimelineClient<Channel>,
     options: &Options,
     as_known_at: Option<Timestamp>,
+    printer: &mut Printer,
 ) -> anyhow::Result<ExitCode> {
     let Some(patient_id) = find(client, &options.patient).await? else {
         return Ok(ExitCode::from(2));
@@ -77,7 +80,6 @@ async fn show(
         as_known_at: as_known_at.map(tsunagi_bus::handler::to_wire),
         ..v1::ReadTimelineRequest::default()
     };
-    let mut printer = Printer::new(options.lang);
     let cursor = loop {
         let page = client.read_timeline(own(request.clone())).await.map_err(|s| refused(&s))?;
         let page = page.into_inner();
@@ -95,7 +97,7 @@ async fn show(
         request.page_token = page.next_page_token;
     };
     if options.follow {
-        follow(client, patient_id, cursor, &mut printer).await?;
+        follow(client, patient_id, cursor, printer).await?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -155,6 +157,11 @@ async fn find(client: &mut TimelineClient<Channel>, named: &str) -> anyhow::Resu
     }
 }
 
+/// The zone by whose clock times are told.
+pub(crate) fn zone(config: &Config) -> anyhow::Result<Zone> {
+    Zone::named(&config.zone).context("the time zone is unknown")
+}
+
 fn moment(text: &str, zone: &Zone) -> anyhow::Result<Timestamp> {
     // What was known on a day is what was known at its end.
     let time = CareTime::parse(text, zone).with_context(|| format!("`{text}`"))?;
@@ -164,13 +171,14 @@ fn moment(text: &str, zone: &Zone) -> anyhow::Result<Timestamp> {
 /// Prints a timeline line by line, and numbers the episodes that it meets.
 struct Printer {
     language: Language,
+    zone: Zone,
     episodes: Vec<String>,
     day: String,
 }
 
 impl Printer {
-    fn new(language: Language) -> Self {
-        Self { language, episodes: Vec::new(), day: String::new() }
+    fn new(language: Language, zone: Zone) -> Self {
+        Self { language, zone, episodes: Vec::new(), day: String::new() }
     }
 
     fn head(&self, patient: &v1::PatientSummary) {
@@ -185,16 +193,16 @@ impl Printer {
         for identifier in &patient.identifiers {
             say(format_args!("  {}|{}", identifier.system, identifier.value));
         }
-        say(state_words(patient, self.language));
+        say(state_words(patient, self.language, &self.zone));
     }
 
     fn entry(&mut self, entry: &v1::TimelineEntry) {
-        let day: String = entry.occurred_at.chars().take("2026-05-01".len()).collect();
+        let at = local_time(&entry.occurred_at, &self.zone);
+        let (day, clock) = at.split_once(' ').unwrap_or((&at, "     "));
         if day != self.day {
             say(format_args!("\n{day}"));
-            self.day = day;
+            day.clone_into(&mut self.day);
         }
-        let clock = entry.occurred_at.get(11..16).unwrap_or("     ");
         let episode = self.episode(&entry.episode_id);
         let by = entry.actor.as_ref().map(by).unwrap_or_default();
         let is_cancelled = !entry.cancelled_by_event_id.is_empty();
@@ -260,9 +268,9 @@ pub(crate) fn names(patient: &v1::PatientSummary) -> String {
 }
 
 /// Where the patient is, in one line.
-pub(crate) fn state_words(patient: &v1::PatientSummary, language: Language) -> String {
+pub(crate) fn state_words(patient: &v1::PatientSummary, language: Language, zone: &Zone) -> String {
     let place = place(patient.place.as_ref());
-    let since = day(&patient.since_at);
+    let since = local_time(&patient.since_at, zone);
     let (ja, en) = match patient.state() {
         v1::PatientState::InHospital => ("入院中", "in hospital"),
         v1::PatientState::OnLeave => ("入院中 (外泊)", "in hospital, on leave"),
@@ -286,21 +294,8 @@ pub(crate) fn state_words(patient: &v1::PatientSummary, language: Language) -> S
     for (at, ja, en) in plans {
         if !at.is_empty() {
             let plan = if language == Language::En { en } else { ja };
-            words = format!("{words}  {plan} {}", day(at));
+            words = format!("{words}  {plan} {}", local_time(at, zone));
         }
     }
     words
-}
-
-fn place(place: Option<&v1::Place>) -> String {
-    let Some(place) = place else { return String::new() };
-    let facility = place.facility.clone().unwrap_or_default();
-    let name = if facility.name.is_empty() { facility.id } else { facility.name };
-    let parts = [name.as_str(), &place.department, &place.ward, &place.room, &place.bed];
-    let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-    parts.join(" ")
-}
-
-fn day(time: &str) -> String {
-    time.chars().take("2026-05-01T20:00".len()).map(|c| if c == 'T' { ' ' } else { c }).collect()
 }
