@@ -17,6 +17,7 @@ use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::check::Check as _;
 use tsunagi_proto::v1;
 use tsunagi_proto::v1::care_bus_server::CareBus;
+use tsunagi_proto::v1::publish_session_response::Outcome;
 use tsunagi_proto::v1::subscribe_response::Frame as Sign;
 use uuid::Uuid;
 
@@ -188,7 +189,6 @@ impl Entered {
     }
 
     async fn answer(self, handler: &Arc<Handler>) -> v1::PublishSessionResponse {
-        use v1::publish_session_response::Outcome;
         let published = match self.submission {
             Ok(submission) => {
                 handler.submit_in_turn(self.turn, submission).await.map_err(Refused::from)
