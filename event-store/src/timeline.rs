@@ -24,6 +24,8 @@ pub struct Timeline {
     record: Record,
     /// What is known of the person, and the version of the event that said it.
     demographics: Option<(u64, v1::Demographics)>,
+    /// The version of the event that said an address last; 0 if none did.
+    address_said_at: u64,
     /// Up to which version the patient's address is withheld; said by events that may lie
     /// beyond those that are shown.
     address_withheld_up_to: u64,
@@ -61,6 +63,7 @@ impl Timeline {
             zone: zone.clone(),
             record: Record::default(),
             demographics: None,
+            address_said_at: 0,
             address_withheld_up_to: 0,
             entries: Vec::new(),
             cancelled_by: BTreeMap::new(),
@@ -105,6 +108,9 @@ impl Timeline {
             self.address_withheld_up_to = stored.placed.version;
         }
         if let Some(said) = address::demographics(&mut payload) {
+            if said.address.is_some() {
+                self.address_said_at = stored.placed.version;
+            }
             self.demographics = Some((stored.placed.version, said.clone()));
         }
         self.entries.push(Entry {
@@ -175,10 +181,14 @@ impl Timeline {
     /// What is known of the person, but for an address that must not leave the record.
     pub(crate) fn demographics(&self) -> Option<v1::Demographics> {
         let (version, mut demographics) = self.demographics.clone()?;
+        // Demographics that say nothing of an address do not say that it is confidential no more.
+        let is_withheld = (1..=self.address_withheld_up_to).contains(&self.address_said_at);
         if let Some(address) = &mut demographics.address
             && version <= self.address_withheld_up_to
         {
             address::withhold(address);
+        } else if demographics.address.is_none() && is_withheld {
+            address::withhold(demographics.address.get_or_insert_default());
         }
         Some(demographics)
     }

@@ -280,6 +280,10 @@ async fn only_what_was_said_after_an_address_was_confidential_is_shown_again() {
         let shown = given_out(&fold(&store, view));
         assert!(!shown.contains("旧町") && !shown.contains("秘密町"), "{version}");
         assert_eq!(shown.contains("新町"), version == 4);
+        // What says nothing of the address does not say that it is confidential no more.
+        let known = fold(&store, view).summary(patient()).demographics.unwrap();
+        let is_confidential = known.address.is_some_and(|address| address.confidential);
+        assert_eq!(is_confidential, version < 4, "{version}");
     }
     let of_the_third = &fold(&store, View::default()).entries_oldest_first()[2].detail;
     assert_eq!(of_the_third.as_ref().unwrap().value, nameless.encode_to_vec(), "as it came");
