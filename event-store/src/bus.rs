@@ -78,7 +78,9 @@ impl Store {
             }
             Failed::Refused(AppendError::TooLarge { limit }) => PublishError::TooLarge { limit },
             Failed::Refused(AppendError::NoRoom(_)) => PublishError::NoRoom,
-            Failed::Refused(error @ AppendError::Broken(_)) => unknown(&error),
+            Failed::Refused(error @ (AppendError::Unreadable(_) | AppendError::Broken(_))) => {
+                unknown(&error)
+            }
             Failed::Refused(AppendError::Repeated) => {
                 let mut stored = Vec::new();
                 for id in ids {

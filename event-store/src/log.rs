@@ -4,8 +4,14 @@
 //! flushed (I2); what a reader is given has been checked against its checksums; damage is
 //! found and named, never repaired by guessing.
 
+pub mod blocks;
+pub mod file;
+pub mod filter;
 pub mod frame;
 pub mod index;
+pub mod index_file;
+pub mod indexer;
+mod lookup;
 pub mod recovery;
 pub mod scan;
 pub mod segment;

@@ -20,7 +20,7 @@ use tsunagi_proto::v1;
 
 use crate::keys;
 use crate::log::LogError;
-use crate::log::scan::Patience;
+use crate::log::file::Patience;
 use crate::store::Store;
 use crate::timeline::{Timeline, View};
 

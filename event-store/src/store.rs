@@ -17,11 +17,12 @@ use tsunagi_chassis::Config;
 use tsunagi_domain::EventId;
 use uuid::Uuid;
 
+use crate::log::file::Patience;
 use crate::log::frame::{HEADER_BYTES, Sealed};
-use crate::log::scan::{Frame, Next, Patience, Scanner, read_frame};
+use crate::log::scan::{Frame, Next, Scanner, read_frame};
 use crate::log::segment::{Folder, SEGMENT_HEADER_BYTES, Segment, create_folder};
 use crate::log::writer::{Append, AppendError, Appended, BatchLimits, Entry, Shared, Writer};
-use crate::log::{Location, LogError, recovery};
+use crate::log::{Location, LogError, indexer, recovery};
 use crate::region_file::{self, RegionError};
 
 /// Events read of one stream at a time.
@@ -58,6 +59,7 @@ struct Inner {
     shared: Arc<Shared>,
     appends: Mutex<Option<mpsc::Sender<Append>>>,
     writer: Mutex<Option<JoinHandle<Option<Location>>>>,
+    indexer: Mutex<Option<JoinHandle<()>>>,
     /// How many bytes may wait for the writer.
     room: Arc<Semaphore>,
     room_bytes: u32,
@@ -76,7 +78,13 @@ impl Inner {
     fn stop_writer(&self) -> Option<Location> {
         drop(self.appends.lock().unwrap_or_else(PoisonError::into_inner).take());
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        writer.map(JoinHandle::join).and_then(Result::ok).flatten()
+        let end = writer.map(JoinHandle::join).and_then(Result::ok).flatten();
+        let indexer = self.indexer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // It ends when the writer has: there is nobody any more to tell it anything.
+        if let Some(Err(_)) = indexer.map(JoinHandle::join) {
+            tracing::error!("the thread that makes index files panicked");
+        }
+        end
     }
 }
 
@@ -106,7 +114,8 @@ impl Store {
         let last = recovered.segments.last().cloned().ok_or_else(missing)?;
         let shared = Arc::new(Shared::new(recovered.index, recovered.segments, end));
         let limits = BatchLimits { events: config.batch_events, bytes: config.batch_bytes };
-        let mut writer = Writer::new(folder.clone(), limits, Arc::clone(&shared), last, end);
+        let (sealed, to_index) = std::sync::mpsc::channel();
+        let mut writer = Writer::new(folder.clone(), limits, Arc::clone(&shared), last, sealed);
         let (appends, queue) = mpsc::channel(config.append_queue);
         let thread = std::thread::Builder::new().name("log-writer".to_owned());
         let thread = thread.spawn(move || {
@@ -114,12 +123,17 @@ impl Store {
             writer.run(queue)
         });
         let thread = thread.map_err(OpenError::Thread)?;
+        let indexer = std::thread::Builder::new().name("log-indexer".to_owned());
+        let indexed = (indexer::folder(&folder.path), Arc::clone(&shared));
+        let indexer = indexer.spawn(move || indexer::run(&indexed.0, &indexed.1, &to_index));
+        let indexer = indexer.map_err(OpenError::Thread)?;
         Ok(Self(Arc::new(Inner {
             region,
             folder,
             shared,
             appends: Mutex::new(Some(appends)),
             writer: Mutex::new(Some(thread)),
+            indexer: Mutex::new(Some(indexer)),
             room: Arc::new(Semaphore::new(
                 config.append_queue_bytes.try_into().unwrap_or(Semaphore::MAX_PERMITS),
             )),
@@ -205,7 +219,7 @@ impl Store {
     pub(crate) fn has_more(&self, stream: StreamId, after: u64) -> bool {
         let durable = self.0.shared.durable();
         let index = self.0.shared.index.read().unwrap_or_else(PoisonError::into_inner);
-        !index.locations(&stream.to_parts(), after, durable, 1).is_empty()
+        index.durable_version(&stream.to_parts(), durable) > after
     }
 
     /// The events of a stream after the first `after` ones, as many as are read at once.
@@ -215,12 +229,8 @@ impl Store {
         after: u64,
         patience: Patience,
     ) -> Result<Vec<Stored>, LogError> {
-        let durable = self.0.shared.durable();
-        let key = stream.to_parts();
-        let locations = {
-            let index = self.0.shared.index.read().unwrap_or_else(PoisonError::into_inner);
-            index.locations(&key, after, durable, STREAM_PAGE_EVENTS)
-        };
+        let (key, max) = (stream.to_parts(), STREAM_PAGE_EVENTS);
+        let locations = self.0.shared.locations(&key, after, max, patience)?;
         if patience == Patience::FromMemory && locations.len() > STREAM_PAGE_EVENTS_AT_ONCE {
             return Err(LogError::WouldWait);
         }
@@ -258,11 +268,8 @@ impl Store {
         patience: Patience,
     ) -> Result<Option<Stored>, LogError> {
         let durable = self.0.shared.durable();
-        let found = {
-            let index = self.0.shared.index.read().unwrap_or_else(PoisonError::into_inner);
-            index.find(&stream.to_parts(), event.uuid().into_bytes())
-        };
-        match found {
+        let id = event.uuid().into_bytes();
+        match self.0.shared.find(&stream.to_parts(), &id, patience)? {
             Some((location, version)) if location < durable => {
                 self.read_at(stream, version, location, patience).map(Some)
             }
@@ -290,10 +297,7 @@ impl Store {
         let index = self.0.shared.index.read().unwrap_or_else(PoisonError::into_inner);
         let mut end = Cursor::start();
         for slot in 0..self.0.region.slots {
-            let mut n = index.last_n(slot);
-            while index.position(slot, n).is_some_and(|location| location >= durable) {
-                n -= 1;
-            }
+            let n = index.durable_n(slot, durable);
             if n > 0 {
                 end.advance(Position { slot: Slot(slot), n });
             }
@@ -305,7 +309,7 @@ impl Store {
     pub(crate) fn point_after(&self, cursor: &Cursor) -> LogPoint {
         let index = self.0.shared.index.read().unwrap_or_else(PoisonError::into_inner);
         let unseen = (0..self.0.region.slots)
-            .filter_map(|slot| index.position(slot, cursor.seen(Slot(slot)).saturating_add(1)));
+            .filter_map(|slot| index.begin_of(slot, cursor.seen(Slot(slot)).saturating_add(1)));
         let durable = self.0.shared.durable();
         LogPoint(unseen.min().unwrap_or(durable).min(durable))
     }
@@ -333,7 +337,7 @@ impl Store {
                 let length = frame.header.frame_bytes();
                 bytes += length;
                 at.offset = frame.offset + u32::try_from(length).unwrap_or(u32::MAX);
-                events.push(self.stored(&segment, frame)?);
+                events.push(stored(&segment, frame)?);
             }
             at = next;
         }
@@ -351,10 +355,8 @@ impl Store {
     }
 
     fn segment(&self, number: u32) -> Result<Arc<Segment>, LogError> {
-        let segments = self.0.shared.segments.read().unwrap_or_else(PoisonError::into_inner);
-        let index = usize::try_from(number).unwrap_or(usize::MAX).wrapping_sub(1);
         let missing = || LogError::Missing { path: self.0.folder.segment_path(number) };
-        segments.get(index).cloned().ok_or_else(missing)
+        self.0.shared.segment(number).ok_or_else(missing)
     }
 
     fn read_at(
@@ -369,23 +371,18 @@ impl Store {
         if (frame.header.stream_kind, frame.header.stream_key) != stream.to_parts() {
             return Err(segment.damaged(location.offset, "another event is here than expected"));
         }
-        Ok(to_stored(stream, version, frame))
+        if u64::from(frame.header.version) != version {
+            return Err(segment.damaged(location.offset, "another version is here than expected"));
+        }
+        Ok(to_stored(stream, frame))
     }
+}
 
-    /// An event met while reading the whole log. Its version is counted in its stream's index.
-    fn stored(&self, segment: &Segment, frame: Frame) -> Result<Stored, LogError> {
-        let key = (frame.header.stream_kind, frame.header.stream_key);
-        let stream = StreamId::from_parts(key.0, key.1)
-            .ok_or_else(|| segment.damaged(frame.offset, "its stream is of an unknown kind"))?;
-        let location = Location { segment: segment.number, offset: frame.offset };
-        let version = {
-            let index = self.0.shared.index.read().unwrap_or_else(PoisonError::into_inner);
-            index.version_at(&key, location)
-        };
-        let version = version
-            .ok_or_else(|| segment.damaged(frame.offset, "the index does not know the event"))?;
-        Ok(to_stored(stream, version, frame))
-    }
+/// An event met while reading the whole log.
+fn stored(segment: &Segment, frame: Frame) -> Result<Stored, LogError> {
+    let stream = StreamId::from_parts(frame.header.stream_kind, frame.header.stream_key)
+        .ok_or_else(|| segment.damaged(frame.offset, "its stream is of an unknown kind"))?;
+    Ok(to_stored(stream, frame))
 }
 
 /// Runs work that may wait for the disk where it does not hold up the runtime's threads.
@@ -408,14 +405,14 @@ pub(crate) enum Failed {
     Closed,
 }
 
-fn to_stored(stream: StreamId, version: u64, frame: Frame) -> Stored {
+fn to_stored(stream: StreamId, frame: Frame) -> Stored {
     let Frame { header, record, .. } = frame;
     let recorded_at =
         Timestamp::from_microsecond(header.recorded_at_us).unwrap_or(Timestamp::UNIX_EPOCH);
     let position = Position { slot: Slot(header.slot), n: header.n };
     Stored {
         stream,
-        placed: Placed { position, version, recorded_at },
+        placed: Placed { position, version: header.version.into(), recorded_at },
         event: EventId::new(Uuid::from_bytes(header.event)),
         record,
     }

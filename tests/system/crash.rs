@@ -128,7 +128,9 @@ async fn everything_but_the_log_can_be_deleted() {
     }
     for entry in std::fs::read_dir(data.path().join("log")).unwrap() {
         let path = entry.unwrap().path();
-        if path.extension().is_none_or(|ending| ending != "seg") {
+        if path.is_dir() {
+            std::fs::remove_dir_all(path).unwrap();
+        } else if path.extension().is_none_or(|ending| ending != "seg") {
             std::fs::remove_file(path).unwrap();
         }
     }

@@ -1,29 +1,31 @@
 //! One event as it lies on disk: a header of fixed size, and the record.
 //!
-//! | offset | bytes | what                                                           |
-//! |--------|-------|----------------------------------------------------------------|
-//! | 0      | 4     | length of the record in bytes; never 0                         |
-//! | 4      | 4     | CRC-32C of the segment's salt, bytes 0–3 and bytes 8–67        |
-//! | 8      | 4     | CRC-32C of the record                                          |
-//! | 12     | 1     | flags: bit 0 set on the last frame of a batch                  |
-//! | 13     | 1     | the stream's kind                                              |
-//! | 14     | 2     | the stream's slot                                              |
-//! | 16     | 4     | distance from the first frame of the batch in bytes            |
-//! | 20     | 8     | position in the slot, from 1                                   |
-//! | 28     | 8     | time of recording, in microseconds since 1970-01-01T00:00:00Z  |
-//! | 36     | 16    | the stream's key                                               |
-//! | 52     | 16    | the event's id                                                 |
-//! | 68     | …     | the record                                                     |
+//! | offset | bytes | what                                                            |
+//! |--------|-------|-----------------------------------------------------------------|
+//! | 0      | 3     | length of the record in bytes; never 0                          |
+//! | 3      | 1     | bit 7 set on the last frame of a batch; the stream's kind       |
+//! | 4      | 4     | CRC-32C of the segment's salt, bytes 0–3 and bytes 8–65         |
+//! | 8      | 4     | CRC-32C of the record                                           |
+//! | 12     | 4     | distance from the first frame of the batch in bytes             |
+//! | 16     | 2     | the stream's slot                                               |
+//! | 18     | 5     | position in the slot, from 1                                    |
+//! | 23     | 7     | time of recording, in microseconds since 1970-01-01T00:00:00Z   |
+//! | 30     | 4     | version: place in the stream, from 1                            |
+//! | 34     | 16    | the stream's key                                                |
+//! | 50     | 16    | the event's id                                                  |
+//! | 66     | …     | the record                                                      |
 //!
 //! Integers are big-endian. A record cannot be mistaken for a frame, whoever wrote it: the
 //! header's checksum begins with the segment's random salt.
 
 use bytes::Bytes;
 
-pub const HEADER_BYTES: usize = 68;
+pub const HEADER_BYTES: usize = 66;
+/// Bytes of the longest record.
+pub const RECORD_BYTES_MAX: usize = (1 << 24) - 1;
 
 /// The last frame of its batch: the frames of a batch were flushed together, or not at all.
-const BATCH_END: u8 = 1;
+const BATCH_END: u8 = 0x80;
 
 /// What the header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,8 +36,11 @@ pub struct Header {
     pub stream_kind: u8,
     pub slot: u16,
     pub batch_distance: u32,
+    /// At most 2^40 - 1.
     pub n: u64,
+    /// From 0 to 2^56 - 1, which is the year 4253.
     pub recorded_at_us: i64,
+    pub version: u32,
     pub stream_key: [u8; 16],
     pub event: [u8; 16],
 }
@@ -70,15 +75,16 @@ impl Header {
 
     pub fn encode(&self, salt: u64) -> [u8; HEADER_BYTES] {
         let mut writer = Writer { bytes: [0; HEADER_BYTES], at: 0 };
-        writer.put(self.record_bytes.to_be_bytes());
+        let flag = if self.is_batch_end { BATCH_END } else { 0 };
+        writer.put_low::<3>(self.record_bytes.into());
+        writer.put([flag | self.stream_kind & !BATCH_END]);
         writer.put([0; 4]);
         writer.put(self.record_crc.to_be_bytes());
-        writer.put([if self.is_batch_end { BATCH_END } else { 0 }]);
-        writer.put([self.stream_kind]);
-        writer.put(self.slot.to_be_bytes());
         writer.put(self.batch_distance.to_be_bytes());
-        writer.put(self.n.to_be_bytes());
-        writer.put(self.recorded_at_us.to_be_bytes());
+        writer.put(self.slot.to_be_bytes());
+        writer.put_low::<5>(self.n);
+        writer.put_low::<7>(u64::try_from(self.recorded_at_us).unwrap_or(0));
+        writer.put(self.version.to_be_bytes());
         writer.put(self.stream_key);
         writer.put(self.event);
         let crc = header_crc(&writer.bytes, salt).to_be_bytes();
@@ -89,26 +95,26 @@ impl Header {
 
     pub fn decode(bytes: &[u8; HEADER_BYTES], salt: u64) -> Result<Self, FrameError> {
         let mut reader = Reader { bytes, at: 0 };
-        let record_bytes = u32::from_be_bytes(reader.take());
+        let record_bytes = u32::try_from(reader.take_low::<3>()).unwrap_or(0);
+        let [flag_and_kind] = reader.take();
         let crc = u32::from_be_bytes(reader.take());
-        let record_crc = u32::from_be_bytes(reader.take());
-        let [flags] = reader.take();
         let header = Self {
             record_bytes,
-            record_crc,
-            is_batch_end: flags & BATCH_END != 0,
-            stream_kind: u8::from_be_bytes(reader.take()),
-            slot: u16::from_be_bytes(reader.take()),
+            is_batch_end: flag_and_kind & BATCH_END != 0,
+            stream_kind: flag_and_kind & !BATCH_END,
+            record_crc: u32::from_be_bytes(reader.take()),
             batch_distance: u32::from_be_bytes(reader.take()),
-            n: u64::from_be_bytes(reader.take()),
-            recorded_at_us: i64::from_be_bytes(reader.take()),
+            slot: u16::from_be_bytes(reader.take()),
+            n: reader.take_low::<5>(),
+            recorded_at_us: i64::try_from(reader.take_low::<7>()).unwrap_or(0),
+            version: u32::from_be_bytes(reader.take()),
             stream_key: reader.take(),
             event: reader.take(),
         };
         if record_bytes == 0 && bytes.iter().all(|byte| *byte == 0) {
             return Err(FrameError::Empty);
         }
-        if record_bytes == 0 || flags & !BATCH_END != 0 || crc != header_crc(bytes, salt) {
+        if record_bytes == 0 || crc != header_crc(bytes, salt) {
             return Err(FrameError::Header);
         }
         Ok(header)
@@ -153,6 +159,12 @@ impl Writer {
         }
         self.at += N;
     }
+
+    /// The low `N` bytes of a number.
+    fn put_low<const N: usize>(&mut self, number: u64) {
+        let bytes = number.to_be_bytes();
+        self.put::<N>(bytes.last_chunk().copied().unwrap_or([0; N]));
+    }
 }
 
 struct Reader<'a> {
@@ -165,6 +177,10 @@ impl Reader<'_> {
         let field = self.bytes.get(self.at..self.at + N).and_then(|field| field.try_into().ok());
         self.at += N;
         field.unwrap_or([0; N])
+    }
+
+    fn take_low<const N: usize>(&mut self) -> u64 {
+        self.take::<N>().into_iter().fold(0, |number, byte| number << 8 | u64::from(byte))
     }
 }
 
@@ -186,6 +202,7 @@ mod tests {
             batch_distance: 4096,
             n: 7,
             recorded_at_us: 1_777_633_200_000_000,
+            version: 3,
             stream_key: [0xaa; 16],
             event: [0xbb; 16],
         }
@@ -199,8 +216,7 @@ mod tests {
             hex
         });
         let expected = [
-            "00000005eaa3d4de9a71bb4c0101003f0000100000000000000000070006",
-            "50bf7b6d4c00",
+            "0000058162ee89f19a71bb4c00001000003f00000000070650bf7b6d4c0000000003",
             &"aa".repeat(16),
             &"bb".repeat(16),
         ];
@@ -220,21 +236,23 @@ mod tests {
     proptest! {
         #[test]
         fn a_header_reads_as_it_was_written(
-            numbers in any::<(u32, u32, bool, u8, u16, u32, u64, i64)>(),
+            numbers in (1..1u32 << 24, any::<(u32, bool, u16, u32, u32)>(), 0..128u8, 0..1u64 << 40, 0..1i64 << 56),
             stream_key in any::<[u8; 16]>(),
             event in any::<[u8; 16]>(),
             salt in any::<u64>(),
         ) {
-            let (length, record_crc, is_batch_end, stream_kind, slot, batch_distance, n, at) = numbers;
+            let (record_bytes, others, stream_kind, n, recorded_at_us) = numbers;
+            let (record_crc, is_batch_end, slot, batch_distance, version) = others;
             let header = Header {
-                record_bytes: length.max(1),
+                record_bytes,
                 record_crc,
                 is_batch_end,
                 stream_kind,
                 slot,
                 batch_distance,
                 n,
-                recorded_at_us: at,
+                recorded_at_us,
+                version,
                 stream_key,
                 event,
             };

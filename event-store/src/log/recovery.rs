@@ -1,19 +1,25 @@
-//! Opens the log: reads all of it, checks it, and finds where it ends.
+//! Opens the log: checks its last segment, finds where it ends, and loads the index of the
+//! others; where there is none, it is made again.
 //!
 //! A batch that was being written when the power went leaves its frames torn, in any order of
 //! pages. It was never acknowledged, and is cut. A batch can only have been torn if none was
 //! begun after it: a frame of a later batch behind a broken place means that acknowledged
-//! events are damaged, and then the log is not opened.
+//! events are damaged, and then the log is not opened. Sealed segments are checked when they
+//! are read.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{ErrorKind, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::file::Patience;
 use super::frame::{HEADER_BYTES, Header};
 use super::index::Index;
+use super::index_file::{self, IndexFile};
+use super::indexer;
 use super::scan::{Next, Scanner};
-use super::segment::{Folder, SEGMENT_HEADER_BYTES, Segment, sync_folder};
+use super::segment::{Folder, SEGMENT_HEADER_BYTES, Segment, create_folder, sync_folder};
 use super::{Location, LogError};
 
 /// The log, open.
@@ -32,19 +38,35 @@ const CLOSED: &str = "closed";
 
 pub fn open(folder: &Folder, slots: u16) -> Result<Recovered, LogError> {
     let closed_at = read_closed(folder)?;
+    let mut segments = open_segments(folder)?;
+    if segments.is_empty() && closed_at.is_none() {
+        segments.push(Arc::new(folder.begin_segment(1, 0)?));
+    }
+    let mut files = open_index_files(&indexer::folder(&folder.path), &segments, slots)?;
     let mut recovered = Recovered {
-        segments: Vec::new(),
-        index: Index::new(slots),
         end: Location { segment: 0, offset: 0 },
+        index: Index::new(slots, 1),
         cut_bytes: 0,
+        segments,
     };
-    let mut segments = open_segments(folder)?.into_iter().peekable();
-    while let Some(segment) = segments.next() {
-        let torn_end = match (segments.peek(), closed_at) {
-            (None, None) => TornEnd::Cut,
-            (Some(_), _) | (None, Some(_)) => TornEnd::Leave,
-        };
-        recovered.read_segment(segment, torn_end)?;
+    let segments = recovered.segments.clone();
+    let mut rest = segments.as_slice();
+    while let Some((segment, later)) = rest.split_first() {
+        if files.front().is_some_and(|file| file.first == segment.number)
+            && let Some(file) = files.pop_front()
+        {
+            let covered = usize::try_from(file.last - file.first).unwrap_or(usize::MAX);
+            rest = later.get(covered..).unwrap_or_default();
+            recovered.add_file(file)?;
+            continue;
+        }
+        rest = later;
+        recovered.read_segment(segment, later.first(), closed_at.is_some())?;
+        if let Some(next) = later.first() {
+            let sealed = recovered.index.seal(segment.salt, next.previous_end);
+            let file = indexer::write(&indexer::folder(&folder.path), &sealed)?;
+            recovered.index.replace(&Arc::new(file));
+        }
     }
     if let Some(closed_at) = closed_at
         && closed_at != recovered.end
@@ -55,35 +77,73 @@ pub fn open(folder: &Folder, slots: u16) -> Result<Recovered, LogError> {
             problem: "the log was closed in order, and does not end where it ended then",
         });
     }
-    if recovered.segments.is_empty() {
-        let segment = folder.begin_segment(1, 0)?;
-        recovered.segments.push(Arc::new(segment));
-        recovered.end = Location { segment: 1, offset: SEGMENT_HEADER_BYTES };
-    }
     // Only now: had the log been found damaged, the next attempt must find it so too.
     remove_closed(folder)?;
     Ok(recovered)
 }
 
-/// What is done about a segment that does not end as it should.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum TornEnd {
-    /// A batch was being written when the process ended: it is cut.
-    Cut,
-    /// No batch can have been torn here: where the segment should end is known, and compared.
-    Leave,
-}
-
-fn open_segments(folder: &Folder) -> Result<Vec<Segment>, LogError> {
+/// Opens all segments: each must have its header, and none may be missing.
+fn open_segments(folder: &Folder) -> Result<Vec<Arc<Segment>>, LogError> {
     let numbers = folder.numbers()?;
     let mut segments = Vec::with_capacity(numbers.len());
     for (number, expected) in numbers.iter().zip(1..) {
         if *number != expected {
             return Err(LogError::Missing { path: folder.segment_path(expected) });
         }
-        segments.push(folder.open_segment(*number)?);
+        segments.push(Arc::new(folder.open_segment(*number)?));
     }
     Ok(segments)
+}
+
+/// Opens the index files that are about these segments as they are, and removes the others.
+fn open_index_files(
+    folder: &Path,
+    segments: &[Arc<Segment>],
+    slots: u16,
+) -> Result<VecDeque<Arc<IndexFile>>, LogError> {
+    create_folder(folder)?;
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(LogError::io("reading", folder))? {
+        let name = entry.map_err(LogError::io("reading", folder))?.file_name();
+        names.extend(name.to_str().and_then(index_file::read_name));
+    }
+    let path = |(first, last): (u32, u32)| folder.join(index_file::name(first, last));
+    let mut files = Vec::new();
+    let mut useless = Vec::new();
+    for name in names {
+        match IndexFile::open(&path(name)) {
+            Ok(file) if is_about(&file, segments, slots) => files.push(Arc::new(file)),
+            Ok(_) => useless.push(name),
+            Err(LogError::Damaged { path, offset, problem }) => {
+                tracing::warn!(path = %path.display(), offset, problem, "an index file is made again");
+                useless.push(name);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let chosen = indexer::choose(files.iter().map(|file| (file.first, file.last)).collect());
+    useless.extend(chosen.1);
+    for name in useless {
+        let path = path(name);
+        std::fs::remove_file(&path).map_err(LogError::io("removing", &path))?;
+    }
+    files.retain(|file| chosen.0.contains(&(file.first, file.last)));
+    files.sort_unstable_by_key(|file| file.first);
+    Ok(files.into())
+}
+
+/// Whether an index file was made of these very segments, all of them sealed.
+fn is_about(file: &IndexFile, segments: &[Arc<Segment>], slots: u16) -> bool {
+    let first = usize::try_from(file.first.saturating_sub(1)).unwrap_or(usize::MAX);
+    let count = file.rows.len();
+    let covered = segments.get(first..first.saturating_add(count + 1));
+    covered.is_some_and(|covered| {
+        let nexts = covered.iter().skip(1);
+        covered.iter().zip(nexts).zip(&file.rows).all(|((segment, next), row)| {
+            (segment.salt, next.previous_end) == (row.salt, row.end)
+                && row.slots.len() == usize::from(slots)
+        })
+    })
 }
 
 /// Notes that the log was closed in order, and where it ends.
@@ -128,14 +188,30 @@ fn closed_path(folder: &Folder) -> PathBuf {
 }
 
 impl Recovered {
-    fn read_segment(&mut self, segment: Segment, torn_end: TornEnd) -> Result<(), LogError> {
-        if let Some(previous) = self.segments.last()
-            && segment.previous_end != self.end.offset
-        {
-            return Err(previous.damaged(self.end.offset, "events are missing from here on"));
+    fn add_file(&mut self, file: Arc<IndexFile>) -> Result<(), LogError> {
+        const PIECE: u32 = 4096;
+        self.index.reserve(file.streams());
+        for first in (0..file.streams()).step_by(usize::try_from(PIECE).unwrap_or(1)) {
+            for entry in file.entries(first, PIECE, Patience::Wait)? {
+                self.index.know(entry.stream, entry.before + entry.postings);
+            }
         }
+        let offset = file.rows.last().map_or(0, |row| row.end);
+        self.end = Location { segment: file.last, offset };
+        self.index.add_file(file);
+        Ok(())
+    }
+
+    /// Reads a segment from its first event to its last, and enters them. What is torn at the
+    /// end of the log is cut, unless the log was closed in order.
+    fn read_segment(
+        &mut self,
+        segment: &Segment,
+        next: Option<&Arc<Segment>>,
+        was_closed: bool,
+    ) -> Result<(), LogError> {
         let size = segment.bytes()?;
-        let mut scanner = Scanner::new(&segment, SEGMENT_HEADER_BYTES, size);
+        let mut scanner = Scanner::new(segment, SEGMENT_HEADER_BYTES, size);
         let mut batch = Vec::new();
         let mut end = SEGMENT_HEADER_BYTES;
         let stopped_at = loop {
@@ -151,21 +227,29 @@ impl Recovered {
             batch.push((frame.offset, frame.header));
             if is_batch_end {
                 for (offset, header) in batch.drain(..) {
-                    self.enter(&segment, offset, &header)?;
+                    self.enter(segment, offset, &header)?;
                 }
                 end = frame_end;
             }
         };
-        if torn_end == TornEnd::Cut {
-            self.cut(&segment, end, stopped_at, size)?;
+        match next {
+            Some(next) if next.previous_end != end => {
+                return Err(segment.damaged(end, "events are missing from here on"));
+            }
+            // Where it should end is compared with the note.
+            None if was_closed => {}
+            None => self.cut(segment, end, stopped_at, size)?,
+            Some(_) => {}
         }
         self.end = Location { segment: segment.number, offset: end };
-        self.segments.push(Arc::new(segment));
         Ok(())
     }
 
     fn enter(&mut self, segment: &Segment, offset: u32, header: &Header) -> Result<(), LogError> {
-        if header.n != self.index.last_n(header.slot) + 1 {
+        let stream = (header.stream_kind, header.stream_key);
+        if header.n != self.index.last_n(header.slot) + 1
+            || header.version != self.index.version(&stream) + 1
+        {
             return Err(segment.damaged(offset, "its position does not follow the one before it"));
         }
         self.index.enter(header, Location { segment: segment.number, offset });
@@ -199,7 +283,7 @@ impl Recovered {
 fn has_later_batch(rest: &[u8], salt: u64, end: u32) -> bool {
     (end..).zip(rest.windows(HEADER_BYTES)).any(|(offset, bytes)| {
         // Zeros are no header, and much of the rest may be zeros.
-        if bytes.first_chunk::<4>() == Some(&[0; 4]) {
+        if bytes.first_chunk::<3>() == Some(&[0; 3]) {
             return false;
         }
         let header = bytes.first_chunk().and_then(|bytes| Header::decode(bytes, salt).ok());
@@ -212,7 +296,7 @@ fn read_rest(segment: &Segment, from: u32, size: u32) -> Result<Vec<u8>, LogErro
     const ZEROS: &[u8] = &[0; 1 << 12];
     let length = usize::try_from(size.saturating_sub(from)).unwrap_or(0);
     let mut rest = vec![0; length];
-    let read = segment.read(&mut rest, from)?;
+    let read = segment.read(&mut rest, from, Patience::Wait)?;
     rest.truncate(read);
     while rest.ends_with(ZEROS) {
         rest.truncate(rest.len() - ZEROS.len());

@@ -3,6 +3,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::LogError;
+use super::file::Patience;
 use super::frame::{FrameError, HEADER_BYTES, Header};
 use super::segment::Segment;
 
@@ -75,7 +76,7 @@ impl<'a> Scanner<'a> {
         let more = wanted.saturating_sub(have).max(PIECE_BYTES).min(left);
         self.buffer.resize(have + more, 0);
         let read = match self.buffer.get_mut(have..) {
-            Some(place) => self.segment.read(place, begin)?,
+            Some(place) => self.segment.read(place, begin, Patience::Wait)?,
             None => 0,
         };
         self.buffer.truncate(have + read);
@@ -83,22 +84,11 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// Whether a read may wait for the disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Patience {
-    Wait,
-    /// Only what the system has in memory; otherwise `LogError::WouldWait`.
-    FromMemory,
-}
-
 /// Reads one frame whose place is known.
 pub fn read_frame(segment: &Segment, offset: u32, patience: Patience) -> Result<Frame, LogError> {
     /// Most records are shorter: one read is enough for them.
     const GUESS_BYTES: usize = 1024;
-    let read = |buffer: &mut [u8]| match patience {
-        Patience::Wait => segment.read(buffer, offset),
-        Patience::FromMemory => segment.read_from_memory(buffer, offset),
-    };
+    let read = |buffer: &mut [u8]| segment.read(buffer, offset, patience);
     let mut buffer = BytesMut::zeroed(GUESS_BYTES);
     let mut length = read(&mut buffer)?;
     // From memory, less may come than there is.

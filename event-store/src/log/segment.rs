@@ -5,15 +5,16 @@
 //! segment is zeros: overwriting zeros that are on disk already is faster than growing a file.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{ErrorKind, IoSliceMut, Write as _};
+use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::io::{ReadWriteFlags, preadv2};
 use uuid::Uuid;
 
 use super::LogError;
+use super::file::{LogFile, Patience};
+use super::index_file::take;
 
 /// Bytes before the first frame.
 pub const SEGMENT_HEADER_BYTES: u32 = 64;
@@ -29,8 +30,7 @@ pub struct Segment {
     pub salt: u64,
     /// Where the segment before it ends.
     pub previous_end: u32,
-    path: PathBuf,
-    file: File,
+    file: LogFile,
 }
 
 /// The folder of the log.
@@ -76,14 +76,16 @@ impl Folder {
             .open(&path)
             .map_err(LogError::io("opening", &path))?;
         let mut header = [0; HEADER_LENGTH];
-        read_at_most(&file, &mut header, 0).map_err(LogError::io("reading", &path))?;
+        let file = LogFile { path, file };
+        file.read(&mut header, 0, Patience::Wait)?;
+        let path = file.path.clone();
         let header = self.decode_header(&path, &header)?;
         if header.number != number {
             let problem = "its header names another number than its file";
             return Err(LogError::Damaged { path, offset: 0, problem });
         }
         let SegmentHeader { number, salt, previous_end } = header;
-        Ok(Segment { number, salt, previous_end, path, file })
+        Ok(Segment { number, salt, previous_end, file })
     }
 
     /// Begins the next segment, out of the spare file if there is one.
@@ -103,7 +105,8 @@ impl Folder {
         file.sync_all().map_err(LogError::io("flushing", &spare))?;
         std::fs::rename(&spare, &path).map_err(LogError::io("naming", &path))?;
         sync_folder(&self.path)?;
-        Ok(Segment { number, salt, previous_end, path, file })
+        let file = LogFile { path, file };
+        Ok(Segment { number, salt, previous_end, file })
     }
 
     /// Fills the spare file with zeros, if that was not done yet.
@@ -187,40 +190,31 @@ struct SegmentHeader {
 
 impl Segment {
     /// Reads as many bytes as there are, up to the length of `buffer`; says how many.
-    pub fn read(&self, buffer: &mut [u8], offset: u32) -> Result<usize, LogError> {
-        read_at_most(&self.file, buffer, u64::from(offset))
-            .map_err(LogError::io("reading", &self.path))
-    }
-
-    /// Reads like `read` what the system has in memory. `WouldWait` if the disk is needed, or
-    /// if the system cannot tell.
-    pub fn read_from_memory(&self, buffer: &mut [u8], offset: u32) -> Result<usize, LogError> {
-        let buffers = &mut [IoSliceMut::new(buffer)];
-        match preadv2(&self.file, buffers, u64::from(offset), ReadWriteFlags::NOWAIT) {
-            Ok(read) => Ok(read),
-            // Whatever it is, it is told when reading in earnest.
-            Err(_) => Err(LogError::WouldWait),
-        }
+    pub fn read(
+        &self,
+        buffer: &mut [u8],
+        offset: u32,
+        patience: Patience,
+    ) -> Result<usize, LogError> {
+        self.file.read(buffer, u64::from(offset), patience)
     }
 
     pub fn write(&self, bytes: &[u8], offset: u32) -> Result<(), LogError> {
-        self.file
-            .write_all_at(bytes, u64::from(offset))
-            .map_err(LogError::io("writing", &self.path))
+        let written = self.file.file.write_all_at(bytes, u64::from(offset));
+        written.map_err(LogError::io("writing", &self.file.path))
     }
 
     /// Flushes what was written to disk.
     pub fn sync(&self) -> Result<(), LogError> {
-        self.file.sync_data().map_err(LogError::io("flushing", &self.path))
+        self.file.file.sync_data().map_err(LogError::io("flushing", &self.file.path))
     }
 
     pub fn bytes(&self) -> Result<u32, LogError> {
-        let metadata = self.file.metadata().map_err(LogError::io("reading", &self.path))?;
-        Ok(u32::try_from(metadata.len()).unwrap_or(u32::MAX))
+        Ok(u32::try_from(self.file.bytes()?).unwrap_or(u32::MAX))
     }
 
     pub fn damaged(&self, offset: u32, problem: &'static str) -> LogError {
-        LogError::Damaged { path: self.path.clone(), offset: offset.into(), problem }
+        self.file.damaged(offset.into(), problem)
     }
 }
 
@@ -239,26 +233,6 @@ pub fn create_folder(path: &Path) -> Result<(), LogError> {
 /// Makes the names in a folder durable.
 pub fn sync_folder(path: &Path) -> Result<(), LogError> {
     File::open(path).and_then(|folder| folder.sync_all()).map_err(LogError::io("flushing", path))
-}
-
-fn read_at_most(file: &File, buffer: &mut [u8], offset: u64) -> std::io::Result<usize> {
-    let mut done = 0;
-    while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
-        let at = offset + u64::try_from(done).unwrap_or(u64::MAX);
-        match file.read_at(rest, at) {
-            Ok(0) => break,
-            Ok(read) => done += read,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(done)
-}
-
-fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
-    let (field, rest) = bytes.split_first_chunk::<N>()?;
-    *bytes = rest;
-    Some(*field)
 }
 
 fn random_salt(path: &Path) -> Result<u64, LogError> {

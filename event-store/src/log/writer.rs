@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::frame::{Header, Sealed};
+use super::file::Patience;
+use super::frame::{Header, RECORD_BYTES_MAX, Sealed};
 use super::index::{Index, StreamKey};
 use super::segment::{Folder, SEGMENT_HEADER_BYTES, Segment};
 use super::{Location, LogError};
@@ -56,6 +57,9 @@ pub enum AppendError {
     /// The next segment cannot be made. Nothing was written, and it is tried again.
     #[error("the log has no room: {0}")]
     NoRoom(String),
+    /// Whether the events are there already cannot be known. Nothing was written.
+    #[error("the stream cannot be read: {0}")]
+    Unreadable(String),
     #[error("the log can no longer be written: {0}")]
     Broken(String),
 }
@@ -91,6 +95,8 @@ pub struct Writer {
     last_frame: usize,
     answers: Vec<Answer>,
     broken: Option<String>,
+    /// Tells the thread that makes index files of each segment that is sealed.
+    sealed: std::sync::mpsc::Sender<()>,
     /// The thread that fills the spare file.
     spare: Option<JoinHandle<()>>,
     no_room_since: Option<Instant>,
@@ -125,13 +131,15 @@ impl Shared {
 }
 
 impl Writer {
+    /// Goes on in `segment`, the last one.
     pub fn new(
         folder: Folder,
         limits: BatchLimits,
         shared: Arc<Shared>,
         segment: Arc<Segment>,
-        end: Location,
+        sealed: std::sync::mpsc::Sender<()>,
     ) -> Self {
+        let end = shared.durable();
         Self {
             folder,
             limits,
@@ -142,6 +150,7 @@ impl Writer {
             last_frame: 0,
             answers: Vec::new(),
             broken: None,
+            sealed,
             spare: None,
             no_room_since: None,
         }
@@ -174,9 +183,8 @@ impl Writer {
             self.answers.push((answer, Err(AppendError::Broken(error.clone()))));
             return;
         }
-        if size > self.room_in_a_segment() {
-            self.answers
-                .push((answer, Err(AppendError::TooLarge { limit: self.room_in_a_segment() })));
+        if let Some(limit) = self.limit_exceeded(size, &entries) {
+            self.answers.push((answer, Err(AppendError::TooLarge { limit })));
             return;
         }
         let offset = usize::try_from(self.end.offset).unwrap_or(usize::MAX);
@@ -200,11 +208,17 @@ impl Writer {
         entries: &[Entry],
     ) -> Result<Appended, AppendError> {
         let shared = Arc::clone(&self.shared);
-        let mut index = shared.index.write().unwrap_or_else(PoisonError::into_inner);
-        if entries.iter().any(|entry| index.find(&stream, entry.event).is_some()) {
-            return Err(AppendError::Repeated);
+        for entry in entries {
+            // Nobody else enters events: what is not there now is not there below either.
+            match shared.find(&stream, &entry.event, Patience::Wait) {
+                Ok(None) => {}
+                Ok(Some(_)) => return Err(AppendError::Repeated),
+                Err(error) => return Err(AppendError::Unreadable(explain(&error))),
+            }
         }
-        let version = index.version(&stream);
+        let mut index = shared.index.write().unwrap_or_else(PoisonError::into_inner);
+        let first_version = index.version(&stream) + 1;
+        let version = u64::from(first_version) - 1;
         if expected.is_some_and(|expected| expected != version) {
             return Err(AppendError::Conflict { version });
         }
@@ -212,7 +226,7 @@ impl Writer {
         // Time never runs backwards within a slot, whatever the clock does.
         let now = Timestamp::now().as_microsecond();
         let recorded_at_us = now.max(index.last_recorded_at_us(slot));
-        for (n, entry) in (first_n..).zip(entries) {
+        for ((n, version), entry) in (first_n..).zip(first_version..).zip(entries) {
             let header = Header {
                 record_bytes: u32::try_from(entry.sealed.record.len()).unwrap_or(u32::MAX),
                 record_crc: entry.sealed.crc,
@@ -222,6 +236,7 @@ impl Writer {
                 batch_distance: u32::try_from(self.buffer.len()).unwrap_or(u32::MAX),
                 n,
                 recorded_at_us,
+                version,
                 stream_key: stream.1,
                 event: entry.event,
             };
@@ -231,7 +246,7 @@ impl Writer {
             self.buffer.extend_from_slice(&header.encode(self.segment.salt));
             self.buffer.extend_from_slice(&entry.sealed.record);
         }
-        Ok(Appended { first_n, first_version: version + 1, recorded_at_us })
+        Ok(Appended { first_n, first_version: first_version.into(), recorded_at_us })
     }
 
     /// Writes the batch with one flush, and answers everybody in it.
@@ -285,12 +300,18 @@ impl Writer {
             // written behind that.
             Err(error) => return Err(AppendError::Broken(self.fail(&error))),
         };
-        self.segment = Arc::clone(&segment);
+        let salt = std::mem::replace(&mut self.segment, Arc::clone(&segment)).salt;
+        let mut index = self.shared.index.write().unwrap_or_else(PoisonError::into_inner);
+        index.seal(salt, self.end.offset);
+        drop(index);
         let mut segments = self.shared.segments.write().unwrap_or_else(PoisonError::into_inner);
         segments.push(segment);
         drop(segments);
         self.end = Location { segment: number, offset: SEGMENT_HEADER_BYTES };
         self.shared.advance(self.end);
+        if self.sealed.send(()).is_err() {
+            tracing::warn!("no more index files are made: the thread has ended");
+        }
         self.prepare_spare_aside();
         Ok(())
     }
@@ -338,6 +359,15 @@ impl Writer {
         self.broken = Some(told.clone());
         self.shared.broken.cancel();
         told
+    }
+
+    /// The limit that an append of this size is beyond, if any.
+    fn limit_exceeded(&self, size: usize, entries: &[Entry]) -> Option<usize> {
+        let room = self.room_in_a_segment();
+        let is_long = |entry: &Entry| entry.sealed.record.len() > RECORD_BYTES_MAX;
+        (size > room)
+            .then_some(room)
+            .or_else(|| entries.iter().any(is_long).then_some(RECORD_BYTES_MAX))
     }
 
     fn room_in_a_segment(&self) -> usize {

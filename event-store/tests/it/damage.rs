@@ -10,7 +10,7 @@ use tsunagi_event_store::log::frame::HEADER_BYTES;
 use tsunagi_event_store::log::segment::SEGMENT_HEADER_BYTES;
 use tsunagi_event_store::{OpenError, Store};
 
-use tsunagi_event_store::log::scan::Patience;
+use tsunagi_event_store::log::file::Patience;
 
 use crate::support::{config, draft, folder, open, publish, stream};
 
@@ -164,6 +164,10 @@ async fn an_earlier_segment_that_lost_its_end_is_named() {
     let bytes = std::fs::read(first_segment(&folder)).unwrap();
     let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
     write(&folder, u64::try_from(end).unwrap() - 10, b"?");
+    // What has its index is checked when it is read, and what has none when it is opened.
+    let damaged = open(&folder).read_all(stream(0), Patience::Wait).unwrap_err().to_string();
+    assert!(damaged.contains("0000000001.seg"), "{damaged}");
+    std::fs::remove_dir_all(folder.path().join("log/index")).unwrap();
     assert!(open_error(&folder).contains("events are missing from here on"));
 }
 

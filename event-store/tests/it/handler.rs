@@ -11,7 +11,7 @@ use tsunagi_event_store::Store;
 use tsunagi_proto::v1;
 use uuid::Uuid;
 
-use tsunagi_event_store::log::scan::Patience;
+use tsunagi_event_store::log::file::Patience;
 
 use crate::support::{
     admitted, care_event, config, discharged, folder, handler, linked, one, open, poll_some,

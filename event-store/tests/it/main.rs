@@ -10,6 +10,7 @@
 mod damage;
 mod feed;
 mod handler;
+mod index;
 mod model;
 mod patients;
 mod support;

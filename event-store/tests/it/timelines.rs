@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tsunagi_bus::{Bus as _, Draft, Expected, Publication, Stored, StreamId};
 use tsunagi_domain::{PatientId, Zone};
 use tsunagi_event_store::grpc::TimelineService;
-use tsunagi_event_store::log::scan::Patience;
+use tsunagi_event_store::log::file::Patience;
 use tsunagi_event_store::timeline::{Timeline, View};
 use tsunagi_event_store::{Patients, Store};
 use tsunagi_proto::catalogue::Payload;
