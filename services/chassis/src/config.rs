@@ -97,7 +97,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("segment-bytes", "67108864", "Bytes of one file of the log"),
     setting(
         "batch-events",
-        "256",
+        "1024",
         "Events after which no more requests are added to one flush; a request is never divided",
     ),
     setting("batch-bytes", "1048576", "Bytes after which no more requests are added to one flush"),
