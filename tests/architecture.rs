@@ -42,7 +42,7 @@ const MAY_IMPORT: [(&str, &[&str]); 10] = [
 ];
 
 /// The one crate that may use a technology.
-const DOORS: [(&str, &str); 14] = [
+const DOORS: [(&str, &str); 15] = [
     ("async-nats", "tsunagi-bus"),
     ("lru", "tsunagi-bus"),
     ("hmac", "tsunagi-bus"),
@@ -57,6 +57,7 @@ const DOORS: [(&str, &str); 14] = [
     ("clap", "tsunagi"),
     ("indicatif", "tsunagi"),
     ("rand", "tsunagi"),
+    ("tar", "tsunagi"),
 ];
 
 /// What stands at the top of the repository, besides dotfiles.

@@ -4,6 +4,7 @@
 //! Everything but the log can be deleted and is made again from it (I5). The only door to
 //! sled is `patients`.
 
+pub mod backup;
 mod bus;
 pub mod grpc;
 mod keys;

@@ -15,6 +15,7 @@ mod lookup;
 pub mod recovery;
 pub mod scan;
 pub mod segment;
+pub mod verify;
 pub mod writer;
 
 use std::path::PathBuf;

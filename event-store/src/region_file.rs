@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::log::LogError;
 use crate::log::segment::sync_folder;
 
-const NAME: &str = "region.toml";
+pub(crate) const NAME: &str = "region.toml";
 const FORMAT: i64 = 1;
 
 /// Why the region cannot be had.
@@ -48,8 +48,7 @@ pub(crate) fn open(config: &Config) -> Result<Region, RegionError> {
         }
         create(&path, config)?;
     }
-    let text = std::fs::read_to_string(&path).map_err(LogError::io("reading", &path))?;
-    let region = parse(&text).ok_or(RegionError::Malformed(path))?;
+    let region = read(&config.data)?.ok_or(RegionError::Lost(path))?;
     let fixed = |setting, fixed: &str| RegionError::Fixed { setting, fixed: fixed.to_owned() };
     if region.slots != config.slots {
         return Err(fixed("slots", &region.slots.to_string()));
@@ -60,8 +59,18 @@ pub(crate) fn open(config: &Config) -> Result<Region, RegionError> {
     Ok(region)
 }
 
+/// The region of a folder, if it has one.
+pub(crate) fn read(data: &Path) -> Result<Option<Region>, RegionError> {
+    let path = data.join(NAME);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let text = std::fs::read_to_string(&path).map_err(LogError::io("reading", &path))?;
+    parse(&text).ok_or(RegionError::Malformed(path)).map(Some)
+}
+
 /// Whether something was ever written to the folder's log.
-fn has_log(data: &Path) -> bool {
+pub(crate) fn has_log(data: &Path) -> bool {
     let files = std::fs::read_dir(data.join("log")).into_iter().flatten().flatten();
     files.into_iter().any(|file| file.path().extension().is_some_and(|end| end == "seg"))
 }
@@ -88,7 +97,7 @@ fn create(path: &Path, config: &Config) -> Result<(), RegionError> {
 }
 
 /// Writes a file that only its owner can read, whole or not at all.
-fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), LogError> {
+pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), LogError> {
     let new = path.with_extension("new");
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);

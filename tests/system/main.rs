@@ -9,6 +9,7 @@
     reason = "a test that fails says so by panicking"
 )]
 
+mod backup;
 mod bus;
 mod crash;
 mod desks;

@@ -7,6 +7,7 @@
     reason = "a test that fails says so by panicking"
 )]
 
+mod backup;
 mod damage;
 mod feed;
 mod handler;

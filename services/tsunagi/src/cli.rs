@@ -11,7 +11,7 @@ use clap::{
 use tsunagi_chassis::config::{Origin, SETTINGS, Values};
 use tsunagi_chassis::{Config, telemetry};
 
-use crate::{config, demo, import, patients, quarantine, simulate, timeline, up};
+use crate::{backup, config, demo, import, patients, quarantine, simulate, timeline, up};
 
 const TEACH: &str = "\
 To begin:
@@ -61,6 +61,10 @@ enum Command {
     Quarantine(quarantine::Options),
     /// Tell the stories of a generated region to a server
     Simulate(simulate::Scale),
+    /// Copy the data folder, while it is in use, and check the copy
+    Backup(backup::BackupOptions),
+    /// Make a data folder of a copy
+    Restore(backup::RestoreOptions),
     /// List all settings
     Config,
 }
@@ -104,6 +108,8 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
             Command::Patients(options) => patients::run(&settings, server, &options).await,
             Command::Quarantine(options) => quarantine::run(&settings, server, &options).await,
             Command::Simulate(scale) => simulate::run(&settings, server, &scale).await,
+            Command::Backup(options) => backup::backup(&settings, options).await,
+            Command::Restore(options) => backup::restore(&settings, options).await,
             Command::Config => {
                 config::list(&values);
                 Ok(ExitCode::SUCCESS)

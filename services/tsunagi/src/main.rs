@@ -1,5 +1,6 @@
 //! `tsunagi`: every service in one process, and the commands around it.
 
+mod backup;
 mod cli;
 mod client;
 mod config;

@@ -1,0 +1,304 @@
+//! Copies of a data folder, taken while it is in use, and folders made of such copies.
+//!
+//! A copy is a folder with `region.toml`, `log/*.seg` and `backup.toml`, which lists the
+//! segments with their lengths and CRC-32C. Of the segment that is being written, it has what
+//! was whole when it was read. A later copy into the same folder adds to it: a sealed segment
+//! never changes, and is copied once.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::log::LogError;
+use crate::log::file::Patience;
+use crate::log::segment::{Folder, Segment, create_folder, sync_folder};
+use crate::log::verify::Verifier;
+use crate::region_file::{self, RegionError};
+
+const MANIFEST: &str = "backup.toml";
+const FORMAT: i64 = 1;
+/// Begins its last line.
+const CHECKSUM: &str = "# crc32c of the lines above: ";
+/// What is copied beside the log, if it is there.
+const BESIDE: [&str; 1] = [region_file::NAME];
+
+/// Why a copy cannot be made or used.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    #[error(transparent)]
+    Region(#[from] RegionError),
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error("{0} has no log: name the data folder of a region with --data")]
+    NoLog(PathBuf),
+    #[error(
+        "{0} holds a copy of another region, or of another course of this one: take another folder"
+    )]
+    OtherCopy(PathBuf),
+    #[error(
+        "{0} is not a copy that `tsunagi backup` made: name the folder that holds `backup.toml`"
+    )]
+    NoCopy(PathBuf),
+    #[error("{0} differs from what `backup.toml` says of it: this copy is damaged, use another")]
+    DamagedCopy(PathBuf),
+    #[error("{0} has a region already: restore into an empty folder")]
+    NotEmpty(PathBuf),
+}
+
+/// What was copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Copied {
+    pub region: Uuid,
+    pub segments: usize,
+    /// How many of them were copied now, the others having been there already.
+    pub fresh: usize,
+    pub events: u64,
+    pub bytes: u64,
+}
+
+/// What a copy says of itself.
+#[derive(Debug)]
+struct Manifest {
+    region: Uuid,
+    /// The files beside the log, with their CRC-32C.
+    beside: Vec<(String, u32)>,
+    segments: Vec<Listed>,
+}
+
+/// One segment in the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Listed {
+    number: u32,
+    salt: u64,
+    bytes: u32,
+    crc: u32,
+    /// Whether it will never change.
+    is_sealed: bool,
+}
+
+/// Copies the folder `data` into the folder `to`, creating it if need be. Everything is checked
+/// as it is read, and read again as it was written.
+pub fn backup(data: &Path, to: &Path) -> Result<Copied, BackupError> {
+    let region = region_file::read(data)?.ok_or_else(|| BackupError::NoLog(data.to_owned()))?;
+    let from = Folder::existing(data.join("log"), region.id);
+    let before = match read_manifest(to)? {
+        Some(Manifest { region: id, .. }) if id != region.id => {
+            return Err(BackupError::OtherCopy(to.to_owned()));
+        }
+        Some(before) => before.segments,
+        None => Vec::new(),
+    };
+    let into = Folder::existing(to.join("log"), region.id);
+    create_folder(&into.path)?;
+    let beside = copy_beside(data, to)?;
+    let numbers = from.numbers()?;
+    let mut copied = Copied { region: region.id, segments: 0, fresh: 0, events: 0, bytes: 0 };
+    let mut verifier = Verifier::default();
+    let mut listed = Vec::new();
+    for (index, number) in numbers.iter().enumerate() {
+        let segment = from.read_segment(*number)?;
+        // The last one may have been sealed meanwhile: then the copy ends where it was whole.
+        let next = numbers.get(index + 1).map(|next| from.read_segment(*next)).transpose()?;
+        let end = next.as_ref().map(|next| next.previous_end);
+        let known = before.iter().find(|known| known.number == *number);
+        if known.is_some_and(|known| known.salt != segment.salt) {
+            return Err(BackupError::OtherCopy(to.to_owned()));
+        }
+        let end = verifier.segment(&segment, end)?;
+        let entry = match known {
+            Some(known) if known.is_sealed => *known,
+            Some(_) | None => {
+                copied.fresh += 1;
+                let copy = copy_segment(&segment, end, &into)?;
+                Listed { is_sealed: next.is_some(), ..copy }
+            }
+        };
+        copied.bytes += u64::from(entry.bytes);
+        listed.push(entry);
+    }
+    copied.segments = listed.len();
+    copied.events = verifier.events;
+    check(&into, &listed)?;
+    write_manifest(to, &Manifest { region: region.id, beside, segments: listed })?;
+    Ok(copied)
+}
+
+/// Makes the data folder `data` of the copy in `from`, having checked all of it.
+pub fn restore(from: &Path, data: &Path) -> Result<Copied, BackupError> {
+    let no_copy = || BackupError::NoCopy(from.to_owned());
+    let manifest = read_manifest(from)?.ok_or_else(no_copy)?;
+    for (name, crc) in &manifest.beside {
+        if crc32c::crc32c(&read_beside(from, name)?) != *crc {
+            return Err(BackupError::DamagedCopy(from.join(name)));
+        }
+    }
+    let listed = manifest.segments;
+    if region_file::has_region(data) || region_file::has_log(data) {
+        return Err(BackupError::NotEmpty(data.to_owned()));
+    }
+    let source = Folder::existing(from.join("log"), manifest.region);
+    let events = check(&source, &listed)?;
+    let into = Folder::existing(data.join("log"), manifest.region);
+    create_folder(data)?;
+    create_folder(&into.path)?;
+    let mut bytes = 0;
+    for entry in &listed {
+        let segment = source.read_segment(entry.number)?;
+        copy_segment(&segment, entry.bytes, &into)?;
+        bytes += u64::from(entry.bytes);
+    }
+    check(&into, &listed)?;
+    // Last: without it, a folder that was restored in part is not taken for a whole one.
+    copy_beside(from, data)?;
+    let segments = listed.len();
+    Ok(Copied { region: manifest.region, segments, fresh: segments, events, bytes })
+}
+
+/// Checks that the listed segments are there as they are listed, and that they are one log.
+/// Returns how many events they hold.
+fn check(folder: &Folder, listed: &[Listed]) -> Result<u64, BackupError> {
+    let mut verifier = Verifier::default();
+    for (entry, expected) in listed.iter().zip(1..) {
+        let path = folder.segment_path(entry.number);
+        if entry.number != expected {
+            return Err(LogError::Missing { path: folder.segment_path(expected) }.into());
+        }
+        let segment = folder.read_segment(entry.number)?;
+        let found = list(&segment, entry.bytes)?;
+        if (found.salt, found.crc) != (entry.salt, entry.crc) {
+            return Err(BackupError::DamagedCopy(path));
+        }
+        verifier.segment(&segment, Some(entry.bytes))?;
+    }
+    Ok(verifier.events)
+}
+
+fn list(segment: &Segment, bytes: u32) -> Result<Listed, LogError> {
+    let mut crc = 0;
+    for_each_piece(segment, bytes, |piece| {
+        crc = crc32c::crc32c_append(crc, piece);
+        Ok(())
+    })?;
+    Ok(Listed { number: segment.number, salt: segment.salt, bytes, crc, is_sealed: false })
+}
+
+/// Copies the first `bytes` of a segment, durably, under its name when it is whole.
+fn copy_segment(segment: &Segment, bytes: u32, into: &Folder) -> Result<Listed, LogError> {
+    let path = into.segment_path(segment.number);
+    let new = path.with_extension("new");
+    let mut file = File::create(&new).map_err(LogError::io("creating", &new))?;
+    let mut crc = 0;
+    for_each_piece(segment, bytes, |piece| {
+        crc = crc32c::crc32c_append(crc, piece);
+        file.write_all(piece).map_err(LogError::io("writing", &new))
+    })?;
+    file.sync_all().map_err(LogError::io("flushing", &new))?;
+    std::fs::rename(&new, &path).map_err(LogError::io("naming", &path))?;
+    sync_folder(&into.path)?;
+    Ok(Listed { number: segment.number, salt: segment.salt, bytes, crc, is_sealed: false })
+}
+
+fn for_each_piece(
+    segment: &Segment,
+    bytes: u32,
+    mut take: impl FnMut(&[u8]) -> Result<(), LogError>,
+) -> Result<(), LogError> {
+    let mut buffer = vec![0; 1 << 20];
+    let mut offset = 0;
+    while offset < bytes {
+        let left = usize::try_from(bytes - offset).unwrap_or(usize::MAX).min(buffer.len());
+        let Some(piece) = buffer.get_mut(..left) else { break };
+        let read = segment.read(piece, offset, Patience::Wait)?;
+        if read == 0 {
+            return Err(segment.damaged(offset, "it ends too early"));
+        }
+        take(piece.get(..read).unwrap_or_default())?;
+        offset = offset.saturating_add(u32::try_from(read).unwrap_or(u32::MAX));
+    }
+    Ok(())
+}
+
+/// Copies what lies beside the log, and says what it was.
+fn copy_beside(from: &Path, to: &Path) -> Result<Vec<(String, u32)>, LogError> {
+    let mut copied = Vec::new();
+    for name in BESIDE.iter().filter(|name| from.join(name).exists()) {
+        let bytes = read_beside(from, name)?;
+        region_file::write_durably(&to.join(name), &bytes)?;
+        copied.push(((*name).to_owned(), crc32c::crc32c(&bytes)));
+    }
+    Ok(copied)
+}
+
+fn read_beside(folder: &Path, name: &str) -> Result<Vec<u8>, LogError> {
+    let path = folder.join(name);
+    std::fs::read(&path).map_err(LogError::io("reading", &path))
+}
+
+fn write_manifest(folder: &Path, manifest: &Manifest) -> Result<(), LogError> {
+    let Manifest { region, beside, segments } = manifest;
+    let file = |(name, crc): &(String, u32)| {
+        format!("\n[[file]]\nname = \"{name}\"\ncrc32c = \"{crc:08x}\"\n")
+    };
+    let segment = |entry: &Listed| {
+        let Listed { number, salt, bytes, crc, is_sealed } = entry;
+        format!(
+            "\n[[segment]]\nnumber = {number}\nsalt = \"{salt:016x}\"\nbytes = {bytes}\ncrc32c = \"{crc:08x}\"\nsealed = {is_sealed}\n"
+        )
+    };
+    let head = format!(
+        "# What `tsunagi restore` needs to know of this copy.\nformat = {FORMAT}\nregion = \"{region}\"\ntaken_at = \"{}\"\n",
+        Timestamp::now()
+    );
+    let listed = beside.iter().map(file).chain(segments.iter().map(segment));
+    let text = listed.fold(head, |text, part| text + &part);
+    let text = format!("{text}\n{CHECKSUM}{:08x}\n", crc32c::crc32c(text.as_bytes()));
+    region_file::write_durably(&folder.join(MANIFEST), text.as_bytes())
+}
+
+fn read_manifest(folder: &Path) -> Result<Option<Manifest>, BackupError> {
+    let path = folder.join(MANIFEST);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let text = std::fs::read_to_string(&path).map_err(LogError::io("reading", &path))?;
+    let manifest = parse_manifest(&text).ok_or(BackupError::DamagedCopy(path))?;
+    Ok(Some(manifest))
+}
+
+fn parse_manifest(text: &str) -> Option<Manifest> {
+    let (text, crc) = text.strip_suffix('\n')?.rsplit_once(&format!("\n{CHECKSUM}"))?;
+    if u32::from_str_radix(crc, 16).ok()? != crc32c::crc32c(text.as_bytes()) {
+        return None;
+    }
+    let table: toml::Table = text.parse().ok()?;
+    if table.get("format")?.as_integer()? != FORMAT {
+        return None;
+    }
+    let hex = |of: &toml::Value, name| u64::from_str_radix(of.get(name)?.as_str()?, 16).ok();
+    let crc = |of: &toml::Value| u32::try_from(hex(of, "crc32c")?).ok();
+    let list = |name| table.get(name).and_then(toml::Value::as_array).into_iter().flatten();
+    // Names are of files beside the log, and lead nowhere else.
+    let beside = list("file").map(|file| {
+        let name = file.get("name")?.as_str()?;
+        BESIDE.contains(&name).then_some(())?;
+        Some((name.to_owned(), crc(file)?))
+    });
+    let segments = list("segment").map(|segment| {
+        let number = |name| u32::try_from(segment.get(name)?.as_integer()?).ok();
+        Some(Listed {
+            number: number("number")?,
+            salt: hex(segment, "salt")?,
+            bytes: number("bytes")?,
+            crc: crc(segment)?,
+            is_sealed: segment.get("sealed")?.as_bool()?,
+        })
+    });
+    Some(Manifest {
+        region: Uuid::parse_str(table.get("region")?.as_str()?).ok()?,
+        beside: beside.collect::<Option<_>>()?,
+        segments: segments.collect::<Option<_>>()?,
+    })
+}

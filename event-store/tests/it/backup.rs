@@ -1,0 +1,153 @@
+//! Copies of a data folder: taken while it is written, checked, and good for a new folder.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tempfile::TempDir;
+use tsunagi_event_store::Store;
+use tsunagi_event_store::backup::{BackupError, backup, restore};
+use tsunagi_event_store::log::file::Patience;
+
+use crate::support::{config, draft, folder, open, publish, stream};
+
+const RECORD_BYTES: usize = 1_000;
+
+async fn written(store: &Store, from: u128, to: u128) {
+    for number in from..to {
+        publish(store, number % 7, vec![draft(number, &"x".repeat(RECORD_BYTES))]).await.unwrap();
+    }
+}
+
+fn all(store: &Store) -> Vec<tsunagi_bus::Stored> {
+    let read = |number| store.read_all(stream(number), Patience::Wait).unwrap();
+    (0..7).flat_map(read).collect()
+}
+
+fn restored(copy: &Path) -> (TempDir, Store) {
+    let folder = folder();
+    let data = folder.path().join("restored");
+    restore(copy, &data).unwrap();
+    let store = Store::open(&config(&data)).unwrap();
+    (folder, store)
+}
+
+#[tokio::test]
+async fn a_copy_is_the_region_as_it_was() {
+    let (data, copy) = (folder(), folder());
+    let store = open(&data);
+    written(&store, 0, 200).await;
+    let copied = backup(data.path(), copy.path()).unwrap();
+    assert_eq!(copied.events, 200);
+    let (_folder, other) = restored(copy.path());
+    assert!(all(&other) == all(&store));
+    assert_eq!(other.region().id, store.region().id);
+    // What is restored goes on by itself.
+    written(&other, 200, 260).await;
+    assert_eq!(all(&other).len(), 260);
+    assert_eq!(all(&store).len(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn copies_taken_while_events_come_in_are_whole() {
+    let (data, copy) = (folder(), folder());
+    let store = open(&data);
+    let stop = Arc::new(AtomicBool::new(false));
+    let writer = tokio::spawn({
+        let (store, stop) = (store.clone(), Arc::clone(&stop));
+        async move {
+            let mut number = 0;
+            while !stop.load(Ordering::Relaxed) {
+                written(&store, number, number + 1).await;
+                number += 1;
+            }
+        }
+    });
+    let mut before = 0;
+    for _ in 0..6 {
+        // So that each copy has something new.
+        while all(&store).len() < usize::try_from(before).unwrap() + 80 {
+            tokio::task::yield_now().await;
+        }
+        let copied = backup(data.path(), copy.path()).unwrap();
+        assert!(copied.events > before);
+        before = copied.events;
+        let (_folder, other) = restored(copy.path());
+        let (ours, theirs) = (all(&store), all(&other));
+        assert_eq!(theirs.len(), usize::try_from(copied.events).unwrap());
+        assert!(theirs.iter().all(|stored| ours.contains(stored)));
+    }
+    stop.store(true, Ordering::Relaxed);
+    writer.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_later_copy_adds_what_is_new() {
+    let (data, copy) = (folder(), folder());
+    let store = open(&data);
+    written(&store, 0, 200).await;
+    let first = backup(data.path(), copy.path()).unwrap();
+    assert_eq!(first.fresh, first.segments);
+    written(&store, 200, 300).await;
+    let second = backup(data.path(), copy.path()).unwrap();
+    assert!(second.segments > first.segments);
+    assert_eq!(second.fresh, second.segments - first.segments + 1, "sealed ones were there");
+    let (_folder, other) = restored(copy.path());
+    assert!(all(&other) == all(&store));
+}
+
+#[tokio::test]
+async fn a_copy_that_is_damaged_is_not_restored() {
+    let (data, copy) = (folder(), folder());
+    let store = open(&data);
+    written(&store, 0, 100).await;
+    backup(data.path(), copy.path()).unwrap();
+    for name in ["log/0000000001.seg", "log/0000000002.seg", "backup.toml", "region.toml"] {
+        let path = copy.path().join(name);
+        let whole = std::fs::read(&path).unwrap();
+        let mut flipped = whole.clone();
+        flipped[whole.len() / 2] ^= 0x20;
+        for damaged in [&whole[..whole.len() - 3], &flipped] {
+            std::fs::write(&path, damaged).unwrap();
+            let into = folder();
+            assert!(restore(copy.path(), &into.path().join("data")).is_err(), "{name}");
+            assert!(!into.path().join("data/region.toml").exists());
+        }
+        std::fs::write(&path, whole).unwrap();
+    }
+    std::fs::remove_file(copy.path().join("log/0000000001.seg")).unwrap();
+    let into = folder();
+    assert!(restore(copy.path(), &into.path().join("data")).is_err());
+    assert!(!into.path().join("data/region.toml").exists());
+}
+
+#[tokio::test]
+async fn a_damaged_log_is_not_copied_as_if_it_were_good() {
+    let (data, copy) = (folder(), folder());
+    let store = open(&data);
+    written(&store, 0, 200).await;
+    let first = data.path().join("log/0000000001.seg");
+    let mut bytes = std::fs::read(&first).unwrap();
+    bytes[300] ^= 1;
+    std::fs::write(&first, bytes).unwrap();
+    let refused = backup(data.path(), copy.path()).unwrap_err().to_string();
+    assert!(refused.contains("0000000001.seg is damaged at offset 64"), "{refused}");
+    assert!(!copy.path().join("backup.toml").exists());
+}
+
+#[tokio::test]
+async fn what_is_there_is_not_overwritten() {
+    let (data, copy, other) = (folder(), folder(), folder());
+    written(&open(&data), 0, 10).await;
+    written(&open(&other), 0, 10).await;
+    backup(data.path(), copy.path()).unwrap();
+    let refused = restore(copy.path(), other.path()).unwrap_err();
+    assert!(matches!(refused, BackupError::NotEmpty(_)), "{refused}");
+    let refused = backup(other.path(), copy.path()).unwrap_err();
+    assert!(matches!(refused, BackupError::OtherCopy(_)), "{refused}");
+    let nowhere = folder();
+    let refused = backup(nowhere.path(), copy.path()).unwrap_err();
+    assert!(matches!(refused, BackupError::NoLog(_)), "{refused}");
+    let refused = restore(nowhere.path(), &nowhere.path().join("data")).unwrap_err();
+    assert!(matches!(refused, BackupError::NoCopy(_)), "{refused}");
+}
