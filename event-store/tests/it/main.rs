@@ -10,6 +10,7 @@
 mod backup;
 mod damage;
 mod feed;
+mod golden;
 mod handler;
 mod index;
 mod model;
