@@ -11,6 +11,7 @@ mod keys;
 pub mod log;
 pub mod patients;
 mod region_file;
+pub mod scrub;
 pub mod store;
 pub mod timeline;
 

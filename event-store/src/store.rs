@@ -3,6 +3,7 @@
 use std::fs::{File, TryLockError};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -65,6 +66,7 @@ struct Inner {
     room_bytes: u32,
     append_wait: Duration,
     subscribe_batch: usize,
+    damage_found: AtomicU64,
     lock: Mutex<File>,
 }
 
@@ -140,6 +142,7 @@ impl Store {
             room_bytes: config.append_queue_bytes,
             append_wait: Duration::from_millis(config.append_wait_ms),
             subscribe_batch: config.subscribe_batch,
+            damage_found: AtomicU64::new(0),
             lock: Mutex::new(lock),
         })))
     }
@@ -342,6 +345,37 @@ impl Store {
             at = next;
         }
         Ok((events, LogPoint(at)))
+    }
+
+    /// A segment that is not written any more, and where it ends. None if there is none with
+    /// this number.
+    pub(crate) fn sealed_segment(
+        &self,
+        number: u32,
+    ) -> Result<Option<(Arc<Segment>, u32)>, LogError> {
+        let durable = self.0.shared.durable();
+        if number >= durable.segment {
+            return Ok(None);
+        }
+        let segment = self.segment(number)?;
+        let (end, _) = self.end_of(&segment, durable)?;
+        Ok(Some((segment, end)))
+    }
+
+    /// Reads a segment's header as if the log were opened.
+    pub(crate) fn read_again(&self, number: u32) -> Result<(), LogError> {
+        self.0.folder.read_segment(number).map(drop)
+    }
+
+    /// Counts and tells of damage that was found without anybody asking for what is damaged.
+    pub(crate) fn note_damage(&self, error: &LogError) {
+        self.0.damage_found.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(%error, "the scrub found damage");
+    }
+
+    /// How often the scrub has found damage since the folder was opened.
+    pub fn damage_found(&self) -> u64 {
+        self.0.damage_found.load(Ordering::Relaxed)
     }
 
     /// Where a segment's events end, and where reading goes on then.

@@ -15,5 +15,6 @@ mod handler;
 mod index;
 mod model;
 mod patients;
+mod scrub;
 mod support;
 mod timelines;

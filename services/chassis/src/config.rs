@@ -96,6 +96,11 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting("segment-bytes", "67108864", "Bytes of one file of the log"),
     setting(
+        "scrub-bytes-per-second",
+        "1048576",
+        "Bytes of the log that are read again and checked each second, in the background; 0 for none",
+    ),
+    setting(
         "batch-events",
         "1024",
         "Events after which no more requests are added to one flush; a request is never divided",
@@ -182,6 +187,7 @@ pub struct Config {
     pub decide_attempts: u32,
     pub claim_wait_ms: u32,
     pub segment_bytes: u32,
+    pub scrub_bytes_per_second: u32,
     pub batch_events: usize,
     pub batch_bytes: usize,
     pub append_queue: usize,
@@ -272,6 +278,7 @@ impl Config {
             decide_attempts: values.number("decide-attempts", 1)?,
             claim_wait_ms: values.number("claim-wait-ms", 0)?,
             segment_bytes: values.number("segment-bytes", 65_536)?,
+            scrub_bytes_per_second: values.number("scrub-bytes-per-second", 0)?,
             batch_events: values.number("batch-events", 1)?,
             batch_bytes: values.number("batch-bytes", 1024)?,
             append_queue: values.number("append-queue", 1)?,

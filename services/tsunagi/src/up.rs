@@ -17,7 +17,7 @@ use tsunagi_bus::{Bus, Handler};
 use tsunagi_chassis::Config;
 use tsunagi_chassis::server::{Server, add_reflection};
 use tsunagi_event_store::grpc::TimelineService;
-use tsunagi_event_store::{OpenError, Patients, Store};
+use tsunagi_event_store::{OpenError, Patients, Store, scrub};
 use tsunagi_proto::v1::care_bus_server::CareBusServer;
 use tsunagi_proto::v1::discharge_desk_server::DischargeDeskServer;
 use tsunagi_proto::v1::home_care_server::HomeCareServer;
@@ -73,6 +73,7 @@ pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
     let bus: Arc<dyn Bus> = Arc::new(store.clone());
     let handler = Arc::new(Handler::new(bus, config));
     let (health, routes) = routes(config, &handler, &store, patients, &stop).await?;
+    tokio::spawn(scrub::run(store.clone(), config.scrub_bytes_per_second, stop.clone()));
     tokio::spawn(tell_of_a_broken_log(store.broken().clone(), health.clone()));
     let served = tokio::spawn({
         let (config, store, stop) = (config.clone(), store.clone(), stop.clone());
