@@ -14,10 +14,10 @@
 
 #[path = "../../../tests/system/export.rs"]
 mod export;
+mod support;
 
-use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rand::{RngExt as _, SeedableRng as _};
@@ -29,9 +29,10 @@ use tsunagi_proto::v1;
 use tsunagi_proto::v1::timeline_client::TimelineClient;
 use tsunagi_proto::v1::timeline_server::{Timeline, TimelineServer};
 
+use support::{TSUNAGI, connect, signed, start};
+
 const PATIENTS: usize = 20_000;
 const READS: usize = 20_000;
-const TSUNAGI: &str = env!("CARGO_BIN_EXE_tsunagi");
 
 #[tokio::main]
 async fn main() {
@@ -95,48 +96,18 @@ fn row(name: &str, times: &[Duration]) {
     println!("| {name:<13} | {:>5} | {:>5} |", times[p50()].as_micros(), times[p99()].as_micros());
 }
 
-struct Process {
-    url: String,
-    child: Child,
-}
-
-/// Starts a process and reads from its output where it listens.
-fn start(command: &mut Command) -> Process {
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let url = lines.find_map(|line| Some(line.ok()?.split_once("gRPC  ")?.1.to_owned())).unwrap();
-    std::thread::spawn(move || lines.for_each(drop));
-    Process { url, child }
-}
-
-impl Process {
-    fn resident_mb(&self) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
-    }
-}
-
 /// Bytes that are written of the log, without the zeros behind them.
 fn log_bytes(data: &Path) -> f64 {
     let mut bytes = 0;
     for entry in std::fs::read_dir(data.join("log")).unwrap() {
-        let log = std::fs::read(entry.unwrap().path()).unwrap();
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            continue;
+        }
+        let log = std::fs::read(path).unwrap();
         bytes += log.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     }
     f64::from(u32::try_from(bytes).unwrap())
-}
-
-async fn connect(url: &str) -> Channel {
-    Channel::from_shared(url.to_owned()).unwrap().tcp_nodelay(true).connect().await.unwrap()
-}
-
-fn signed<T>(message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    for key in ["tsunagi-organisation", "tsunagi-role", "tsunagi-person"] {
-        request.metadata_mut().insert(key, "bench".parse().unwrap());
-    }
-    request
 }
 
 async fn patients(channel: &Channel) -> Vec<String> {
