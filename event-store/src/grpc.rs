@@ -8,7 +8,8 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use futures_util::stream::{self, Stream};
 use jiff::Timestamp;
-use tokio::sync::watch;
+use prost::Message as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status};
 use tsunagi_bus::claims::Claims;
@@ -26,6 +27,10 @@ use crate::store::Store;
 use crate::timeline::{Timeline, View};
 
 const PAGE_SIZE: u32 = 100;
+/// Bytes of entries after which no more are put on a page.
+const PAGE_BYTES: usize = 1 << 20;
+/// Bytes of a patient's events that every reader may have in memory.
+const SMALL_TIMELINE_BYTES: usize = 8 << 20;
 
 /// The service.
 #[derive(Clone)]
@@ -35,7 +40,15 @@ pub struct TimelineService {
     claims: Arc<Claims>,
     read_wait: Duration,
     heartbeat: Duration,
+    /// Held by those who have a large timeline in memory.
+    large: Arc<Semaphore>,
     stop: CancellationToken,
+}
+
+/// A timeline, and the right to have it in memory if it is large.
+struct Held {
+    timeline: Timeline,
+    _large: Option<OwnedSemaphorePermit>,
 }
 
 type Frames = Pin<Box<dyn Stream<Item = Result<v1::WatchTimelineResponse, Status>> + Send>>;
@@ -45,7 +58,8 @@ impl TimelineService {
         let claims = Arc::new(Claims::new(Arc::new(store.clone()), config.claim_wait_ms));
         let read_wait = Duration::from_millis(config.read_wait_ms);
         let heartbeat = Duration::from_millis(config.heartbeat_ms);
-        Self { store, patients, claims, read_wait, heartbeat, stop }
+        let large = Arc::new(Semaphore::new(config.large_timelines));
+        Self { store, patients, claims, read_wait, heartbeat, large, stop }
     }
 }
 
@@ -84,7 +98,7 @@ impl TimelineApi for TimelineService {
         };
         let owner = self.claims.owner(&identifier).await.map_err(Refused::from)?;
         let owner = owner.ok_or_else(unknown)?;
-        let timeline = self.timeline(owner, View::default()).await?;
+        let Held { timeline, _large } = self.timeline(owner, View::default()).await?;
         // A claim comes before the registration that it is for.
         if !timeline.record().patient().is_registered() {
             return Err(unknown().into());
@@ -116,13 +130,12 @@ impl TimelineApi for TimelineService {
             };
             rows.list(after, max, |row| (any || row.state() == state) && has_number(row))
         });
-        let patients = match page.await {
-            Ok(Ok(patients)) => patients,
+        let (patients, has_more) = match page.await {
+            Ok(Ok(page)) => page,
             Ok(Err(error)) => return Err(rows_unreadable(&error).into()),
             Err(error) => return Err(rows_unreadable(&error).into()),
         };
-        let is_full = patients.len() == max;
-        let next = patients.last().filter(|_| is_full).map(|last| last.patient_id.clone());
+        let next = patients.last().filter(|_| has_more).map(|last| last.patient_id.clone());
         let next_page_token = next.unwrap_or_default();
         Ok(Response::new(v1::ListPatientsResponse { patients, next_page_token }))
     }
@@ -139,22 +152,25 @@ impl TimelineService {
         let page = PageToken::read(&request.page_token)?;
         let as_known_at = request.as_known_at.as_ref().map(from_wire).transpose()?;
         let view = View { as_known_at, version_max: page.map(|page| page.version) };
-        let timeline = self.timeline(patient, view).await?;
+        let Held { timeline, _large } = self.timeline(patient, view).await?;
         if !timeline.record().patient().is_registered() {
             return Err(patient_unknown(as_known_at.is_some()));
         }
-        let mut entries = timeline.entries_oldest_first();
-        if request.order() != v1::Order::OldestFirst {
-            entries.reverse();
-        }
         let skip = page.map_or(0, |page| page.skip);
-        let size = page_size(request.page_size);
-        let shown = skip.saturating_add(size);
+        let mut bytes = 0;
+        let fits = |entry: &v1::TimelineEntry| {
+            let is_first = bytes == 0;
+            bytes += entry.encoded_len();
+            is_first || bytes <= PAGE_BYTES
+        };
+        let entries = timeline.entries_after(skip, request.order());
+        let entries: Vec<_> = entries.take(page_size(request.page_size)).take_while(fits).collect();
+        let shown = skip.saturating_add(entries.len());
         let next = PageToken { version: timeline.version(), skip: shown };
-        let next_page_token = if shown < entries.len() { next.write() } else { String::new() };
+        let next_page_token = if shown < timeline.entries() { next.write() } else { String::new() };
         Ok(v1::ReadTimelineResponse {
             patient: Some(timeline.summary(patient)),
-            entries: entries.into_iter().skip(skip).take(size).collect(),
+            entries,
             next_page_token,
             cursor: timeline
                 .last()
@@ -163,10 +179,27 @@ impl TimelineService {
         })
     }
 
-    async fn timeline(&self, patient: PatientId, view: View) -> Result<Timeline, Refused> {
+    async fn timeline(&self, patient: PatientId, view: View) -> Result<Held, Refused> {
+        if let Some(timeline) = self.folded(patient, view, SMALL_TIMELINE_BYTES).await? {
+            return Ok(Held { timeline, _large: None });
+        }
+        let large = Arc::clone(&self.large).acquire_owned();
+        let large = tokio::time::timeout(self.read_wait, large).await;
+        let large = large.or(Err(many_large()))?.or(Err(answers::stops()))?;
+        let timeline = self.folded(patient, view, usize::MAX).await?.ok_or_else(many_large)?;
+        Ok(Held { timeline, _large: Some(large) })
+    }
+
+    /// A patient's timeline, unless its events have more than so many bytes.
+    async fn folded(
+        &self,
+        patient: PatientId,
+        view: View,
+        bytes_max: usize,
+    ) -> Result<Option<Timeline>, Refused> {
         let folded = self.store.reading(move |store, patience| {
-            let events = store.read_all(StreamId::Patient(patient), patience)?;
-            Ok(Timeline::fold(&events, &store.region().zone, view))
+            let events = store.read_up_to(StreamId::Patient(patient), bytes_max, patience)?;
+            Ok(events.map(|events| Timeline::fold(&events, &store.region().zone, view)))
         });
         Ok(folded.await?)
     }
@@ -359,6 +392,11 @@ fn patient_unknown(as_known_before: bool) -> Refused {
         "the patient is not registered: check the patient id, or find the patient by an identifier"
     };
     Refused::new(Code::NotFound, "PATIENT_UNKNOWN", message)
+}
+
+fn many_large() -> Refused {
+    let message = "several very long timelines are being read already: try again";
+    Refused::new(Code::ResourceExhausted, "SERVER_FULL", message)
 }
 
 fn not_reached() -> Refused {

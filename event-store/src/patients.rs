@@ -27,6 +27,8 @@ use crate::timeline::{Timeline, View};
 /// Rows written at a time. A larger batch makes sled hold its garbage: one of 4,096 random
 /// keys was seen to take 2.7 GB.
 const BATCH_ROWS: usize = 64;
+/// Bytes of rows after which no more are put on a page.
+const PAGE_BYTES: usize = 1 << 20;
 
 /// Why the rows cannot be kept.
 #[derive(Debug, thiserror::Error)]
@@ -123,13 +125,14 @@ impl Patients {
         self.made.subscribe()
     }
 
-    /// Patients after `after`, in the order of their ids, at most `max` of which `filter` holds.
+    /// Patients after `after`, in the order of their ids, of which `filter` holds: `max` of them
+    /// at most, and fewer if they are long. With them, whether there may be more.
     pub fn list(
         &self,
         after: Option<PatientId>,
         max: usize,
         filter: impl Fn(&v1::PatientSummary) -> bool,
-    ) -> Result<Vec<v1::PatientSummary>, RowsError> {
+    ) -> Result<(Vec<v1::PatientSummary>, bool), RowsError> {
         let rows = match after {
             None => self.rows().scan_prefix(keys::PATIENTS),
             Some(after) => {
@@ -138,17 +141,24 @@ impl Patients {
             }
         };
         let mut patients = Vec::new();
+        let mut bytes = 0;
         for row in rows {
             let (key, value) = row?;
-            if keys::read_patient(&key).is_none() || patients.len() >= max {
+            if keys::read_patient(&key).is_none() {
                 break;
+            }
+            if patients.len() >= max || bytes >= PAGE_BYTES {
+                return Ok((patients, true));
             }
             // All could be read when they were opened: one that cannot be is left out, as
             // better missing than wrong.
             let summary = v1::PatientSummary::decode(&*value).ok();
-            patients.extend(summary.filter(|summary| filter(summary)));
+            if let Some(summary) = summary.filter(|summary| filter(summary)) {
+                bytes += value.len();
+                patients.push(summary);
+            }
         }
-        Ok(patients)
+        Ok((patients, false))
     }
 
     /// Makes the rows of all patients that these events are about.

@@ -18,6 +18,7 @@ use tsunagi_chassis::Config;
 use tsunagi_domain::EventId;
 use uuid::Uuid;
 
+use crate::keys;
 use crate::log::file::Patience;
 use crate::log::frame::{HEADER_BYTES, Sealed};
 use crate::log::scan::{Frame, Next, Scanner, read_frame};
@@ -42,6 +43,10 @@ pub enum OpenError {
     Region(#[from] RegionError),
     #[error(transparent)]
     Log(#[from] LogError),
+    #[error(
+        "{0} has lost its segments: restore the data folder from a backup, or take another folder for a new region"
+    )]
+    LostLog(PathBuf),
     #[error("the thread that writes the log cannot be started")]
     Thread(#[source] std::io::Error),
 }
@@ -102,6 +107,9 @@ impl Store {
     pub fn open(config: &Config) -> Result<Self, OpenError> {
         create_folder(&config.data)?;
         let lock = lock(&config.data)?;
+        refuse_lost_log(&config.data)?;
+        // The log's folder comes first: a region without it has lost it.
+        create_folder(&config.data.join("log"))?;
         let region = region_file::open(config)?;
         let folder = Folder::open(config.data.join("log"), region.id, config.segment_bytes)?;
         let recovered = recovery::open(&folder, region.slots)?;
@@ -252,13 +260,29 @@ impl Store {
 
     /// The whole stream.
     pub fn read_all(&self, stream: StreamId, patience: Patience) -> Result<Vec<Stored>, LogError> {
-        let mut events = Vec::new();
+        Ok(self.read_up_to(stream, usize::MAX, patience)?.unwrap_or_default())
+    }
+
+    /// The whole stream, unless it has more than so many bytes.
+    pub(crate) fn read_up_to(
+        &self,
+        stream: StreamId,
+        bytes_max: usize,
+        patience: Patience,
+    ) -> Result<Option<Vec<Stored>>, LogError> {
+        let mut events: Vec<Stored> = Vec::new();
+        let mut bytes = 0;
         loop {
             let after = u64::try_from(events.len()).unwrap_or(u64::MAX);
             events.extend(self.read_stream(stream, after, patience)?);
+            let fresh = events.iter().skip(usize::try_from(after).unwrap_or(usize::MAX));
+            bytes += fresh.map(|stored| stored.record.len()).sum::<usize>();
+            if bytes > bytes_max {
+                return Ok(None);
+            }
             let version = u64::try_from(events.len()).unwrap_or(u64::MAX);
             if version == after || !self.has_more(stream, version) {
-                return Ok(events);
+                return Ok(Some(events));
             }
         }
     }
@@ -450,6 +474,17 @@ fn to_stored(stream: StreamId, frame: Frame) -> Stored {
         event: EventId::new(Uuid::from_bytes(header.event)),
         record,
     }
+}
+
+/// A region whose log was there once must not begin a new one.
+fn refuse_lost_log(data: &Path) -> Result<(), OpenError> {
+    let log = data.join("log");
+    // The rows are made of a log that is open.
+    let was_open = !log.is_dir() || data.join(keys::FOLDER).exists();
+    if region_file::has_region(data) && !region_file::has_log(data) && was_open {
+        return Err(OpenError::LostLog(log));
+    }
+    Ok(())
 }
 
 /// Takes the folder for this process alone, until the process ends.

@@ -123,6 +123,11 @@ impl Timeline {
         });
     }
 
+    /// How many entries there are.
+    pub fn entries(&self) -> usize {
+        self.entries.len()
+    }
+
     /// How many events it is folded from.
     pub fn version(&self) -> u64 {
         self.entries.last().map_or(0, |entry| entry.placed.version)
@@ -140,9 +145,21 @@ impl Timeline {
     /// The entries in the order in which they happened; what happened at the same time, in the
     /// order of recording.
     pub fn entries_oldest_first(&self) -> Vec<v1::TimelineEntry> {
+        self.entries_after(0, v1::Order::OldestFirst).collect()
+    }
+
+    /// The entries in an order, without the first `skip` ones; each is made when it is taken.
+    pub fn entries_after(
+        &self,
+        skip: usize,
+        order: v1::Order,
+    ) -> impl Iterator<Item = v1::TimelineEntry> {
         let mut entries: Vec<&Entry> = self.entries.iter().collect();
         entries.sort_by_key(|entry| (entry.happened_at, entry.placed.version));
-        entries.into_iter().map(|entry| self.show(entry)).collect()
+        if order != v1::Order::OldestFirst {
+            entries.reverse();
+        }
+        entries.into_iter().skip(skip).map(|entry| self.show(entry))
     }
 
     /// The entry of the event of this version.

@@ -87,7 +87,12 @@ impl Options {
             {
                 writeln!(
                     body,
-                    "        for (index, item) in {place}.iter().enumerate() {{\n            let at = at.field({name:?});\n            {check}\n        }}"
+                    "        for (index, item) in {place}.iter().enumerate().take({}) {{\n            if violations.len() >= VIOLATIONS_MAX {{\n                break;\n            }}\n            let at = at.field({name:?});\n            {check}\n        }}",
+                    if must.max_items == 0 {
+                        "usize::MAX".to_owned()
+                    } else {
+                        must.max_items.to_string()
+                    }
                 )?;
             }
         } else if let Kind::Message(message) = field.kind() {

@@ -16,6 +16,16 @@ pub struct Violation {
     pub problem: String,
 }
 
+/// So many violations of one message are told, at most: whoever mends these sees the next.
+pub(crate) const VIOLATIONS_MAX: usize = 20;
+
+/// Adds a violation, unless there are enough.
+pub(crate) fn add(violations: &mut Vec<Violation>, at: &Path<'_>, problem: impl fmt::Display) {
+    if violations.len() < VIOLATIONS_MAX {
+        violations.push(at.violation(problem));
+    }
+}
+
 /// A message that the schema says something about.
 pub trait Check {
     fn check(&self, at: &Path<'_>, violations: &mut Vec<Violation>);
@@ -89,7 +99,7 @@ impl Must {
 
     pub(crate) fn presence(self, present: bool, at: &Path<'_>, violations: &mut Vec<Violation>) {
         if self.given && !present {
-            violations.push(at.violation("must be given"));
+            add(violations, at, "must be given");
         }
     }
 
@@ -108,8 +118,7 @@ impl Must {
     pub(crate) fn list<T>(self, list: &[T], at: &Path<'_>, violations: &mut Vec<Violation>) {
         self.presence(!list.is_empty(), at, violations);
         if self.max_items != 0 && list.len() > self.max_items {
-            violations
-                .push(at.violation(format_args!("must have at most {} items", self.max_items)));
+            add(violations, at, format_args!("must have at most {} items", self.max_items));
         }
     }
 
@@ -122,30 +131,27 @@ impl Must {
             && text.len() > self.max_chars
             && text.chars().count() > self.max_chars
         {
-            violations.push(
-                at.violation(format_args!("must have at most {} characters", self.max_chars)),
-            );
+            add(violations, at, format_args!("must have at most {} characters", self.max_chars));
         }
         if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
-            violations.push(at.violation("must not have control characters"));
+            add(violations, at, "must not have control characters");
         }
         if let Some(problem) = form_problem(self.form, text) {
-            violations.push(at.violation(problem));
+            add(violations, at, problem);
         }
     }
 
     pub(crate) fn bytes(self, bytes: &[u8], at: &Path<'_>, violations: &mut Vec<Violation>) {
         self.presence(!bytes.is_empty(), at, violations);
         if self.max_bytes != 0 && bytes.len() > self.max_bytes {
-            violations
-                .push(at.violation(format_args!("must have at most {} bytes", self.max_bytes)));
+            add(violations, at, format_args!("must have at most {} bytes", self.max_bytes));
         }
     }
 
     pub(crate) fn number(self, number: u32, at: &Path<'_>, violations: &mut Vec<Violation>) {
         self.presence(number != 0, at, violations);
         if self.max_value != 0 && number > self.max_value {
-            violations.push(at.violation(format_args!("must be at most {}", self.max_value)));
+            add(violations, at, format_args!("must be at most {}", self.max_value));
         }
     }
 
@@ -157,7 +163,7 @@ impl Must {
     ) {
         self.presence(code != 0, at, violations);
         if E::try_from(code).is_err() {
-            violations.push(at.violation("must be a value that the schema knows"));
+            add(violations, at, "must be a value that the schema knows");
         }
     }
 }

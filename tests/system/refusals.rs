@@ -1,6 +1,7 @@
 //! Bad input: each kind has its own refusal, with code, reason and a sentence, and none changes
 //! the log.
 
+use prost::Message as _;
 use tonic::{Code, Request, Status};
 use tsunagi_proto::v1;
 use tsunagi_proto::v1::care_bus_client::CareBusClient;
@@ -132,6 +133,57 @@ async fn an_oversize_message_is_refused_with_a_reason() {
     let status = home.record_visit(visit(100_000)).await;
     refusal(status, Code::OutOfRange, "MESSAGE_TOO_LARGE");
     home.record_visit(visit(300)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_flood_of_faulty_items_gets_a_short_answer() {
+    use tonic_types::StatusExt as _;
+    let data = folder();
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    let mut home = HomeCareClient::new(channel.clone());
+    let many = |items: usize| {
+        liaison(v1::RecordObservationRequest {
+            context: Some(context(&id(1), &id(9), "2026-05-02")),
+            event: Some(v1::ObservationRecorded {
+                observations: vec![v1::Observation::default(); items],
+            }),
+        })
+    };
+    for items in [50, 5_000] {
+        let status = home.record_observation(many(items)).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument, "{items}");
+        let violations = status.get_details_bad_request().unwrap().field_violations;
+        assert!((2..=20).contains(&violations.len()), "{items}: {}", violations.len());
+        assert!(status.message().len() < 4_000);
+    }
+    let mut bus = CareBusClient::new(channel);
+    let publish =
+        v1::PublishRequest { events: vec![v1::Event::default(); 5_000], ..Default::default() };
+    let status = bus.publish(liaison(publish.clone())).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    let request = v1::PublishSessionRequest { tag: 1, publish: Some(publish) };
+    let answers = bus.publish_session(liaison(tokio_stream::once(request))).await.unwrap();
+    let answer = answers.into_inner().message().await.unwrap().unwrap();
+    assert!(answer.encoded_len() < 8_000, "{}", answer.encoded_len());
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_refused_with_a_reason() {
+    let data = folder();
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    let mut bus = CareBusClient::new(channel);
+    let large = v1::PublishSessionRequest {
+        tag: 1,
+        publish: Some(v1::PublishRequest {
+            events: vec![v1::Event { payload: vec![7; 2 << 20], ..Default::default() }],
+            ..Default::default()
+        }),
+    };
+    let answers = bus.publish_session(liaison(tokio_stream::once(large))).await.unwrap();
+    let status = answers.into_inner().message().await;
+    refusal(status.map(tonic::Response::new), Code::OutOfRange, "MESSAGE_TOO_LARGE");
 }
 
 #[tokio::test]

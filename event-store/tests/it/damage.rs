@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use tsunagi_bus::{Bus as _, PublishError};
 use tsunagi_event_store::log::frame::HEADER_BYTES;
 use tsunagi_event_store::log::segment::SEGMENT_HEADER_BYTES;
-use tsunagi_event_store::{OpenError, Store};
+use tsunagi_event_store::{OpenError, Patients, Store};
 
 use tsunagi_event_store::log::file::Patience;
 
@@ -210,6 +210,16 @@ async fn what_lies_behind_the_end_is_cleared() {
     assert_eq!(count(&open(&folder)).await, 5);
     let log = std::fs::read(first_segment(&folder)).unwrap();
     assert!(log[usize::try_from(end).unwrap()..].iter().all(|byte| *byte == 0));
+}
+
+#[tokio::test]
+async fn a_region_that_lost_its_log_does_not_begin_another() {
+    let folder = five_events().await;
+    drop(Patients::open(open(&folder), folder.path()).unwrap());
+    std::fs::remove_file(first_segment(&folder)).unwrap();
+    assert!(open_error(&folder).contains("has lost its segments"));
+    std::fs::remove_dir_all(folder.path().join("log")).unwrap();
+    assert!(open_error(&folder).contains("has lost its segments"));
 }
 
 #[tokio::test]

@@ -11,10 +11,11 @@ use jiff::Timestamp;
 use prost::Message as _;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status, Streaming};
+use tsunagi_chassis::server::unreadable;
 use tsunagi_chassis::{Config, Refused, answers, caller};
 use tsunagi_domain::{Actor, EventId, PatientId};
 use tsunagi_proto::catalogue::Payload;
-use tsunagi_proto::check::Check as _;
+use tsunagi_proto::check::{Check as _, Path};
 use tsunagi_proto::v1;
 use tsunagi_proto::v1::care_bus_server::CareBus;
 use tsunagi_proto::v1::publish_session_response::Outcome;
@@ -23,7 +24,7 @@ use uuid::Uuid;
 
 use crate::address;
 use crate::cursor::{Cursor, Progress};
-use crate::handler::{Handler, Submission, to_wire};
+use crate::handler::{Handler, Submission, SubmitError, to_wire};
 use crate::port::{
     Bus, Delivery, Draft, Expected, Feed, Publication, PublishError, ReadError, Stored,
 };
@@ -78,6 +79,8 @@ impl CareBus for CareBusService {
             .map(move |message| {
                 // Turns are queued for here, in the order of the requests.
                 let message = message.map(|message| Entered::new(message, &actor, &handler));
+                let message = message
+                    .map_err(|status| unreadable(status.code()).map_or(status, Status::from));
                 let handler = Arc::clone(&handler);
                 async move { Ok(message?.answer(&handler).await) }
             })
@@ -121,7 +124,13 @@ impl CareBus for CareBusService {
         if !violations.is_empty() {
             return Err(Refused::fields(violations).into());
         }
-        Ok(Response::new(self.keep(request.message.unwrap_or_default(), &actor).await?))
+        let message = request.message.unwrap_or_default();
+        if message.part > message.parts {
+            let at = Path::ROOT.field("message");
+            let part = at.field("part").violation("must be at most `parts`");
+            return Err(Refused::fields(vec![part]).into());
+        }
+        Ok(Response::new(self.keep(message, &actor).await?))
     }
 }
 
@@ -149,6 +158,8 @@ impl CareBusService {
         let (placed, repeated) = match published {
             Ok(placed) => (placed.first().copied(), false),
             Err(PublishError::Repeated { stored }) => (stored.first().map(|s| s.placed), true),
+            Err(PublishError::NoRoom) => return Err(SubmitError::NoRoom.into()),
+            Err(PublishError::Full) => return Err(SubmitError::Full.into()),
             Err(_error) => (None, false),
         };
         let placed = placed.ok_or_else(|| {

@@ -55,7 +55,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("log-format", "text", "How it is logged: `text` or `json`"),
     setting(
         "message-bytes",
-        "4194304",
+        "1048576",
         "Bytes of the largest gRPC message taken; a larger one is refused with OUT_OF_RANGE",
     ),
     setting(
@@ -78,6 +78,11 @@ pub const SETTINGS: &[Setting] = &[
         "heartbeat-ms",
         "15000",
         "Milliseconds of silence after which a subscriber gets a heartbeat",
+    ),
+    setting(
+        "large-timelines",
+        "4",
+        "Timelines of more than 8 MiB that are read at once; further ones wait read-wait-ms, then RESOURCE_EXHAUSTED",
     ),
     setting(
         "cached-patients",
@@ -183,6 +188,7 @@ pub struct Config {
     pub session_window: usize,
     pub subscribe_batch: usize,
     pub heartbeat_ms: u64,
+    pub large_timelines: usize,
     pub cached_patients: usize,
     pub decide_attempts: u32,
     pub claim_wait_ms: u32,
@@ -274,6 +280,7 @@ impl Config {
             session_window: values.number("session-window", 1)?,
             subscribe_batch: values.number("subscribe-batch", 1)?,
             heartbeat_ms: values.number("heartbeat-ms", 100)?,
+            large_timelines: values.number("large-timelines", 1)?,
             cached_patients: values.number("cached-patients", 1)?,
             decide_attempts: values.number("decide-attempts", 1)?,
             claim_wait_ms: values.number("claim-wait-ms", 0)?,

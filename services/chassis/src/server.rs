@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -74,7 +74,7 @@ impl Server {
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .concurrency_limit_per_connection(config.calls_per_connection)
             .tcp_nodelay(true)
-            .layer(ServiceBuilder::new().map_response(explain_oversize))
+            .layer(ServiceBuilder::new().map_response(explain_unreadable))
             .add_routes(routes)
             .serve_with_incoming_shutdown(
                 TcpIncoming::from(self.listener).with_nodelay(Some(true)),
@@ -112,19 +112,36 @@ pub fn add_reflection(routes: Routes) -> Result<Routes, ServeError> {
     Ok(routes.add_service(builder().build_v1()?).add_service(builder().build_v1alpha()?))
 }
 
-/// The transport refuses an oversize message before any service sees it, and gives no
+/// The transport refuses what it cannot take before any service sees it, and gives no
 /// machine-readable reason; this adds it.
-fn explain_oversize<B>(mut response: http::Response<B>) -> http::Response<B> {
+fn explain_unreadable<B>(mut response: http::Response<B>) -> http::Response<B> {
     let headers = response.headers();
-    let out_of_range = HeaderValue::from(i32::from(Code::OutOfRange));
-    let unexplained = !headers.contains_key("grpc-status-details-bin");
-    if headers.get(Status::GRPC_STATUS) == Some(&out_of_range) && unexplained {
-        let message = "the message is larger than this server takes (`message-bytes`): send less in one message";
-        let status = Status::from(Refused::new(Code::OutOfRange, "MESSAGE_TOO_LARGE", message));
+    if headers.contains_key("grpc-status-details-bin") {
+        return response;
+    }
+    let status = headers.get(Status::GRPC_STATUS).and_then(|status| status.to_str().ok());
+    let code = status.and_then(|status| status.parse().ok()).map(Code::from_i32);
+    if let Some(refused) = code.and_then(unreadable) {
         let mut explained = HeaderMap::new();
-        if status.add_header(&mut explained).is_ok() {
+        if Status::from(refused).add_header(&mut explained).is_ok() {
             response.headers_mut().extend(explained);
         }
     }
     response
+}
+
+/// What the transport's own status means, if it is about a message that it cannot take. Our
+/// services give a reason with every status.
+pub fn unreadable(code: Code) -> Option<Refused> {
+    let (code, reason, message) = if code == Code::OutOfRange {
+        let message = "the message is larger than this server takes (`message-bytes`): send less in one message";
+        (code, "MESSAGE_TOO_LARGE", message)
+    } else if code == Code::Internal {
+        let message =
+            "the message cannot be read: send what the schema says, in protobuf and as UTF-8";
+        (Code::InvalidArgument, "MESSAGE_UNREADABLE", message)
+    } else {
+        return None;
+    };
+    Some(Refused::new(code, reason, message))
 }
