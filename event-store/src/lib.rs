@@ -5,6 +5,7 @@
 //! sled is `patients`.
 
 mod bus;
+pub mod evidence;
 pub mod grpc;
 mod keys;
 pub mod log;

@@ -39,6 +39,13 @@ pub fn has_region(data: &Path) -> bool {
     data.join(NAME).exists()
 }
 
+/// Reads the region of the data folder, which must be there.
+pub(crate) fn read(data: &Path) -> Result<Region, RegionError> {
+    let path = data.join(NAME);
+    let text = std::fs::read_to_string(&path).map_err(LogError::io("reading", &path))?;
+    parse(&text).ok_or(RegionError::Malformed(path))
+}
+
 /// Reads the region of the data folder, or creates it.
 pub(crate) fn open(config: &Config) -> Result<Region, RegionError> {
     let path = config.data.join(NAME);
@@ -48,8 +55,7 @@ pub(crate) fn open(config: &Config) -> Result<Region, RegionError> {
         }
         create(&path, config)?;
     }
-    let text = std::fs::read_to_string(&path).map_err(LogError::io("reading", &path))?;
-    let region = parse(&text).ok_or(RegionError::Malformed(path))?;
+    let region = read(&config.data)?;
     let fixed = |setting, fixed: &str| RegionError::Fixed { setting, fixed: fixed.to_owned() };
     if region.slots != config.slots {
         return Err(fixed("slots", &region.slots.to_string()));
@@ -88,7 +94,7 @@ fn create(path: &Path, config: &Config) -> Result<(), RegionError> {
 }
 
 /// Writes a file that only its owner can read, whole or not at all.
-fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), LogError> {
+pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), LogError> {
     let new = path.with_extension("new");
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);

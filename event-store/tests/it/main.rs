@@ -8,6 +8,7 @@
 )]
 
 mod damage;
+mod evidence;
 mod feed;
 mod handler;
 mod index;
