@@ -20,6 +20,8 @@
 //! What it cannot do: whoever has the secret key can sign another history. That is found by
 //! comparing with checkpoints that somebody else keeps.
 
+mod archive;
+pub mod audit;
 pub mod checkpoint;
 pub mod checkpoint_file;
 pub mod key_file;
@@ -27,5 +29,7 @@ pub mod leaf;
 pub mod merkle;
 pub(crate) mod notary;
 pub mod note;
+pub mod proof;
+pub mod prove;
 pub mod tree_file;
 pub mod trees;

@@ -12,6 +12,7 @@
 mod bus;
 mod crash;
 mod desks;
+mod evidence;
 mod export;
 mod import;
 mod refusals;

@@ -47,7 +47,7 @@ pub fn folder(log: &Path) -> PathBuf {
     log.join("tree")
 }
 
-fn path(folder: &Path, segment: u32) -> PathBuf {
+pub(crate) fn path(folder: &Path, segment: u32) -> PathBuf {
     folder.join(format!("{segment:010}.tree"))
 }
 

@@ -50,6 +50,11 @@ impl Folder {
         Ok(Self { path, region, segment_bytes, spare: Arc::default() })
     }
 
+    /// A folder that is only read, and must be there.
+    pub fn to_read(path: PathBuf, region: Uuid) -> Self {
+        Self { path, region, segment_bytes: 0, spare: Arc::default() }
+    }
+
     /// The numbers of the segments that are there, in order.
     pub fn numbers(&self) -> Result<Vec<u32>, LogError> {
         let mut numbers = Vec::new();
@@ -69,12 +74,17 @@ impl Folder {
 
     /// Opens a segment that is there. It got its name after its header was on disk.
     pub fn open_segment(&self, number: u32) -> Result<Segment, LogError> {
+        self.open_with(number, OpenOptions::new().read(true).write(true))
+    }
+
+    /// Opens a segment that another process may be writing.
+    pub fn open_segment_to_read(&self, number: u32) -> Result<Segment, LogError> {
+        self.open_with(number, OpenOptions::new().read(true))
+    }
+
+    fn open_with(&self, number: u32, options: &OpenOptions) -> Result<Segment, LogError> {
         let path = self.segment_path(number);
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(&path)
-            .map_err(LogError::io("opening", &path))?;
+        let file = options.open(&path).map_err(LogError::io("opening", &path))?;
         let mut header = [0; HEADER_LENGTH];
         let file = LogFile { path, file };
         file.read(&mut header, 0, Patience::Wait)?;
