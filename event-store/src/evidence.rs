@@ -24,6 +24,7 @@ mod archive;
 pub mod audit;
 pub mod checkpoint;
 pub mod checkpoint_file;
+pub mod growth;
 pub mod key_file;
 pub mod leaf;
 pub mod merkle;

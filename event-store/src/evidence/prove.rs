@@ -11,8 +11,9 @@ use tsunagi_bus::StreamId;
 
 use super::archive::{Archive, ArchiveError, public_key, walk};
 use super::checkpoint_file::{self, Signed};
+use super::growth::{self, Growth, GrowthError};
 use super::leaf;
-use super::merkle::{CHUNK_LEAVES, Subtrees};
+use super::merkle::{CHUNK_LEAVES, Subtrees, is_consistent};
 use super::proof::Proof;
 use crate::log::LogError;
 use crate::log::frame::Header;
@@ -33,18 +34,45 @@ pub enum ProveError {
         "the event is stored, and not signed yet: that is done within checkpoint-interval-ms while the server runs, and when it stops"
     )]
     NotSigned,
+    #[error("the checkpoints to begin with cannot be taken")]
+    Kept(#[from] GrowthError),
+    #[error(
+        "nothing newer was signed of slot {slot} than the {size} events of the checkpoint that was kept: the log was cut, or an old copy was put back"
+    )]
+    Behind { slot: u16, size: u64 },
     #[error(
         "the log does not match what was signed of slot {slot} (size {size}): run `tsunagi verify`"
     )]
     Altered { slot: u16, size: u64 },
 }
 
+/// The proofs that each slot begins with what was signed when `kept` was kept.
+pub fn prove_growth(data: &Path, kept: &[u8]) -> Result<Vec<Growth>, ProveError> {
+    let key = public_key(data)?;
+    let signed = checkpoint_file::read(&checkpoint_file::read_file(data)?);
+    let archive = Archive::open(data)?;
+    let mut proofs = Vec::new();
+    for (slot, old) in growth::newest(kept, &key)? {
+        let covers = |one: &&Signed| {
+            (one.checkpoint.slot == slot && one.checkpoint.size >= old.size)
+                && key.verify(&one.note).is_ok()
+        };
+        let newest = signed.signed.iter().rev().find(covers);
+        let newest = newest.ok_or(ProveError::Behind { slot, size: old.size })?;
+        let (size, root) = (newest.checkpoint.size, newest.checkpoint.root);
+        let path = subtrees(&archive, slot, old.size, size)?.consistency_proof(old.size, size);
+        let grown = |path: &Vec<_>| is_consistent((old.size, old.root), (size, root), path);
+        let path = path.filter(grown).ok_or(ProveError::Altered { slot, size })?;
+        proofs.push(Growth { old: old.size, path, note: newest.note.clone() });
+    }
+    Ok(proofs)
+}
+
 /// The proof of an event, of any patient or of one.
 pub fn prove(data: &Path, event: [u8; 16], patient: Option<StreamId>) -> Result<Proof, ProveError> {
     let key = public_key(data)?;
     // Read before the log, which may be growing: what is signed is in it.
-    let signed =
-        checkpoint_file::read(&checkpoint_file::read_file(data).map_err(ArchiveError::from)?);
+    let signed = checkpoint_file::read(&checkpoint_file::read_file(data)?);
     let archive = Archive::open(data)?;
     let frame = find(&archive, event, patient)?;
     let Header { slot, n, .. } = frame.header;
@@ -85,7 +113,8 @@ fn find(
     if found.is_empty() { Ok(frame) } else { Err(ProveError::Several) }
 }
 
-/// What is needed of a slot's tree to prove one of its leaves.
+/// What is needed of a slot's tree to prove its leaf at `index`, or that it begins with the tree
+/// of `index` leaves.
 fn subtrees(archive: &Archive, slot: u16, index: u64, size: u64) -> Result<Subtrees, LogError> {
     let mut known = Subtrees::default();
     let mut ends = BTreeMap::new();

@@ -13,9 +13,10 @@ use prost::Message as _;
 use tsunagi_bus::StreamId;
 use tsunagi_chassis::Config;
 use tsunagi_domain::PatientId;
+use tsunagi_event_store::evidence::growth::{self, Growth};
 use tsunagi_event_store::evidence::note::PublicKey;
 use tsunagi_event_store::evidence::proof::{Proof, Proved};
-use tsunagi_event_store::evidence::prove::prove;
+use tsunagi_event_store::evidence::prove::{prove, prove_growth};
 use tsunagi_proto::v1;
 use uuid::Uuid;
 
@@ -25,13 +26,20 @@ use crate::output::say;
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// The event's id
-    event_id: Uuid,
+    #[arg(required_unless_present = "since")]
+    event_id: Option<Uuid>,
+
+    /// Prove instead that the log only grew since the checkpoints in this file were signed: a
+    /// copy of checkpoints.txt, or of some of it. Contains nothing of any event
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["event_id", "patient"])]
+    since: Option<PathBuf>,
 
     /// The patient whom the event is about, if several events have this id
     #[arg(long, value_name = "ID")]
     patient: Option<Uuid>,
 
-    /// Where to write the proof; by default `EVENT_ID.tlog-proof` in the working folder
+    /// Where to write the proof; by default `EVENT_ID.tlog-proof`, or `growth.tlog-proof`, in
+    /// the working folder
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -46,6 +54,11 @@ pub(crate) struct CheckOptions {
     #[arg(long, value_name = "PUB")]
     key: PublicKey,
 
+    /// Check that the log only grew since the checkpoints in this file were signed: the same
+    /// ones that the proof was made with
+    #[arg(long, value_name = "FILE", conflicts_with = "record")]
+    since: Option<PathBuf>,
+
     /// Write the event's record here, byte for byte as it is stored (a `care.v1.Event`)
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
@@ -57,10 +70,20 @@ pub(crate) fn run(
     options: &Options,
 ) -> anyhow::Result<ExitCode> {
     needs_region(config, server)?;
+    let by_name = |name: &str| PathBuf::from(format!("{name}.tlog-proof"));
+    let path = |name: &str| options.out.clone().unwrap_or_else(|| by_name(name));
+    if let Some(since) = &options.since {
+        let proofs = prove_growth(&config.data, &read(since)?)?;
+        let text: String = proofs.iter().map(Growth::to_text).collect();
+        let path = path("growth");
+        write(&path, text.as_bytes())?;
+        say(path.display());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let event = options.event_id.unwrap_or_default();
     let patient = options.patient.map(|id| StreamId::Patient(PatientId::new(id)));
-    let proof = prove(&config.data, options.event_id.into_bytes(), patient)?;
-    let by_name = || PathBuf::from(format!("{}.tlog-proof", options.event_id));
-    let path = options.out.clone().unwrap_or_else(by_name);
+    let proof = prove(&config.data, event.into_bytes(), patient)?;
+    let path = path(&event.to_string());
     write(&path, proof.to_text().as_bytes())?;
     say(format_args!(
         "{}: it contains the event itself; keep it as you keep records",
@@ -71,8 +94,18 @@ pub(crate) fn run(
 
 pub(crate) fn check(options: &CheckOptions) -> anyhow::Result<ExitCode> {
     let path = options.file.display();
-    let text = std::fs::read_to_string(&options.file);
-    let text = text.with_context(|| format!("cannot read {path}"))?;
+    let text = String::from_utf8(read(&options.file)?);
+    let text = text.with_context(|| format!("{path} is not text"))?;
+    if let Some(since) = &options.since {
+        let grown = growth::check(&text, &read(since)?, &options.key);
+        for (old, new) in grown.with_context(|| format!("{path} proves nothing"))? {
+            let (from, to) = (old.made_at, new.made_at);
+            let (slot, before, now) = (old.slot, old.size, new.size);
+            say(format_args!("slot {slot}: {before} events signed at {from}, {now} at {to}"));
+        }
+        say("The log only grew.");
+        return Ok(ExitCode::SUCCESS);
+    }
     let checked = Proof::from_text(&text).and_then(|proof| proof.check(&options.key));
     let proved = checked.with_context(|| format!("{path} proves nothing"))?;
     tell(&proved);
@@ -94,6 +127,10 @@ fn tell(proved: &Proved) {
     say(format_args!("recorded  {recorded_at}"));
     say(format_args!("signed    {made_at}, as event {n} of {size} in slot {}", leaf.slot));
     say("The event is in the log as it was signed.");
+}
+
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// Writes a file that its owner alone can read: it says things of a patient.
