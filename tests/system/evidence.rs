@@ -255,6 +255,11 @@ async fn a_running_server_is_verified_and_its_events_are_proved() {
         assert!(stderr(&output).contains("not signed yet"), "{}", stderr(&output));
     }
     done(data.path(), &["verify"]);
-    assert!(server.terminate().await.success());
+    server.kill();
     done(data.path(), &["verify"]);
+    let server = Server::start(data.path());
+    crate::desks::register(&server.channel().await, &id(2), "00456").await;
+    assert!(server.terminate().await.success());
+    let told = done(data.path(), &["verify"]);
+    assert!(told.contains("0 events are newer"), "{told}");
 }

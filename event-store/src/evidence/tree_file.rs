@@ -148,4 +148,13 @@ mod tests {
         assert_eq!(decode(&bytes[..200]), None);
         assert_eq!(bytes[..12], *b"TSUNTRE1\0\0\0\x01");
     }
+
+    #[test]
+    fn a_file_takes_less_than_half_a_byte_an_event() {
+        // A full segment of 64 slots in a log of 64 million events, at its worst.
+        let frontier = Frontier::new((1 << 20) - 1, vec![[7; 32]; 20]).unwrap();
+        let slot = SlotTree { frontier, chunks: vec![[7; 32]; 10] };
+        let trees = SegmentTrees { segment: 3, salt: 0, end: 0, slots: vec![slot; 64] };
+        assert!(2 * trees.encode().len() < 64 * 10 * 256);
+    }
 }

@@ -6,8 +6,12 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 use tsunagi_event_store::Store;
+use tsunagi_event_store::evidence::audit::{Options, Problem, verify};
 use tsunagi_event_store::evidence::checkpoint::Checkpoint;
 use tsunagi_event_store::evidence::checkpoint_file::read;
+use tsunagi_event_store::evidence::tree_file::{self, SegmentTrees};
+use tsunagi_event_store::log::frame::{HEADER_BYTES, Header};
+use tsunagi_event_store::log::segment::{Folder, Segment};
 
 use crate::support::{config, draft, folder, open, publish};
 
@@ -128,4 +132,63 @@ async fn the_key_is_for_its_owner_alone_and_is_not_made_twice() {
     std::fs::write(&path, &key).unwrap();
     write(&folder, 1..2).await;
     assert_eq!(std::fs::read(&path).unwrap(), key);
+}
+
+/// One slot with several chunks, in more than one segment. The first segment, its end, and the
+/// folder of its tree.
+async fn chunks(folder: &TempDir) -> (Segment, u32, PathBuf) {
+    let store = open(folder);
+    for part in 0..30 {
+        let drafts = (part * 50..part * 50 + 50).map(|number| draft(number, "x")).collect();
+        publish(&store, 0, drafts).await.unwrap();
+    }
+    let region = store.region().id;
+    store.close().unwrap();
+    let log = Folder::to_read(folder.path().join("log"), region);
+    let end = log.open_segment_to_read(2).unwrap().previous_end;
+    (log.open_segment_to_read(1).unwrap(), end, tree_file::folder(&log.path))
+}
+
+fn problems(folder: &TempDir, segments: Option<(u32, u32)>) -> Vec<Problem> {
+    let options = Options { segments, ..Options::default() };
+    verify(folder.path(), &options).unwrap().problems
+}
+
+#[tokio::test]
+async fn a_rewritten_event_is_located_to_its_chunk() {
+    let folder = folder();
+    let (segment, _, _) = chunks(&folder).await;
+    // The 300th event is in the second chunk: 257 to 512.
+    let path = folder.path().join("log/0000000001.seg");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let at = 64 + 299 * (HEADER_BYTES + 1);
+    let header = Header::decode(bytes[at..].first_chunk().unwrap(), segment.salt).unwrap();
+    let moved = Header { stream_key: [9; 16], ..header }.encode(segment.salt);
+    bytes[at..at + HEADER_BYTES].copy_from_slice(&moved);
+    std::fs::write(&path, bytes).unwrap();
+    let problems = problems(&folder, None);
+    let [Problem::Altered { slot, span: (first, last), .. }] = &problems[..] else {
+        panic!("{problems:?}");
+    };
+    assert_eq!((*slot, first.n, last.n), (header.slot, 257, 512));
+    assert_eq!((first.at.segment, last.at.segment), (1, 1));
+}
+
+#[tokio::test]
+async fn a_tree_file_that_is_wrong_is_named_and_not_the_log() {
+    let folder = folder();
+    let (segment, end, trees) = chunks(&folder).await;
+    assert!(problems(&folder, None).is_empty());
+    let mut stored = SegmentTrees::read(&trees, &segment, end, 4).unwrap().unwrap();
+    stored.slots.iter_mut().flat_map(|slot| &mut slot.chunks).for_each(|chunk| chunk[0] ^= 1);
+    stored.write(&trees).unwrap();
+    assert!(matches!(&problems(&folder, None)[..], [Problem::Tree(_)]));
+    // A range begins with what its tree file says, if that was signed.
+    assert!(problems(&folder, Some((2, 2))).is_empty());
+    let slot = stored.slots.iter_mut().find(|slot| slot.frontier.size() > 0).unwrap();
+    slot.frontier.push([0; 32]);
+    stored.write(&trees).unwrap();
+    assert!(matches!(problems(&folder, Some((2, 2)))[0], Problem::Unanchored { .. }));
+    std::fs::remove_dir_all(&trees).unwrap();
+    assert!(matches!(&problems(&folder, Some((2, 2)))[..], [Problem::NoTree(_)]));
 }
