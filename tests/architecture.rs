@@ -42,12 +42,13 @@ const MAY_IMPORT: [(&str, &[&str]); 10] = [
 ];
 
 /// The one crate that may use a technology.
-const DOORS: [(&str, &str); 15] = [
+const DOORS: [(&str, &str); 16] = [
     ("async-nats", "tsunagi-bus"),
     ("lru", "tsunagi-bus"),
     ("hmac", "tsunagi-bus"),
     ("sled", "tsunagi-event-store"),
     ("crc32c", "tsunagi-event-store"),
+    ("ed25519-dalek", "tsunagi-event-store"),
     ("tracing-subscriber", "tsunagi-chassis"),
     ("tonic-reflection", "tsunagi-chassis"),
     ("tonic-prost", "tsunagi-proto"),

@@ -1,7 +1,7 @@
 //! Copies of a data folder, taken while it is in use, and folders made of such copies.
 //!
-//! A copy is a folder with `region.toml`, `log/*.seg` and `backup.toml`, which lists the
-//! segments with their lengths and CRC-32C. Of the segment that is being written, it has what
+//! A copy is a folder with `region.toml`, `signing.key`, `checkpoints.txt`, `log/*.seg`, and
+//! `backup.toml`, which lists them with their lengths and CRC-32C. Of the segment that is being written, it has what
 //! was whole when it was read. A later copy into the same folder adds to it: a sealed segment
 //! never changes, and is copied once.
 
@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use crate::evidence::{checkpoint_file, key_file};
 use crate::log::LogError;
 use crate::log::file::Patience;
 use crate::log::segment::{Folder, Segment, create_folder, sync_folder};
@@ -22,8 +23,9 @@ const MANIFEST: &str = "backup.toml";
 const FORMAT: i64 = 1;
 /// Begins its last line.
 const CHECKSUM: &str = "# crc32c of the lines above: ";
-/// What is copied beside the log, if it is there.
-const BESIDE: [&str; 1] = [region_file::NAME];
+/// What is copied beside the log, if it is there. It is copied first: a checkpoint is about
+/// events that are in the log when it is signed.
+const BESIDE: [&str; 3] = [region_file::NAME, key_file::NAME, checkpoint_file::NAME];
 
 /// Why a copy cannot be made or used.
 #[derive(Debug, thiserror::Error)]
@@ -82,8 +84,11 @@ struct Listed {
 /// Copies the folder `data` into the folder `to`, creating it if need be. Everything is checked
 /// as it is read, and read again as it was written.
 pub fn backup(data: &Path, to: &Path) -> Result<Copied, BackupError> {
-    let region = region_file::read(data)?.ok_or_else(|| BackupError::NoLog(data.to_owned()))?;
-    let from = Folder::existing(data.join("log"), region.id);
+    if !region_file::has_region(data) {
+        return Err(BackupError::NoLog(data.to_owned()));
+    }
+    let region = region_file::read(data)?;
+    let from = Folder::to_read(data.join("log"), region.id);
     let before = match read_manifest(to)? {
         Some(Manifest { region: id, .. }) if id != region.id => {
             return Err(BackupError::OtherCopy(to.to_owned()));
@@ -91,7 +96,7 @@ pub fn backup(data: &Path, to: &Path) -> Result<Copied, BackupError> {
         Some(before) => before.segments,
         None => Vec::new(),
     };
-    let into = Folder::existing(to.join("log"), region.id);
+    let into = Folder::to_read(to.join("log"), region.id);
     create_folder(&into.path)?;
     let beside = copy_beside(data, to)?;
     let numbers = from.numbers()?;
@@ -99,9 +104,10 @@ pub fn backup(data: &Path, to: &Path) -> Result<Copied, BackupError> {
     let mut verifier = Verifier::default();
     let mut listed = Vec::new();
     for (index, number) in numbers.iter().enumerate() {
-        let segment = from.read_segment(*number)?;
+        let segment = from.open_segment_to_read(*number)?;
         // The last one may have been sealed meanwhile: then the copy ends where it was whole.
-        let next = numbers.get(index + 1).map(|next| from.read_segment(*next)).transpose()?;
+        let next =
+            numbers.get(index + 1).map(|next| from.open_segment_to_read(*next)).transpose()?;
         let end = next.as_ref().map(|next| next.previous_end);
         let known = before.iter().find(|known| known.number == *number);
         if known.is_some_and(|known| known.salt != segment.salt) {
@@ -139,14 +145,14 @@ pub fn restore(from: &Path, data: &Path) -> Result<Copied, BackupError> {
     if region_file::has_region(data) || region_file::has_log(data) {
         return Err(BackupError::NotEmpty(data.to_owned()));
     }
-    let source = Folder::existing(from.join("log"), manifest.region);
+    let source = Folder::to_read(from.join("log"), manifest.region);
     let events = check(&source, &listed)?;
-    let into = Folder::existing(data.join("log"), manifest.region);
+    let into = Folder::to_read(data.join("log"), manifest.region);
     create_folder(data)?;
     create_folder(&into.path)?;
     let mut bytes = 0;
     for entry in &listed {
-        let segment = source.read_segment(entry.number)?;
+        let segment = source.open_segment_to_read(entry.number)?;
         copy_segment(&segment, entry.bytes, &into)?;
         bytes += u64::from(entry.bytes);
     }
@@ -166,7 +172,7 @@ fn check(folder: &Folder, listed: &[Listed]) -> Result<u64, BackupError> {
         if entry.number != expected {
             return Err(LogError::Missing { path: folder.segment_path(expected) }.into());
         }
-        let segment = folder.read_segment(entry.number)?;
+        let segment = folder.open_segment_to_read(entry.number)?;
         let found = list(&segment, entry.bytes)?;
         if (found.salt, found.crc) != (entry.salt, entry.crc) {
             return Err(BackupError::DamagedCopy(path));

@@ -6,6 +6,7 @@
 
 pub mod backup;
 mod bus;
+pub mod evidence;
 pub mod grpc;
 mod keys;
 pub mod log;

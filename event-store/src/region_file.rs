@@ -39,6 +39,13 @@ pub fn has_region(data: &Path) -> bool {
     data.join(NAME).exists()
 }
 
+/// Reads the region of the data folder, which must be there.
+pub(crate) fn read(data: &Path) -> Result<Region, RegionError> {
+    let path = data.join(NAME);
+    let text = std::fs::read_to_string(&path).map_err(LogError::io("reading", &path))?;
+    parse(&text).ok_or(RegionError::Malformed(path))
+}
+
 /// Reads the region of the data folder, or creates it.
 pub(crate) fn open(config: &Config) -> Result<Region, RegionError> {
     let path = config.data.join(NAME);
@@ -48,7 +55,7 @@ pub(crate) fn open(config: &Config) -> Result<Region, RegionError> {
         }
         create(&path, config)?;
     }
-    let region = read(&config.data)?.ok_or(RegionError::Lost(path))?;
+    let region = read(&config.data)?;
     let fixed = |setting, fixed: &str| RegionError::Fixed { setting, fixed: fixed.to_owned() };
     if region.slots != config.slots {
         return Err(fixed("slots", &region.slots.to_string()));
@@ -57,16 +64,6 @@ pub(crate) fn open(config: &Config) -> Result<Region, RegionError> {
         return Err(fixed("zone", &region.zone_name));
     }
     Ok(region)
-}
-
-/// The region of a folder, if it has one.
-pub(crate) fn read(data: &Path) -> Result<Option<Region>, RegionError> {
-    let path = data.join(NAME);
-    if !path.exists() {
-        return Ok(None);
-    }
-    let text = std::fs::read_to_string(&path).map_err(LogError::io("reading", &path))?;
-    parse(&text).ok_or(RegionError::Malformed(path)).map(Some)
 }
 
 /// Whether something was ever written to the folder's log.

@@ -18,6 +18,8 @@ use tsunagi_chassis::Config;
 use tsunagi_domain::EventId;
 use uuid::Uuid;
 
+use crate::evidence::key_file::{self, KeyFileError};
+use crate::evidence::notary::Notary;
 use crate::keys;
 use crate::log::file::Patience;
 use crate::log::frame::{HEADER_BYTES, Sealed};
@@ -47,6 +49,8 @@ pub enum OpenError {
         "{0} has lost its segments: restore the data folder from a backup, or take another folder for a new region"
     )]
     LostLog(PathBuf),
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
     #[error("the thread that writes the log cannot be started")]
     Thread(#[source] std::io::Error),
 }
@@ -65,7 +69,8 @@ struct Inner {
     shared: Arc<Shared>,
     appends: Mutex<Option<mpsc::Sender<Append>>>,
     writer: Mutex<Option<JoinHandle<Option<Location>>>>,
-    indexer: Mutex<Option<JoinHandle<()>>>,
+    /// The threads that follow the writer: they make index files, trees and checkpoints.
+    followers: Mutex<Vec<JoinHandle<()>>>,
     /// How many bytes may wait for the writer.
     room: Arc<Semaphore>,
     room_bytes: u32,
@@ -86,10 +91,13 @@ impl Inner {
         drop(self.appends.lock().unwrap_or_else(PoisonError::into_inner).take());
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         let end = writer.map(JoinHandle::join).and_then(Result::ok).flatten();
-        let indexer = self.indexer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // It ends when the writer has: there is nobody any more to tell it anything.
-        if let Some(Err(_)) = indexer.map(JoinHandle::join) {
-            tracing::error!("the thread that makes index files panicked");
+        let mut followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
+        // They end when the writer has: there is nobody any more to tell them anything.
+        for follower in followers.drain(..) {
+            let name = follower.thread().name().unwrap_or_default().to_owned();
+            if follower.join().is_err() {
+                tracing::error!(name, "a thread that follows the log panicked");
+            }
         }
         end
     }
@@ -124,7 +132,11 @@ impl Store {
         let last = recovered.segments.last().cloned().ok_or_else(missing)?;
         let shared = Arc::new(Shared::new(recovered.index, recovered.segments, end));
         let limits = BatchLimits { events: config.batch_events, bytes: config.batch_bytes };
-        let (sealed, to_index) = std::sync::mpsc::channel();
+        let key = key_file::open(&config.data, region.id)?;
+        let notary = Notary::open(&config.data, &folder, Arc::clone(&shared), key, region.slots)?;
+        let (to_indexer, to_index) = std::sync::mpsc::channel();
+        let (to_notary, to_sign) = std::sync::mpsc::channel();
+        let sealed = [to_indexer, to_notary];
         let mut writer = Writer::new(folder.clone(), limits, Arc::clone(&shared), last, sealed);
         let (appends, queue) = mpsc::channel(config.append_queue);
         let thread = std::thread::Builder::new().name("log-writer".to_owned());
@@ -133,17 +145,18 @@ impl Store {
             writer.run(queue)
         });
         let thread = thread.map_err(OpenError::Thread)?;
-        let indexer = std::thread::Builder::new().name("log-indexer".to_owned());
         let indexed = (indexer::folder(&folder.path), Arc::clone(&shared));
-        let indexer = indexer.spawn(move || indexer::run(&indexed.0, &indexed.1, &to_index));
-        let indexer = indexer.map_err(OpenError::Thread)?;
+        let index = move || indexer::run(&indexed.0, &indexed.1, &to_index);
+        let interval = Duration::from_millis(config.checkpoint_interval_ms);
+        let sign = move || notary.run(region.slots, &to_sign, interval);
+        let followers = vec![follow("log-indexer", index)?, follow("log-notary", sign)?];
         Ok(Self(Arc::new(Inner {
             region,
             folder,
             shared,
             appends: Mutex::new(Some(appends)),
             writer: Mutex::new(Some(thread)),
-            indexer: Mutex::new(Some(indexer)),
+            followers: Mutex::new(followers),
             room: Arc::new(Semaphore::new(
                 config.append_queue_bytes.try_into().unwrap_or(Semaphore::MAX_PERMITS),
             )),
@@ -388,7 +401,7 @@ impl Store {
 
     /// Reads a segment's header as if the log were opened.
     pub(crate) fn read_again(&self, number: u32) -> Result<(), LogError> {
-        self.0.folder.read_segment(number).map(drop)
+        self.0.folder.open_segment_to_read(number).map(drop)
     }
 
     /// Counts and tells of damage that was found without anybody asking for what is damaged.
@@ -434,6 +447,12 @@ impl Store {
         }
         Ok(to_stored(stream, frame))
     }
+}
+
+/// Starts a thread that follows the writer.
+fn follow(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
+    let thread = std::thread::Builder::new().name(name.to_owned());
+    thread.spawn(work).map_err(OpenError::Thread)
 }
 
 /// An event met while reading the whole log.

@@ -13,6 +13,7 @@ mod backup;
 mod bus;
 mod crash;
 mod desks;
+mod evidence;
 mod export;
 mod import;
 mod refusals;

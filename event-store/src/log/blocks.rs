@@ -101,6 +101,11 @@ impl Blocks {
         u64::from(self.blocks) * to_u64(BLOCK_BYTES)
     }
 
+    /// Bytes of content, with the zeros that fill the last block.
+    pub fn content_bytes(&self) -> u64 {
+        u64::from(self.blocks) * to_u64(CONTENT_BYTES)
+    }
+
     /// Where the last block's content begins.
     pub fn last_block(&self) -> u64 {
         u64::from(self.blocks.saturating_sub(1)) * to_u64(CONTENT_BYTES)

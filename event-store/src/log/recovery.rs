@@ -278,6 +278,13 @@ impl Recovered {
     }
 }
 
+/// Whether acknowledged events lie behind `end`, where a batch should begin and none does: then
+/// what is there was not torn, but damaged.
+pub fn has_later_events(segment: &Segment, end: u32) -> Result<bool, LogError> {
+    let rest = read_rest(segment, end, segment.bytes()?)?;
+    Ok(has_later_batch(&rest, segment.salt, end))
+}
+
 /// Whether a batch was begun behind the one at `end`, of which `rest` is what is left. The
 /// header of one of its frames is proof enough: no record can look like one.
 fn has_later_batch(rest: &[u8], salt: u64, end: u32) -> bool {

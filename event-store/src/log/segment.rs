@@ -50,8 +50,8 @@ impl Folder {
         Ok(Self { path, region, segment_bytes, spare: Arc::default() })
     }
 
-    /// A folder that is read, or copied into, and not written by a log.
-    pub fn existing(path: PathBuf, region: Uuid) -> Self {
+    /// A folder that is only read, and must be there.
+    pub fn to_read(path: PathBuf, region: Uuid) -> Self {
         Self { path, region, segment_bytes: 0, spare: Arc::default() }
     }
 
@@ -74,15 +74,15 @@ impl Folder {
 
     /// Opens a segment that is there. It got its name after its header was on disk.
     pub fn open_segment(&self, number: u32) -> Result<Segment, LogError> {
-        self.segment(number, OpenOptions::new().read(true).write(true))
+        self.open_with(number, OpenOptions::new().read(true).write(true))
     }
 
-    /// Opens a segment, to read it and no more.
-    pub fn read_segment(&self, number: u32) -> Result<Segment, LogError> {
-        self.segment(number, OpenOptions::new().read(true))
+    /// Opens a segment that another process may be writing.
+    pub fn open_segment_to_read(&self, number: u32) -> Result<Segment, LogError> {
+        self.open_with(number, OpenOptions::new().read(true))
     }
 
-    fn segment(&self, number: u32, options: &OpenOptions) -> Result<Segment, LogError> {
+    fn open_with(&self, number: u32, options: &OpenOptions) -> Result<Segment, LogError> {
         let path = self.segment_path(number);
         let file = options.open(&path).map_err(LogError::io("opening", &path))?;
         let mut header = [0; HEADER_LENGTH];

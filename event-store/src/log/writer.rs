@@ -95,8 +95,8 @@ pub struct Writer {
     last_frame: usize,
     answers: Vec<Answer>,
     broken: Option<String>,
-    /// Tells the thread that makes index files of each segment that is sealed.
-    sealed: std::sync::mpsc::Sender<()>,
+    /// Tells the threads that make index files and trees of each segment that is sealed.
+    sealed: [std::sync::mpsc::Sender<()>; 2],
     /// The thread that fills the spare file.
     spare: Option<JoinHandle<()>>,
     no_room_since: Option<Instant>,
@@ -137,7 +137,7 @@ impl Writer {
         limits: BatchLimits,
         shared: Arc<Shared>,
         segment: Arc<Segment>,
-        sealed: std::sync::mpsc::Sender<()>,
+        sealed: [std::sync::mpsc::Sender<()>; 2],
     ) -> Self {
         let end = shared.durable();
         Self {
@@ -309,8 +309,8 @@ impl Writer {
         drop(segments);
         self.end = Location { segment: number, offset: SEGMENT_HEADER_BYTES };
         self.shared.advance(self.end);
-        if self.sealed.send(()).is_err() {
-            tracing::warn!("no more index files are made: the thread has ended");
+        if self.sealed.iter().any(|told| told.send(()).is_err()) {
+            tracing::warn!("no more index files or trees are made: the thread has ended");
         }
         self.prepare_spare_aside();
         Ok(())

@@ -9,6 +9,7 @@
 
 mod backup;
 mod damage;
+mod evidence;
 mod feed;
 mod golden;
 mod handler;

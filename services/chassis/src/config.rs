@@ -127,6 +127,11 @@ pub const SETTINGS: &[Setting] = &[
         "Milliseconds that a request waits for a place in the queue; then RESOURCE_EXHAUSTED",
     ),
     setting(
+        "checkpoint-interval-ms",
+        "60000",
+        "Milliseconds after which what was written is signed, if anything was",
+    ),
+    setting(
         "read-wait-ms",
         "5000",
         "Milliseconds that a read waits for the cursor that it must have seen; then UNAVAILABLE",
@@ -199,6 +204,7 @@ pub struct Config {
     pub append_queue: usize,
     pub append_queue_bytes: u32,
     pub append_wait_ms: u64,
+    pub checkpoint_interval_ms: u64,
     pub read_wait_ms: u64,
     pub stop_wait_ms: u64,
 }
@@ -291,6 +297,7 @@ impl Config {
             append_queue: values.number("append-queue", 1)?,
             append_queue_bytes: values.number("append-queue-bytes", 65_536)?,
             append_wait_ms: values.number("append-wait-ms", 1)?,
+            checkpoint_interval_ms: values.number("checkpoint-interval-ms", 10)?,
             read_wait_ms: values.number("read-wait-ms", 0)?,
             stop_wait_ms: values.number("stop-wait-ms", 0)?,
         };

@@ -129,7 +129,7 @@ impl Caller {
                 ..Default::default()
             };
             let payload = registered.encode_to_vec();
-            let event = event(&patient, "care.identity.registered.v1", payload);
+            let event = event(&patient, "care.patient.registered.v1", payload);
             let request = v1::PublishRequest { events: vec![event], expected_version: Some(0) };
             bus.publish(signed(request)).await.unwrap();
             patients.push((patient, 1));

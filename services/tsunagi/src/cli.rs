@@ -11,7 +11,9 @@ use clap::{
 use tsunagi_chassis::config::{Origin, SETTINGS, Values};
 use tsunagi_chassis::{Config, telemetry};
 
-use crate::{backup, config, demo, import, patients, quarantine, simulate, timeline, up};
+use crate::{
+    backup, config, demo, import, patients, prove, quarantine, simulate, timeline, up, verify,
+};
 
 const TEACH: &str = "\
 To begin:
@@ -20,6 +22,7 @@ To begin:
   tsunagi import fhir EXPORT/      take in a FHIR bulk export or Bundles
   tsunagi patients                 who is there
   tsunagi timeline PATIENT         one patient's timeline
+  tsunagi verify                   whether the log still says what was signed
 
 Every setting can be given as a flag, an environment variable or in ./tsunagi.toml;
 `tsunagi config` lists them all, with their values and where these come from.
@@ -59,6 +62,24 @@ enum Command {
     Patients(patients::Options),
     /// List what came in and could not be read, or print one of these as it came
     Quarantine(quarantine::Options),
+    /// Verify that the log is whole and still what was signed
+    ///
+    /// Reads the data folder itself, beside a running server or without one, and changes nothing:
+    /// checks every checksum, makes the Merkle tree of each slot anew, and compares it with every
+    /// signed checkpoint. Whoever can write the data folder can also cut both the log and its
+    /// checkpoints: keep copies of checkpoints.txt elsewhere, and compare with --checkpoint.
+    /// Exit code: 0 if all is well, 2 if something is wrong, 1 if it could not be verified.
+    Verify(verify::Options),
+    /// Prove that an event is in the log as it was signed, in a file
+    ///
+    /// The file CONTAINS THE EVENT, with what it says of the patient: give it only to those who
+    /// may read that. It is a C2SP tlog-proof: the event with its place and time of recording,
+    /// the way to the root of its slot's tree, and the signed checkpoint of that root.
+    Prove(prove::Options),
+    /// Check a proof, with neither server nor data folder
+    CheckProof(prove::CheckOptions),
+    /// Print the public key that checks this region's checkpoints and proofs
+    Key,
     /// Tell the stories of a generated region to a server
     Simulate(simulate::Scale),
     /// Copy the data folder, while it is in use, and check the copy
@@ -110,6 +131,10 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
             Command::Simulate(scale) => simulate::run(&settings, server, &scale).await,
             Command::Backup(options) => backup::backup(&settings, options).await,
             Command::Restore(options) => backup::restore(&settings, options).await,
+            Command::Verify(options) => verify::run(&settings, server.as_deref(), &options),
+            Command::Prove(options) => prove::run(&settings, server.as_deref(), &options),
+            Command::CheckProof(options) => prove::check(&options),
+            Command::Key => verify::key(&settings, server.as_deref()),
             Command::Config => {
                 config::list(&values);
                 Ok(ExitCode::SUCCESS)

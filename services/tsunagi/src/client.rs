@@ -63,6 +63,20 @@ impl Connection {
     }
 }
 
+/// For commands that read the data folder themselves: nobody's word is taken for what is in it.
+pub(crate) fn needs_region(config: &Config, server: Option<&str>) -> anyhow::Result<()> {
+    let data = config.data.display();
+    if server.is_some() {
+        anyhow::bail!(
+            "this reads the data folder itself, whether or not a server has it open: run it there, with --data"
+        );
+    }
+    if !tsunagi_event_store::has_region(&config.data) {
+        anyhow::bail!("there is no region in {data}: name its folder with --data");
+    }
+    Ok(())
+}
+
 async fn connect(url: &str) -> anyhow::Result<Channel> {
     let endpoint =
         Endpoint::from_shared(url.to_owned()).with_context(|| format!("`{url}` is no URL"))?;

@@ -8,10 +8,12 @@ mod demo;
 mod import;
 mod output;
 mod patients;
+mod prove;
 mod quarantine;
 mod simulate;
 mod timeline;
 mod up;
+mod verify;
 
 use std::process::ExitCode;
 
