@@ -2,7 +2,9 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
+    clippy::print_stderr,
     clippy::indexing_slicing,
     clippy::string_slice,
     clippy::too_many_lines,
@@ -13,10 +15,12 @@ mod bus;
 mod crash;
 mod desks;
 mod export;
+mod faulty_disk;
 mod import;
 mod refusals;
 mod shared_data;
 mod simulate;
 mod support;
 mod timeline;
+mod traffic;
 mod up;

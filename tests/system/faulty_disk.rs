@@ -1,0 +1,93 @@
+//! A disk that loses its power: what was acknowledged is there when it is back, and of what was
+//! not, whole batches or nothing. `kill -9` cannot show this: what was written stays in the
+//! system's memory.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rand::RngExt as _;
+use tempfile::TempDir;
+use tonic_types::StatusExt as _;
+
+use crate::support::{Server, folder, up};
+use crate::traffic::{SMALL_SEGMENTS, Traffic, random, seed};
+
+/// `tests/faulty-disk/faulty_disk.c`, built.
+struct FaultyDisk {
+    folder: TempDir,
+}
+
+/// What the process ends with when the power goes.
+const CUT: i32 = 137;
+
+impl FaultyDisk {
+    fn build() -> Self {
+        let folder = folder();
+        let source =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/faulty-disk/faulty_disk.c");
+        let mut cc = Command::new("cc");
+        cc.args(["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-o"]);
+        let built = cc.arg(library(&folder)).arg(source).status().unwrap();
+        assert!(built.success());
+        Self { folder }
+    }
+
+    /// Makes the server's files those of a faulty disk. `site` is a folder that holds the data
+    /// folder.
+    fn under(&self, site: &Path, mut up: Command, faults: &[(&str, u64)]) -> Command {
+        let aside = site.with_extension("aside");
+        std::fs::create_dir_all(&aside).unwrap();
+        up.env("LD_PRELOAD", library(&self.folder));
+        up.env("FAULTY_DISK_FOLDER", site).env("FAULTY_DISK_ASIDE", aside);
+        for (name, number) in faults {
+            up.env(format!("FAULTY_DISK_{name}"), number.to_string());
+        }
+        up
+    }
+}
+
+fn library(folder: &TempDir) -> PathBuf {
+    folder.path().join("faulty_disk.so")
+}
+
+/// Folders that have been through this many losses are left for new ones: the beginning of a
+/// folder's life is as dangerous as the rest.
+const LOSSES_OF_A_FOLDER: u32 = 3;
+
+#[tokio::test]
+async fn what_was_acknowledged_survives_the_loss_of_power() {
+    const ROUNDS: u32 = 20;
+    let disk = FaultyDisk::build();
+    let mut home = folder();
+    let mut traffic = Traffic::new(0);
+    let mut acknowledged = 0;
+    for round in 0..ROUNDS {
+        let seed = seed();
+        if round % LOSSES_OF_A_FOLDER == 0 {
+            acknowledged += traffic.acknowledged();
+            (home, traffic) = (folder(), Traffic::new(seed));
+        }
+        let site = home.path().join("site");
+        std::fs::create_dir_all(&site).unwrap();
+        // Several folders deep: their names can be lost as well.
+        let data = site.join("region/data");
+        let cut_at = random(seed).random_range(1..400);
+        let keep = if round % 2 == 0 { 0 } else { seed };
+        let faults = [("CUT_AT", cut_at), ("KEEP", keep)];
+        let mut cut = disk.under(&site, up(&data, &SMALL_SEGMENTS), &faults);
+        if let Some(server) = Server::try_start(&mut cut) {
+            let told = traffic.publish(&server.channel_to_be(), |_| ()).await;
+            assert!(told.iter().all(|status| status.get_details_error_info().is_none()));
+            assert_eq!(server.wait().code(), Some(CUT));
+        }
+        let server = Server::start_with(&data, &SMALL_SEGMENTS);
+        traffic.check(&server.channel().await).await;
+        eprintln!("cut after {cut_at} changes, {} batches", traffic.acknowledged());
+        if round % 3 == 0 {
+            assert!(server.terminate().await.success());
+        } else {
+            server.kill();
+        }
+    }
+    assert!(acknowledged + traffic.acknowledged() > 100, "hardly anything was at stake");
+}
