@@ -48,6 +48,8 @@ pub(crate) fn open(config: &Config) -> Result<Region, RegionError> {
         }
         create(&path, config)?;
     }
+    // Whoever created it may have been killed before its name was durable.
+    sync_folder(&config.data)?;
     let text = std::fs::read_to_string(&path).map_err(LogError::io("reading", &path))?;
     let region = parse(&text).ok_or(RegionError::Malformed(path))?;
     let fixed = |setting, fixed: &str| RegionError::Fixed { setting, fixed: fixed.to_owned() };
@@ -83,20 +85,19 @@ fn create(path: &Path, config: &Config) -> Result<(), RegionError> {
          format = {FORMAT}\nid = \"{id}\"\nslots = {slots}\nzone = \"{zone}\"\n\
          identifier_key = \"{key}\"\n"
     );
-    write_durably(path, text.as_bytes())?;
+    write_whole(path, text.as_bytes())?;
     Ok(())
 }
 
-/// Writes a file that only its owner can read, whole or not at all.
-fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), LogError> {
+/// Writes a file that only its owner can read, whole or not at all. Its name is not durable yet.
+fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), LogError> {
     let new = path.with_extension("new");
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
     let mut file = options.open(&new).map_err(LogError::io("creating", &new))?;
     file.write_all(bytes).map_err(LogError::io("writing", &new))?;
     file.sync_all().map_err(LogError::io("flushing", &new))?;
-    std::fs::rename(&new, path).map_err(LogError::io("naming", path))?;
-    path.parent().map_or(Ok(()), sync_folder)
+    std::fs::rename(&new, path).map_err(LogError::io("naming", path))
 }
 
 fn parse(text: &str) -> Option<Region> {

@@ -16,6 +16,7 @@
 // FAULTY_DISK_KEEP     the seed of what is kept besides
 // FAULTY_DISK_FAIL_AT  which fdatasync fails with EIO, and loses what it should have flushed. The
 //                      next ones succeed, as they do on Linux
+// FAULTY_DISK_TOLD     a file to which the path of everything that was flushed is added
 
 #define _GNU_SOURCE
 #include <errno.h>
@@ -55,7 +56,7 @@ typedef struct Change {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static Change *newest;
 static char folder[PATH_MAX];
-static int aside = -1;
+static int aside = -1, told = -1;
 static unsigned long cut_at, fail_at, keep, changes, flushes, put_aside;
 
 static unsigned long number(const char *name) {
@@ -67,6 +68,8 @@ __attribute__((constructor)) static void begin(void) {
     const char *given = getenv("FAULTY_DISK_FOLDER"), *kept = getenv("FAULTY_DISK_ASIDE");
     if (!given || !kept || !realpath(given, folder)) return;
     aside = open(kept, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (getenv("FAULTY_DISK_TOLD"))
+        told = open(getenv("FAULTY_DISK_TOLD"), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     cut_at = number("FAULTY_DISK_CUT_AT");
     keep = number("FAULTY_DISK_KEEP");
     fail_at = number("FAULTY_DISK_FAIL_AT");
@@ -194,6 +197,13 @@ static void will_resize(int fd, off_t size) {
     will_write(fd, size, size < file.st_size ? file.st_size - size : 0);
 }
 
+static void tell(int fd) {
+    char link[64], path[PATH_MAX];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(link, path, sizeof path);
+    if (told >= 0 && length > 0) dprintf(told, "%.*s\n", (int)length, path);
+}
+
 static int flush(int fd, long call, int fails) {
     struct stat file;
     int is_watched = aside >= 0 && !fstat(fd, &file) && is_inside(fd);
@@ -207,6 +217,7 @@ static int flush(int fd, long call, int fails) {
         if (fails) undo_write(change, 0);
         if (fails || !flushed) forget(change);
     }
+    if (!flushed) tell(fd);
     if (fails) errno = EIO;
     return flushed;
 }

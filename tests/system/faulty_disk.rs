@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tonic_types::StatusExt as _;
 
 use crate::support::{Server, folder, up};
-use crate::traffic::{SMALL_SEGMENTS, Traffic, random, seed};
+use crate::traffic::{Killer, SMALL_SEGMENTS, Traffic, random, seed};
 
 /// `tests/faulty-disk/faulty_disk.c`, built.
 struct FaultyDisk {
@@ -39,6 +39,7 @@ impl FaultyDisk {
         std::fs::create_dir_all(&aside).unwrap();
         up.env("LD_PRELOAD", library(&self.folder));
         up.env("FAULTY_DISK_FOLDER", site).env("FAULTY_DISK_ASIDE", aside);
+        up.env("FAULTY_DISK_TOLD", flushed(site));
         for (name, number) in faults {
             up.env(format!("FAULTY_DISK_{name}"), number.to_string());
         }
@@ -48,6 +49,11 @@ impl FaultyDisk {
 
 fn library(folder: &TempDir) -> PathBuf {
     folder.path().join("faulty_disk.so")
+}
+
+/// The file that tells what was flushed.
+fn flushed(site: &Path) -> PathBuf {
+    site.with_extension("flushed")
 }
 
 /// Folders that have been through this many losses are left for new ones: the beginning of a
@@ -90,4 +96,29 @@ async fn what_was_acknowledged_survives_the_loss_of_power() {
         }
     }
     assert!(acknowledged + traffic.acknowledged() > 100, "hardly anything was at stake");
+}
+
+#[tokio::test]
+async fn what_a_killed_server_left_is_flushed_before_it_is_served() {
+    let disk = FaultyDisk::build();
+    let home = folder();
+    let site = home.path().join("site");
+    let data = site.join("data");
+    let mut traffic = Traffic::new(seed());
+    let killed = Server::start_with(&data, &SMALL_SEGMENTS);
+    let (channel, killer) = (killed.channel().await, Killer::new(killed, 100));
+    traffic.publish(&channel, move |receipts| killer.at(receipts)).await;
+    // It may have been killed between writing and flushing, or naming and flushing the name.
+    // Whoever reads it now, or is told that it was stored before, takes it for durable.
+    let server = Server::try_start(&mut disk.under(&site, up(&data, &SMALL_SEGMENTS), &[]));
+    let flushed = std::fs::read_to_string(flushed(&site)).unwrap();
+    let log = data.join("log");
+    let files = std::fs::read_dir(&log).unwrap().map(|file| file.unwrap().path());
+    let last = files.filter(|path| path.extension().is_some_and(|end| end == "seg")).max().unwrap();
+    for path in [site, data, log, last] {
+        let path = path.canonicalize().unwrap();
+        let is_flushed = flushed.lines().any(|line| Path::new(line) == path);
+        assert!(is_flushed, "{} is not flushed: {flushed}", path.display());
+    }
+    drop(server);
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use prost::Message as _;
 use rand::{RngExt as _, SeedableRng as _};
@@ -17,7 +18,7 @@ use tsunagi_proto::v1::timeline_client::TimelineClient;
 use uuid::Uuid;
 
 use crate::desks::registration;
-use crate::support::{id, liaison};
+use crate::support::{Server, id, liaison};
 
 const PUBLISHERS: u128 = 8;
 /// Visits in the longest batch, and bytes of what is said of one at most: a segment of the
@@ -43,6 +44,24 @@ struct Publisher {
     acknowledged: Vec<Batch>,
     /// Sent, and not known to be stored.
     unanswered: Option<Batch>,
+}
+
+/// Ends a server with `kill -9` when so many receipts were given.
+pub(crate) struct Killer {
+    server: Mutex<Option<Server>>,
+    at: u64,
+}
+
+impl Killer {
+    pub(crate) fn new(server: Server, at: u64) -> Arc<Self> {
+        Arc::new(Self { server: Mutex::new(Some(server)), at })
+    }
+
+    pub(crate) fn at(&self, receipts: u64) {
+        if receipts == self.at {
+            self.server.lock().unwrap().take().unwrap().kill();
+        }
+    }
 }
 
 /// A number that is another each time, told where a failed test tells what it did.
@@ -74,10 +93,10 @@ impl Traffic {
         channel: &Channel,
         acknowledged: impl Fn(u64) + Clone + Send + Sync + 'static,
     ) -> Vec<Status> {
-        let receipts = std::sync::Arc::new(AtomicU64::new(0));
+        let receipts = Arc::new(AtomicU64::new(0));
         let mut running = JoinSet::new();
         for mut publisher in self.publishers.drain(..) {
-            let (channel, receipts) = (channel.clone(), std::sync::Arc::clone(&receipts));
+            let (channel, receipts) = (channel.clone(), Arc::clone(&receipts));
             let acknowledged = acknowledged.clone();
             running.spawn(async move {
                 let told = publisher

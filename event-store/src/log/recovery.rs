@@ -77,6 +77,11 @@ pub fn open(folder: &Folder, slots: u16) -> Result<Recovered, LogError> {
             problem: "the log was closed in order, and does not end where it ended then",
         });
     }
+    // Whoever wrote the end may have been killed before its flush, or before that of a name. It
+    // is read from now on, and who sends it again is told that it is stored (I2).
+    if let Some(last) = segments.last() {
+        last.sync()?;
+    }
     // Only now: had the log been found damaged, the next attempt must find it so too.
     remove_closed(folder)?;
     Ok(recovered)
@@ -173,14 +178,15 @@ fn read_closed(folder: &Folder) -> Result<Option<Location>, LogError> {
     }
 }
 
-/// Takes the note away: from now on, the log is open.
+/// Takes the note away: from now on, the log is open. Makes all names in its folder durable.
 fn remove_closed(folder: &Folder) -> Result<(), LogError> {
     let path = closed_path(folder);
     match std::fs::remove_file(&path) {
-        Ok(()) => sync_folder(&folder.path),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(LogError::io("removing", &path)(error)),
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(LogError::io("removing", &path)(error)),
     }
+    sync_folder(&folder.path)
 }
 
 fn closed_path(folder: &Folder) -> PathBuf {
@@ -271,7 +277,6 @@ impl Recovered {
         }
         if !rest.is_empty() {
             segment.write(&vec![0; rest.len()], end)?;
-            segment.sync()?;
         }
         self.cut_bytes = u32::try_from(rest.len()).unwrap_or(u32::MAX);
         Ok(())
