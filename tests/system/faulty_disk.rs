@@ -1,15 +1,20 @@
-//! A disk that loses its power: what was acknowledged is there when it is back, and of what was
-//! not, whole batches or nothing. `kill -9` cannot show this: what was written stays in the
-//! system's memory.
+//! A disk that loses its power, or cannot flush: what was acknowledged is there afterwards, and
+//! of what was not, whole batches or nothing. `kill -9` cannot show this: what was written stays
+//! in the system's memory.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rand::RngExt as _;
 use tempfile::TempDir;
+use tonic::Code;
+use tonic::transport::Channel;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 use tonic_types::StatusExt as _;
 
-use crate::support::{Server, folder, up};
+use crate::support::{Server, folder, reason, up};
 use crate::traffic::{Killer, SMALL_SEGMENTS, Traffic, random, seed};
 
 /// `tests/faulty-disk/faulty_disk.c`, built.
@@ -121,4 +126,63 @@ async fn what_a_killed_server_left_is_flushed_before_it_is_served() {
         assert!(is_flushed, "{} is not flushed: {flushed}", path.display());
     }
     drop(server);
+}
+
+/// Health, as a load balancer asks for it.
+async fn is_serving(channel: &Channel, service: &str) -> bool {
+    let request = HealthCheckRequest { service: service.to_owned() };
+    let answer = HealthClient::new(channel.clone()).check(request).await.unwrap().into_inner();
+    answer.status() == ServingStatus::Serving
+}
+
+/// Waits for health to say that a service is no longer served.
+async fn stops_serving(channel: &Channel, service: &str) {
+    let request = HealthCheckRequest { service: service.to_owned() };
+    let mut health = HealthClient::new(channel.clone());
+    let mut answers = health.watch(request).await.unwrap().into_inner();
+    while answers.message().await.unwrap().unwrap().status() == ServingStatus::Serving {}
+}
+
+#[tokio::test]
+async fn nothing_is_acknowledged_after_a_flush_that_failed() {
+    let disk = FaultyDisk::build();
+    for last in [false, true] {
+        let seed = seed();
+        let home = folder();
+        let site = home.path().join("site");
+        std::fs::create_dir(&site).unwrap();
+        let data = site.join("data");
+        let mut traffic = Traffic::new(seed);
+        // The flushes after it succeed: only the one that failed tells that events were lost.
+        let faults = [("FAIL_AT", random(seed).random_range(10..100))];
+        let mut failing = disk.under(&site, up(&data, &SMALL_SEGMENTS), &faults);
+        let server = Server::try_start(&mut failing).unwrap();
+        let channel = server.channel().await;
+        for _attempt in 0..3 {
+            for status in traffic.publish(&channel, |_| ()).await {
+                assert_eq!(status.code(), Code::Unavailable, "{status}");
+                assert_eq!(reason(&status), "OUTCOME_UNKNOWN");
+            }
+        }
+        for service in ["", "care.v1.CareBus", "care.v1.HomeCare", "care.v1.DischargeDesk"] {
+            stops_serving(&channel, service).await;
+        }
+        assert!(is_serving(&channel, "care.v1.Timeline").await);
+        // What is acknowledged is read, and nothing of what was lost.
+        traffic.check(&channel).await;
+        if last {
+            drop(channel);
+            assert!(server.terminate().await.success());
+        } else {
+            server.kill();
+        }
+        let server = Server::start_with(&data, &SMALL_SEGMENTS);
+        let channel = server.channel().await;
+        traffic.check(&channel).await;
+        let killer = Killer::new(server, 50);
+        // It goes on: what was not answered is sent again.
+        let acknowledged = traffic.acknowledged();
+        traffic.publish(&channel, move |receipts| killer.at(receipts)).await;
+        assert!(traffic.acknowledged() >= acknowledged + 50);
+    }
 }
