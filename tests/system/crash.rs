@@ -97,7 +97,7 @@ async fn what_was_acknowledged_survives_kill_9() {
         let channel = server.channel().await;
         traffic.check(&channel).await;
         let killer = Killer::new(server, random(seed).random_range(1..150));
-        let told = traffic.publish(&channel, move |receipts| killer.at(receipts)).await;
+        let told = traffic.publish(&channel, move |receipts| killer.goes_on(receipts)).await;
         assert!(told.iter().all(|status| status.get_details_error_info().is_none()));
     }
     let server = Server::start_with(data.path(), &SMALL_SEGMENTS);

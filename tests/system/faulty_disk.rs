@@ -87,7 +87,7 @@ async fn what_was_acknowledged_survives_the_loss_of_power() {
         let faults = [("CUT_AT", cut_at), ("KEEP", keep)];
         let mut cut = disk.under(&site, up(&data, &SMALL_SEGMENTS), &faults);
         if let Some(server) = Server::try_start(&mut cut) {
-            let told = traffic.publish(&server.channel_to_be(), |_| ()).await;
+            let told = traffic.publish(&server.channel_to_be(), |_| true).await;
             assert!(told.iter().all(|status| status.get_details_error_info().is_none()));
             assert_eq!(server.wait().code(), Some(CUT));
         }
@@ -112,7 +112,7 @@ async fn what_a_killed_server_left_is_flushed_before_it_is_served() {
     let mut traffic = Traffic::new(seed());
     let killed = Server::start_with(&data, &SMALL_SEGMENTS);
     let (channel, killer) = (killed.channel().await, Killer::new(killed, 100));
-    traffic.publish(&channel, move |receipts| killer.at(receipts)).await;
+    traffic.publish(&channel, move |receipts| killer.goes_on(receipts)).await;
     // It may have been killed between writing and flushing, or naming and flushing the name.
     // Whoever reads it now, or is told that it was stored before, takes it for durable.
     let server = Server::try_start(&mut disk.under(&site, up(&data, &SMALL_SEGMENTS), &[]));
@@ -159,7 +159,7 @@ async fn nothing_is_acknowledged_after_a_flush_that_failed() {
         let server = Server::try_start(&mut failing).unwrap();
         let channel = server.channel().await;
         for _attempt in 0..3 {
-            for status in traffic.publish(&channel, |_| ()).await {
+            for status in traffic.publish(&channel, |_| true).await {
                 assert_eq!(status.code(), Code::Unavailable, "{status}");
                 assert_eq!(reason(&status), "OUTCOME_UNKNOWN");
             }
@@ -182,7 +182,7 @@ async fn nothing_is_acknowledged_after_a_flush_that_failed() {
         let killer = Killer::new(server, 50);
         // It goes on: what was not answered is sent again.
         let acknowledged = traffic.acknowledged();
-        traffic.publish(&channel, move |receipts| killer.at(receipts)).await;
+        traffic.publish(&channel, move |receipts| killer.goes_on(receipts)).await;
         assert!(traffic.acknowledged() >= acknowledged + 50);
     }
 }

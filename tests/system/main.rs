@@ -14,6 +14,7 @@
 mod bus;
 mod crash;
 mod desks;
+mod disk_full;
 mod export;
 mod faulty_disk;
 mod import;

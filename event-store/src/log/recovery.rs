@@ -64,8 +64,15 @@ pub fn open(folder: &Folder, slots: u16) -> Result<Recovered, LogError> {
         recovered.read_segment(segment, later.first(), closed_at.is_some())?;
         if let Some(next) = later.first() {
             let sealed = recovered.index.seal(segment.salt, next.previous_end);
-            let file = indexer::write(&indexer::folder(&folder.path), &sealed)?;
-            recovered.index.replace(&Arc::new(file));
+            match indexer::write(&indexer::folder(&folder.path), &sealed) {
+                Ok(file) => recovered.index.replace(&Arc::new(file)),
+                // The disk may be full, and what is stored is to be read all the same. What is
+                // in memory comes last: the files behind it are made again, too.
+                Err(error) => {
+                    tracing::warn!(%error, "an index file could not be made");
+                    files.clear();
+                }
+            }
         }
     }
     if let Some(closed_at) = closed_at

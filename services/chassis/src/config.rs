@@ -96,6 +96,11 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting("segment-bytes", "67108864", "Bytes of one file of the log"),
     setting(
+        "disk-floor-bytes",
+        "268435456",
+        "Bytes of the log's disk that stay free: with less, writes are refused with RESOURCE_EXHAUSTED, and reads go on",
+    ),
+    setting(
         "batch-events",
         "256",
         "Events after which no more requests are added to one flush; a request is never divided",
@@ -182,6 +187,7 @@ pub struct Config {
     pub decide_attempts: u32,
     pub claim_wait_ms: u32,
     pub segment_bytes: u32,
+    pub disk_floor_bytes: u64,
     pub batch_events: usize,
     pub batch_bytes: usize,
     pub append_queue: usize,
@@ -272,6 +278,7 @@ impl Config {
             decide_attempts: values.number("decide-attempts", 1)?,
             claim_wait_ms: values.number("claim-wait-ms", 0)?,
             segment_bytes: values.number("segment-bytes", 65_536)?,
+            disk_floor_bytes: values.number("disk-floor-bytes", 0)?,
             batch_events: values.number("batch-events", 1)?,
             batch_bytes: values.number("batch-bytes", 1024)?,
             append_queue: values.number("append-queue", 1)?,
