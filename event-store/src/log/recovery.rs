@@ -161,7 +161,7 @@ fn is_about(file: &IndexFile, segments: &[Arc<Segment>], slots: u16) -> bool {
 /// Notes that the log was closed in order, and where it ends.
 pub fn write_closed(folder: &Folder, end: Location) -> Result<(), LogError> {
     let path = closed_path(folder);
-    let text = format!("{} {}\n", end.segment, end.offset);
+    let text = note(end);
     let written = File::create(&path).and_then(|mut file| {
         file.write_all(text.as_bytes())?;
         file.sync_all()
@@ -170,19 +170,29 @@ pub fn write_closed(folder: &Folder, end: Location) -> Result<(), LogError> {
     sync_folder(&folder.path)
 }
 
+/// What the note says: where the log ends, and the CRC-32C of that.
+fn note(end: Location) -> String {
+    let place = format!("{} {}", end.segment, end.offset);
+    format!("{place} {:08x}\n", crc32c::crc32c(place.as_bytes()))
+}
+
 fn read_closed(folder: &Folder) -> Result<Option<Location>, LogError> {
     let path = closed_path(folder);
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
+    let bytes = match std::fs::read(&path) {
+        Ok(bytes) => bytes,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(LogError::io("reading", &path)(error)),
     };
-    let mut numbers = text.split_whitespace().map(str::parse);
-    match (numbers.next(), numbers.next()) {
-        (Some(Ok(segment)), Some(Ok(offset))) => Ok(Some(Location { segment, offset })),
-        // A note that was itself torn says nothing.
-        _ => Ok(None),
+    let text = String::from_utf8_lossy(&bytes);
+    let mut numbers = text.split_whitespace().map_while(|number| number.parse().ok());
+    let end = numbers.next().zip(numbers.next());
+    let end = end.map(|(segment, offset)| Location { segment, offset });
+    let end = end.filter(|end| text == note(*end));
+    if end.is_none() {
+        // It may have been torn. The log is checked as after a loss of power.
+        tracing::warn!(path = %path.display(), "the note of an orderly end is damaged, and is not believed");
     }
+    Ok(end)
 }
 
 /// Takes the note away: from now on, the log is open. Makes all names in its folder durable.

@@ -9,6 +9,7 @@
 
 mod damage;
 mod feed;
+mod flips;
 mod handler;
 mod index;
 mod model;
