@@ -88,6 +88,7 @@ async fn what_was_acknowledged_survives_kill_9() {
     const ROUNDS_OF_A_FOLDER: u32 = 6;
     let mut data = folder();
     let mut traffic = Traffic::new(0);
+    let mut merges = 0;
     for round in 0..ROUNDS {
         let seed = seed();
         if round % ROUNDS_OF_A_FOLDER == 0 {
@@ -96,15 +97,15 @@ async fn what_was_acknowledged_survives_kill_9() {
         let server = Server::start_with(data.path(), &SMALL_SEGMENTS);
         let channel = server.channel().await;
         traffic.check(&channel).await;
-        let killer = Killer::new(server, random(seed).random_range(1..150));
+        let killer = Killer::new(server, random(seed).random_range(1..100));
         let told = traffic.publish(&channel, move |receipts| killer.goes_on(receipts)).await;
         assert!(told.iter().all(|status| status.get_details_error_info().is_none()));
+        let merged = data.path().join("log/index/0000000001-0000000008.idx");
+        merges += u32::from(merged.exists());
     }
     let server = Server::start_with(data.path(), &SMALL_SEGMENTS);
     traffic.check(&server.channel().await).await;
-    let index = std::fs::read_dir(data.path().join("log/index")).unwrap();
-    let names: Vec<_> = index.map(|file| file.unwrap().file_name()).collect();
-    assert!(names.iter().any(|name| name == "0000000001-0000000008.idx"), "{names:?}");
+    assert!(merges > 0, "the logs were too short to be in danger");
 }
 
 #[tokio::test]

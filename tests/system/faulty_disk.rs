@@ -67,7 +67,7 @@ const LOSSES_OF_A_FOLDER: u32 = 3;
 
 #[tokio::test]
 async fn what_was_acknowledged_survives_the_loss_of_power() {
-    const ROUNDS: u32 = 20;
+    const ROUNDS: u32 = 15;
     let disk = FaultyDisk::build();
     let mut home = folder();
     let mut traffic = Traffic::new(0);
