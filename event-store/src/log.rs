@@ -13,6 +13,7 @@ pub mod index_file;
 pub mod indexer;
 mod lookup;
 pub mod recovery;
+mod room;
 pub mod scan;
 pub mod segment;
 pub mod verify;

@@ -72,21 +72,37 @@ impl Patients {
     }
 
     /// Makes rows of what is stored, until told to stop. Rows that turn out to be damaged on
-    /// the way are made again.
+    /// the way, or cannot be written, are made again, as often as need be: a full disk may have
+    /// room again at any time.
     pub async fn run(&self, stop: CancellationToken) -> Result<(), RowsError> {
-        /// Whatever breaks them so often is not damage on the disk.
-        const REMADE_MAX: u32 = 3;
-        for _ in 0..REMADE_MAX {
-            match self.make_until(&stop).await {
-                Err(RowsError::Sled(_) | RowsError::Task(_)) => self.begin_again()?,
+        const AGAIN_AFTER: Duration = Duration::from_secs(1);
+        let mut was_put_aside = false;
+        loop {
+            let error = match self.make_until(&stop).await {
+                Err(error @ (RowsError::Sled(_) | RowsError::Task(_))) => error,
                 ended => return ended,
+            };
+            tracing::warn!(%error, "the patients' rows are made again");
+            while let Err(error) = self.begin_again(!was_put_aside) {
+                was_put_aside = true;
+                tracing::warn!(%error, "the patients' rows cannot be made");
+                tokio::select! {
+                    // Either may be cancelled.
+                    () = stop.cancelled() => return Ok(()),
+                    () = tokio::time::sleep(AGAIN_AFTER) => {}
+                }
             }
+            was_put_aside = true;
         }
-        self.make_until(&stop).await
     }
 
-    fn begin_again(&self) -> Result<(), RowsError> {
-        put_aside(&self.path);
+    /// What was there is put aside to be looked at, but once: what comes after it was begun here.
+    fn begin_again(&self, puts_aside: bool) -> Result<(), RowsError> {
+        if puts_aside {
+            put_aside(&self.path);
+        } else if let Err(error) = std::fs::remove_dir_all(&self.path) {
+            tracing::warn!(%error, "the patients' rows could not be removed");
+        }
         let rows = open_sled(&self.path)?;
         *self.rows.write().unwrap_or_else(PoisonError::into_inner) = rows;
         self.made.send_replace(Cursor::start());

@@ -55,6 +55,8 @@ pub(crate) fn open(config: &Config) -> Result<Region, RegionError> {
         }
         create(&path, config)?;
     }
+    // Whoever created it may have been killed before its name was durable.
+    sync_folder(&config.data)?;
     let region = read(&config.data)?;
     let fixed = |setting, fixed: &str| RegionError::Fixed { setting, fixed: fixed.to_owned() };
     if region.slots != config.slots {
@@ -83,29 +85,51 @@ fn create(path: &Path, config: &Config) -> Result<(), RegionError> {
     let id = uuid::Builder::from_random_bytes(id.try_into().unwrap_or_default()).into_uuid();
     let Config { slots, zone, .. } = config;
     let key = BASE64_STANDARD.encode(key);
-    let text = format!(
+    let text = with_checksum(&format!(
         "# Written once, when this folder was created. Keep it with the log: without it the log\n\
          # cannot be read. The key is secret.\n\
          format = {FORMAT}\nid = \"{id}\"\nslots = {slots}\nzone = \"{zone}\"\n\
          identifier_key = \"{key}\"\n"
-    );
-    write_durably(path, text.as_bytes())?;
+    ));
+    write_whole(path, text.as_bytes())?;
     Ok(())
 }
 
 /// Writes a file that only its owner can read, whole or not at all.
 pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), LogError> {
+    write_whole(path, bytes)?;
+    path.parent().map_or(Ok(()), sync_folder)
+}
+
+/// Writes a file that only its owner can read, whole or not at all. Its name is not durable yet.
+fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), LogError> {
     let new = path.with_extension("new");
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
     let mut file = options.open(&new).map_err(LogError::io("creating", &new))?;
     file.write_all(bytes).map_err(LogError::io("writing", &new))?;
     file.sync_all().map_err(LogError::io("flushing", &new))?;
-    std::fs::rename(&new, path).map_err(LogError::io("naming", path))?;
-    path.parent().map_or(Ok(()), sync_folder)
+    std::fs::rename(&new, path).map_err(LogError::io("naming", path))
+}
+
+const CHECKSUM: &str = "checksum = ";
+
+/// A flipped bit in the key would make the patients' identifiers unknown, and nobody would see.
+fn with_checksum(text: &str) -> String {
+    let crc = crc32c::crc32c(text.as_bytes());
+    format!("{text}{CHECKSUM}\"{crc:08x}\"\n")
+}
+
+/// Whether the text is as it was written. The first data folders have no checksum.
+fn is_intact(text: &str) -> bool {
+    let checked = text.split_once(CHECKSUM);
+    checked.is_none_or(|(checked, _)| with_checksum(checked) == text)
 }
 
 fn parse(text: &str) -> Option<Region> {
+    if !is_intact(text) {
+        return None;
+    }
     let table: toml::Table = text.parse().ok()?;
     if table.get("format")?.as_integer()? != FORMAT {
         return None;

@@ -25,7 +25,7 @@ use crate::log::file::Patience;
 use crate::log::frame::{HEADER_BYTES, Sealed};
 use crate::log::scan::{Frame, Next, Scanner, read_frame};
 use crate::log::segment::{Folder, SEGMENT_HEADER_BYTES, Segment, create_folder};
-use crate::log::writer::{Append, AppendError, Appended, BatchLimits, Entry, Shared, Writer};
+use crate::log::writer::{Append, AppendError, Appended, Entry, Limits, Shared, Writer};
 use crate::log::{Location, LogError, indexer, recovery};
 use crate::region_file::{self, RegionError};
 
@@ -131,7 +131,11 @@ impl Store {
         let missing = || LogError::Missing { path: folder.segment_path(end.segment) };
         let last = recovered.segments.last().cloned().ok_or_else(missing)?;
         let shared = Arc::new(Shared::new(recovered.index, recovered.segments, end));
-        let limits = BatchLimits { events: config.batch_events, bytes: config.batch_bytes };
+        let limits = Limits {
+            batch_events: config.batch_events,
+            batch_bytes: config.batch_bytes,
+            disk_floor_bytes: config.disk_floor_bytes,
+        };
         let key = key_file::open(&config.data, region.id)?;
         let notary = Notary::open(&config.data, &folder, Arc::clone(&shared), key, region.slots)?;
         let (to_indexer, to_index) = std::sync::mpsc::channel();

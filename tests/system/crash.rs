@@ -3,8 +3,12 @@
 use std::path::Path;
 use std::process::Stdio;
 
+use rand::RngExt as _;
+use tonic_types::StatusExt as _;
+
 use crate::export::Export;
 use crate::support::{Server, folder, run, stderr, timelines, tsunagi};
+use crate::traffic::{Killer, SMALL_SEGMENTS, Traffic, random, seed};
 
 /// The timelines of an import that nothing disturbed.
 async fn undisturbed(export: &str) -> std::collections::BTreeMap<String, Vec<u8>> {
@@ -79,31 +83,29 @@ async fn an_import_that_is_killed_itself_can_be_run_again() {
 
 #[tokio::test]
 async fn what_was_acknowledged_survives_kill_9() {
-    use tsunagi_proto::v1;
-    use tsunagi_proto::v1::home_care_client::HomeCareClient;
-
-    use crate::support::{context, id, liaison, timeline};
-
-    let data = folder();
-    let mut acknowledged = 0;
-    for round in 0..6u128 {
-        let server = Server::start(data.path());
-        let channel = server.channel().await;
-        crate::desks::register(&channel, &id(1), "00123").await;
-        let entries = timeline(&channel, &id(1)).await.len();
-        assert_eq!(entries, acknowledged + 1, "round {round}");
-        let mut home = HomeCareClient::new(channel);
-        for number in 0..10 {
-            let kind = v1::VisitKind::Nursing.into();
-            let request = v1::RecordVisitRequest {
-                context: Some(context(&id(1), &id(100 + round * 100 + number), "2026-05-02")),
-                event: Some(v1::VisitCompleted { kind, ..Default::default() }),
-            };
-            home.record_visit(liaison(request)).await.unwrap();
-            acknowledged += 1;
+    const ROUNDS: u32 = 30;
+    // A folder is left for a new one after so many, that reading all of it stays quick.
+    const ROUNDS_OF_A_FOLDER: u32 = 6;
+    let mut data = folder();
+    let mut traffic = Traffic::new(0);
+    let mut merges = 0;
+    for round in 0..ROUNDS {
+        let seed = seed();
+        if round % ROUNDS_OF_A_FOLDER == 0 {
+            (data, traffic) = (folder(), Traffic::new(seed));
         }
-        server.kill();
+        let server = Server::start_with(data.path(), &SMALL_SEGMENTS);
+        let channel = server.channel().await;
+        traffic.check(&channel).await;
+        let killer = Killer::new(server, random(seed).random_range(1..100));
+        let told = traffic.publish(&channel, move |receipts| killer.goes_on(receipts)).await;
+        assert!(told.iter().all(|status| status.get_details_error_info().is_none()));
+        let merged = data.path().join("log/index/0000000001-0000000008.idx");
+        merges += u32::from(merged.exists());
     }
+    let server = Server::start_with(data.path(), &SMALL_SEGMENTS);
+    traffic.check(&server.channel().await).await;
+    assert!(merges > 0, "the logs were too short to be in danger");
 }
 
 #[tokio::test]

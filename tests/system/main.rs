@@ -2,7 +2,9 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
+    clippy::print_stderr,
     clippy::indexing_slicing,
     clippy::string_slice,
     clippy::too_many_lines,
@@ -13,12 +15,15 @@ mod backup;
 mod bus;
 mod crash;
 mod desks;
+mod disk_full;
 mod evidence;
 mod export;
+mod faulty_disk;
 mod import;
 mod refusals;
 mod shared_data;
 mod simulate;
 mod support;
 mod timeline;
+mod traffic;
 mod up;

@@ -37,33 +37,42 @@ impl Server {
         Self::start_with(data, &[])
     }
 
-    /// Starts `tsunagi up` and waits until it says where it listens.
     pub(crate) fn start_with(data: &Path, settings: &[&str]) -> Self {
-        let mut child = tsunagi()
-            .arg("up")
-            .arg("--data")
-            .arg(data)
-            .args(["--listen", "127.0.0.1:0"])
-            .args(settings)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        Self::try_start(&mut up(data, settings)).unwrap_or_else(|| panic!("the server ended"))
+    }
+
+    /// Starts `tsunagi up` and waits until it says where it listens. None if it ends before.
+    pub(crate) fn try_start(up: &mut Command) -> Option<Self> {
+        let mut child = up.stdout(Stdio::piped()).spawn().unwrap();
         let mut output = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         let url = loop {
             line.clear();
-            assert!(output.read_line(&mut line).unwrap() > 0, "the server ended");
+            if output.read_line(&mut line).unwrap() == 0 {
+                child.wait().unwrap();
+                return None;
+            }
             if let Some((_, url)) = line.split_once("gRPC  ") {
                 break url.trim().to_owned();
             }
         };
         // What else it says is let through, so that it never waits for a reader.
         std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
-        Self { url, child }
+        Some(Self { url, child })
     }
 
     pub(crate) async fn channel(&self) -> Channel {
         Channel::from_shared(self.url.clone()).unwrap().connect().await.unwrap()
+    }
+
+    /// A channel to a server that may be gone already: calls on it say so.
+    pub(crate) fn channel_to_be(&self) -> Channel {
+        Channel::from_shared(self.url.clone()).unwrap().connect_lazy()
+    }
+
+    /// Waits for a server that ends of itself.
+    pub(crate) fn wait(mut self) -> ExitStatus {
+        self.child.wait().unwrap()
     }
 
     /// `kill -9`.
@@ -87,6 +96,13 @@ impl Drop for Server {
         let _stopped = self.child.kill();
         let _reaped = self.child.wait();
     }
+}
+
+/// `tsunagi up` in a folder, not yet started.
+pub(crate) fn up(data: &Path, settings: &[&str]) -> Command {
+    let mut command = tsunagi();
+    command.arg("up").arg("--data").arg(data).args(["--listen", "127.0.0.1:0"]).args(settings);
+    command
 }
 
 /// The binary, with small settings and nothing of this machine's environment.

@@ -64,8 +64,15 @@ pub fn open(folder: &Folder, slots: u16) -> Result<Recovered, LogError> {
         recovered.read_segment(segment, later.first(), closed_at.is_some())?;
         if let Some(next) = later.first() {
             let sealed = recovered.index.seal(segment.salt, next.previous_end);
-            let file = indexer::write(&indexer::folder(&folder.path), &sealed)?;
-            recovered.index.replace(&Arc::new(file));
+            match indexer::write(&indexer::folder(&folder.path), &sealed) {
+                Ok(file) => recovered.index.replace(&Arc::new(file)),
+                // The disk may be full, and what is stored is to be read all the same. What is
+                // in memory comes last: the files behind it are made again, too.
+                Err(error) => {
+                    tracing::warn!(%error, "an index file could not be made");
+                    files.clear();
+                }
+            }
         }
     }
     if let Some(closed_at) = closed_at
@@ -76,6 +83,11 @@ pub fn open(folder: &Folder, slots: u16) -> Result<Recovered, LogError> {
             offset: recovered.end.offset.into(),
             problem: "the log was closed in order, and does not end where it ended then",
         });
+    }
+    // Whoever wrote the end may have been killed before its flush, or before that of a name. It
+    // is read from now on, and who sends it again is told that it is stored (I2).
+    if let Some(last) = segments.last() {
+        last.sync()?;
     }
     // Only now: had the log been found damaged, the next attempt must find it so too.
     remove_closed(folder)?;
@@ -149,7 +161,7 @@ fn is_about(file: &IndexFile, segments: &[Arc<Segment>], slots: u16) -> bool {
 /// Notes that the log was closed in order, and where it ends.
 pub fn write_closed(folder: &Folder, end: Location) -> Result<(), LogError> {
     let path = closed_path(folder);
-    let text = format!("{} {}\n", end.segment, end.offset);
+    let text = note(end);
     let written = File::create(&path).and_then(|mut file| {
         file.write_all(text.as_bytes())?;
         file.sync_all()
@@ -158,29 +170,40 @@ pub fn write_closed(folder: &Folder, end: Location) -> Result<(), LogError> {
     sync_folder(&folder.path)
 }
 
+/// What the note says: where the log ends, and the CRC-32C of that.
+fn note(end: Location) -> String {
+    let place = format!("{} {}", end.segment, end.offset);
+    format!("{place} {:08x}\n", crc32c::crc32c(place.as_bytes()))
+}
+
 fn read_closed(folder: &Folder) -> Result<Option<Location>, LogError> {
     let path = closed_path(folder);
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
+    let bytes = match std::fs::read(&path) {
+        Ok(bytes) => bytes,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(LogError::io("reading", &path)(error)),
     };
-    let mut numbers = text.split_whitespace().map(str::parse);
-    match (numbers.next(), numbers.next()) {
-        (Some(Ok(segment)), Some(Ok(offset))) => Ok(Some(Location { segment, offset })),
-        // A note that was itself torn says nothing.
-        _ => Ok(None),
+    let text = String::from_utf8_lossy(&bytes);
+    let mut numbers = text.split_whitespace().map_while(|number| number.parse().ok());
+    let end = numbers.next().zip(numbers.next());
+    let end = end.map(|(segment, offset)| Location { segment, offset });
+    let end = end.filter(|end| text == note(*end));
+    if end.is_none() {
+        // It may have been torn. The log is checked as after a loss of power.
+        tracing::warn!(path = %path.display(), "the note of an orderly end is damaged, and is not believed");
     }
+    Ok(end)
 }
 
-/// Takes the note away: from now on, the log is open.
+/// Takes the note away: from now on, the log is open. Makes all names in its folder durable.
 fn remove_closed(folder: &Folder) -> Result<(), LogError> {
     let path = closed_path(folder);
     match std::fs::remove_file(&path) {
-        Ok(()) => sync_folder(&folder.path),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(LogError::io("removing", &path)(error)),
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(LogError::io("removing", &path)(error)),
     }
+    sync_folder(&folder.path)
 }
 
 fn closed_path(folder: &Folder) -> PathBuf {
@@ -271,7 +294,6 @@ impl Recovered {
         }
         if !rest.is_empty() {
             segment.write(&vec![0; rest.len()], end)?;
-            segment.sync()?;
         }
         self.cut_bytes = u32::try_from(rest.len()).unwrap_or(u32::MAX);
         Ok(())

@@ -5,7 +5,7 @@
 //! segment is zeros: overwriting zeros that are on disk already is faster than growing a file.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -228,16 +228,27 @@ impl Segment {
     }
 }
 
-/// Creates a folder, and makes its name durable.
+/// Creates a folder and those above it, and makes their names durable one after the other. That
+/// of a folder that is there too: whoever created it may have been killed before.
 pub fn create_folder(path: &Path) -> Result<(), LogError> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    let mut builder = DirBuilder::new();
-    // Patients' records are for the owner of the process alone.
-    builder.recursive(true).mode(0o700).create(path).map_err(LogError::io("creating", path))?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    sync_folder(parent.unwrap_or(Path::new(".")))
+    let parent = parent.unwrap_or(Path::new("."));
+    if path.is_dir() {
+        return match sync_folder(parent) {
+            // Then it was somebody else who created the folder here.
+            Err(LogError::Io { source, .. }) if source.kind() == ErrorKind::PermissionDenied => {
+                Ok(())
+            }
+            synced => synced,
+        };
+    }
+    if path.parent().is_some() {
+        create_folder(parent)?;
+    }
+    // Patients' records are for the owner of the process alone.
+    let mut builder = DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(path).map_err(LogError::io("creating", path))?;
+    sync_folder(parent)
 }
 
 /// Makes the names in a folder durable.

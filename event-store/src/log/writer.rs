@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::file::Patience;
 use super::frame::{Header, RECORD_BYTES_MAX, Sealed};
 use super::index::{Index, StreamKey};
+use super::room::Room;
 use super::segment::{Folder, SEGMENT_HEADER_BYTES, Segment};
 use super::{Location, LogError};
 
@@ -54,7 +55,8 @@ pub enum AppendError {
     Repeated,
     #[error("the append is larger than the {limit} bytes that a segment holds")]
     TooLarge { limit: usize },
-    /// The next segment cannot be made. Nothing was written, and it is tried again.
+    /// The disk is too full, or the next segment cannot be made. Nothing was written, and it is
+    /// tried again.
     #[error("the log has no room: {0}")]
     NoRoom(String),
     /// Whether the events are there already cannot be known. Nothing was written.
@@ -76,16 +78,19 @@ pub struct Shared {
     pub broken: CancellationToken,
 }
 
-/// How much goes into one flush.
 #[derive(Debug, Clone, Copy)]
-pub struct BatchLimits {
-    pub events: usize,
-    pub bytes: usize,
+pub struct Limits {
+    /// How much goes into one flush.
+    pub batch_events: usize,
+    pub batch_bytes: usize,
+    /// How much of the disk stays free.
+    pub disk_floor_bytes: u64,
 }
 
 pub struct Writer {
     folder: Folder,
-    limits: BatchLimits,
+    limits: Limits,
+    room: Room,
     shared: Arc<Shared>,
     segment: Arc<Segment>,
     end: Location,
@@ -134,13 +139,14 @@ impl Writer {
     /// Goes on in `segment`, the last one.
     pub fn new(
         folder: Folder,
-        limits: BatchLimits,
+        limits: Limits,
         shared: Arc<Shared>,
         segment: Arc<Segment>,
         sealed: [std::sync::mpsc::Sender<()>; 2],
     ) -> Self {
         let end = shared.durable();
         Self {
+            room: Room::new(folder.path.clone(), limits.disk_floor_bytes),
             folder,
             limits,
             shared,
@@ -161,7 +167,7 @@ impl Writer {
         while let Some(append) = appends.blocking_recv() {
             self.take(append);
             let mut events = 1;
-            while events < self.limits.events && self.buffer.len() < self.limits.bytes {
+            while events < self.limits.batch_events && self.buffer.len() < self.limits.batch_bytes {
                 let Ok(append) = appends.try_recv() else { break };
                 events += append.entries.len();
                 self.take(append);
@@ -185,6 +191,10 @@ impl Writer {
         }
         if let Some(limit) = self.limit_exceeded(size, &entries) {
             self.answers.push((answer, Err(AppendError::TooLarge { limit })));
+            return;
+        }
+        if self.room.is_low() {
+            self.answers.push((answer, Err(no_room())));
             return;
         }
         let offset = usize::try_from(self.end.offset).unwrap_or(usize::MAX);
@@ -320,6 +330,9 @@ impl Writer {
     /// once a second, whatever is asked for.
     fn make_room(&mut self) -> Result<(), AppendError> {
         const RETRY_AFTER: Duration = Duration::from_secs(1);
+        if self.room.is_low_now() {
+            return Err(no_room());
+        }
         if self.no_room_since.is_some_and(|since| since.elapsed() < RETRY_AFTER) {
             return Err(AppendError::NoRoom("the next segment could not be made".to_owned()));
         }
@@ -374,6 +387,10 @@ impl Writer {
         let room = self.folder.segment_bytes.saturating_sub(SEGMENT_HEADER_BYTES);
         usize::try_from(room).unwrap_or(usize::MAX)
     }
+}
+
+fn no_room() -> AppendError {
+    AppendError::NoRoom("less of the disk is free than must be".to_owned())
 }
 
 fn explain(error: &LogError) -> String {

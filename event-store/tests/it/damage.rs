@@ -69,6 +69,33 @@ async fn a_batch_torn_at_any_byte_is_cut_and_no_other() {
 }
 
 #[tokio::test]
+async fn a_batch_of_several_events_torn_at_any_byte_is_cut_whole() {
+    let folder = folder();
+    let store = open(&folder);
+    publish(&store, 0, vec![draft(0, RECORD)]).await.unwrap();
+    let batch: Vec<_> = (1..4).map(|number| draft(number, RECORD)).collect();
+    publish(&store, 0, batch.clone()).await.unwrap();
+    drop(store);
+    let begin = u64::from(SEGMENT_HEADER_BYTES) + frame_bytes();
+    let whole = std::fs::read(first_segment(&folder)).unwrap();
+    for kept in 0..3 * frame_bytes() {
+        // What follows is zeros, or is missing from the file.
+        std::fs::write(first_segment(&folder), &whole).unwrap();
+        if kept % 2 == 0 {
+            let lost = usize::try_from(3 * frame_bytes() - kept).unwrap();
+            write(&folder, begin + kept, &vec![0; lost]);
+        } else {
+            let file = OpenOptions::new().write(true).open(first_segment(&folder)).unwrap();
+            file.set_len(begin + kept).unwrap();
+        }
+        let store = open(&folder);
+        assert_eq!(count(&store).await, 1, "{kept} bytes of the batch were kept");
+        publish(&store, 0, batch.clone()).await.unwrap();
+        assert_eq!(count(&store).await, 4);
+    }
+}
+
+#[tokio::test]
 async fn a_file_that_ends_in_the_middle_is_a_torn_end() {
     let folder = five_events().await;
     let begin = u64::from(SEGMENT_HEADER_BYTES) + 4 * frame_bytes();

@@ -94,6 +94,17 @@ async fn an_index_that_is_missing_is_made_again() {
 }
 
 #[tokio::test]
+async fn an_index_that_is_made_again_is_the_same_to_the_byte() {
+    let (folder, _) = many_segments().await;
+    let read = |path: &PathBuf| (path.clone(), std::fs::read(path).unwrap());
+    let made: Vec<_> = index_files(&folder).iter().map(read).collect();
+    std::fs::remove_dir_all(folder.path().join("log/index")).unwrap();
+    open(&folder).close().unwrap();
+    let again: Vec<_> = index_files(&folder).iter().map(read).collect();
+    assert!(again == made);
+}
+
+#[tokio::test]
 async fn a_flipped_bit_in_the_index_changes_nothing_that_is_read() {
     let (folder, all) = many_segments().await;
     for file in index_files(&folder) {

@@ -11,6 +11,7 @@ mod backup;
 mod damage;
 mod evidence;
 mod feed;
+mod flips;
 mod golden;
 mod handler;
 mod index;

@@ -106,6 +106,11 @@ pub const SETTINGS: &[Setting] = &[
         "Bytes of the log that are read again and checked each second, in the background; 0 for none",
     ),
     setting(
+        "disk-floor-bytes",
+        "268435456",
+        "Bytes of the log's disk that stay free: with less, writes are refused with RESOURCE_EXHAUSTED, and reads go on",
+    ),
+    setting(
         "batch-events",
         "1024",
         "Events after which no more requests are added to one flush; a request is never divided",
@@ -199,6 +204,7 @@ pub struct Config {
     pub claim_wait_ms: u32,
     pub segment_bytes: u32,
     pub scrub_bytes_per_second: u32,
+    pub disk_floor_bytes: u64,
     pub batch_events: usize,
     pub batch_bytes: usize,
     pub append_queue: usize,
@@ -292,6 +298,7 @@ impl Config {
             claim_wait_ms: values.number("claim-wait-ms", 0)?,
             segment_bytes: values.number("segment-bytes", 65_536)?,
             scrub_bytes_per_second: values.number("scrub-bytes-per-second", 0)?,
+            disk_floor_bytes: values.number("disk-floor-bytes", 0)?,
             batch_events: values.number("batch-events", 1)?,
             batch_bytes: values.number("batch-bytes", 1024)?,
             append_queue: values.number("append-queue", 1)?,

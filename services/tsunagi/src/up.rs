@@ -53,9 +53,10 @@ pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
     let server = Server::bind(config).await?;
     let address = server.address();
     let store = open(config.clone()).await?;
-    store
-        .announce(&format!("http://{address}"))
-        .context("cannot say where the folder is served")?;
+    // The disk may be full, and what is stored is to be read all the same.
+    if let Err(error) = store.announce(&format!("http://{address}")) {
+        tracing::warn!(%error, "cannot say in the folder where it is served");
+    }
     let data: PathBuf = config.data.clone();
     let of_rows = store.clone();
     let patients = tokio::task::spawn_blocking(move || Patients::open(of_rows, &data)).await??;
