@@ -125,7 +125,15 @@ impl Shared {
         for (number, row) in (file.first..).zip(&file.rows) {
             let Some(segment) = self.segment(number) else { continue };
             let mut scanner = Scanner::new(&segment, SEGMENT_HEADER_BYTES, row.end);
-            while let Next::Frame(frame) = scanner.read_next()? {
+            loop {
+                let frame = match scanner.read_next()? {
+                    Next::Frame(frame) => frame,
+                    Next::End(offset, _) if offset >= row.end => break,
+                    // What lies behind is not known: not finding an event there proves nothing.
+                    Next::End(offset, reason) => {
+                        return Err(segment.damaged(offset, reason.problem()));
+                    }
+                };
                 if (frame.header.stream_kind, frame.header.stream_key) != *stream {
                     continue;
                 }
