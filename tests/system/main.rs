@@ -15,6 +15,7 @@ mod crash;
 mod desks;
 mod export;
 mod import;
+mod odd_exports;
 mod refusals;
 mod shared_data;
 mod simulate;

@@ -63,7 +63,7 @@ impl Mapper<'_> {
             names: names(&patient.name, self.now),
             birth_on: patient.birth_date.clone(),
             sex: sex(&patient.gender).into(),
-            address: home(&patient.address).map(address),
+            address: lives_at(patient),
             contacts: patient.telecom.iter().take(10).map(contact).collect(),
             deceased_at: patient.deceased_date_time.clone(),
             deceased: patient.deceased_boolean || !patient.deceased_date_time.is_empty(),
@@ -495,6 +495,16 @@ fn sex(gender: &str) -> v1::Sex {
     }
 }
 
+/// Where the patient lives. Of a restricted patient it is said even of no address that it is
+/// confidential: one that was said before may be known.
+fn lives_at(patient: &Patient) -> Option<v1::Address> {
+    let mut lives_at = home(&patient.address).map(address);
+    if patient.is_restricted() {
+        lives_at.get_or_insert_default().confidential = true;
+    }
+    lives_at
+}
+
 fn home(addresses: &[Address]) -> Option<&Address> {
     addresses.iter().find(|address| address.usage == "home").or(addresses.first())
 }
@@ -560,6 +570,27 @@ mod tests {
 
     fn map(encounter: &Encounter) -> Result<Mapped> {
         with_mapper(|mapper| mapper.encounter(encounter))
+    }
+
+    #[test]
+    fn the_address_of_a_restricted_patient_is_confidential() {
+        let lives_at = |system: &str, code: &str, text: &str| {
+            let (system, code) = (system.to_owned(), code.to_owned());
+            let label = Coding { system, code, ..Coding::default() };
+            let home = Address { text: text.to_owned(), ..Address::default() };
+            let mut patient = Patient::default();
+            patient.meta.security.push(label);
+            patient.address.extend((!text.is_empty()).then_some(home));
+            with_mapper(|mapper| mapper.demographics(&patient)).address
+        };
+        let address = |text: &str, confidential| {
+            Some(v1::Address { text: text.to_owned(), confidential, ..Default::default() })
+        };
+        let system = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality";
+        assert_eq!(lives_at(system, "R", "本町1"), address("本町1", true));
+        assert_eq!(lives_at(system, "V", ""), address("", true));
+        assert_eq!(lives_at(system, "N", "本町1"), address("本町1", false));
+        assert_eq!(lives_at("urn:other", "R", "本町1"), address("本町1", false));
     }
 
     #[test]

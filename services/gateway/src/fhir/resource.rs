@@ -15,6 +15,7 @@ pub struct AnyResource {
 #[serde(rename_all = "camelCase", default)]
 pub struct Meta {
     pub last_updated: String,
+    pub security: Vec<Coding>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -202,6 +203,17 @@ pub struct CareTeamParticipant {
     pub role: Vec<CodeableConcept>,
     pub member: Reference,
     pub on_behalf_of: Reference,
+}
+
+impl Patient {
+    /// Whether the sending system restricts who may read of the patient.
+    pub fn is_restricted(&self) -> bool {
+        const CONFIDENTIALITY: &str = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality";
+        let restricts = |label: &Coding| {
+            label.system == CONFIDENTIALITY && matches!(label.code.as_str(), "R" | "V")
+        };
+        self.meta.security.iter().any(restricts)
+    }
 }
 
 impl Encounter {
