@@ -166,7 +166,7 @@ async fn what_is_not_taken_is_told_with_file_line_and_reason() {
         ("Encounter/s2", 3, "DID_NOT_HAPPEN"),
         ("Encounter/s3", 4, "SUBJECT_NOT_IMPORTED"),
         ("Encounter/s4", 5, "TIME_MISSING"),
-        ("Encounter/s5", 6, "OUT_OF_ORDER"),
+        ("Encounter/s5", 6, "ENDS_BEFORE_IT_BEGINS"),
         ("Encounter/s6", 7, "UNREADABLE"),
         ("Patient/p9", 2, "FIELDS_INVALID"),
         ("resource", 1, "UNREADABLE"),

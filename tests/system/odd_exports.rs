@@ -1,13 +1,36 @@
 //! Exports that are not as they should be: odd files, foreign references, facts that cannot be,
 //! and servers that stop. What is right in them is taken, and the rest is told.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
+use tonic::transport::Channel;
 use tsunagi_proto::v1;
 use tsunagi_proto::v1::timeline_client::TimelineClient;
 
 use crate::export::patient;
-use crate::import::{import, write};
-use crate::support::{Server, folder, liaison, stdout};
+use crate::import::{import, open_encounter, row, write};
+use crate::support::{Server, folder, liaison, sentences, stdout, timelines};
+
+/// A stay of the first patient from 1 to 5 March, with a move on the 3rd.
+fn stay(id: &str) -> Value {
+    let mut stay = open_encounter("IMP", "finished", "2026-03-01T10:00:00+09:00");
+    stay["id"] = json!(id);
+    stay["period"]["end"] = json!("2026-03-05T10:00:00+09:00");
+    let at = |ward: &str, start: &str| json!({ "location": { "display": ward }, "period": { "start": start } });
+    stay["location"] =
+        json!([at("4E", "2026-03-01T10:00:00+09:00"), at("5W", "2026-03-03T09:00:00+09:00")]);
+    stay
+}
+
+fn report(path: &Path) -> Vec<Value> {
+    let lines = std::fs::read_to_string(path).unwrap();
+    lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+async fn only_patient(channel: &Channel) -> String {
+    timelines(channel).await.into_keys().next().unwrap()
+}
 
 #[tokio::test]
 async fn a_restricted_patient_s_address_is_confidential() {
@@ -53,4 +76,79 @@ async fn a_restricted_patient_s_address_is_confidential() {
     }
     let again = import(data.path(), &[path]);
     assert!(stdout(&again).contains("0 events stored"), "{}", stdout(&again));
+}
+
+#[tokio::test]
+async fn a_stay_that_ends_before_it_begins_is_not_begun() {
+    let (data, export) = (folder(), folder());
+    let path = export.path().to_str().unwrap();
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    let mut backwards = stay("s1");
+    backwards["period"]["end"] = json!("2026-02-20T10:00:00+09:00");
+    write(export.path(), "Patient.ndjson", &[patient(0)]);
+    write(export.path(), "Encounter.ndjson", &[backwards]);
+    let output = import(data.path(), &[path]);
+    assert!(stdout(&output).contains("ENDS_BEFORE_IT_BEGINS"), "{}", stdout(&output));
+    let patient = only_patient(&channel).await;
+    assert_eq!(sentences(&channel, &patient).await, ["registered as a patient"]);
+}
+
+#[tokio::test]
+async fn of_a_stay_all_is_taken_or_nothing_and_its_first_refusal_is_told() {
+    let (data, export) = (folder(), folder());
+    let path = export.path().to_str().unwrap();
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    let mut circular = stay("s1");
+    circular["partOf"] = json!({ "reference": "Encounter/s1" });
+    let mut to_come = stay("s2");
+    to_come["period"] = json!({ "start": "2126-03-01", "end": "2126-03-05" });
+    to_come["location"] = json!([]);
+    // The admission and the move are in order; the end lies in the future.
+    let mut unended = stay("s3");
+    unended["period"]["end"] = json!("2126-03-05");
+    write(export.path(), "Patient.ndjson", &[patient(0)]);
+    write(export.path(), "Encounter.ndjson", &[circular, to_come, unended]);
+    let report_path = export.path().join("report.jsonl");
+    let output = import(data.path(), &[path, "--report", report_path.to_str().unwrap()]);
+    assert_eq!(row(&output, "Encounter"), [0, 0, 3, 0]);
+    let reasons: Vec<Value> =
+        report(&report_path).iter().map(|line| line["reason"].clone()).collect();
+    assert_eq!(reasons, ["CIRCULAR_EPISODE", "OCCURRED_AT_IN_FUTURE", "OCCURRED_AT_IN_FUTURE"]);
+    let patient = only_patient(&channel).await;
+    assert_eq!(sentences(&channel, &patient).await, ["registered as a patient"]);
+}
+
+#[tokio::test]
+async fn a_stay_that_went_on_is_added_to_before_the_next_one_begins() {
+    let (data, export) = (folder(), folder());
+    let path = export.path().to_str().unwrap();
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    let mut open = stay("s1");
+    open["status"] = json!("in-progress");
+    open["location"].as_array_mut().unwrap().truncate(1);
+    let mut next = stay("s2");
+    next["period"] =
+        json!({ "start": "2026-04-01T10:00:00+09:00", "end": "2026-04-02T10:00:00+09:00" });
+    next["location"] = json!([]);
+    write(export.path(), "Patient.ndjson", &[patient(0)]);
+    write(export.path(), "Encounter.ndjson", &[open]);
+    assert_eq!(row(&import(data.path(), &[path]), "Encounter"), [1, 0, 0, 0]);
+    write(export.path(), "Encounter.ndjson", &[stay("s1"), next]);
+    let output = import(data.path(), &[path]);
+    assert_eq!(row(&output, "Encounter"), [2, 0, 0, 0], "{}", stdout(&output));
+    let patient = only_patient(&channel).await;
+    assert_eq!(
+        sentences(&channel, &patient).await[1..],
+        [
+            "admitted to hospital 4E",
+            "moved to hospital 5W",
+            "discharged",
+            "admitted to hospital",
+            "discharged"
+        ]
+    );
+    assert_eq!(row(&import(data.path(), &[path]), "Encounter"), [0, 2, 0, 0]);
 }

@@ -7,6 +7,7 @@ mod answers;
 mod known;
 mod report;
 mod session;
+mod stays;
 mod withdrawn;
 mod work;
 

@@ -43,8 +43,8 @@ impl Session {
     }
 }
 
-/// A request for one event.
-pub(super) fn request(tag: u64, event: v1::Event) -> v1::PublishSessionRequest {
-    let publish = v1::PublishRequest { events: vec![event], expected_version: None };
+/// A request for events of which all or none are taken.
+pub(super) fn request(tag: u64, events: Vec<v1::Event>) -> v1::PublishSessionRequest {
+    let publish = v1::PublishRequest { events, expected_version: None };
     v1::PublishSessionRequest { tag, publish: Some(publish) }
 }

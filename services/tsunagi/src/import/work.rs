@@ -44,7 +44,7 @@ impl Stage {
 
 /// Items read ahead of those that are worked on.
 const READ_AHEAD: usize = 64;
-/// Events under way at once.
+/// Requests under way at once.
 const UNDER_WAY_MAX: usize = 256;
 /// Bytes of a quarantined part.
 pub(super) const PART_BYTES: usize = 512 << 10;
@@ -59,6 +59,8 @@ pub(super) struct Work {
     pub(super) now: String,
     /// The patients that these files have, by the key of their resource.
     pub(super) patients: HashMap<String, PatientId>,
+    /// The ids of patients who were not known before this import.
+    pub(super) newcomers: HashSet<String>,
     /// Patients of earlier imports, looked up once.
     pub(super) earlier: HashMap<String, Option<PatientId>>,
     /// The files that have something for a stage.
@@ -69,14 +71,18 @@ pub(super) struct Work {
     pub(super) report: Report,
 }
 
-/// An event that was sent and not answered.
+/// A request that was sent and not answered.
 pub(super) struct UnderWay {
     pub(super) resource: u64,
-    /// Whether its time is the time of this import.
+    /// Whether what it says has the time of this import.
     pub(super) is_timed_now: bool,
+    /// The events of a stay, should some of them be known already.
+    pub(super) stay: Vec<v1::Event>,
+    /// Whether some of the stay may have been imported before.
+    pub(super) may_go_on: bool,
 }
 
-/// A resource some of whose events are under way.
+/// A resource some of whose requests are under way.
 pub(super) struct Resource {
     pub(super) origin: Origin,
     pub(super) name: String,
@@ -99,6 +105,7 @@ impl Work {
             directory: Directory::default(),
             now: now.to_string(),
             patients: HashMap::new(),
+            newcomers: HashSet::new(),
             earlier: HashMap::new(),
             wanted: BTreeMap::new(),
             under_way: HashMap::new(),
@@ -131,12 +138,16 @@ impl Work {
         let bar = progress.clone();
         let reading = tokio::task::spawn_blocking(move || read_files(files, &items, &bar));
         while let Some(item) = queue.recv().await {
-            for event in self.take(stage, item, &mut session).await? {
+            // A stay is added to when the answer says that it was known; what is next may build
+            // on its end.
+            while self.under_way.values().any(|sent| sent.may_go_on) {
+                self.answered(&mut session).await?;
+            }
+            for (tag, events) in self.take(stage, item, &mut session).await? {
                 while self.under_way.len() >= UNDER_WAY_MAX {
                     self.answered(&mut session).await?;
                 }
-                let (tag, event) = event;
-                requests.send(request(tag, event)).await.context("the session ended")?;
+                requests.send(request(tag, events)).await.context("the session ended")?;
             }
         }
         reading.await??;
@@ -151,13 +162,13 @@ impl Work {
         Ok(())
     }
 
-    /// What an item has for a stage, as events to send.
+    /// What an item has for a stage, to be sent.
     async fn take(
         &mut self,
         stage: Stage,
         item: Item,
         session: &mut Session,
-    ) -> anyhow::Result<Vec<(u64, v1::Event)>> {
+    ) -> anyhow::Result<Vec<Tagged>> {
         let (origin, json, full_url) = match item {
             Item::Resource { origin, json, full_url } => (origin, json, full_url),
             Item::Unreadable { origin, raw, reason } if stage == Stage::Patients => {
@@ -281,8 +292,10 @@ struct Found<'a> {
     json: &'a str,
 }
 
-/// Events to send, by their tags.
-type Taken = Result<Vec<(u64, v1::Event)>, NotTaken>;
+/// The tag of a request, and the events of it, of which all or none are taken.
+pub(super) type Tagged = (u64, Vec<v1::Event>);
+
+type Taken = Result<Vec<Tagged>, NotTaken>;
 
 enum NotTaken {
     /// It is JSON, and not what its type says.
