@@ -152,3 +152,36 @@ async fn a_stay_that_went_on_is_added_to_before_the_next_one_begins() {
     );
     assert_eq!(row(&import(data.path(), &[path]), "Encounter"), [0, 2, 0, 0]);
 }
+
+#[tokio::test]
+async fn a_reference_to_a_foreign_server_leads_to_nobody_here() {
+    let (data, export) = (folder(), folder());
+    let path = export.path().to_str().unwrap();
+    let about = |id: &str, subject: &str| {
+        let mut visit = open_encounter("AMB", "in-progress", "2026-03-01T10:00:00+09:00");
+        visit["id"] = json!(id);
+        visit["subject"]["reference"] = json!(subject);
+        visit
+    };
+    write(export.path(), "Patient.ndjson", &[patient(0)]);
+    let visits = [
+        about("v1", "Patient/p0"),
+        about("v2", "http://other.example/fhir/Patient/p0"),
+        about("v3", "https://own.example/fhir/Patient/p0"),
+        about("v4", "Group/p0"),
+    ];
+    write(export.path(), "Encounter.ndjson", &visits);
+    for arguments in [&[path][..], &[path, "--source", "clinic"][..]] {
+        let output = import(data.path(), arguments);
+        assert_eq!(row(&output, "Encounter")[2..], [3, 0], "{}", stdout(&output));
+        assert!(stdout(&output).contains("SUBJECT_NOT_IMPORTED"), "{}", stdout(&output));
+    }
+    // The export's own base is known when it is named, or by a Bundle's entries.
+    let named = import(data.path(), &[path, "--base", "https://own.example/fhir/"]);
+    assert_eq!(row(&named, "Encounter"), [1, 1, 2, 0], "{}", stdout(&named));
+    let entry = json!({ "fullUrl": "https://own.example/fhir/Patient/p0", "resource": patient(0) });
+    let bundle = json!({ "resourceType": "Bundle", "entry": [entry] });
+    std::fs::write(export.path().join("bundle.json"), bundle.to_string()).unwrap();
+    let bundled = import(data.path(), &[path]);
+    assert_eq!(row(&bundled, "Encounter"), [0, 2, 2, 0], "{}", stdout(&bundled));
+}

@@ -39,6 +39,11 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
 
+    /// The base URL of the system that exported these files, such as
+    /// `https://ehr.example/fhir`: absolute references with this base lead to its resources
+    #[arg(long, value_name = "URL")]
+    base: Option<String>,
+
     /// Write what was refused or could not be read to this file, one JSON object a line
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -66,6 +71,9 @@ pub(crate) async fn run(
     let report = Report::new(options.report.as_deref())?;
     let is_named = options.source.is_some();
     let mut work = Work::new(connection.channel.clone(), Ids::new(source), is_named, report);
+    if let Some(base) = &options.base {
+        work.directory.add_base(base);
+    }
     let began = Instant::now();
     let all: BTreeSet<PathBuf> = files.iter().cloned().collect();
     let progress = progress(bytes);

@@ -44,11 +44,7 @@ impl Work {
     ) -> anyhow::Result<Vec<Tagged>> {
         let Some(mut mapped) = self.mapped(origin, &name, mapped)? else { return Ok(Vec::new()) };
         let Some(patient) = self.patient(&mapped.patient_key).await? else {
-            let message = if self.source_is_named {
-                "the patient that it is about was not imported"
-            } else {
-                "the patient that it is about is not in these files; if it was imported before, name the sending system with --source as then"
-            };
+            let message = self.not_imported(&mapped.patient_key);
             let reason = "SUBJECT_NOT_IMPORTED".to_owned();
             let outcome = Outcome::Refused { reason, message: message.to_owned() };
             self.report.note(origin, &name, &outcome)?;
@@ -57,6 +53,17 @@ impl Work {
         set_patient(&mut mapped.events, patient);
         set_patient(mapped.ending.as_mut_slice(), patient);
         Ok(self.enter(origin, name, mapped, None))
+    }
+
+    /// Why the patient whom a resource is about is not known.
+    fn not_imported(&self, patient_key: &str) -> &'static str {
+        if patient_key.contains("://") {
+            "the patient that it is about is on another server; if that is the one that exported these files, name its URL with --base"
+        } else if self.source_is_named {
+            "the patient that it is about was not imported"
+        } else {
+            "the patient that it is about is not in these files; if it was imported before, name the sending system with --source as then"
+        }
     }
 
     /// Notes events that are going to be sent, in requests with tags: all in one, unless they

@@ -131,7 +131,7 @@ impl Work {
         if let Some(earlier) = self.earlier.get(patient_key) {
             return Ok(*earlier);
         }
-        let (_, id) = patient_key.split_once('/').unwrap_or_default();
+        let Some(id) = patient_key.strip_prefix("Patient/") else { return Ok(None) };
         let identifier =
             v1::Identifier { system: self.ids.identifier_system(), value: id.to_owned() };
         let request = v1::FindPatientRequest { identifier: Some(identifier) };
