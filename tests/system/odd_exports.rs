@@ -1,16 +1,18 @@
 //! Exports that are not as they should be: odd files, foreign references, facts that cannot be,
 //! and servers that stop. What is right in them is taken, and the rest is told.
 
+use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::{Value, json};
 use tonic::transport::Channel;
 use tsunagi_proto::v1;
 use tsunagi_proto::v1::timeline_client::TimelineClient;
 
-use crate::export::patient;
+use crate::export::{encounters, patient};
 use crate::import::{import, open_encounter, row, write};
-use crate::support::{Server, folder, liaison, sentences, stdout, timelines};
+use crate::support::{Server, folder, liaison, sentences, stderr, stdout, timelines};
 
 /// A stay of the first patient from 1 to 5 March, with a move on the 3rd.
 fn stay(id: &str) -> Value {
@@ -184,4 +186,68 @@ async fn a_reference_to_a_foreign_server_leads_to_nobody_here() {
     std::fs::write(export.path().join("bundle.json"), bundle.to_string()).unwrap();
     let bundled = import(data.path(), &[path]);
     assert_eq!(row(&bundled, "Encounter"), [0, 2, 2, 0], "{}", stdout(&bundled));
+}
+
+#[tokio::test]
+async fn odd_files_are_told_and_all_others_are_read() {
+    let (data, export) = (folder(), folder());
+    let at = |name: &str| export.path().join(name);
+    write(export.path(), "Patient.ndjson", &[patient(0)]);
+    write(export.path(), "a\u{1b}[31m\n.ndjson", &[json!({ "resourceType": "Patient" })]);
+    symlink("/no/such/folder", at("dangling.ndjson")).unwrap();
+    symlink("circle.json", at("circle.json")).unwrap();
+    // A regular file of which not even root can read the beginning.
+    symlink("/proc/self/mem", at("memory.ndjson")).unwrap();
+    symlink("/dev/zero", at("zeros.json")).unwrap();
+    std::fs::create_dir(at("sub")).unwrap();
+    symlink("..", at("sub/loop")).unwrap();
+    assert!(Command::new("mkfifo").arg(at("fifo.ndjson")).status().unwrap().success());
+    let report_path = at("report.jsonl");
+    let path = export.path().to_str().unwrap();
+    let output = import(data.path(), &[path, "--report", report_path.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2), "{}{}", stdout(&output), stderr(&output));
+    assert_eq!(row(&output, "Patient"), [1, 0, 0, 0]);
+    assert_eq!(row(&output, "file"), [0, 0, 7, 0]);
+    let mut told: Vec<String> = Vec::new();
+    for line in report(&report_path) {
+        assert_eq!(line["reason"], "FILE_NOT_READ");
+        let file = line["file"].as_str().unwrap().strip_prefix(path).unwrap();
+        told.push(format!("{file} {}", line["message"].as_str().unwrap()));
+    }
+    told.sort();
+    let names = [
+        "/a\u{1b}[31m\n.ndjson",
+        "/circle.json",
+        "/dangling.ndjson",
+        "/fifo.ndjson",
+        "/memory.ndjson",
+        "/sub/loop",
+        "/zeros.json",
+    ];
+    for (told, name) in told.iter().zip(names) {
+        assert!(told.starts_with(name), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn ids_that_are_none_are_cut_and_refused() {
+    let (data, export) = (folder(), folder());
+    let mut long = patient(1);
+    long["id"] = json!("x".repeat(100_000));
+    let mut spaced = encounters(0).remove(1);
+    spaced["id"] = json!("v 1");
+    let odd_type = json!({ "resourceType": "y".repeat(100_000), "id": "1" });
+    write(export.path(), "Patient.ndjson", &[patient(0), long, odd_type]);
+    write(export.path(), "Encounter.ndjson", &[spaced]);
+    let report_path = export.path().join("report.jsonl");
+    let path = export.path().to_str().unwrap();
+    let output = import(data.path(), &[path, "--report", report_path.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(row(&output, "Patient"), [1, 0, 1, 0]);
+    assert_eq!(row(&output, "Encounter"), [0, 0, 1, 0]);
+    assert_eq!(row(&output, "resource"), [0, 0, 0, 1]);
+    assert!(stdout(&output).len() < 3000, "{}", stdout(&output));
+    let lines = report(&report_path);
+    assert_eq!(lines.iter().filter(|line| line["reason"] == "ID_INVALID").count(), 2);
+    assert!(lines.iter().all(|line| line.to_string().len() < 500), "{lines:?}");
 }

@@ -5,6 +5,8 @@
 
 mod answers;
 mod known;
+mod odd;
+mod reading;
 mod report;
 mod session;
 mod stays;
@@ -17,11 +19,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::Context as _;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tsunagi_chassis::Config;
-use tsunagi_gateway::fhir::{Ids, files};
+use tsunagi_gateway::fhir::{Files, Ids};
 
 use crate::client::Connection;
 use crate::output::say;
@@ -61,18 +62,20 @@ pub(crate) async fn run(
     if !tsunagi_domain::id::is_code(source) {
         anyhow::bail!("--source must be 1 to 64 ASCII letters, digits, `.`, `_`, `:` or `-`");
     }
-    let files = files(&options.paths)?;
-    if files.is_empty() {
+    let Files { to_read: files, not_read, .. } = Files::under(&options.paths)?;
+    if files.is_empty() && not_read.is_empty() {
         anyhow::bail!("there are no .ndjson or .json files in what was named");
     }
-    let bytes = files.iter().map(std::fs::metadata).map(|file| Ok(file?.len()));
-    let bytes = bytes.sum::<std::io::Result<u64>>().context("cannot read the files")?;
+    let bytes = files.iter().map(|file| reading::bytes(file)).sum();
     let connection = Connection::open(config, server).await?;
     let report = Report::new(options.report.as_deref())?;
     let is_named = options.source.is_some();
     let mut work = Work::new(connection.channel.clone(), Ids::new(source), is_named, report);
     if let Some(base) = &options.base {
         work.directory.add_base(base);
+    }
+    for not_read in not_read {
+        work.note_not_read(not_read)?;
     }
     let began = Instant::now();
     let all: BTreeSet<PathBuf> = files.iter().cloned().collect();

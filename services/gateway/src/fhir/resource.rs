@@ -205,6 +205,12 @@ pub struct CareTeamParticipant {
     pub on_behalf_of: Reference,
 }
 
+/// Whether a text is an id as FHIR has it.
+pub fn is_id(text: &str) -> bool {
+    let may_be = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
+    (1..=64).contains(&text.len()) && text.bytes().all(may_be)
+}
+
 impl Patient {
     /// Whether the sending system restricts who may read of the patient.
     pub fn is_restricted(&self) -> bool {
@@ -240,5 +246,18 @@ impl CodeableConcept {
 
     pub fn has_code(&self, code: &str) -> bool {
         self.coding.iter().any(|coding| coding.code == code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_has_up_to_64_letters_digits_hyphens_and_points() {
+        assert!(is_id("pt-03487fca7488.v2") && is_id(&"x".repeat(64)));
+        for none in ["", "a b", "a/b", "あ", &"x".repeat(65)] {
+            assert!(!is_id(none), "{none}");
+        }
     }
 }

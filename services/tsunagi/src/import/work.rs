@@ -11,14 +11,15 @@ use tokio::sync::mpsc;
 use tonic::transport::Channel;
 use tsunagi_domain::PatientId;
 use tsunagi_gateway::fhir::map::{Mapper, set_patient};
-use tsunagi_gateway::fhir::reader;
 use tsunagi_gateway::fhir::resource::{
-    AnyResource, CareTeam, Encounter, Location, Organization, Patient, Practitioner,
+    self, AnyResource, CareTeam, Encounter, Location, Organization, Patient, Practitioner,
     PractitionerRole,
 };
 use tsunagi_gateway::fhir::{Directory, Ids, Item, Origin};
 use tsunagi_proto::v1;
 
+use super::odd::{is_type, is_used};
+use super::reading::read_files;
 use super::report::{Outcome, Report};
 use super::session::{Session, request};
 
@@ -65,6 +66,8 @@ pub(super) struct Work {
     pub(super) earlier: HashMap<String, Option<PatientId>>,
     /// The files that have something for a stage.
     pub(super) wanted: BTreeMap<Stage, HashSet<PathBuf>>,
+    /// The files that could not be read, or not to their end.
+    pub(super) not_read: HashSet<PathBuf>,
     pub(super) under_way: HashMap<u64, UnderWay>,
     pub(super) resources: HashMap<u64, Resource>,
     pub(super) next_number: u64,
@@ -108,6 +111,7 @@ impl Work {
             newcomers: HashSet::new(),
             earlier: HashMap::new(),
             wanted: BTreeMap::new(),
+            not_read: HashSet::new(),
             under_way: HashMap::new(),
             resources: HashMap::new(),
             next_number: 0,
@@ -138,6 +142,13 @@ impl Work {
         let bar = progress.clone();
         let reading = tokio::task::spawn_blocking(move || read_files(files, &items, &bar));
         while let Some(item) = queue.recv().await {
+            let item = match item {
+                Ok(item) => item,
+                Err(not_read) => {
+                    self.note_not_read(not_read)?;
+                    continue;
+                }
+            };
             // A stay is added to when the answer says that it was known; what is next may build
             // on its end.
             while self.under_way.values().any(|sent| sent.may_go_on) {
@@ -150,7 +161,7 @@ impl Work {
                 requests.send(request(tag, events)).await.context("the session ended")?;
             }
         }
-        reading.await??;
+        reading.await?;
         self.settle(&mut session).await
     }
 
@@ -178,14 +189,19 @@ impl Work {
             // The first reading kept it.
             Item::Unreadable { .. } => return Ok(Vec::new()),
         };
-        let Ok(any) = serde_json::from_str::<AnyResource>(&json) else {
+        let any = serde_json::from_str::<AnyResource>(&json).ok();
+        let Some(any) = any.filter(|any| is_type(&any.resource_type)) else {
             if stage == Stage::Patients {
-                let reason = "no resource: it has no `resourceType`";
+                let reason = "no resource: it has no `resourceType` that is the name of one";
                 self.quarantine(&origin, json.as_bytes(), reason, "resource").await?;
             }
             return Ok(Vec::new());
         };
         let id = if any.id.is_empty() { id_in(&full_url) } else { any.id };
+        if !id.is_empty() && !resource::is_id(&id) && is_used(&any.resource_type) {
+            self.refuse_id(stage, &origin, &any.resource_type, &id)?;
+            return Ok(Vec::new());
+        }
         let name = format!("{}/{id}", any.resource_type);
         if stage == Stage::Patients {
             self.directory.add_alias(&full_url, &any.resource_type, &id);
@@ -270,19 +286,6 @@ impl Work {
     pub(super) fn mapper(&self) -> Mapper<'_> {
         Mapper { ids: &self.ids, directory: &self.directory, now: &self.now }
     }
-}
-
-/// Reads the files on a thread of its own, as far ahead as the queue lets it.
-fn read_files(
-    files: Vec<PathBuf>,
-    items: &mpsc::Sender<Item>,
-    progress: &ProgressBar,
-) -> anyhow::Result<()> {
-    for file in files {
-        reader::read(&file, |item| items.blocking_send(item).is_ok())?;
-        progress.inc(std::fs::metadata(&file).map_or(0, |file| file.len()));
-    }
-    Ok(())
 }
 
 /// A resource as it was read. Its id is its own, or the one that its Bundle gives it.
