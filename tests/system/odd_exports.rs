@@ -3,16 +3,16 @@
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 use tonic::transport::Channel;
 use tsunagi_proto::v1;
 use tsunagi_proto::v1::timeline_client::TimelineClient;
 
-use crate::export::{encounters, patient};
+use crate::export::{Export, encounters, patient};
 use crate::import::{import, open_encounter, row, write};
-use crate::support::{Server, folder, liaison, sentences, stderr, stdout, timelines};
+use crate::support::{Server, TSUNAGI, folder, liaison, sentences, stderr, stdout, timelines};
 
 /// A stay of the first patient from 1 to 5 March, with a move on the 3rd.
 fn stay(id: &str) -> Value {
@@ -250,4 +250,33 @@ async fn ids_that_are_none_are_cut_and_refused() {
     let lines = report(&report_path);
     assert_eq!(lines.iter().filter(|line| line["reason"] == "ID_INVALID").count(), 2);
     assert!(lines.iter().all(|line| line.to_string().len() < 500), "{lines:?}");
+}
+
+#[tokio::test]
+async fn when_the_server_stops_the_import_says_to_run_it_again() {
+    const PATIENTS: u64 = 1500;
+    let (data, export) = (folder(), folder());
+    Export { patients: PATIENTS.try_into().unwrap() }.write(export.path());
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    let path = export.path().to_str().unwrap();
+    let import_child = Command::new(TSUNAGI)
+        .args(["import", "fhir", path, "--server", &server.url])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut client = TimelineClient::new(channel);
+    let request = || liaison(v1::ListPatientsRequest { page_size: 1, ..Default::default() });
+    while client.list_patients(request()).await.unwrap().into_inner().patients.is_empty() {}
+    server.kill();
+    let output = import_child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", stdout(&output));
+    let text = stderr(&output);
+    assert!(text.contains("run it again") && text.contains("nothing is stored twice"), "{text}");
+    let again = import(data.path(), &[path]);
+    assert_eq!(again.status.code(), Some(0), "{}", stdout(&again));
+    // One patient was seen to be stored.
+    let patients = row(&again, "Patient");
+    assert!(patients[1] > 0 && patients[0] + patients[1] == PATIENTS, "{patients:?}");
 }

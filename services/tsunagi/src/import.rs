@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use anyhow::Context as _;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tsunagi_chassis::Config;
@@ -86,7 +87,9 @@ pub(crate) async fn run(
             files.iter().filter(|file| work.is_wanted(file, stage)).cloned().collect();
         progress.set_message(stage.words());
         progress.set_position(0);
-        work.read(stage, wanted, &progress).await?;
+        work.read(stage, wanted, &progress).await.context(
+            "the import stopped before its end: run it again when the server is there; nothing is stored twice",
+        )?;
     }
     progress.finish_and_clear();
     let report = work.finish()?;

@@ -96,7 +96,10 @@ impl Work {
                 let new = receipts.iter().filter(|receipt| !receipt.repeated).count();
                 Ok(Ok(u64::try_from(new).unwrap_or(0)))
             }
-            Err(status) if status.code() == Code::Unavailable => Err(refused(&status)),
+            // A refusal has a reason; what has none came of the connection.
+            Err(status) if status.code() == Code::Unavailable || reason(&status).is_empty() => {
+                Err(refused(&status))
+            }
             Err(status) => {
                 let message = status.message().to_owned();
                 Ok(Err(Outcome::Refused { reason: reason(&status), message }))

@@ -37,9 +37,7 @@ impl Session {
     /// The next answer.
     pub(super) async fn answer(&mut self) -> anyhow::Result<v1::PublishSessionResponse> {
         let answer = self.answers.message().await.map_err(|status| refused(&status))?;
-        answer.context(
-            "the server ended the session: run the import again; what was taken is not taken twice",
-        )
+        answer.context("the server ended the session")
     }
 }
 
