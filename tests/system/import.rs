@@ -13,21 +13,21 @@ use crate::support::{
     Server, folder, liaison, run, sentences, stderr, stdout, timeline, timelines,
 };
 
-fn import(data: &Path, arguments: &[&str]) -> Output {
+pub(crate) fn import(data: &Path, arguments: &[&str]) -> Output {
     let mut all = vec!["import", "fhir", "--data", data.to_str().unwrap()];
     all.extend(arguments);
     run(&all)
 }
 
 /// A row of the report: taken, repeated, refused, unreadable.
-fn row(output: &Output, of: &str) -> Vec<u64> {
+pub(crate) fn row(output: &Output, of: &str) -> Vec<u64> {
     let text = stdout(output);
     let line = text.lines().find(|line| line.split_whitespace().next() == Some(of));
     let line = line.unwrap_or_else(|| panic!("no {of} in {text}{}", stderr(output)));
     line.split_whitespace().skip(1).map(|count| count.parse().unwrap()).collect()
 }
 
-fn write(folder: &Path, name: &str, resources: &[Value]) {
+pub(crate) fn write(folder: &Path, name: &str, resources: &[Value]) {
     let lines: Vec<String> = resources.iter().map(ToString::to_string).collect();
     std::fs::write(folder.join(name), lines.join("\n")).unwrap();
 }
@@ -166,7 +166,7 @@ async fn what_is_not_taken_is_told_with_file_line_and_reason() {
         ("Encounter/s2", 3, "DID_NOT_HAPPEN"),
         ("Encounter/s3", 4, "SUBJECT_NOT_IMPORTED"),
         ("Encounter/s4", 5, "TIME_MISSING"),
-        ("Encounter/s5", 6, "OUT_OF_ORDER"),
+        ("Encounter/s5", 6, "ENDS_BEFORE_IT_BEGINS"),
         ("Encounter/s6", 7, "UNREADABLE"),
         ("Patient/p9", 2, "FIELDS_INVALID"),
         ("resource", 1, "UNREADABLE"),
@@ -275,7 +275,7 @@ async fn summary(channel: &Channel, patient: &str) -> v1::PatientSummary {
 }
 
 /// An encounter of the first patient that is not over yet.
-fn open_encounter(class: &str, status: &str, start: &str) -> Value {
+pub(crate) fn open_encounter(class: &str, status: &str, start: &str) -> Value {
     json!({
         "resourceType": "Encounter",
         "id": "open",

@@ -1,6 +1,7 @@
 //! FHIR R4: reading bulk exports (NDJSON) and Bundles, and what their resources say as events.
 
 pub mod directory;
+pub mod files;
 pub mod ids;
 pub mod map;
 mod names;
@@ -11,6 +12,7 @@ mod text;
 mod withdrawal;
 
 pub use directory::Directory;
+pub use files::{Files, NotRead};
 pub use ids::Ids;
 pub use map::{Mapped, NotMapped};
-pub use reader::{Item, Origin, files};
+pub use reader::{Item, Origin};

@@ -5,8 +5,11 @@
 
 mod answers;
 mod known;
+mod odd;
+mod reading;
 mod report;
 mod session;
+mod stays;
 mod withdrawn;
 mod work;
 
@@ -20,7 +23,7 @@ use anyhow::Context as _;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tsunagi_chassis::Config;
-use tsunagi_gateway::fhir::{Ids, files};
+use tsunagi_gateway::fhir::{Files, Ids};
 
 use crate::client::Connection;
 use crate::output::say;
@@ -37,6 +40,11 @@ pub(crate) struct Options {
     /// sending system a name of its own
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
+
+    /// The base URL of the system that exported these files, such as
+    /// `https://ehr.example/fhir`: absolute references with this base lead to its resources
+    #[arg(long, value_name = "URL")]
+    base: Option<String>,
 
     /// Write what was refused or could not be read to this file, one JSON object a line
     #[arg(long, value_name = "FILE")]
@@ -55,16 +63,21 @@ pub(crate) async fn run(
     if !tsunagi_domain::id::is_code(source) {
         anyhow::bail!("--source must be 1 to 64 ASCII letters, digits, `.`, `_`, `:` or `-`");
     }
-    let files = files(&options.paths)?;
-    if files.is_empty() {
+    let Files { to_read: files, not_read, .. } = Files::under(&options.paths)?;
+    if files.is_empty() && not_read.is_empty() {
         anyhow::bail!("there are no .ndjson or .json files in what was named");
     }
-    let bytes = files.iter().map(std::fs::metadata).map(|file| Ok(file?.len()));
-    let bytes = bytes.sum::<std::io::Result<u64>>().context("cannot read the files")?;
+    let bytes = files.iter().map(|file| reading::bytes(file)).sum();
     let connection = Connection::open(config, server).await?;
     let report = Report::new(options.report.as_deref())?;
     let is_named = options.source.is_some();
     let mut work = Work::new(connection.channel.clone(), Ids::new(source), is_named, report);
+    if let Some(base) = &options.base {
+        work.directory.add_base(base);
+    }
+    for not_read in not_read {
+        work.note_not_read(not_read)?;
+    }
     let began = Instant::now();
     let all: BTreeSet<PathBuf> = files.iter().cloned().collect();
     let progress = progress(bytes);
@@ -74,7 +87,9 @@ pub(crate) async fn run(
             files.iter().filter(|file| work.is_wanted(file, stage)).cloned().collect();
         progress.set_message(stage.words());
         progress.set_position(0);
-        work.read(stage, wanted, &progress).await?;
+        work.read(stage, wanted, &progress).await.context(
+            "the import stopped before its end: run it again when the server is there; nothing is stored twice",
+        )?;
     }
     progress.finish_and_clear();
     let report = work.finish()?;

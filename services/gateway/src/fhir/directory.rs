@@ -1,6 +1,6 @@
 //! Organisations, places and people that other resources refer to, gathered before those.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::names::display_name;
 use super::resource::{
@@ -17,6 +17,8 @@ pub struct Directory {
     roles: HashMap<String, PractitionerRole>,
     /// URLs in Bundles that stand for resources under another id.
     aliases: HashMap<String, String>,
+    /// The base URLs of the sending system.
+    bases: HashSet<String>,
 }
 
 /// An organisation found by climbing to the top: the facility, and the department in it.
@@ -54,26 +56,63 @@ impl Directory {
         self.roles.insert(key("PractitionerRole", &role.id), role);
     }
 
+    /// Notes a base URL of the sending system: absolute references with another base lead to
+    /// none of its resources.
+    pub fn add_base(&mut self, url: &str) {
+        self.bases.insert(url.trim_end_matches('/').to_owned());
+    }
+
     /// Notes that a URL in a Bundle stands for a resource, unless that can be seen from it.
     pub fn add_alias(&mut self, full_url: &str, resource_type: &str, id: &str) {
-        if !full_url.is_empty() && resolve(full_url, resource_type) != key(resource_type, id) {
-            self.aliases.insert(full_url.to_owned(), key(resource_type, id));
+        let key = key(resource_type, id);
+        let base = full_url.strip_suffix(&key).and_then(|base| base.strip_suffix('/'));
+        if let Some(base) = base.filter(|base| is_absolute(base)) {
+            self.add_base(base);
+        } else if is_absolute(full_url) && self.resolve(full_url, resource_type) != key {
+            self.aliases.insert(full_url.to_owned(), key);
         }
     }
 
-    /// The key of the resource that a reference leads to; empty if it leads nowhere.
+    /// The key of the resource that a reference leads to. Empty if it leads nowhere; what leads
+    /// to a foreign server stays as it is, and is the key of nothing here.
     pub fn key_of(&self, reference: &Reference, expected_type: &str) -> String {
         let text = reference.reference.as_str();
         match self.aliases.get(text) {
             Some(key) => key.clone(),
-            None => resolve(text, expected_type),
+            None => self.resolve(text, expected_type),
+        }
+    }
+
+    /// `Type/id` out of a relative URL, out of an absolute one of the sending system, or out of a
+    /// URN, whose type is taken to be the one that belongs there. Contained resources are not
+    /// followed.
+    fn resolve(&self, reference: &str, expected_type: &str) -> String {
+        if reference.is_empty() || reference.starts_with('#') {
+            return String::new();
+        }
+        if reference.starts_with("urn:") {
+            let id = reference.rsplit(':').next().unwrap_or_default();
+            return key(expected_type, id);
+        }
+        let path = reference.split("/_history/").next().unwrap_or_default();
+        let mut parts = path.rsplitn(3, '/');
+        match (parts.next(), parts.next(), parts.next()) {
+            (Some(id), Some(resource_type), None) => key(resource_type, id),
+            (Some(id), Some(resource_type), Some(base)) if self.bases.contains(base) => {
+                key(resource_type, id)
+            }
+            (Some(_), Some(_), Some(_)) => path.to_owned(),
+            _ => key(expected_type, path),
         }
     }
 
     /// The facility and department that a reference leads to. None if it leads nowhere.
     pub fn provider(&self, reference: &Reference) -> Option<Provider> {
         let mut key = self.key_of(reference, "Organization");
-        let id = key.split_once('/').map(|(_, id)| id.to_owned())?;
+        if key.is_empty() {
+            return None;
+        }
+        let id = id_of(&key);
         let Some(first) = self.organizations.get(&key) else {
             let facility_name = reference.display.clone();
             return Some(Provider { facility_id: id, facility_name, department: String::new() });
@@ -104,7 +143,7 @@ impl Directory {
         if let Some(role) = self.roles.get(&key) {
             key = self.key_of(&role.practitioner, "Practitioner");
         }
-        let id = key.split_once('/').map(|(_, id)| id.to_owned()).unwrap_or_default();
+        let id = id_of(&key);
         let known = self.practitioners.get(&key).filter(|name| !name.is_empty());
         (id, known.unwrap_or(&reference.display).clone())
     }
@@ -116,21 +155,17 @@ impl Directory {
     }
 }
 
-/// `Type/id` out of a relative or absolute URL, or out of a URN, whose type is taken to be the
-/// one that belongs there. Contained resources are not followed.
-fn resolve(reference: &str, expected_type: &str) -> String {
-    if reference.is_empty() || reference.starts_with('#') {
-        return String::new();
-    }
-    if reference.starts_with("urn:") {
-        let id = reference.rsplit(':').next().unwrap_or_default();
-        return key(expected_type, id);
-    }
-    let path = reference.split("/_history/").next().unwrap_or_default();
-    let mut parts = path.rsplit('/');
-    match (parts.next(), parts.next()) {
-        (Some(id), Some(resource_type)) => key(resource_type, id),
-        _ => key(expected_type, path),
+fn is_absolute(url: &str) -> bool {
+    url.starts_with("urn:") || url.contains("://")
+}
+
+/// The id by which a resource is told from others of its type: of one on a foreign server, with
+/// its address.
+fn id_of(key: &str) -> String {
+    match key.split_once("://") {
+        // A search, such as `Organization?identifier=http://…|7`, ends with what is looked for.
+        Some((scheme, address)) if !scheme.contains('?') => address.to_owned(),
+        Some(_) | None => key.rsplit('/').next().unwrap_or_default().to_owned(),
     }
 }
 
@@ -155,11 +190,43 @@ mod tests {
         directory.add_alias("urn:uuid:77", "Patient", "a");
         let of = |text: &str| directory.key_of(&reference(text), "Patient");
         assert_eq!(of("Patient/a"), "Patient/a");
-        assert_eq!(of("https://example.org/fhir/Patient/a/_history/2"), "Patient/a");
+        assert_eq!(of("Patient/a/_history/2"), "Patient/a");
+        assert_eq!(of("a"), "Patient/a");
         assert_eq!(of("urn:uuid:77"), "Patient/a", "as its Bundle says");
         assert_eq!(of("urn:uuid:78"), "Patient/78");
         assert_eq!(of("#p1"), "");
         assert_eq!(of(""), "");
+    }
+
+    #[test]
+    fn an_absolute_reference_is_followed_if_its_base_is_the_sending_system_s() {
+        let mut directory = Directory::default();
+        let (own, other) = ("https://own.example/fhir", "http://other.example/fhir");
+        directory.add_alias(&format!("{own}/Patient/a"), "Patient", "a");
+        directory.add_alias(&format!("{other}/Patient/b"), "Patient", "c");
+        directory.add_base("http://named.example/");
+        // What is no absolute URL stands for nothing but itself.
+        directory.add_alias("Patient/d", "Patient", "e");
+        let of = |text: &str| directory.key_of(&reference(text), "Patient");
+        assert_eq!(of(&format!("{own}/Patient/q/_history/2")), "Patient/q");
+        assert_eq!(of("http://named.example/Patient/q"), "Patient/q");
+        assert_eq!(of(&format!("{other}/Patient/b")), "Patient/c", "as its Bundle says");
+        assert_eq!(of("Patient/d"), "Patient/d");
+        for foreign in ["http://other.example/fhir/Patient/q", "//own.example/fhir/Patient/q"] {
+            assert_eq!(of(foreign), foreign);
+        }
+    }
+
+    #[test]
+    fn a_foreign_facility_is_not_the_local_one_of_the_same_id() {
+        let facility = |text: &str| Directory::default().provider(&reference(text)).unwrap();
+        assert_eq!(facility("Organization/5").facility_id, "5");
+        let foreign = facility("http://other.example/Organization/5");
+        assert_eq!(foreign.facility_id, "other.example/Organization/5");
+        assert_eq!(
+            facility("Organization?identifier=http://ids.example|7").facility_id,
+            "ids.example|7"
+        );
     }
 
     #[test]

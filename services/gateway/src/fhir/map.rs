@@ -19,7 +19,7 @@ use super::directory::{Directory, Provider, key};
 use super::ids::Ids;
 use super::names::names;
 use super::resource::{
-    Address, CareTeam, CodeableConcept, ContactPoint, Encounter, EncounterLocation, Patient,
+    Address, CareTeam, CodeableConcept, ContactPoint, Encounter, EncounterLocation, Patient, Period,
 };
 use super::stations::stations;
 use super::text::{code, cut};
@@ -63,7 +63,7 @@ impl Mapper<'_> {
             names: names(&patient.name, self.now),
             birth_on: patient.birth_date.clone(),
             sex: sex(&patient.gender).into(),
-            address: home(&patient.address).map(address),
+            address: lives_at(patient),
             contacts: patient.telecom.iter().take(10).map(contact).collect(),
             deceased_at: patient.deceased_date_time.clone(),
             deceased: patient.deceased_boolean || !patient.deceased_date_time.is_empty(),
@@ -155,6 +155,12 @@ impl Mapper<'_> {
             ("arrived" | "triaged" | "in-progress" | "onleave" | "finished", class) => {
                 if encounter.period.start.is_empty() {
                     return Err(not_mapped("TIME_MISSING", "the encounter has no `period.start`"));
+                }
+                if encounter.status == "finished" && ends_before_it_begins(&encounter.period) {
+                    return Err(not_mapped(
+                        "ENDS_BEFORE_IT_BEGINS",
+                        "the encounter's `period.end` lies before its `period.start`: correct it, and import it again",
+                    ));
                 }
                 if class == v1::EncounterClass::Inpatient {
                     self.stay(encounter)?
@@ -469,6 +475,15 @@ pub fn set_patient(events: &mut [v1::Event], patient: PatientId) {
     }
 }
 
+/// Whether a period ends before it begins, wherever it is. That of which one is a day and the
+/// other a clock time is left to the server, which knows when a day begins there.
+fn ends_before_it_begins(period: &Period) -> bool {
+    let time = |text: &str| CareTime::parse(text, &Zone::utc());
+    let is_clock = |text: &str| text.contains('T');
+    is_clock(&period.start) == is_clock(&period.end)
+        && matches!((time(&period.start), time(&period.end)), (Ok(start), Ok(end)) if end.is_before(&start))
+}
+
 fn not_mapped(reason: &'static str, message: &str) -> NotMapped {
     NotMapped { reason, message: message.to_owned() }
 }
@@ -493,6 +508,16 @@ fn sex(gender: &str) -> v1::Sex {
         "unknown" => v1::Sex::Unknown,
         _ => v1::Sex::Unspecified,
     }
+}
+
+/// Where the patient lives. Of a restricted patient it is said even of no address that it is
+/// confidential: one that was said before may be known.
+fn lives_at(patient: &Patient) -> Option<v1::Address> {
+    let mut lives_at = home(&patient.address).map(address);
+    if patient.is_restricted() {
+        lives_at.get_or_insert_default().confidential = true;
+    }
+    lives_at
 }
 
 fn home(addresses: &[Address]) -> Option<&Address> {
@@ -537,7 +562,7 @@ fn visit_number(encounter: &Encounter) -> Option<v1::Identifier> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::resource::{Coding, Period, Reference};
+    use super::super::resource::{Coding, Reference};
     use super::*;
 
     const NOW: &str = "2026-05-01T00:00:00Z";
@@ -563,6 +588,27 @@ mod tests {
     }
 
     #[test]
+    fn the_address_of_a_restricted_patient_is_confidential() {
+        let lives_at = |system: &str, code: &str, text: &str| {
+            let (system, code) = (system.to_owned(), code.to_owned());
+            let label = Coding { system, code, ..Coding::default() };
+            let home = Address { text: text.to_owned(), ..Address::default() };
+            let mut patient = Patient::default();
+            patient.meta.security.push(label);
+            patient.address.extend((!text.is_empty()).then_some(home));
+            with_mapper(|mapper| mapper.demographics(&patient)).address
+        };
+        let address = |text: &str, confidential| {
+            Some(v1::Address { text: text.to_owned(), confidential, ..Default::default() })
+        };
+        let system = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality";
+        assert_eq!(lives_at(system, "R", "本町1"), address("本町1", true));
+        assert_eq!(lives_at(system, "V", ""), address("", true));
+        assert_eq!(lives_at(system, "N", "本町1"), address("本町1", false));
+        assert_eq!(lives_at("urn:other", "R", "本町1"), address("本町1", false));
+    }
+
+    #[test]
     fn an_admission_planned_for_another_time_is_another_fact() {
         let id = |start: &str| {
             let planned = map(&encounter("IMP", "planned", start, "")).unwrap();
@@ -583,6 +629,24 @@ mod tests {
         assert_eq!(id("1938", 3), id("1938", 3));
         assert_ne!(id("1938", 3), id("1939", 3));
         assert_ne!(id("1938", 3), id("1938", 5));
+    }
+
+    #[test]
+    fn what_ends_before_it_begins_says_nothing() {
+        let reason = |class, status, start, end| {
+            map(&encounter(class, status, start, end)).err().map(|not_mapped| not_mapped.reason)
+        };
+        let clock = "2026-03-05T01:00:00Z";
+        for class in ["IMP", "AMB"] {
+            for (start, end) in [(clock, "2026-03-05T09:59:59+09:00"), ("2026-03-05", "2026-03-04")]
+            {
+                assert_eq!(reason(class, "finished", start, end), Some("ENDS_BEFORE_IT_BEGINS"));
+                assert_eq!(reason(class, "in-progress", start, end), None, "it has not ended");
+            }
+            assert_eq!(reason(class, "finished", clock, "2026-03-05T10:00:00+09:00"), None);
+            assert_eq!(reason(class, "finished", "2026-03-05", "2026-03"), None);
+            assert_eq!(reason(class, "finished", clock, "2026-03-04"), None, "in Hawaii");
+        }
     }
 
     #[test]

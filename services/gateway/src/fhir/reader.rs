@@ -11,6 +11,8 @@ use serde::Deserialize as _;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::files::{NotRead, problem};
+
 /// Bytes of the largest resource that is read. Of a larger one, and of a document that cannot be
 /// read, the first so many bytes are handed over as unreadable. The lines after a larger one are
 /// read; a document ends with it.
@@ -22,13 +24,16 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
     pub file: PathBuf,
-    /// The line of an NDJSON file, or the entry of a Bundle, from 1 on.
+    /// The line of an NDJSON file, or the entry of a Bundle, from 1 on; 0 for the whole file.
     pub number: u64,
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.file.display(), self.number)
+        match self.number {
+            0 => write!(f, "{}", self.file.display()),
+            number => write!(f, "{}:{number}", self.file.display()),
+        }
     }
 }
 
@@ -46,42 +51,8 @@ pub enum Item {
     Unreadable { origin: Origin, raw: Vec<u8>, reason: String },
 }
 
-/// A file or folder that cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[error("{path} cannot be read")]
-pub struct ReadError {
-    path: PathBuf,
-    source: std::io::Error,
-}
-
-/// The files to read under `paths`: those named, and in folders those that end in `.ndjson` or
-/// `.json`, sorted, so that every run reads them in the same order.
-pub fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, ReadError> {
-    let mut found = Vec::new();
-    for path in paths {
-        if path.is_dir() { walk(path, &mut found)? } else { found.push(path.clone()) }
-    }
-    Ok(found)
-}
-
-fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), ReadError> {
-    let error = |source| ReadError { path: folder.to_owned(), source };
-    let entries = std::fs::read_dir(folder).map_err(error)?;
-    let entries = entries.map(|entry| entry.map(|entry| entry.path()));
-    let mut entries: Vec<PathBuf> = entries.collect::<Result<_, _>>().map_err(error)?;
-    entries.sort();
-    for path in entries {
-        if path.is_dir() {
-            walk(&path, found)?;
-        } else if path.extension().is_some_and(|ending| ending == "ndjson" || ending == "json") {
-            found.push(path);
-        }
-    }
-    Ok(())
-}
-
 /// Reads a file, handing over one item after the other. `each` says whether to go on.
-pub fn read(path: &Path, mut each: impl FnMut(Item) -> bool) -> Result<(), ReadError> {
+pub fn read(path: &Path, mut each: impl FnMut(Item) -> bool) -> Result<(), NotRead> {
     read_up_to(RESOURCE_BYTES_MAX, path, &mut each)
 }
 
@@ -90,7 +61,7 @@ fn read_up_to(
     limit: usize,
     path: &Path,
     each: &mut dyn FnMut(Item) -> bool,
-) -> Result<(), ReadError> {
+) -> Result<(), NotRead> {
     let is_lines = path.extension().is_some_and(|ending| ending == "ndjson");
     let reader = File::open(path).map(BufReader::new);
     let read = reader.and_then(|reader| {
@@ -100,7 +71,7 @@ fn read_up_to(
             read_document(limit, path, reader, each)
         }
     });
-    read.map_err(|source| ReadError { path: path.to_owned(), source })
+    read.map_err(|error| NotRead { path: path.to_owned(), reason: problem(&error) })
 }
 
 fn read_lines(

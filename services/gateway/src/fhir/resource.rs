@@ -15,6 +15,7 @@ pub struct AnyResource {
 #[serde(rename_all = "camelCase", default)]
 pub struct Meta {
     pub last_updated: String,
+    pub security: Vec<Coding>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -204,6 +205,23 @@ pub struct CareTeamParticipant {
     pub on_behalf_of: Reference,
 }
 
+/// Whether a text is an id as FHIR has it.
+pub fn is_id(text: &str) -> bool {
+    let may_be = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
+    (1..=64).contains(&text.len()) && text.bytes().all(may_be)
+}
+
+impl Patient {
+    /// Whether the sending system restricts who may read of the patient.
+    pub fn is_restricted(&self) -> bool {
+        const CONFIDENTIALITY: &str = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality";
+        let restricts = |label: &Coding| {
+            label.system == CONFIDENTIALITY && matches!(label.code.as_str(), "R" | "V")
+        };
+        self.meta.security.iter().any(restricts)
+    }
+}
+
 impl Encounter {
     /// Whether it did not happen, or not to this patient.
     pub fn is_withdrawn(&self) -> bool {
@@ -228,5 +246,18 @@ impl CodeableConcept {
 
     pub fn has_code(&self, code: &str) -> bool {
         self.coding.iter().any(|coding| coding.code == code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_has_up_to_64_letters_digits_hyphens_and_points() {
+        assert!(is_id("pt-03487fca7488.v2") && is_id(&"x".repeat(64)));
+        for none in ["", "a b", "a/b", "あ", &"x".repeat(65)] {
+            assert!(!is_id(none), "{none}");
+        }
     }
 }

@@ -12,10 +12,11 @@ use tsunagi_proto::v1::publish_session_response::Outcome as Answer;
 
 use super::report::Outcome;
 use super::session::Session;
-use super::work::{PART_BYTES, Resource, UnderWay, Work};
+use super::work::{PART_BYTES, Resource, Tagged, UnderWay, Work};
 use crate::client::{own, refused};
 
-type Events = Vec<(u64, v1::Event)>;
+/// Events that one request has at most.
+const EVENTS_MAX: usize = 100;
 
 impl Work {
     /// What a mapping gave, or a note of why it gave nothing.
@@ -40,14 +41,10 @@ impl Work {
         origin: &Origin,
         name: String,
         mapped: Result<Mapped, NotMapped>,
-    ) -> anyhow::Result<Events> {
+    ) -> anyhow::Result<Vec<Tagged>> {
         let Some(mut mapped) = self.mapped(origin, &name, mapped)? else { return Ok(Vec::new()) };
         let Some(patient) = self.patient(&mapped.patient_key).await? else {
-            let message = if self.source_is_named {
-                "the patient that it is about was not imported"
-            } else {
-                "the patient that it is about is not in these files; if it was imported before, name the sending system with --source as then"
-            };
+            let message = self.not_imported(&mapped.patient_key);
             let reason = "SUBJECT_NOT_IMPORTED".to_owned();
             let outcome = Outcome::Refused { reason, message: message.to_owned() };
             self.report.note(origin, &name, &outcome)?;
@@ -58,37 +55,61 @@ impl Work {
         Ok(self.enter(origin, name, mapped, None))
     }
 
-    /// Notes events that are going to be sent, and gives them their tags.
+    /// Why the patient whom a resource is about is not known.
+    fn not_imported(&self, patient_key: &str) -> &'static str {
+        if patient_key.contains("://") {
+            "the patient that it is about is on another server; if that is the one that exported these files, name its URL with --base"
+        } else if self.source_is_named {
+            "the patient that it is about was not imported"
+        } else {
+            "the patient that it is about is not in these files; if it was imported before, name the sending system with --source as then"
+        }
+    }
+
+    /// Notes events that are going to be sent, in requests with tags: all in one, unless they
+    /// are too many.
     pub(super) fn enter(
         &mut self,
         origin: &Origin,
         name: String,
         mapped: Mapped,
         patient: Option<Box<Patient>>,
-    ) -> Events {
+    ) -> Vec<Tagged> {
         let Mapped { events, ending, .. } = mapped;
         let resource = self.next_number;
+        let requests = events.chunks(EVENTS_MAX);
         self.resources.insert(
             resource,
             Resource {
                 origin: origin.clone(),
                 name,
-                left: events.len(),
+                left: requests.len(),
                 stored: 0,
                 refused: None,
                 patient,
                 ending,
             },
         );
-        let mut tagged = Vec::with_capacity(events.len());
-        for event in events {
+        let mut tagged = Vec::with_capacity(requests.len());
+        for events in requests {
             self.next_number += 1;
-            let is_timed_now = event.occurred_at == self.now;
-            self.under_way.insert(self.next_number, UnderWay { resource, is_timed_now });
-            tagged.push((self.next_number, event));
+            self.under_way.insert(self.next_number, self.request_of(resource, events));
+            tagged.push((self.next_number, events.to_vec()));
         }
         self.next_number += 1;
         tagged
+    }
+
+    fn request_of(&self, resource: u64, events: &[v1::Event]) -> UnderWay {
+        // Only stays have several.
+        let stay = if events.len() > 1 { events.to_vec() } else { Vec::new() };
+        let is_newcomer = |event: &v1::Event| self.newcomers.contains(&event.patient_id);
+        UnderWay {
+            resource,
+            is_timed_now: events.iter().all(|event| event.occurred_at == self.now),
+            may_go_on: stay.first().is_some_and(|event| !is_newcomer(event)),
+            stay,
+        }
     }
 
     /// Waits for one answer and notes it.
@@ -99,15 +120,21 @@ impl Work {
         let mut resource = self.resources.remove(&number).context("an answer nobody asked for")?;
         match answer.outcome.context("an answer that says nothing")? {
             Answer::Published(published) => {
-                let new = published.receipts.iter().filter(|receipt| !receipt.repeated).count();
-                resource.stored += u64::try_from(new).unwrap_or(0);
+                let new = published.receipts.into_iter().filter(|receipt| !receipt.repeated);
+                let new: Vec<String> = new.map(|receipt| receipt.patient_id).collect();
+                resource.stored += u64::try_from(new.len()).unwrap_or(0);
+                if resource.patient.is_some() {
+                    self.newcomers.extend(new);
+                }
             }
             // Sent before, when it was another time.
             Answer::Refused(refused)
                 if refused.reason == "EVENT_ID_REUSED"
                     && under_way.is_timed_now
                     && resource.patient.is_none() => {}
-            Answer::Refused(refused) => self.refused(&mut resource, refused).await?,
+            Answer::Refused(refused) => {
+                self.refused(&mut resource, under_way.stay, refused).await?;
+            }
         }
         resource.left -= 1;
         if resource.left > 0 {
@@ -126,6 +153,7 @@ impl Work {
     async fn refused(
         &mut self,
         resource: &mut Resource,
+        stay: Vec<v1::Event>,
         refused: v1::Refused,
     ) -> anyhow::Result<()> {
         let (patient, ending) = (resource.patient.take(), resource.ending.take());
@@ -136,6 +164,9 @@ impl Work {
             ("EVENT_ID_REUSED" | "ENCOUNTER_BEGUN", None, Some(ending)) => {
                 self.end(ending, refused).await?
             }
+            ("EVENT_ID_REUSED", None, None) if !stay.is_empty() => {
+                self.add_to_stay(stay, refused).await?
+            }
             _ => Err(refused.into()),
         };
         match outcome {
@@ -144,7 +175,8 @@ impl Work {
                 if resource.name.starts_with("Patient/") {
                     self.patients.remove(&resource.name);
                 }
-                resource.refused = Some(outcome);
+                // The first is the cause of those after it.
+                resource.refused.get_or_insert(outcome);
             }
         }
         Ok(())

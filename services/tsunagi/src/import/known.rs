@@ -96,7 +96,10 @@ impl Work {
                 let new = receipts.iter().filter(|receipt| !receipt.repeated).count();
                 Ok(Ok(u64::try_from(new).unwrap_or(0)))
             }
-            Err(status) if status.code() == Code::Unavailable => Err(refused(&status)),
+            // A refusal has a reason; what has none came of the connection.
+            Err(status) if status.code() == Code::Unavailable || reason(&status).is_empty() => {
+                Err(refused(&status))
+            }
             Err(status) => {
                 let message = status.message().to_owned();
                 Ok(Err(Outcome::Refused { reason: reason(&status), message }))
@@ -131,7 +134,7 @@ impl Work {
         if let Some(earlier) = self.earlier.get(patient_key) {
             return Ok(*earlier);
         }
-        let (_, id) = patient_key.split_once('/').unwrap_or_default();
+        let Some(id) = patient_key.strip_prefix("Patient/") else { return Ok(None) };
         let identifier =
             v1::Identifier { system: self.ids.identifier_system(), value: id.to_owned() };
         let request = v1::FindPatientRequest { identifier: Some(identifier) };
@@ -153,12 +156,22 @@ impl Work {
 fn news(known: &v1::Demographics, mut said: v1::Demographics) -> Option<v1::Demographics> {
     if known.address.as_ref().is_some_and(|address| address.confidential) {
         // Whether it is another address cannot be told: nobody is shown the one that is known.
-        // Other systems do not say that an address is confidential, so it stays so.
-        said.address.get_or_insert_default().confidential = true;
+        // Few systems say that an address is confidential, so it stays so; and where no address
+        // is said, the one that is known stays.
+        said.address = said.address.filter(says_where);
+        if let Some(address) = &mut said.address {
+            address.confidential = true;
+        }
         let all_else = |of: &v1::Demographics| v1::Demographics { address: None, ..of.clone() };
         return (all_else(known) != all_else(&said)).then_some(said);
     }
     (*known != said).then_some(said)
+}
+
+/// Whether an address says more than that it is confidential.
+fn says_where(address: &v1::Address) -> bool {
+    let withheld = v1::Address { confidential: address.confidential, ..v1::Address::default() };
+    *address != withheld
 }
 
 /// Whether these are two people: of another birth date or sex, as far as both are known.
@@ -215,10 +228,24 @@ mod tests {
             news(&known, with_birth(living_at("本町1", false))),
             Some(with_birth(living_at("本町1", true)))
         );
-        assert_eq!(
-            news(&known, with_birth(v1::Demographics::default())),
-            Some(with_birth(living_at("", true)))
-        );
+    }
+
+    #[test]
+    fn where_no_address_is_said_a_confidential_one_is_not_replaced() {
+        let with_birth = |of| v1::Demographics { birth_on: "1938".to_owned(), ..of };
+        for nowhere in [v1::Demographics::default(), living_at("", true)] {
+            assert_eq!(
+                news(&living_at("", true), with_birth(nowhere)),
+                Some(with_birth(v1::Demographics::default()))
+            );
+        }
+    }
+
+    #[test]
+    fn that_an_address_is_confidential_is_news() {
+        let restricted = living_at("", true);
+        assert_eq!(news(&living_at("本町1", false), restricted.clone()), Some(restricted.clone()));
+        assert_eq!(news(&v1::Demographics::default(), restricted.clone()), Some(restricted));
     }
 
     #[test]

@@ -37,14 +37,12 @@ impl Session {
     /// The next answer.
     pub(super) async fn answer(&mut self) -> anyhow::Result<v1::PublishSessionResponse> {
         let answer = self.answers.message().await.map_err(|status| refused(&status))?;
-        answer.context(
-            "the server ended the session: run the import again; what was taken is not taken twice",
-        )
+        answer.context("the server ended the session")
     }
 }
 
-/// A request for one event.
-pub(super) fn request(tag: u64, event: v1::Event) -> v1::PublishSessionRequest {
-    let publish = v1::PublishRequest { events: vec![event], expected_version: None };
+/// A request for events of which all or none are taken.
+pub(super) fn request(tag: u64, events: Vec<v1::Event>) -> v1::PublishSessionRequest {
+    let publish = v1::PublishRequest { events, expected_version: None };
     v1::PublishSessionRequest { tag, publish: Some(publish) }
 }

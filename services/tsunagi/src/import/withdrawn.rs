@@ -45,7 +45,10 @@ impl Work {
         })
     }
 
-    async fn timeline(&self, patient: PatientId) -> anyhow::Result<Vec<v1::TimelineEntry>> {
+    pub(super) async fn timeline(
+        &self,
+        patient: PatientId,
+    ) -> anyhow::Result<Vec<v1::TimelineEntry>> {
         let mut client = TimelineClient::new(self.channel.clone());
         let mut request = v1::ReadTimelineRequest {
             patient_id: patient.to_string(),

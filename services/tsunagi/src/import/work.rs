@@ -11,14 +11,15 @@ use tokio::sync::mpsc;
 use tonic::transport::Channel;
 use tsunagi_domain::PatientId;
 use tsunagi_gateway::fhir::map::{Mapper, set_patient};
-use tsunagi_gateway::fhir::reader;
 use tsunagi_gateway::fhir::resource::{
-    AnyResource, CareTeam, Encounter, Location, Organization, Patient, Practitioner,
+    self, AnyResource, CareTeam, Encounter, Location, Organization, Patient, Practitioner,
     PractitionerRole,
 };
 use tsunagi_gateway::fhir::{Directory, Ids, Item, Origin};
 use tsunagi_proto::v1;
 
+use super::odd::{is_type, is_used};
+use super::reading::read_files;
 use super::report::{Outcome, Report};
 use super::session::{Session, request};
 
@@ -44,7 +45,7 @@ impl Stage {
 
 /// Items read ahead of those that are worked on.
 const READ_AHEAD: usize = 64;
-/// Events under way at once.
+/// Requests under way at once.
 const UNDER_WAY_MAX: usize = 256;
 /// Bytes of a quarantined part.
 pub(super) const PART_BYTES: usize = 512 << 10;
@@ -59,24 +60,32 @@ pub(super) struct Work {
     pub(super) now: String,
     /// The patients that these files have, by the key of their resource.
     pub(super) patients: HashMap<String, PatientId>,
+    /// The ids of patients who were not known before this import.
+    pub(super) newcomers: HashSet<String>,
     /// Patients of earlier imports, looked up once.
     pub(super) earlier: HashMap<String, Option<PatientId>>,
     /// The files that have something for a stage.
     pub(super) wanted: BTreeMap<Stage, HashSet<PathBuf>>,
+    /// The files that could not be read, or not to their end.
+    pub(super) not_read: HashSet<PathBuf>,
     pub(super) under_way: HashMap<u64, UnderWay>,
     pub(super) resources: HashMap<u64, Resource>,
     pub(super) next_number: u64,
     pub(super) report: Report,
 }
 
-/// An event that was sent and not answered.
+/// A request that was sent and not answered.
 pub(super) struct UnderWay {
     pub(super) resource: u64,
-    /// Whether its time is the time of this import.
+    /// Whether what it says has the time of this import.
     pub(super) is_timed_now: bool,
+    /// The events of a stay, should some of them be known already.
+    pub(super) stay: Vec<v1::Event>,
+    /// Whether some of the stay may have been imported before.
+    pub(super) may_go_on: bool,
 }
 
-/// A resource some of whose events are under way.
+/// A resource some of whose requests are under way.
 pub(super) struct Resource {
     pub(super) origin: Origin,
     pub(super) name: String,
@@ -99,8 +108,10 @@ impl Work {
             directory: Directory::default(),
             now: now.to_string(),
             patients: HashMap::new(),
+            newcomers: HashSet::new(),
             earlier: HashMap::new(),
             wanted: BTreeMap::new(),
+            not_read: HashSet::new(),
             under_way: HashMap::new(),
             resources: HashMap::new(),
             next_number: 0,
@@ -131,15 +142,26 @@ impl Work {
         let bar = progress.clone();
         let reading = tokio::task::spawn_blocking(move || read_files(files, &items, &bar));
         while let Some(item) = queue.recv().await {
-            for event in self.take(stage, item, &mut session).await? {
+            let item = match item {
+                Ok(item) => item,
+                Err(not_read) => {
+                    self.note_not_read(not_read)?;
+                    continue;
+                }
+            };
+            // A stay is added to when the answer says that it was known; what is next may build
+            // on its end.
+            while self.under_way.values().any(|sent| sent.may_go_on) {
+                self.answered(&mut session).await?;
+            }
+            for (tag, events) in self.take(stage, item, &mut session).await? {
                 while self.under_way.len() >= UNDER_WAY_MAX {
                     self.answered(&mut session).await?;
                 }
-                let (tag, event) = event;
-                requests.send(request(tag, event)).await.context("the session ended")?;
+                requests.send(request(tag, events)).await.context("the session ended")?;
             }
         }
-        reading.await??;
+        reading.await?;
         self.settle(&mut session).await
     }
 
@@ -151,13 +173,13 @@ impl Work {
         Ok(())
     }
 
-    /// What an item has for a stage, as events to send.
+    /// What an item has for a stage, to be sent.
     async fn take(
         &mut self,
         stage: Stage,
         item: Item,
         session: &mut Session,
-    ) -> anyhow::Result<Vec<(u64, v1::Event)>> {
+    ) -> anyhow::Result<Vec<Tagged>> {
         let (origin, json, full_url) = match item {
             Item::Resource { origin, json, full_url } => (origin, json, full_url),
             Item::Unreadable { origin, raw, reason } if stage == Stage::Patients => {
@@ -167,14 +189,19 @@ impl Work {
             // The first reading kept it.
             Item::Unreadable { .. } => return Ok(Vec::new()),
         };
-        let Ok(any) = serde_json::from_str::<AnyResource>(&json) else {
+        let any = serde_json::from_str::<AnyResource>(&json).ok();
+        let Some(any) = any.filter(|any| is_type(&any.resource_type)) else {
             if stage == Stage::Patients {
-                let reason = "no resource: it has no `resourceType`";
+                let reason = "no resource: it has no `resourceType` that is the name of one";
                 self.quarantine(&origin, json.as_bytes(), reason, "resource").await?;
             }
             return Ok(Vec::new());
         };
         let id = if any.id.is_empty() { id_in(&full_url) } else { any.id };
+        if !id.is_empty() && !resource::is_id(&id) && is_used(&any.resource_type) {
+            self.refuse_id(stage, &origin, &any.resource_type, &id)?;
+            return Ok(Vec::new());
+        }
         let name = format!("{}/{id}", any.resource_type);
         if stage == Stage::Patients {
             self.directory.add_alias(&full_url, &any.resource_type, &id);
@@ -261,19 +288,6 @@ impl Work {
     }
 }
 
-/// Reads the files on a thread of its own, as far ahead as the queue lets it.
-fn read_files(
-    files: Vec<PathBuf>,
-    items: &mpsc::Sender<Item>,
-    progress: &ProgressBar,
-) -> anyhow::Result<()> {
-    for file in files {
-        reader::read(&file, |item| items.blocking_send(item).is_ok())?;
-        progress.inc(std::fs::metadata(&file).map_or(0, |file| file.len()));
-    }
-    Ok(())
-}
-
 /// A resource as it was read. Its id is its own, or the one that its Bundle gives it.
 struct Found<'a> {
     origin: &'a Origin,
@@ -281,8 +295,10 @@ struct Found<'a> {
     json: &'a str,
 }
 
-/// Events to send, by their tags.
-type Taken = Result<Vec<(u64, v1::Event)>, NotTaken>;
+/// The tag of a request, and the events of it, of which all or none are taken.
+pub(super) type Tagged = (u64, Vec<v1::Event>);
+
+type Taken = Result<Vec<Tagged>, NotTaken>;
 
 enum NotTaken {
     /// It is JSON, and not what its type says.
