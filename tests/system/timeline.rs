@@ -202,3 +202,29 @@ async fn a_nurse_reads_the_timeline_in_the_terminal() {
     let list = stdout(&run(&["patients", "--data", path]));
     assert!(list.contains("髙橋 ハナ"), "{list}");
 }
+
+#[tokio::test]
+async fn what_is_written_in_a_field_is_never_a_line_of_its_own() {
+    let data = folder();
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    register(&channel, &id(1), "00123").await;
+    let mut desk = DischargeDeskClient::new(channel);
+    let mut forged = place("acute", "4E\n2026-05-09\n  10:00  forged\u{2028}forged");
+    forged.facility.as_mut().unwrap().name = "Acute\u{202e}\r\nforged".to_owned();
+    let admitted =
+        v1::Admitted { encounter_id: id(0xa), place: Some(forged), ..v1::Admitted::default() };
+    let request = v1::AdmitRequest {
+        context: Some(context(&id(1), &id(1), "2026-05-02T10:00:00+09:00")),
+        event: Some(admitted),
+    };
+    desk.admit(liaison(request)).await.unwrap();
+    let path = data.path().to_str().unwrap();
+    let shown = stdout(&run(&["timeline", "00123", "--lang", "both", "--data", path]));
+    let list = stdout(&run(&["patients", "--lang", "en", "--data", path]));
+    for line in shown.lines().chain(list.lines()).filter(|line| line.contains("forged")) {
+        assert!(line.contains("4E") && line.contains("Acute\u{fffd} forged"), "{line:?}");
+        assert!(!line.contains('\u{2028}'), "{line:?}");
+    }
+    assert!(shown.contains("forged") && list.contains("forged"), "{shown}{list}");
+}

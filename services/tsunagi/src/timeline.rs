@@ -14,7 +14,7 @@ use tsunagi_proto::v1::timeline_client::TimelineClient;
 use tsunagi_proto::v1::watch_timeline_response::Frame;
 
 use crate::client::{Connection, own, refused};
-use crate::output::say;
+use crate::output::{leave_a_line, say};
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -200,7 +200,8 @@ impl Printer {
         let at = local_time(&entry.occurred_at, &self.zone);
         let (day, clock) = at.split_once(' ').unwrap_or((&at, "     "));
         if day != self.day {
-            say(format_args!("\n{day}"));
+            leave_a_line();
+            say(day);
             day.clone_into(&mut self.day);
         }
         let episode = self.episode(&entry.episode_id);
