@@ -7,7 +7,7 @@ use tsunagi_proto::v1::home_care_client::HomeCareClient;
 use tsunagi_proto::v1::timeline_client::TimelineClient;
 use tsunagi_proto::v1::watch_timeline_response::Frame;
 
-use crate::desks::{place, register};
+use crate::desks::{place, register, registration};
 use crate::support::{FAR_AHEAD, Server, by, context, folder, id, liaison, run, stderr, stdout};
 
 /// A visit on the `day`th of May, and the receipt of it.
@@ -201,6 +201,38 @@ async fn a_nurse_reads_the_timeline_in_the_terminal() {
     assert!(stderr(&nobody).contains("tsunagi patients"), "{}", stderr(&nobody));
     let list = stdout(&run(&["patients", "--data", path]));
     assert!(list.contains("髙橋 ハナ"), "{list}");
+}
+
+#[tokio::test]
+async fn the_header_of_the_dead_tells_the_day_of_death_and_no_place() {
+    let data = folder();
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    let mut desk = DischargeDeskClient::new(channel);
+    let mut registration = registration("00123");
+    registration.demographics.get_or_insert_default().deceased_at = "2026-04-09".to_owned();
+    let request = v1::RegisterPatientRequest {
+        context: Some(context(&id(1), &id(0x1000), "2026-04-10")),
+        event: Some(registration),
+    };
+    desk.register_patient(liaison(request)).await.unwrap();
+    let admitted = v1::Admitted {
+        encounter_id: id(0xa),
+        place: Some(place("acute", "4E")),
+        ..v1::Admitted::default()
+    };
+    let request = v1::AdmitRequest {
+        context: Some(context(&id(1), &id(1), "2026-05-08")),
+        event: Some(admitted),
+    };
+    desk.admit(liaison(request)).await.unwrap();
+    let path = data.path().to_str().unwrap();
+    for (language, words) in [("en", "died 2026-04-09"), ("ja", "死亡 2026-04-09")] {
+        let shown = stdout(&run(&["timeline", "00123", "--lang", language, "--data", path]));
+        assert!(shown.lines().any(|line| line == words), "{shown}");
+        let list = stdout(&run(&["patients", "--lang", language, "--data", path]));
+        assert!(list.trim_end().ends_with(words), "{list}");
+    }
 }
 
 #[tokio::test]

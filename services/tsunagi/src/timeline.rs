@@ -282,7 +282,10 @@ pub(crate) fn state_words(patient: &v1::PatientSummary, language: Language, zone
         v1::PatientState::Unspecified => ("登録のみ", "registered"),
     };
     let is_known = !since.is_empty();
+    let is_deceased = patient.state() == v1::PatientState::Deceased;
     let mut words = match (language, is_known) {
+        (Language::En, true) if is_deceased => format!("died {since}"),
+        (Language::Ja | Language::Both, true) if is_deceased => format!("{ja} {since}"),
         (Language::En, true) => format!("{en} since {since}  {place}"),
         (Language::En, false) => en.to_owned(),
         (Language::Ja | Language::Both, true) => format!("{ja} {since}から  {place}"),
