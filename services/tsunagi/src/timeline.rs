@@ -205,18 +205,17 @@ impl Printer {
             day.clone_into(&mut self.day);
         }
         let episode = self.episode(&entry.episode_id);
-        let by = entry.actor.as_ref().map(by).unwrap_or_default();
+        let by = entry.by.clone().unwrap_or_default();
         let is_cancelled = !entry.cancelled_by_event_id.is_empty();
         let words = entry.text.clone().unwrap_or_default();
         let (mark, ja, en) =
             if is_cancelled { ("×", "【取消】", "[cancelled] ") } else { (" ", "", "") };
-        let first = match self.language {
-            Language::En => format!("{en}{}", words.en),
-            Language::Ja | Language::Both => format!("{ja}{}", words.ja),
-        };
-        say(format_args!("{mark} {clock}  {episode:<3}  {first}  ({by})"));
+        let japanese = format!("{ja}{}  ({})", words.ja, by.ja);
+        let english = format!("{en}{}  ({})", words.en, by.en);
+        let first = if self.language == Language::En { &english } else { &japanese };
+        say(format_args!("{mark} {clock}  {episode:<3}  {first}"));
         if self.language == Language::Both {
-            say(format_args!("              {en}{}", words.en));
+            say(format_args!("              {english}"));
         }
     }
 
@@ -231,15 +230,6 @@ impl Printer {
             self.episodes.len() - 1
         });
         format!("E{}", index + 1)
-    }
-}
-
-fn by(actor: &v1::Actor) -> String {
-    let v1::Actor { organisation, role, on_behalf_of, .. } = actor;
-    if on_behalf_of.is_empty() {
-        format!("{role}, {organisation}")
-    } else {
-        format!("{role}, {organisation} for {on_behalf_of}")
     }
 }
 
