@@ -5,6 +5,7 @@
 //! that may tell a diagnosis are counted and not named.
 
 mod roles;
+mod units;
 
 use tsunagi_domain::{CareTime, Zone};
 use tsunagi_proto::catalogue::Payload;
@@ -12,6 +13,7 @@ use tsunagi_proto::v1;
 use tsunagi_proto::v1::Words;
 
 use self::roles::role;
+use self::units::unit;
 use super::names::Names;
 
 /// A time by the clock of the region, as far as it is known: `2026-05-01 20:00`, `2026-05-01`.
@@ -140,8 +142,8 @@ pub(super) fn headline(event_type: &str, payload: &Payload, context: Context<'_>
             detailed(&format!("{ja} 実施できず"), &format!("{en} missed"), why)
         }
         Payload::ObservationRecorded(m) => {
-            let values: Vec<String> = m.observations.iter().map(observation).collect();
-            words(format!("観察 {}", values.join("、")), format!("observed {}", values.join(", ")))
+            let (ja, en): (Vec<_>, Vec<_>) = m.observations.iter().map(observation).unzip();
+            words(format!("観察 {}", ja.join("、")), format!("observed {}", en.join(", ")))
         }
         Payload::ConditionChanged(m) => condition_changed(m),
         Payload::AdmissionInfoProvided(m) => admission_info_provided(m),
@@ -306,13 +308,29 @@ fn visit_kind(kind: v1::VisitKind) -> (&'static str, &'static str) {
     }
 }
 
-fn observation(observation: &v1::Observation) -> String {
+/// What was observed, in Japanese and English. A value in words is the observation itself.
+fn observation(observation: &v1::Observation) -> (String, String) {
     use v1::observation::Value;
     let what = code(observation.code.as_ref());
+    let both = |told: String| (told.clone(), told);
     match &observation.value {
-        Some(Value::Quantity(quantity)) => format!("{what} {} {}", quantity.value, quantity.unit),
-        Some(Value::Coded(value)) => format!("{what} {}", code(Some(value))),
-        Some(Value::Text(_)) | None => what.to_owned(),
+        Some(Value::Quantity(v1::Quantity { value, unit: ucum })) => {
+            let (ja, en) = unit(ucum);
+            (format!("{what} {value} {ja}"), format!("{what} {value} {en}"))
+        }
+        Some(Value::Coded(value)) => both(format!("{what} {}", code(Some(value)))),
+        Some(Value::Text(text)) => both(format!("{what} {}", excerpt(text))),
+        None => both(what.to_owned()),
+    }
+}
+
+/// The beginning of a text, in one line.
+fn excerpt(text: &str) -> String {
+    const CHARS_MAX: usize = 120;
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match text.char_indices().nth(CHARS_MAX) {
+        Some((end, _)) => format!("{}…", text.split_at(end).0),
+        None => text,
     }
 }
 
@@ -499,6 +517,35 @@ mod tests {
         let shown = headline(offered.event_type(), &offered, context(&names, &Zone::utc()));
         assert_eq!(shown.ja, "転院受入可 みどりの丘 (2026-05-24から)");
         assert_eq!(shown.en, "bed offered みどりの丘 (from 2026-05-24)");
+    }
+
+    #[test]
+    fn observations_are_told_with_their_units() {
+        use v1::observation::Value;
+        let observed = |what: &str, value: Value| v1::Observation {
+            code: Some(v1::Code { display: what.into(), ..v1::Code::default() }),
+            value: Some(value),
+        };
+        let amount = |value: &str, unit: &str| {
+            Value::Quantity(v1::Quantity { value: value.into(), unit: unit.into() })
+        };
+        let recorded = Payload::ObservationRecorded(v1::ObservationRecorded {
+            observations: vec![
+                observed("体温", amount("36.8", "Cel")),
+                observed("脈拍", amount("72", "/min")),
+                observed("皮膚", Value::Text("仙骨部に\n発赤".into())),
+            ],
+        });
+        let shown = told(recorded.event_type(), &recorded);
+        assert_eq!(shown.ja, "観察 体温 36.8 ℃、脈拍 72 /分、皮膚 仙骨部に 発赤");
+        assert_eq!(shown.en, "observed 体温 36.8 ℃, 脈拍 72 /min, 皮膚 仙骨部に 発赤");
+    }
+
+    #[test]
+    fn a_long_text_is_cut_to_one_line() {
+        assert_eq!(excerpt("  食欲\r\n低下 "), "食欲 低下");
+        assert_eq!(excerpt(&"痛".repeat(120)), "痛".repeat(120));
+        assert_eq!(excerpt(&"痛".repeat(121)), format!("{}…", "痛".repeat(120)));
     }
 
     #[test]
