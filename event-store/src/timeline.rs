@@ -240,6 +240,7 @@ impl Timeline {
             episode_id: episode.unwrap_or_default(),
             cancelled_by_event_id: cancelled_by.map(ToString::to_string).unwrap_or_default(),
             by: event.actor.as_ref().map(|actor| wording::by(actor, &self.names)),
+            note: wording::note(&entry.payload),
             detail: self.detail(entry, event.payload),
             r#type: event.r#type,
             occurred_at: event.occurred_at,

@@ -204,6 +204,33 @@ async fn a_nurse_reads_the_timeline_in_the_terminal() {
 }
 
 #[tokio::test]
+async fn what_was_written_about_a_visit_is_shown_in_both_languages() {
+    let data = folder();
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    register(&channel, &id(1), "00123").await;
+    let mut home = HomeCareClient::new(channel);
+    let request = v1::RecordVisitRequest {
+        context: Some(context(&id(1), &id(2), "2026-05-02T10:00:00+09:00")),
+        event: Some(v1::VisitCompleted {
+            kind: v1::VisitKind::Nursing.into(),
+            summary: "食欲低下。\n水分は摂れている。".to_owned(),
+            ..Default::default()
+        }),
+    };
+    home.record_visit(by("nurses", "visiting-nurse", request)).await.unwrap();
+    let path = data.path().to_str().unwrap();
+    for (language, words, late) in
+        [("ja", "訪問看護", "後日記録"), ("en", "nursing visit", "recorded")]
+    {
+        let shown = stdout(&run(&["timeline", "00123", "--lang", language, "--data", path]));
+        let line = format!("  10:00       {words}  「食欲低下。 水分は摂れている。」  (");
+        let line = shown.lines().find(|shown| shown.starts_with(&line));
+        assert!(line.is_some_and(|line| line.contains(late)), "{shown}");
+    }
+}
+
+#[tokio::test]
 async fn the_header_of_the_dead_tells_the_day_of_death_and_no_place() {
     let data = folder();
     let server = Server::start(data.path());

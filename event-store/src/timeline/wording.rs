@@ -1,8 +1,9 @@
 //! What each event says in one sentence, in Japanese and English.
 //!
 //! Made from what is coded and named: places, dates, roles, means. Free text stays in the
-//! entry's detail, except where the text is the message itself (a change of condition). Codes
-//! that may tell a diagnosis are counted and not named.
+//! entry's detail, except where the text is the message itself (a change of condition, an
+//! observation in words); what was written about a visit stands beside the sentence. Codes that
+//! may tell a diagnosis are counted and not named.
 
 mod roles;
 mod units;
@@ -55,6 +56,17 @@ pub(super) fn by(actor: &v1::Actor, names: &Names) -> Words {
         format!("{ja}、{organisation}{}", known("、", represented, "の代理")),
         format!("{en}, {organisation}{}", known(" for ", represented, "")),
     )
+}
+
+/// What was written about a visit; empty if nothing was, or it is no visit.
+pub(super) fn note(payload: &Payload) -> String {
+    if let Payload::VisitCompleted(m) = payload {
+        excerpt(&m.summary)
+    } else if let Payload::VisitMissed(m) = payload {
+        excerpt(&m.note)
+    } else {
+        String::new()
+    }
 }
 
 /// The sentence for an event: one arm for each type, in the catalogue's order.

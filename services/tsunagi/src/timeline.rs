@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tonic::transport::Channel;
 use tsunagi_chassis::Config;
 use tsunagi_domain::{CareTime, PatientId, Zone};
@@ -168,6 +168,9 @@ fn moment(text: &str, zone: &Zone) -> anyhow::Result<Timestamp> {
     Ok(time.latest())
 }
 
+/// What is recorded longer than this after it happened is marked.
+const LATE_AFTER: SignedDuration = SignedDuration::from_hours(24);
+
 /// Prints a timeline line by line, and numbers the episodes that it meets.
 struct Printer {
     language: Language,
@@ -210,13 +213,26 @@ impl Printer {
         let words = entry.text.clone().unwrap_or_default();
         let (mark, ja, en) =
             if is_cancelled { ("×", "【取消】", "[cancelled] ") } else { (" ", "", "") };
-        let japanese = format!("{ja}{}  ({})", words.ja, by.ja);
-        let english = format!("{en}{}  ({})", words.en, by.en);
+        let note = &entry.note;
+        let note = if note.is_empty() { String::new() } else { format!("  「{note}」") };
+        let (late_ja, late_en) = self.recorded_late(entry).unwrap_or_default();
+        let japanese = format!("{ja}{}{note}  ({}){late_ja}", words.ja, by.ja);
+        let english = format!("{en}{}{note}  ({}){late_en}", words.en, by.en);
         let first = if self.language == Language::En { &english } else { &japanese };
         say(format_args!("{mark} {clock}  {episode:<3}  {first}"));
         if self.language == Language::Both {
             say(format_args!("              {english}"));
         }
+    }
+
+    /// When it was recorded, in Japanese and English, if that was long after it happened.
+    fn recorded_late(&self, entry: &v1::TimelineEntry) -> Option<(String, String)> {
+        let recorded_at = entry.recorded_at.as_ref()?;
+        let recorded_at = Timestamp::new(recorded_at.seconds, recorded_at.nanos).ok()?;
+        let occurred_at = CareTime::parse(&entry.occurred_at, &self.zone).ok()?;
+        let is_late = recorded_at.duration_since(occurred_at.latest()) > LATE_AFTER;
+        let at = CareTime::at(recorded_at).words(&self.zone);
+        is_late.then(|| (format!("  後日記録 {at}"), format!("  recorded {at}")))
     }
 
     /// `E1` for the first episode, and so on; nothing for what belongs to none.
@@ -292,4 +308,30 @@ pub(crate) fn state_words(patient: &v1::PatientSummary, language: Language, zone
         }
     }
     words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_recorded_more_than_a_day_after_it_happened_is_marked() {
+        let zone = Zone::named("Asia/Tokyo").unwrap();
+        let printer = Printer::new(Language::Ja, zone);
+        let late = |occurred_at: &str, recorded_at: &str| {
+            let recorded_at: Timestamp = recorded_at.parse().unwrap();
+            printer.recorded_late(&v1::TimelineEntry {
+                occurred_at: occurred_at.to_owned(),
+                recorded_at: Some(tsunagi_bus::handler::to_wire(recorded_at)),
+                ..v1::TimelineEntry::default()
+            })
+        };
+        let at = "2026-05-01T10:00:00+09:00";
+        assert_eq!(late(at, "2026-05-02T01:00:00Z"), None);
+        let marked = late(at, "2026-05-02T01:00:01Z").unwrap();
+        assert_eq!(marked.0, "  後日記録 2026-05-02 10:00");
+        assert_eq!(marked.1, "  recorded 2026-05-02 10:00");
+        assert_eq!(late("2026-05-01", "2026-05-02T14:00:00Z"), None, "a day lasts until its end");
+        assert!(late("2026-05-01", "2026-05-02T16:00:00Z").is_some());
+    }
 }
