@@ -169,6 +169,8 @@ async fn the_terminal_tells_times_by_the_region_s_clock() {
     let shown = stdout(&run(&["timeline", "00123", "--lang", "en", "--data", path]));
     assert!(shown.contains("in hospital since 2026-05-03 07:30  acute 4E 3"), "{shown}");
     assert!(shown.contains("\n2026-05-03\n  07:30  E1   admitted to acute 4E 3"), "{shown}");
+    let last = shown.lines().last().unwrap();
+    assert!(last.starts_with("E1, E2 …: stays and visits that continue"), "{shown}");
     assert!(
         shown.contains("\n2026-04-01\n              registered"),
         "a date has no clock: {shown}"

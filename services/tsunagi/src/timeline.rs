@@ -96,6 +96,7 @@ async fn show(
         }
         request.page_token = page.next_page_token;
     };
+    printer.legend();
     if options.follow {
         follow(client, patient_id, cursor, printer).await?;
     }
@@ -222,6 +223,24 @@ impl Printer {
         say(format_args!("{mark} {clock}  {episode:<3}  {first}"));
         if self.language == Language::Both {
             say(format_args!("              {english}"));
+        }
+    }
+
+    /// What the marks beside the entries mean, if there were any.
+    fn legend(&self) {
+        if self.episodes.is_empty() {
+            return;
+        }
+        leave_a_line();
+        let ja = "E1、E2…: 続けて受けた受診・入院のひとまとまり (救急受診からの入院、転院を含む)";
+        let en = "E1, E2 …: stays and visits that continue one another, such as an emergency visit, the stay after it and a transfer";
+        match self.language {
+            Language::Ja => say(ja),
+            Language::En => say(en),
+            Language::Both => {
+                say(ja);
+                say(en);
+            }
         }
     }
 
