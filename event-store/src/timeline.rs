@@ -1,5 +1,6 @@
 //! One patient's timeline: a pure fold of the patient's stream (I5).
 
+mod names;
 pub mod summary;
 pub mod wording;
 
@@ -32,7 +33,7 @@ pub struct Timeline {
     /// In the order of recording.
     entries: Vec<Entry>,
     cancelled_by: BTreeMap<EventId, EventId>,
-    names: wording::Names,
+    names: names::Names,
 }
 
 #[derive(Debug)]
@@ -67,7 +68,7 @@ impl Timeline {
             address_withheld_up_to: 0,
             entries: Vec::new(),
             cancelled_by: BTreeMap::new(),
-            names: wording::Names::default(),
+            names: names::Names::default(),
         }
     }
 
@@ -101,7 +102,9 @@ impl Timeline {
                 self.cancelled_by.insert(cancelled, stored.event);
             }
         }
-        self.names.note(&payload);
+        let actor = event.as_ref().and_then(|event| event.actor.as_ref());
+        let by = actor.map(|actor| actor.organisation.as_str()).unwrap_or_default();
+        self.names.note(by, &payload);
         if let Some(event) = &event
             && address::is_confidential(event, &mut payload)
         {
@@ -253,6 +256,8 @@ impl Timeline {
             encounter_id: entry.encounter.map(|id| id.to_string()).unwrap_or_default(),
             episode_id: episode.unwrap_or_default(),
             cancelled_by_event_id: cancelled_by.map(ToString::to_string).unwrap_or_default(),
+            by: event.actor.as_ref().map(|actor| wording::by(actor, &self.names)),
+            note: wording::note(&entry.payload),
             detail: self.detail(entry, event.payload),
             r#type: event.r#type,
             occurred_at: event.occurred_at,

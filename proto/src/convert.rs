@@ -252,6 +252,7 @@ impl Reader<'_> {
         Ok(Some(Order::Document(Document {
             encounter: self.optional_id("encounter_id", encounter, EncounterId::parse)?,
             case: self.optional_id("case_id", case, CaseId::parse)?,
+            ended_at: None,
         })))
     }
 }
@@ -391,8 +392,11 @@ fn order(payload: &Payload, read: &Reader<'_>) -> Result<Option<Order>> {
         }
         Payload::AdmissionInfoProvided(message) => return read.document(&message.encounter_id, ""),
         Payload::DischargeInfoRecorded(message) => return read.document(&message.encounter_id, ""),
-        Payload::VisitCompleted(_)
-        | Payload::VisitMissed(_)
+        Payload::VisitCompleted(message) => Order::Document(Document {
+            ended_at: read.optional_time("ended_at", &message.ended_at)?,
+            ..Document::default()
+        }),
+        Payload::VisitMissed(_)
         | Payload::ObservationRecorded(_)
         | Payload::ConditionChanged(_) => return read.document("", ""),
         Payload::Signposted(message) => return read.document("", &message.case_id),

@@ -111,6 +111,28 @@ async fn every_kind_of_bad_input_is_refused_in_its_own_way() {
 }
 
 #[tokio::test]
+async fn a_visit_ends_after_it_begins_and_begins_after_birth() {
+    let data = folder();
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    register(&channel, &id(1), "00123").await;
+    let mut home = HomeCareClient::new(channel);
+    let visit = |from: &str, until: &str| {
+        let (kind, ended_at) = (v1::VisitKind::Nursing.into(), until.to_owned());
+        liaison(v1::RecordVisitRequest {
+            context: Some(context(&id(1), &id(9), from)),
+            event: Some(v1::VisitCompleted { kind, ended_at, ..Default::default() }),
+        })
+    };
+    let from = "2026-05-02T10:00:00+09:00";
+    let status = home.record_visit(visit(from, "2026-05-02T09:00:00+09:00")).await;
+    refusal(status, Code::InvalidArgument, "ENDS_BEFORE_IT_BEGINS");
+    let status = home.record_visit(visit("1938-04-01", "")).await;
+    refusal(status, Code::InvalidArgument, "BORN_AFTER_EVENT");
+    home.record_visit(visit(from, "2026-05-02T11:00:00+09:00")).await.unwrap();
+}
+
+#[tokio::test]
 async fn an_oversize_message_is_refused_with_a_reason() {
     let data = folder();
     let server =

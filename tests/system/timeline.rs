@@ -7,7 +7,7 @@ use tsunagi_proto::v1::home_care_client::HomeCareClient;
 use tsunagi_proto::v1::timeline_client::TimelineClient;
 use tsunagi_proto::v1::watch_timeline_response::Frame;
 
-use crate::desks::{place, register};
+use crate::desks::{place, register, registration};
 use crate::support::{FAR_AHEAD, Server, by, context, folder, id, liaison, run, stderr, stdout};
 
 /// A visit on the `day`th of May, and the receipt of it.
@@ -169,6 +169,8 @@ async fn the_terminal_tells_times_by_the_region_s_clock() {
     let shown = stdout(&run(&["timeline", "00123", "--lang", "en", "--data", path]));
     assert!(shown.contains("in hospital since 2026-05-03 07:30  acute 4E 3"), "{shown}");
     assert!(shown.contains("\n2026-05-03\n  07:30  E1   admitted to acute 4E 3"), "{shown}");
+    let last = shown.lines().last().unwrap();
+    assert!(last.starts_with("E1, E2 …: stays and visits that continue"), "{shown}");
     assert!(
         shown.contains("\n2026-04-01\n              registered"),
         "a date has no clock: {shown}"
@@ -190,7 +192,7 @@ async fn a_nurse_reads_the_timeline_in_the_terminal() {
         let shown = stdout(&shown);
         assert!(shown.contains("髙橋 ハナ (タカハシ ハナ)  女  1938-04-02生"), "{shown}");
         assert!(
-            shown.contains("2026-05-02\n  10:00       訪問看護  (visiting-nurse, nurses)"),
+            shown.contains("2026-05-02\n  10:00       訪問看護  (訪問看護師、nurses)"),
             "{shown}"
         );
     }
@@ -201,4 +203,89 @@ async fn a_nurse_reads_the_timeline_in_the_terminal() {
     assert!(stderr(&nobody).contains("tsunagi patients"), "{}", stderr(&nobody));
     let list = stdout(&run(&["patients", "--data", path]));
     assert!(list.contains("髙橋 ハナ"), "{list}");
+}
+
+#[tokio::test]
+async fn what_was_written_about_a_visit_is_shown_in_both_languages() {
+    let data = folder();
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    register(&channel, &id(1), "00123").await;
+    let mut home = HomeCareClient::new(channel);
+    let request = v1::RecordVisitRequest {
+        context: Some(context(&id(1), &id(2), "2026-05-02T10:00:00+09:00")),
+        event: Some(v1::VisitCompleted {
+            kind: v1::VisitKind::Nursing.into(),
+            summary: "食欲低下。\n水分は摂れている。".to_owned(),
+            ..Default::default()
+        }),
+    };
+    home.record_visit(by("nurses", "visiting-nurse", request)).await.unwrap();
+    let path = data.path().to_str().unwrap();
+    for (language, words, late) in
+        [("ja", "訪問看護", "後日記録"), ("en", "nursing visit", "recorded")]
+    {
+        let shown = stdout(&run(&["timeline", "00123", "--lang", language, "--data", path]));
+        let line = format!("  10:00       {words}  「食欲低下。 水分は摂れている。」  (");
+        let line = shown.lines().find(|shown| shown.starts_with(&line));
+        assert!(line.is_some_and(|line| line.contains(late)), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn the_header_of_the_dead_tells_the_day_of_death_and_no_place() {
+    let data = folder();
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    let mut desk = DischargeDeskClient::new(channel);
+    let mut registration = registration("00123");
+    registration.demographics.get_or_insert_default().deceased_at = "2026-04-09".to_owned();
+    let request = v1::RegisterPatientRequest {
+        context: Some(context(&id(1), &id(0x1000), "2026-04-10")),
+        event: Some(registration),
+    };
+    desk.register_patient(liaison(request)).await.unwrap();
+    let admitted = v1::Admitted {
+        encounter_id: id(0xa),
+        place: Some(place("acute", "4E")),
+        ..v1::Admitted::default()
+    };
+    let request = v1::AdmitRequest {
+        context: Some(context(&id(1), &id(1), "2026-05-08")),
+        event: Some(admitted),
+    };
+    desk.admit(liaison(request)).await.unwrap();
+    let path = data.path().to_str().unwrap();
+    for (language, words) in [("en", "died 2026-04-09"), ("ja", "死亡 2026-04-09")] {
+        let shown = stdout(&run(&["timeline", "00123", "--lang", language, "--data", path]));
+        assert!(shown.lines().any(|line| line == words), "{shown}");
+        let list = stdout(&run(&["patients", "--lang", language, "--data", path]));
+        assert!(list.trim_end().ends_with(words), "{list}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_written_in_a_field_is_never_a_line_of_its_own() {
+    let data = folder();
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    register(&channel, &id(1), "00123").await;
+    let mut desk = DischargeDeskClient::new(channel);
+    let mut forged = place("acute", "4E\n2026-05-09\n  10:00  forged\u{2028}forged");
+    forged.facility.as_mut().unwrap().name = "Acute\u{202e}\r\nforged".to_owned();
+    let admitted =
+        v1::Admitted { encounter_id: id(0xa), place: Some(forged), ..v1::Admitted::default() };
+    let request = v1::AdmitRequest {
+        context: Some(context(&id(1), &id(1), "2026-05-02T10:00:00+09:00")),
+        event: Some(admitted),
+    };
+    desk.admit(liaison(request)).await.unwrap();
+    let path = data.path().to_str().unwrap();
+    let shown = stdout(&run(&["timeline", "00123", "--lang", "both", "--data", path]));
+    let list = stdout(&run(&["patients", "--lang", "en", "--data", path]));
+    for line in shown.lines().chain(list.lines()).filter(|line| line.contains("forged")) {
+        assert!(line.contains("Acute\u{fffd} forged"), "{line:?}");
+        assert!(!line.contains('\u{2028}'), "{line:?}");
+    }
+    assert!(shown.contains("forged") && list.contains("forged"), "{shown}{list}");
 }

@@ -30,6 +30,27 @@ async fn every_service_says_that_it_serves() {
 }
 
 #[tokio::test]
+async fn reflection_describes_the_details_of_refusals() {
+    use v1::server_reflection_request::MessageRequest;
+    use v1::server_reflection_response::MessageResponse;
+    let data = folder();
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    let mut client = v1::server_reflection_client::ServerReflectionClient::new(channel);
+    for detail in ["google.rpc.ErrorInfo", "google.rpc.BadRequest"] {
+        let request = v1::ServerReflectionRequest {
+            host: String::new(),
+            message_request: Some(MessageRequest::FileContainingSymbol(detail.to_owned())),
+        };
+        let answers = client.server_reflection_info(tokio_stream::once(request)).await.unwrap();
+        let answer = answers.into_inner().message().await.unwrap().unwrap();
+        let is_described =
+            matches!(answer.message_response, Some(MessageResponse::FileDescriptorResponse(_)));
+        assert!(is_described, "{detail}");
+    }
+}
+
+#[tokio::test]
 async fn reflection_names_every_service_in_both_versions() {
     let data = folder();
     let server = Server::start(data.path());

@@ -16,15 +16,19 @@ pub(super) fn summary(timeline: &Timeline, patient: PatientId) -> v1::PatientSum
         version: timeline.version(),
         ..v1::PatientSummary::default()
     };
+    if record.patient().is_deceased() {
+        // What was said of a stay afterwards does not tell where the patient is, nor since when.
+        summary.set_state(v1::PatientState::Deceased);
+        let known = summary.demographics.as_ref();
+        summary.since_at = known.map(|known| known.deceased_at.clone()).unwrap_or_default();
+        return summary;
+    }
     if let Some((id, encounter)) = record.whereabouts() {
         summary.encounter_id = id.to_string();
         summary.set_state(state(encounter));
         summary.set_encounter_class(encounter.class().into());
         summary.place = encounter.place().map(Into::into);
         summary.since_at = since(timeline, encounter);
-    }
-    if record.patient().is_deceased() {
-        summary.set_state(v1::PatientState::Deceased);
     }
     summary.planned_discharge_at = plan(timeline, Encounter::planned_discharge);
     summary.planned_admission_at = plan(timeline, Encounter::planned_admission);

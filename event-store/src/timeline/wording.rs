@@ -1,15 +1,21 @@
 //! What each event says in one sentence, in Japanese and English.
 //!
 //! Made from what is coded and named: places, dates, roles, means. Free text stays in the
-//! entry's detail, except where the text is the message itself (a change of condition). Codes
-//! that may tell a diagnosis are counted and not named.
+//! entry's detail, except where the text is the message itself (a change of condition, an
+//! observation in words); what was written about a visit stands beside the sentence. Codes that
+//! may tell a diagnosis are counted and not named.
 
-use std::collections::BTreeMap;
+mod roles;
+mod units;
 
 use tsunagi_domain::{CareTime, Zone};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::v1;
 use tsunagi_proto::v1::Words;
+
+use self::roles::role;
+use self::units::unit;
+use super::names::Names;
 
 /// A time by the clock of the region, as far as it is known: `2026-05-01 20:00`, `2026-05-01`.
 pub fn local_time(time: &str, zone: &Zone) -> String {
@@ -31,29 +37,6 @@ pub fn place(place: Option<&v1::Place>) -> String {
     parts.join(" ")
 }
 
-/// The names that earlier events gave to what later ones only refer to by id.
-#[derive(Debug, Default)]
-pub(super) struct Names(BTreeMap<String, String>);
-
-impl Names {
-    /// Takes note of what an event names.
-    pub(super) fn note(&mut self, payload: &Payload) {
-        if let Payload::TransferRequested(m) = payload {
-            let name = organisation(m.facility.as_ref());
-            self.0.insert(m.transfer_request_id.clone(), name.to_owned());
-        } else if let Payload::ReferralRequested(m) = payload {
-            let resource = resource(m.resource.as_ref());
-            let name =
-                if resource.is_empty() { organisation(m.receiver.as_ref()) } else { resource };
-            self.0.insert(m.referral_id.clone(), name.to_owned());
-        }
-    }
-
-    fn of(&self, id: &str) -> &str {
-        self.0.get(id).map(String::as_str).unwrap_or_default()
-    }
-}
-
 /// What a sentence takes from outside its event.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Context<'a> {
@@ -62,6 +45,28 @@ pub(super) struct Context<'a> {
     pub(super) zone: &'a Zone,
     /// Whether the event's encounter is a visit, and no stay.
     pub(super) is_visit: bool,
+}
+
+/// Who said it: the role, and the organisation by the name that the timeline has learnt.
+pub(super) fn by(actor: &v1::Actor, names: &Names) -> Words {
+    let (ja, en) = role(&actor.role);
+    let organisation = names.organisation(&actor.organisation);
+    let represented = names.organisation(&actor.on_behalf_of);
+    words(
+        format!("{ja}、{organisation}{}", known("、", represented, "の代理")),
+        format!("{en}, {organisation}{}", known(" for ", represented, "")),
+    )
+}
+
+/// What was written about a visit; empty if nothing was, or it is no visit.
+pub(super) fn note(payload: &Payload) -> String {
+    if let Payload::VisitCompleted(m) = payload {
+        excerpt(&m.summary)
+    } else if let Payload::VisitMissed(m) = payload {
+        excerpt(&m.note)
+    } else {
+        String::new()
+    }
 }
 
 /// The sentence for an event: one arm for each type, in the catalogue's order.
@@ -149,8 +154,8 @@ pub(super) fn headline(event_type: &str, payload: &Payload, context: Context<'_>
             detailed(&format!("{ja} 実施できず"), &format!("{en} missed"), why)
         }
         Payload::ObservationRecorded(m) => {
-            let values: Vec<String> = m.observations.iter().map(observation).collect();
-            words(format!("観察 {}", values.join("、")), format!("observed {}", values.join(", ")))
+            let (ja, en): (Vec<_>, Vec<_>) = m.observations.iter().map(observation).unzip();
+            words(format!("観察 {}", ja.join("、")), format!("observed {}", en.join(", ")))
         }
         Payload::ConditionChanged(m) => condition_changed(m),
         Payload::AdmissionInfoProvided(m) => admission_info_provided(m),
@@ -315,13 +320,29 @@ fn visit_kind(kind: v1::VisitKind) -> (&'static str, &'static str) {
     }
 }
 
-fn observation(observation: &v1::Observation) -> String {
+/// What was observed, in Japanese and English. A value in words is the observation itself.
+fn observation(observation: &v1::Observation) -> (String, String) {
     use v1::observation::Value;
     let what = code(observation.code.as_ref());
+    let both = |told: String| (told.clone(), told);
     match &observation.value {
-        Some(Value::Quantity(quantity)) => format!("{what} {} {}", quantity.value, quantity.unit),
-        Some(Value::Coded(value)) => format!("{what} {}", code(Some(value))),
-        Some(Value::Text(_)) | None => what.to_owned(),
+        Some(Value::Quantity(v1::Quantity { value, unit: ucum })) => {
+            let (ja, en) = unit(ucum);
+            (format!("{what} {value} {ja}"), format!("{what} {value} {en}"))
+        }
+        Some(Value::Coded(value)) => both(format!("{what} {}", code(Some(value)))),
+        Some(Value::Text(text)) => both(format!("{what} {}", excerpt(text))),
+        None => both(what.to_owned()),
+    }
+}
+
+/// The beginning of a text, in one line.
+fn excerpt(text: &str) -> String {
+    const CHARS_MAX: usize = 120;
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match text.char_indices().nth(CHARS_MAX) {
+        Some((end, _)) => format!("{}…", text.split_at(end).0),
+        None => text,
     }
 }
 
@@ -332,9 +353,10 @@ fn condition_changed(message: &v1::ConditionChanged) -> Words {
         v1::Severity::Notice | v1::Severity::Unspecified => ("情報共有", "for information"),
     };
     let v1::ConditionChanged { change, owner_role, next_action, .. } = message;
+    let (owner_ja, owner_en) = role(owner_role);
     words(
-        format!("状態変化 [{ja}] {change} → {owner_role}: {next_action}"),
-        format!("condition changed [{en}] {change} → {owner_role}: {next_action}"),
+        format!("状態変化 [{ja}] {change} → {owner_ja}: {next_action}"),
+        format!("condition changed [{en}] {change} → {owner_en}: {next_action}"),
     )
 }
 
@@ -417,7 +439,7 @@ fn clock(time: &str, zone: &Zone) -> String {
     told.split_once(' ').map(|(_day, clock)| clock.to_owned()).unwrap_or_default()
 }
 
-fn organisation(organisation: Option<&v1::Organisation>) -> &str {
+pub(super) fn organisation(organisation: Option<&v1::Organisation>) -> &str {
     match organisation {
         Some(organisation) if organisation.name.is_empty() => &organisation.id,
         Some(organisation) => &organisation.name,
@@ -446,11 +468,15 @@ fn code(code: Option<&v1::Code>) -> &str {
 
 fn with_people(ja: &str, en: &str, people: &[v1::Participant]) -> Words {
     const NAMED_MAX: usize = 4;
-    let roles: Vec<&str> = people.iter().take(NAMED_MAX).map(|who| who.role.as_str()).collect();
+    let (roles_ja, roles_en): (Vec<&str>, Vec<&str>) =
+        people.iter().take(NAMED_MAX).map(|who| role(&who.role)).unzip();
     let more = people.len().saturating_sub(NAMED_MAX);
     let more = if more == 0 { String::new() } else { format!(" +{more}") };
-    let listed = |separator: &str| known(" (", &roles.join(separator), &format!("{more})"));
-    words(format!("{ja}{}", listed("、")), format!("{en}{}", listed(", ")))
+    let listed = |roles: &str| known(" (", roles, &format!("{more})"));
+    words(
+        format!("{ja}{}", listed(&roles_ja.join("、"))),
+        format!("{en}{}", listed(&roles_en.join(", "))),
+    )
 }
 
 #[cfg(test)]
@@ -487,11 +513,14 @@ mod tests {
     #[test]
     fn an_answer_names_the_facility_that_was_asked() {
         let mut names = Names::default();
-        names.note(&Payload::TransferRequested(v1::TransferRequested {
-            transfer_request_id: "1".into(),
-            facility: Some(v1::Organisation { id: "x".into(), name: "みどりの丘".into() }),
-            ..v1::TransferRequested::default()
-        }));
+        names.note(
+            "",
+            &Payload::TransferRequested(v1::TransferRequested {
+                transfer_request_id: "1".into(),
+                facility: Some(v1::Organisation { id: "x".into(), name: "みどりの丘".into() }),
+                ..v1::TransferRequested::default()
+            }),
+        );
         let offered = Payload::TransferOffered(v1::TransferAnswer {
             transfer_request_id: "1".into(),
             available_from_on: "2026-05-24".into(),
@@ -500,6 +529,74 @@ mod tests {
         let shown = headline(offered.event_type(), &offered, context(&names, &Zone::utc()));
         assert_eq!(shown.ja, "転院受入可 みどりの丘 (2026-05-24から)");
         assert_eq!(shown.en, "bed offered みどりの丘 (from 2026-05-24)");
+    }
+
+    #[test]
+    fn observations_are_told_with_their_units() {
+        use v1::observation::Value;
+        let observed = |what: &str, value: Value| v1::Observation {
+            code: Some(v1::Code { display: what.into(), ..v1::Code::default() }),
+            value: Some(value),
+        };
+        let amount = |value: &str, unit: &str| {
+            Value::Quantity(v1::Quantity { value: value.into(), unit: unit.into() })
+        };
+        let recorded = Payload::ObservationRecorded(v1::ObservationRecorded {
+            observations: vec![
+                observed("体温", amount("36.8", "Cel")),
+                observed("脈拍", amount("72", "/min")),
+                observed("皮膚", Value::Text("仙骨部に\n発赤".into())),
+            ],
+        });
+        let shown = told(recorded.event_type(), &recorded);
+        assert_eq!(shown.ja, "観察 体温 36.8 ℃、脈拍 72 /分、皮膚 仙骨部に 発赤");
+        assert_eq!(shown.en, "observed 体温 36.8 ℃, 脈拍 72 /min, 皮膚 仙骨部に 発赤");
+    }
+
+    #[test]
+    fn a_long_text_is_cut_to_one_line() {
+        assert_eq!(excerpt("  食欲\r\n低下 "), "食欲 低下");
+        assert_eq!(excerpt(&"痛".repeat(120)), "痛".repeat(120));
+        assert_eq!(excerpt(&"痛".repeat(121)), format!("{}…", "痛".repeat(120)));
+    }
+
+    #[test]
+    fn roles_are_told_in_words() {
+        let who = |role: &str| v1::Participant { role: role.into(), ..v1::Participant::default() };
+        let met = Payload::FamilyMeetingHeld(v1::FamilyMeetingHeld {
+            participants: vec![who("liaison-nurse"), who("長女")],
+            ..v1::FamilyMeetingHeld::default()
+        });
+        let told_met = told(met.event_type(), &met);
+        assert_eq!(told_met.ja, "患者・家族面談 (地域連携看護師、長女)");
+        assert_eq!(told_met.en, "talk with patient and family (liaison nurse, 長女)");
+        let changed = Payload::ConditionChanged(v1::ConditionChanged {
+            change: "発熱".into(),
+            owner_role: "home-doctor".into(),
+            next_action: "往診".into(),
+            ..v1::ConditionChanged::default()
+        });
+        let told_changed = told(changed.event_type(), &changed);
+        assert_eq!(told_changed.ja, "状態変化 [情報共有] 発熱 → 在宅医: 往診");
+        assert_eq!(told_changed.en, "condition changed [for information] 発熱 → home doctor: 往診");
+    }
+
+    #[test]
+    fn who_said_it_is_told_by_role_and_name() {
+        let mut names = Names::default();
+        let destination = v1::Organisation { id: "130".into(), name: "中央病院".into() };
+        let discharged =
+            v1::Discharged { destination: Some(destination), ..v1::Discharged::default() };
+        names.note("", &Payload::Discharged(discharged));
+        let actor = v1::Actor {
+            organisation: "130".into(),
+            role: "ward-nurse".into(),
+            on_behalf_of: "140".into(),
+            ..v1::Actor::default()
+        };
+        let told = by(&actor, &names);
+        assert_eq!(told.ja, "病棟看護師、中央病院、140の代理");
+        assert_eq!(told.en, "ward nurse, 中央病院 for 140");
     }
 
     #[test]

@@ -140,6 +140,36 @@ async fn the_summary_says_who_and_where() {
     assert_eq!(summary.version, 3);
 }
 
+#[tokio::test]
+async fn the_dead_are_dead_since_they_died_and_nowhere() {
+    let died = |deceased_at: &str, deceased| {
+        let demographics =
+            v1::Demographics { deceased_at: deceased_at.into(), deceased, ..Default::default() };
+        Payload::DemographicsUpdated(v1::DemographicsUpdated { demographics: Some(demographics) })
+    };
+    let planned = Payload::DischargePlanned(v1::DischargePlanned {
+        encounter_id: ENCOUNTER.into(),
+        planned_at: "2026-05-20".into(),
+        ..Default::default()
+    });
+    let (_folder, store) = tell(vec![
+        care_event(0, 0, 1, &registered(&[])),
+        care_event(0, 1, 2, &died("2026-05-02", true)),
+        care_event(0, 2, 9, &admitted("4E")),
+        care_event(0, 3, 9, &planned),
+        care_event(0, 4, 9, &died("", true)),
+    ])
+    .await;
+    for (version_max, died_at) in [(4, "2026-05-02"), (5, "")] {
+        let view = View { as_known_at: None, version_max: Some(version_max) };
+        let summary = fold(&store, view).summary(patient());
+        assert_eq!(summary.state(), v1::PatientState::Deceased);
+        assert_eq!(summary.since_at, died_at);
+        assert_eq!((summary.place, summary.encounter_id.as_str()), (None, ""));
+        assert_eq!(summary.planned_discharge_at, "");
+    }
+}
+
 /// The sentences of entries in both languages.
 fn sentences(timeline: &Timeline) -> Vec<(String, String)> {
     let texts = timeline.entries_oldest_first().into_iter().map(|entry| entry.text.unwrap());

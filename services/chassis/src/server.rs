@@ -102,12 +102,14 @@ impl Server {
     }
 }
 
-/// Reflection in both versions that clients speak, and the descriptor of health with it.
+/// Reflection in both versions that clients speak, with the descriptors of health and of the
+/// details in refusals: a client that shows those looks their types up here.
 pub fn add_reflection(routes: Routes) -> Result<Routes, ServeError> {
     let builder = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTOR)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     Ok(routes.add_service(builder().build_v1()?).add_service(builder().build_v1alpha()?))
 }

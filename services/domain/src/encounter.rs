@@ -119,7 +119,7 @@ pub enum Refusal {
     #[error("the patient is already admitted under this encounter")]
     AlreadyAdmitted,
     #[error(
-        "the patient is in this facility already, under encounter {0}: use that encounter, or discharge the patient from it first"
+        "at that time the patient is in this facility already, under encounter {0}: use that encounter, or discharge the patient from it first"
     )]
     InFacilityAlready(EncounterId),
     #[error(
@@ -394,6 +394,14 @@ impl Encounter {
 
     pub fn is_inpatient(&self) -> bool {
         matches!(self.stage(), Stage::InHospital | Stage::OnLeave)
+    }
+
+    /// Whether this is a stay that has ended, and the patient was certainly in it then.
+    pub(crate) fn was_inpatient_at(&self, moment: &CareTime) -> bool {
+        let is_past_stay = self.stage() == Stage::Ended && self.class() == Class::Inpatient;
+        is_past_stay
+            && self.began_at().is_some_and(|began| began.latest() <= moment.earliest())
+            && self.since().is_some_and(|ended| moment.is_before(&ended))
     }
 
     fn in_hospital(&self) -> Result<(), Refusal> {

@@ -46,7 +46,7 @@ pub enum Refusal {
     AlreadyRegistered,
     #[error("the identifier is linked to this patient already")]
     AlreadyLinked,
-    #[error("the date of birth lies after the event: check `birth_on`")]
+    #[error("the date of birth lies after the event: check `birth_on` and `occurred_at`")]
     BornAfterEvent,
     #[error("the date of death lies in the future: check `deceased_at`")]
     DiesInFuture,
@@ -104,6 +104,10 @@ impl Patient {
 
     pub fn identifiers(&self) -> impl Iterator<Item = &Identifier> {
         self.identifiers.iter()
+    }
+
+    pub fn birth_on(&self) -> Option<CareTime> {
+        self.demographics.birth_on
     }
 
     pub fn is_deceased(&self) -> bool {

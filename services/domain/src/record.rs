@@ -38,11 +38,14 @@ pub struct Event {
     pub fact: Fact,
 }
 
-/// A form or a note that nothing is decided on. The record only checks what it is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A form or a note that nothing is decided on. The record only checks what it is about, and
+/// that it ends after it begins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Document {
     pub encounter: Option<EncounterId>,
     pub case: Option<CaseId>,
+    /// When what it tells of ended.
+    pub ended_at: Option<CareTime>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -155,8 +158,9 @@ impl Record {
                 Fact::Referral(id, self.decide_referral(id, &stamp, command)?)
             }
             Order::Case(id, command) => Fact::Case(id, self.decide_case(id, command)?),
-            Order::Document(document) => Fact::Document(self.check_document(document)?),
+            Order::Document(document) => Fact::Document(self.check_document(&stamp, document)?),
         };
+        self.check_born(&stamp, &fact)?;
         Ok(vec![Event { stamp, fact }])
     }
 
@@ -242,8 +246,8 @@ impl Record {
         Ok(encounter.decide(stamp, command)?)
     }
 
-    /// The stay that goes on in a facility where the patient would lie a second time. For an
-    /// admission that is told late, only a stay that began before it counts: what is told of
+    /// The stay in a facility where the patient would lie a second time. For an admission that
+    /// is told late, only a stay counts that began before it and had not ended: what is told of
     /// the past may come in any order.
     fn stay_in_the_way(
         &self,
@@ -259,11 +263,13 @@ impl Record {
             return None;
         };
         let in_the_way = |other: &Encounter| {
-            other.is_inpatient()
-                && other.place().is_some_and(|there| there.facility.id == place.facility.id)
+            let goes_on = other.is_inpatient()
                 && other.began_at().is_some_and(|began| {
                     admitted_at.is_none_or(|admitted| !admitted.is_before(&began))
-                })
+                });
+            let went_on = admitted_at.is_some_and(|admitted| other.was_inpatient_at(&admitted));
+            (goes_on || went_on)
+                && other.place().is_some_and(|there| there.facility.id == place.facility.id)
         };
         self.encounters()
             .find_map(|(other, encounter)| (other != id && in_the_way(encounter)).then_some(other))
@@ -330,7 +336,27 @@ impl Record {
         Ok(case::decide(self.cases.get(&id).copied(), command)?)
     }
 
-    fn check_document(&self, document: Document) -> Result<Document, Refusal> {
+    /// Nothing happens to a patient before birth. What is said of the person checks itself, and
+    /// a cancel tells of the record.
+    fn check_born(&self, stamp: &Stamp, fact: &Fact) -> Result<(), Refusal> {
+        let tells_of_the_patient = match fact {
+            Fact::Identity(_) => false,
+            Fact::Encounter(_, event) => event.cancelled().is_none(),
+            Fact::TransferRequest(..) | Fact::Referral(..) | Fact::Case(..) | Fact::Document(_) => {
+                true
+            }
+        };
+        let birth = self.patient.birth_on();
+        if tells_of_the_patient && birth.is_some_and(|birth| stamp.occurred_at.is_before(&birth)) {
+            return Err(identity::Refusal::BornAfterEvent.into());
+        }
+        Ok(())
+    }
+
+    fn check_document(&self, stamp: &Stamp, document: Document) -> Result<Document, Refusal> {
+        if document.ended_at.is_some_and(|end| end.is_before(&stamp.occurred_at)) {
+            return Err(encounter::Refusal::EndsBeforeItBegins.into());
+        }
         if let Some(encounter) = document.encounter {
             self.known_encounter(encounter)?;
         }
@@ -349,9 +375,14 @@ impl Record {
 fn check_ends(order: &Order, now: Timestamp) -> Result<(), Refusal> {
     let is_future =
         |time: Option<CareTime>| time.is_some_and(|time| time.earliest() > now + FUTURE_TOLERANCE);
-    if let Order::Encounter(_, encounter::Command::RegisterVisit(visit)) = order
-        && is_future(visit.ended_at)
-    {
+    let ended_at = if let Order::Encounter(_, encounter::Command::RegisterVisit(visit)) = order {
+        visit.ended_at
+    } else if let Order::Document(document) = order {
+        document.ended_at
+    } else {
+        None
+    };
+    if is_future(ended_at) {
         return Err(encounter::Refusal::EndsInFuture.into());
     }
     if let Order::Identity(
@@ -747,7 +778,10 @@ mod tests {
     fn a_document_is_about_what_is_known() {
         let record = given(&[("2026-05-01", register()), ("2026-05-02", admit(1, "acute", None))]);
         let about = |encounter: u128| {
-            Order::Document(Document { encounter: Some(encounter_id(encounter)), case: None })
+            Order::Document(Document {
+                encounter: Some(encounter_id(encounter)),
+                ..Document::default()
+            })
         };
         assert_eq!(record.when("2026-05-03", about(1)), Ok(()));
         assert_eq!(
@@ -755,8 +789,67 @@ mod tests {
             Err(Refusal::UnknownEncounter(encounter_id(2)))
         );
         let case = CaseId::new(uuid::Uuid::from_u128(5));
-        let of_case = Order::Document(Document { encounter: None, case: Some(case) });
+        let of_case = Order::Document(Document { case: Some(case), ..Document::default() });
         assert_eq!(record.when("2026-05-03", of_case), Err(Refusal::UnknownCase(case)));
+    }
+
+    #[test]
+    fn what_a_document_tells_of_ends_after_it_began_and_in_the_past() {
+        let record = given(&[("2026-05-01", register())]);
+        let until = |end: &str| {
+            let document = Document { ended_at: Some(time(end)), ..Document::default() };
+            record.when("2026-05-03T10:00:00+09:00", Order::Document(document))
+        };
+        assert_eq!(until("2026-05-03T10:00:00+09:00"), Ok(()));
+        assert_eq!(until("2026-05-03"), Ok(()), "the same day");
+        assert_eq!(
+            until("2026-05-03T09:59:59+09:00"),
+            Err(Refusal::Encounter(encounter::Refusal::EndsBeforeItBegins))
+        );
+        assert_eq!(until("2026-06-02"), Err(Refusal::Encounter(encounter::Refusal::EndsInFuture)));
+    }
+
+    #[test]
+    fn nothing_happens_to_a_patient_before_birth() {
+        let demographics =
+            Demographics { birth_on: Some(time("2026-05-02")), ..Demographics::default() };
+        let update = Order::Identity(identity::Command::UpdateDemographics(demographics));
+        let record = given(&[
+            ("2026-04-01", register()),
+            ("2026-04-02", admit(1, "acute", None)),
+            ("2026-05-02", update),
+        ]);
+        let born_later = || Err(Refusal::Identity(identity::Refusal::BornAfterEvent));
+        let document = || Order::Document(Document::default());
+        assert_eq!(record.when("2026-05-01", document()), born_later());
+        assert_eq!(record.when("2026-05-01", admit(2, "rehab", None)), born_later());
+        let case = CaseId::new(uuid::Uuid::from_u128(5));
+        let open = Order::Case(case, case::Command::Open(None));
+        assert_eq!(record.when("2026-05-01", open), born_later());
+        assert_eq!(record.when("2026-05-02", document()), Ok(()), "the day of birth");
+        let cancellation = Cancellation { cancelled: event_id(2) };
+        let cancel =
+            Order::Encounter(encounter_id(1), encounter::Command::CancelAdmission(cancellation));
+        assert_eq!(record.when("2026-04-03", cancel), Ok(()), "the slip can be mended");
+    }
+
+    #[test]
+    fn a_stay_that_is_told_late_does_not_begin_within_another() {
+        let record = given(&[
+            ("2026-05-01", register()),
+            ("2026-05-10T09:00:00+09:00", admit(1, "acute", None)),
+            ("2026-05-20T09:00:00+09:00", discharge(1)),
+        ]);
+        let overlaps =
+            || Err(Refusal::Encounter(encounter::Refusal::InFacilityAlready(encounter_id(1))));
+        let admit_at = |at: &str| record.when(at, admit(2, "acute", None));
+        assert_eq!(admit_at("2026-05-10T09:00:00+09:00"), overlaps());
+        assert_eq!(admit_at("2026-05-13"), overlaps());
+        assert_eq!(admit_at("2026-05-20T08:59:59+09:00"), overlaps());
+        for free in ["2026-05-03", "2026-05-10", "2026-05-20", "2026-05-20T09:00:00+09:00"] {
+            assert_eq!(admit_at(free), Ok(()), "{free}");
+        }
+        assert_eq!(record.when("2026-05-13", admit(2, "rehab", None)), Ok(()), "elsewhere");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use tsunagi_chassis::config::{Origin, SETTINGS, Values, variable_name};
 
-use crate::output::say;
+use crate::output::{leave_a_line, say};
 
 pub(crate) fn list(values: &Values) {
     say(
@@ -18,7 +18,8 @@ pub(crate) fn list(values: &Values) {
         };
         let (name, help) = (setting.name, setting.help);
         let default = setting.default;
-        say(format_args!("\n# {help}."));
+        leave_a_line();
+        say(format_args!("# {help}."));
         say(format_args!(
             "# --{name}, {}; default {default}; now from: {origin}",
             variable_name(name)

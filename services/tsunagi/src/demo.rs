@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use tsunagi_chassis::Config;
 use tsunagi_chassis::config::SETTINGS;
 
-use crate::output::say;
+use crate::output::{leave_a_line, say};
 use crate::simulate::{self, Scale};
 use crate::up::{self, StopSignals};
 
@@ -21,7 +21,7 @@ pub(crate) async fn run(config: Config, scale: Scale) -> anyhow::Result<()> {
     let mut told_to_stop = pin!(StopSignals::listen()?.wait());
     let running = up::start(&config).await?;
     up::announce(&config, &running);
-    say("");
+    leave_a_line();
     let url = running.url();
     let told = tokio::select! {
         // What was told until then stays; the region is a passing one.
@@ -29,7 +29,7 @@ pub(crate) async fn run(config: Config, scale: Scale) -> anyhow::Result<()> {
         told = simulate::tell(&url, &scale) => told?,
     };
     say(told.summary());
-    say("");
+    leave_a_line();
     say("Three things to try, in another terminal:");
     let server = running.url();
     let tsunagi = command();

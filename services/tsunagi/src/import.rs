@@ -26,7 +26,7 @@ use tsunagi_chassis::Config;
 use tsunagi_gateway::fhir::{Files, Ids};
 
 use crate::client::Connection;
-use crate::output::say;
+use crate::output::{leave_a_line, say};
 use report::Report;
 use work::{Stage, Work};
 
@@ -111,5 +111,6 @@ fn progress(bytes: u64) -> ProgressBar {
 
 /// A blank line and a heading, to tell the parts of the output from each other.
 fn heading(words: &str) {
-    say(format_args!("\n{words}"));
+    leave_a_line();
+    say(words);
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tonic::transport::Channel;
 use tsunagi_chassis::Config;
 use tsunagi_domain::{CareTime, PatientId, Zone};
@@ -14,7 +14,7 @@ use tsunagi_proto::v1::timeline_client::TimelineClient;
 use tsunagi_proto::v1::watch_timeline_response::Frame;
 
 use crate::client::{Connection, own, refused};
-use crate::output::say;
+use crate::output::{leave_a_line, say};
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -96,6 +96,7 @@ async fn show(
         }
         request.page_token = page.next_page_token;
     };
+    printer.legend();
     if options.follow {
         follow(client, patient_id, cursor, printer).await?;
     }
@@ -168,6 +169,9 @@ fn moment(text: &str, zone: &Zone) -> anyhow::Result<Timestamp> {
     Ok(time.latest())
 }
 
+/// What is recorded longer than this after it happened is marked.
+const LATE_AFTER: SignedDuration = SignedDuration::from_hours(24);
+
 /// Prints a timeline line by line, and numbers the episodes that it meets.
 struct Printer {
     language: Language,
@@ -200,23 +204,54 @@ impl Printer {
         let at = local_time(&entry.occurred_at, &self.zone);
         let (day, clock) = at.split_once(' ').unwrap_or((&at, "     "));
         if day != self.day {
-            say(format_args!("\n{day}"));
+            leave_a_line();
+            say(day);
             day.clone_into(&mut self.day);
         }
         let episode = self.episode(&entry.episode_id);
-        let by = entry.actor.as_ref().map(by).unwrap_or_default();
+        let by = entry.by.clone().unwrap_or_default();
         let is_cancelled = !entry.cancelled_by_event_id.is_empty();
         let words = entry.text.clone().unwrap_or_default();
         let (mark, ja, en) =
             if is_cancelled { ("×", "【取消】", "[cancelled] ") } else { (" ", "", "") };
-        let first = match self.language {
-            Language::En => format!("{en}{}", words.en),
-            Language::Ja | Language::Both => format!("{ja}{}", words.ja),
-        };
-        say(format_args!("{mark} {clock}  {episode:<3}  {first}  ({by})"));
+        let note = &entry.note;
+        let note = if note.is_empty() { String::new() } else { format!("  「{note}」") };
+        let (late_ja, late_en) = self.recorded_late(entry).unwrap_or_default();
+        let japanese = format!("{ja}{}{note}  ({}){late_ja}", words.ja, by.ja);
+        let english = format!("{en}{}{note}  ({}){late_en}", words.en, by.en);
+        let first = if self.language == Language::En { &english } else { &japanese };
+        say(format_args!("{mark} {clock}  {episode:<3}  {first}"));
         if self.language == Language::Both {
-            say(format_args!("              {en}{}", words.en));
+            say(format_args!("              {english}"));
         }
+    }
+
+    /// What the marks beside the entries mean, if there were any.
+    fn legend(&self) {
+        if self.episodes.is_empty() {
+            return;
+        }
+        leave_a_line();
+        let ja = "E1、E2…: 続けて受けた受診・入院のひとまとまり (救急受診からの入院、転院を含む)";
+        let en = "E1, E2 …: stays and visits that continue one another, such as an emergency visit, the stay after it and a transfer";
+        match self.language {
+            Language::Ja => say(ja),
+            Language::En => say(en),
+            Language::Both => {
+                say(ja);
+                say(en);
+            }
+        }
+    }
+
+    /// When it was recorded, in Japanese and English, if that was long after it happened.
+    fn recorded_late(&self, entry: &v1::TimelineEntry) -> Option<(String, String)> {
+        let recorded_at = entry.recorded_at.as_ref()?;
+        let recorded_at = Timestamp::new(recorded_at.seconds, recorded_at.nanos).ok()?;
+        let occurred_at = CareTime::parse(&entry.occurred_at, &self.zone).ok()?;
+        let is_late = recorded_at.duration_since(occurred_at.latest()) > LATE_AFTER;
+        let at = CareTime::at(recorded_at).words(&self.zone);
+        is_late.then(|| (format!("  後日記録 {at}"), format!("  recorded {at}")))
     }
 
     /// `E1` for the first episode, and so on; nothing for what belongs to none.
@@ -230,15 +265,6 @@ impl Printer {
             self.episodes.len() - 1
         });
         format!("E{}", index + 1)
-    }
-}
-
-fn by(actor: &v1::Actor) -> String {
-    let v1::Actor { organisation, role, on_behalf_of, .. } = actor;
-    if on_behalf_of.is_empty() {
-        format!("{role}, {organisation}")
-    } else {
-        format!("{role}, {organisation} for {on_behalf_of}")
     }
 }
 
@@ -281,7 +307,10 @@ pub(crate) fn state_words(patient: &v1::PatientSummary, language: Language, zone
         v1::PatientState::Unspecified => ("登録のみ", "registered"),
     };
     let is_known = !since.is_empty();
+    let is_deceased = patient.state() == v1::PatientState::Deceased;
     let mut words = match (language, is_known) {
+        (Language::En, true) if is_deceased => format!("died {since}"),
+        (Language::Ja | Language::Both, true) if is_deceased => format!("{ja} {since}"),
         (Language::En, true) => format!("{en} since {since}  {place}"),
         (Language::En, false) => en.to_owned(),
         (Language::Ja | Language::Both, true) => format!("{ja} {since}から  {place}"),
@@ -298,4 +327,30 @@ pub(crate) fn state_words(patient: &v1::PatientSummary, language: Language, zone
         }
     }
     words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_recorded_more_than_a_day_after_it_happened_is_marked() {
+        let zone = Zone::named("Asia/Tokyo").unwrap();
+        let printer = Printer::new(Language::Ja, zone);
+        let late = |occurred_at: &str, recorded_at: &str| {
+            let recorded_at: Timestamp = recorded_at.parse().unwrap();
+            printer.recorded_late(&v1::TimelineEntry {
+                occurred_at: occurred_at.to_owned(),
+                recorded_at: Some(tsunagi_bus::handler::to_wire(recorded_at)),
+                ..v1::TimelineEntry::default()
+            })
+        };
+        let at = "2026-05-01T10:00:00+09:00";
+        assert_eq!(late(at, "2026-05-02T01:00:00Z"), None);
+        let marked = late(at, "2026-05-02T01:00:01Z").unwrap();
+        assert_eq!(marked.0, "  後日記録 2026-05-02 10:00");
+        assert_eq!(marked.1, "  recorded 2026-05-02 10:00");
+        assert_eq!(late("2026-05-01", "2026-05-02T14:00:00Z"), None, "a day lasts until its end");
+        assert!(late("2026-05-01", "2026-05-02T16:00:00Z").is_some());
+    }
 }
