@@ -39,8 +39,10 @@ use uuid::Uuid;
 
 use support::{TSUNAGI, connect, signed, start};
 
-/// Patients of each caller.
+/// Patients of each caller that waits for its answers, and of one that does not: commands about
+/// one patient are decided one after the other.
 const PATIENTS: usize = 20;
+const PATIENTS_OF_A_SESSION: usize = 5_000;
 
 #[tokio::main]
 async fn main() {
@@ -119,10 +121,10 @@ struct Caller {
 
 impl Caller {
     /// Registers patients of its own.
-    async fn new(channel: &Channel, seed: usize) -> Self {
+    async fn new(channel: &Channel, seed: usize, count: usize) -> Self {
         let mut bus = CareBusClient::new(channel.clone());
         let mut patients = Vec::new();
-        for _ in 0..PATIENTS {
+        for _ in 0..count {
             let patient = Uuid::now_v7().to_string();
             let registered = v1::PatientRegistered {
                 demographics: Some(v1::Demographics::default()),
@@ -183,7 +185,7 @@ async fn unary(url: &str, callers: usize, events: usize, length: Duration) -> Me
     let mut all = Vec::new();
     for number in 0..callers {
         let channel = channels[number % channels.len()].clone();
-        all.push((Caller::new(&channel, number).await, channel));
+        all.push((Caller::new(&channel, number, PATIENTS).await, channel));
     }
     let began = Instant::now();
     let tasks = all.into_iter().map(|(mut caller, channel)| {
@@ -210,7 +212,7 @@ async fn unary(url: &str, callers: usize, events: usize, length: Duration) -> Me
 /// One caller with so many requests under way in one stream.
 async fn session(url: &str, window: usize, length: Duration) -> Measured {
     let channel = connect(url).await;
-    let mut caller = Caller::new(&channel, 0).await;
+    let mut caller = Caller::new(&channel, 0, PATIENTS_OF_A_SESSION).await;
     let mut bus = CareBusClient::new(channel);
     let (requests, stream) = mpsc::channel(window);
     let answers = bus.publish_session(signed(ReceiverStream::new(stream))).await.unwrap();
@@ -239,7 +241,7 @@ async fn session(url: &str, window: usize, length: Duration) -> Measured {
 /// From sending an event to having it from a subscription, at 1,000 events a second.
 async fn delivery(url: &str, length: Duration) {
     let channel = connect(url).await;
-    let mut caller = Caller::new(&channel, 0).await;
+    let mut caller = Caller::new(&channel, 0, PATIENTS).await;
     let mut bus = CareBusClient::new(channel.clone());
     let subscribe = signed(v1::SubscribeRequest::default());
     let mut frames = bus.subscribe(subscribe).await.unwrap().into_inner();
@@ -288,7 +290,7 @@ async fn delivery(url: &str, length: Duration) {
 /// The whole timeline of a patient who has so many events.
 async fn reads(url: &str, events: usize) {
     let channel = connect(url).await;
-    let mut caller = Caller::new(&channel, 0).await;
+    let mut caller = Caller::new(&channel, 0, PATIENTS).await;
     let mut bus = CareBusClient::new(channel.clone());
     caller.patients.truncate(1);
     for _ in 0..events / 100 {
