@@ -2,7 +2,7 @@
 //! stream. Folded from the log in the background, and made again from it when it is missing,
 //! damaged or ahead of the log (I5).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::io::ErrorKind;
 use std::ops::Bound;
 use std::panic::AssertUnwindSafe;
@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use prost::Message as _;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tsunagi_bus::{Bus as _, Cursor, Delivery, Stored, StreamId};
+use tsunagi_bus::{Bus as _, Cursor, Delivery, Feed, Stored, StreamId};
 use tsunagi_domain::PatientId;
 use tsunagi_proto::v1;
 
@@ -22,7 +22,7 @@ use crate::keys;
 use crate::log::LogError;
 use crate::log::file::Patience;
 use crate::store::Store;
-use crate::timeline::{Timeline, View};
+use crate::timeline::Timeline;
 
 /// Rows written at a time. A larger batch makes sled hold its garbage: one of 4,096 random
 /// keys was seen to take 2.7 GB.
@@ -116,20 +116,37 @@ impl Patients {
     async fn make_until(&self, stop: &CancellationToken) -> Result<(), RowsError> {
         let mut cursor = self.made.borrow().clone();
         let mut feed = self.store.follow(cursor.clone());
+        // While it catches up, a patient's row is made once, however often the patient changed.
+        let mut changed = Some(BTreeSet::new());
+        let mut folded = Folded::default();
         loop {
             let delivery = tokio::select! {
                 () = stop.cancelled() => break,
                 // Safe to cancel: see `Feed::next`.
                 delivery = feed.next() => delivery?,
             };
-            if let Delivery::Events(events) = delivery {
-                for stored in &events {
-                    cursor.advance(stored.placed.position);
+            let rows = self.clone();
+            match (delivery, &mut changed) {
+                (Delivery::Events(events), Some(changed)) => {
+                    advance(&mut cursor, &events);
+                    changed.extend(events.iter().filter_map(|stored| patient(stored.stream)));
+                    continue;
                 }
-                let (rows, end) = (self.clone(), cursor.clone());
-                tokio::task::spawn_blocking(move || rows.make(&events, &end)).await??;
-                self.made.send_replace(cursor.clone());
+                (Delivery::Events(mut events), None) => {
+                    gather(&mut feed, &mut events).await?;
+                    advance(&mut cursor, &events);
+                    let end = cursor.clone();
+                    let made = move || rows.make_of(&events, &end, folded);
+                    folded = tokio::task::spawn_blocking(made).await??;
+                }
+                (Delivery::CaughtUp, changed) => {
+                    let Some(changed) = changed.take() else { continue };
+                    let end = cursor.clone();
+                    let made = move || rows.make_anew(&changed, &end);
+                    tokio::task::spawn_blocking(made).await??;
+                }
             }
+            self.made.send_replace(cursor.clone());
         }
         let rows = self.rows();
         tokio::task::spawn_blocking(move || rows.flush()).await??;
@@ -177,37 +194,133 @@ impl Patients {
         Ok((patients, false))
     }
 
-    /// Makes the rows of all patients that these events are about.
-    fn make(&self, events: &[Stored], end: &Cursor) -> Result<(), RowsError> {
-        let changed: BTreeSet<PatientId> = events
-            .iter()
-            .filter_map(|stored| match stored.stream {
-                StreamId::Patient(patient) => Some(patient),
-                StreamId::Identifier(_) | StreamId::Quarantine => None,
-            })
-            .collect();
-        let changed: Vec<PatientId> = changed.into_iter().collect();
-        let rows = self.rows();
-        let mut batches = changed.chunks(BATCH_ROWS).peekable();
-        while let Some(patients) = batches.next() {
-            let mut batch = sled::Batch::default();
-            for patient in patients {
-                let row = self.row(*patient)?;
-                batch.insert(&keys::patient(*patient)[..], row.encode_to_vec());
+    /// Makes the rows of these patients of all that is stored about them.
+    fn make_anew(&self, changed: &BTreeSet<PatientId>, end: &Cursor) -> Result<(), RowsError> {
+        let row = |patient: &PatientId| {
+            let events = self.store.read_all(StreamId::Patient(*patient), Patience::Wait)?;
+            let mut timeline = Timeline::for_summary(&self.store.region().zone);
+            for stored in &events {
+                timeline.add(stored);
             }
-            if batches.peek().is_none() {
-                batch.insert(keys::CHECKPOINT, end.encode().as_bytes());
-            }
-            rows.apply_batch(batch)?;
+            Ok((*patient, timeline.summary(*patient)))
+        };
+        self.write(changed.iter().map(row), end)
+    }
+
+    /// Makes the rows of the patients that these events are about.
+    fn make_of(
+        &self,
+        events: &[Stored],
+        end: &Cursor,
+        mut folded: Folded,
+    ) -> Result<Folded, RowsError> {
+        for stored in events {
+            folded.add(&self.store, stored)?;
         }
+        let changed: BTreeSet<PatientId> =
+            events.iter().filter_map(|stored| patient(stored.stream)).collect();
+        let rows = changed.iter().filter_map(|patient| folded.row(*patient)).map(Ok);
+        self.write(rows, end)?;
+        folded.shrink();
+        Ok(folded)
+    }
+
+    /// Writes rows, and with the last of them how far they are made.
+    fn write(
+        &self,
+        made: impl Iterator<Item = Result<(PatientId, v1::PatientSummary), RowsError>>,
+        end: &Cursor,
+    ) -> Result<(), RowsError> {
+        let rows = self.rows();
+        let (mut batch, mut count) = (sled::Batch::default(), 0);
+        for row in made {
+            let (patient, row) = row?;
+            batch.insert(&keys::patient(patient)[..], row.encode_to_vec());
+            count += 1;
+            if count == BATCH_ROWS {
+                rows.apply_batch(std::mem::take(&mut batch))?;
+                count = 0;
+            }
+        }
+        batch.insert(keys::CHECKPOINT, end.encode().as_bytes());
+        Ok(rows.apply_batch(batch)?)
+    }
+}
+
+/// What summaries are made of, for patients who changed lately: a row is not made of the whole
+/// stream each time.
+#[derive(Default)]
+struct Folded {
+    timelines: HashMap<PatientId, Timeline>,
+    /// How many patients and entries they hold.
+    weight: usize,
+}
+
+impl Folded {
+    fn add(&mut self, store: &Store, stored: &Stored) -> Result<(), RowsError> {
+        let Some(patient) = patient(stored.stream) else { return Ok(()) };
+        let timeline = self.timelines.entry(patient).or_insert_with(|| {
+            self.weight += 1;
+            Timeline::for_summary(&store.region().zone)
+        });
+        let before = timeline.entries();
+        if timeline.version() + 1 < stored.placed.version {
+            for earlier in &store.read_all(stored.stream, Patience::Wait)? {
+                if earlier.placed.version > timeline.version() {
+                    timeline.add(earlier);
+                }
+            }
+        }
+        if timeline.version() < stored.placed.version {
+            timeline.add(stored);
+        }
+        self.weight += timeline.entries() - before;
         Ok(())
     }
 
-    fn row(&self, patient: PatientId) -> Result<v1::PatientSummary, RowsError> {
-        let events = self.store.read_all(StreamId::Patient(patient), Patience::Wait)?;
-        let timeline = Timeline::fold(&events, &self.store.region().zone, View::default());
-        Ok(timeline.summary(patient))
+    fn row(&self, patient: PatientId) -> Option<(PatientId, v1::PatientSummary)> {
+        self.timelines.get(&patient).map(|timeline| (patient, timeline.summary(patient)))
     }
+
+    /// Forgets everything when it has become much: who changes is read again.
+    fn shrink(&mut self) {
+        const WEIGHT_MAX: usize = 50_000;
+        if self.weight > WEIGHT_MAX {
+            *self = Self::default();
+        }
+    }
+}
+
+fn advance(cursor: &mut Cursor, events: &[Stored]) {
+    for stored in events {
+        cursor.advance(stored.placed.position);
+    }
+}
+
+fn patient(stream: StreamId) -> Option<PatientId> {
+    match stream {
+        StreamId::Patient(patient) => Some(patient),
+        StreamId::Identifier(_) | StreamId::Quarantine => None,
+    }
+}
+
+/// Adds what comes within a short while: a patient who changes often gets one row for it.
+async fn gather(feed: &mut Box<dyn Feed>, events: &mut Vec<Stored>) -> Result<(), RowsError> {
+    const WHILE: Duration = Duration::from_millis(50);
+    const EVENTS_MAX: usize = 4096;
+    let until = tokio::time::Instant::now() + WHILE;
+    while events.len() < EVENTS_MAX {
+        // Safe to cancel: see `Feed::next`.
+        match tokio::time::timeout_at(until, feed.next()).await {
+            Ok(delivery) => {
+                if let Delivery::Events(more) = delivery? {
+                    events.extend(more);
+                }
+            }
+            Err(_elapsed) => break,
+        }
+    }
+    Ok(())
 }
 
 fn sled_config(path: &Path) -> sled::Config {

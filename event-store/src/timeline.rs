@@ -32,6 +32,10 @@ pub struct Timeline {
     address_withheld_up_to: u64,
     /// In the order of recording.
     entries: Vec<Entry>,
+    /// The last event that it is folded from.
+    last: Option<Placed>,
+    /// Whether only the entries are kept that the summary looks at.
+    is_for_summary: bool,
     cancelled_by: BTreeMap<EventId, EventId>,
     names: names::Names,
 }
@@ -67,9 +71,16 @@ impl Timeline {
             address_said_at: 0,
             address_withheld_up_to: 0,
             entries: Vec::new(),
+            last: None,
+            is_for_summary: false,
             cancelled_by: BTreeMap::new(),
             names: names::Names::default(),
         }
+    }
+
+    /// One that keeps only what `summary` needs, and has no entries to show.
+    pub(crate) fn for_summary(zone: &Zone) -> Self {
+        Self { is_for_summary: true, ..Self::new(zone) }
     }
 
     /// Folds a stream's events, given in their order and whole: what is withheld of those that
@@ -116,6 +127,10 @@ impl Timeline {
             }
             self.demographics = Some((stored.placed.version, said.clone()));
         }
+        self.last = Some(stored.placed);
+        if self.is_for_summary && encounter.is_none() {
+            return;
+        }
         self.entries.push(Entry {
             id: stored.event,
             placed: stored.placed,
@@ -133,7 +148,7 @@ impl Timeline {
 
     /// How many events it is folded from.
     pub fn version(&self) -> u64 {
-        self.entries.last().map_or(0, |entry| entry.placed.version)
+        self.last.map_or(0, |last| last.version)
     }
 
     pub fn record(&self) -> &Record {
@@ -142,7 +157,7 @@ impl Timeline {
 
     /// The last event that it is folded from.
     pub fn last(&self) -> Option<Placed> {
-        self.entries.last().map(|entry| entry.placed)
+        self.last
     }
 
     /// The entries in the order in which they happened; what happened at the same time, in the
