@@ -42,7 +42,7 @@ const MAY_IMPORT: [(&str, &[&str]); 10] = [
 ];
 
 /// The one crate that may use a technology.
-const DOORS: [(&str, &str); 16] = [
+const DOORS: [(&str, &str); 17] = [
     ("async-nats", "tsunagi-bus"),
     ("lru", "tsunagi-bus"),
     ("hmac", "tsunagi-bus"),
@@ -58,6 +58,7 @@ const DOORS: [(&str, &str); 16] = [
     ("clap", "tsunagi"),
     ("indicatif", "tsunagi"),
     ("rand", "tsunagi"),
+    ("mimalloc", "tsunagi"),
     ("tar", "tsunagi"),
 ];
 

@@ -89,6 +89,7 @@ impl Timeline {
         let mut timeline = Self::new(zone);
         let shown = events.iter().take_while(|stored| view.shows(stored)).count();
         let (shown, later) = events.split_at(shown);
+        timeline.entries.reserve_exact(shown.len());
         for stored in shown {
             timeline.add(stored);
         }
