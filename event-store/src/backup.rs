@@ -6,7 +6,7 @@
 //! never changes, and is copied once.
 
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -20,6 +20,10 @@ use crate::log::verify::Verifier;
 use crate::region_file::{self, RegionError};
 
 const MANIFEST: &str = "backup.toml";
+/// There while a copy is made.
+const BEGUN: &str = "backup.begun";
+/// What a data folder has that was open.
+const LOCK: &str = "lock";
 const FORMAT: i64 = 1;
 /// Begins its last line.
 const CHECKSUM: &str = "# crc32c of the lines above: ";
@@ -46,8 +50,16 @@ pub enum BackupError {
     NoCopy(PathBuf),
     #[error("{0} differs from what `backup.toml` says of it: this copy is damaged, use another")]
     DamagedCopy(PathBuf),
-    #[error("{0} has a region already: restore into an empty folder")]
+    #[error(
+        "{0} has a region already, or one that was restored in part: restore into an empty folder"
+    )]
     NotEmpty(PathBuf),
+    #[error("{0} is the data folder, or in it, or around it: take a folder apart from it")]
+    OverItself(PathBuf),
+    #[error(
+        "{0} holds something else than a copy: take a new folder, or one that an earlier backup made"
+    )]
+    NotACopy(PathBuf),
 }
 
 /// What was copied.
@@ -87,6 +99,7 @@ pub fn backup(data: &Path, to: &Path) -> Result<Copied, BackupError> {
     if !region_file::has_region(data) {
         return Err(BackupError::NoLog(data.to_owned()));
     }
+    refuse_target(data, to)?;
     let region = region_file::read(data)?;
     let from = Folder::to_read(data.join("log"), region.id);
     let before = match read_manifest(to)? {
@@ -98,6 +111,8 @@ pub fn backup(data: &Path, to: &Path) -> Result<Copied, BackupError> {
     };
     let into = Folder::to_read(to.join("log"), region.id);
     create_folder(&into.path)?;
+    create_folder(to)?;
+    region_file::write_durably(&to.join(BEGUN), b"This copy is not whole yet.\n")?;
     let beside = copy_beside(data, to)?;
     let numbers = from.numbers()?;
     let mut copied = Copied { region: region.id, segments: 0, fresh: 0, events: 0, bytes: 0 };
@@ -129,7 +144,38 @@ pub fn backup(data: &Path, to: &Path) -> Result<Copied, BackupError> {
     copied.events = verifier.events;
     check(&into, &listed)?;
     write_manifest(to, &Manifest { region: region.id, beside, segments: listed })?;
+    let begun = to.join(BEGUN);
+    std::fs::remove_file(&begun).map_err(LogError::io("removing", &begun))?;
     Ok(copied)
+}
+
+/// What is not a copy must not be written over: least of all a data folder, which may be in use.
+fn refuse_target(data: &Path, to: &Path) -> Result<(), BackupError> {
+    let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    // What is not there yet will be where its nearest folder is that is there.
+    let there = to.ancestors().find(|path| path.exists()).unwrap_or(Path::new("."));
+    let there = if there.as_os_str().is_empty() { Path::new(".") } else { there };
+    let (data, there) = (real(data), real(there));
+    if there.starts_with(&data) || (to.exists() && data.starts_with(&there)) {
+        return Err(BackupError::OverItself(to.to_owned()));
+    }
+    let mut files = match std::fs::read_dir(to) {
+        Ok(files) => files,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(LogError::io("reading", to)(error).into()),
+    };
+    let is_copy = to.join(MANIFEST).exists() || is_begun_copy(to);
+    // Whoever served a copy has made it a data folder.
+    let was_served = to.join(LOCK).exists();
+    if was_served || (!is_copy && files.next().is_some()) {
+        return Err(BackupError::NotACopy(to.to_owned()));
+    }
+    Ok(())
+}
+
+/// Whether a copy was begun here and did not come to its end.
+fn is_begun_copy(to: &Path) -> bool {
+    to.join(BEGUN).exists()
 }
 
 /// Makes the data folder `data` of the copy in `from`, having checked all of it.

@@ -8,7 +8,7 @@ use super::frame::{FrameError, HEADER_BYTES, Header};
 use super::segment::Segment;
 
 /// Bytes read from disk at a time, at least.
-const PIECE_BYTES: usize = 1 << 18;
+const PIECE_BYTES: usize = 1 << 17;
 
 /// A frame that has been checked.
 #[derive(Debug, Clone)]

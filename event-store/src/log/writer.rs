@@ -13,7 +13,7 @@ use super::file::Patience;
 use super::frame::{Header, RECORD_BYTES_MAX, Sealed};
 use super::index::{Index, StreamKey};
 use super::room::Room;
-use super::segment::{Folder, SEGMENT_HEADER_BYTES, Segment};
+use super::segment::{Fill, Folder, SEGMENT_HEADER_BYTES, Segment};
 use super::{Location, LogError};
 
 /// One event to be appended.
@@ -104,6 +104,8 @@ pub struct Writer {
     sealed: [std::sync::mpsc::Sender<()>; 2],
     /// The thread that fills the spare file.
     spare: Option<JoinHandle<()>>,
+    /// When this segment was begun.
+    begun: Instant,
     no_room_since: Option<Instant>,
 }
 
@@ -158,6 +160,7 @@ impl Writer {
             broken: None,
             sealed,
             spare: None,
+            begun: Instant::now(),
             no_room_since: None,
         }
     }
@@ -319,7 +322,8 @@ impl Writer {
         drop(segments);
         self.end = Location { segment: number, offset: SEGMENT_HEADER_BYTES };
         self.shared.advance(self.end);
-        if self.sealed.iter().any(|told| told.send(()).is_err()) {
+        let unheard = self.sealed.iter().filter(|told| told.send(()).is_err()).count();
+        if unheard > 0 {
             tracing::warn!("no more index files or trees are made: the thread has ended");
         }
         self.prepare_spare_aside();
@@ -336,7 +340,7 @@ impl Writer {
         if self.no_room_since.is_some_and(|since| since.elapsed() < RETRY_AFTER) {
             return Err(AppendError::NoRoom("the next segment could not be made".to_owned()));
         }
-        match self.folder.prepare_spare() {
+        match self.folder.prepare_spare(self.fill()) {
             Ok(()) => {
                 self.no_room_since = None;
                 Ok(())
@@ -352,10 +356,11 @@ impl Writer {
 
     /// Fills the next spare file while this thread goes on writing.
     pub fn prepare_spare_aside(&mut self) {
-        let folder = self.folder.clone();
+        let (folder, fill) = (self.folder.clone(), self.fill());
+        self.begun = Instant::now();
         let spawned = std::thread::Builder::new().name("log-spare".to_owned()).spawn(move || {
             // If it fails, the writer makes the file itself when it needs it, and says so.
-            if let Err(error) = folder.prepare_spare() {
+            if let Err(error) = folder.prepare_spare(fill) {
                 tracing::warn!(%error, "the next segment could not be prepared");
             }
         });
@@ -364,6 +369,13 @@ impl Writer {
             Ok(spare) => self.spare = Some(spare),
             Err(error) => tracing::warn!(%error, "the next segment could not be prepared"),
         }
+    }
+
+    /// How the next segment is made ready: by how fast the last one became full.
+    fn fill(&self) -> Fill {
+        const AT_ONCE: Duration = Duration::from_secs(3);
+        let is_first = self.end.segment <= 1;
+        if is_first || self.begun.elapsed() > AT_ONCE { Fill::Zeros } else { Fill::Reserve }
     }
 
     fn fail(&mut self, error: &LogError) -> String {

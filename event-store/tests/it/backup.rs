@@ -151,3 +151,37 @@ async fn what_is_there_is_not_overwritten() {
     let refused = restore(nowhere.path(), &nowhere.path().join("data")).unwrap_err();
     assert!(matches!(refused, BackupError::NoCopy(_)), "{refused}");
 }
+
+#[tokio::test]
+async fn a_backup_writes_over_nothing_but_an_earlier_copy() {
+    let (data, other, elsewhere) = (folder(), folder(), folder());
+    let store = open(&data);
+    written(&store, 0, 200).await;
+    written(&open(&other), 0, 10).await;
+    let before = all(&store);
+    let link = elsewhere.path().join("link");
+    std::os::unix::fs::symlink(data.path(), &link).unwrap();
+    let inside =
+        [data.path().to_owned(), data.path().join("copy"), link.clone(), link.join("copy")];
+    for to in &inside {
+        let refused = backup(data.path(), to).unwrap_err();
+        assert!(matches!(refused, BackupError::OverItself(_)), "{}: {refused}", to.display());
+    }
+    let refused = backup(data.path(), other.path()).unwrap_err();
+    assert!(matches!(refused, BackupError::NotACopy(_)), "{refused}");
+    assert_eq!(all(&open(&other)).len(), 10);
+    let junk = folder();
+    std::fs::write(junk.path().join("thesis.txt"), "all of it").unwrap();
+    let refused = backup(data.path(), junk.path()).unwrap_err();
+    assert!(matches!(refused, BackupError::NotACopy(_)), "{refused}");
+    // A copy that is served is a data folder from then on.
+    let copy = elsewhere.path().join("copy");
+    backup(data.path(), &copy).unwrap();
+    backup(data.path(), &copy).unwrap();
+    drop(Store::open(&config(&copy)).unwrap());
+    let refused = backup(data.path(), &copy).unwrap_err();
+    assert!(matches!(refused, BackupError::NotACopy(_)), "{refused}");
+    written(&store, 200, 210).await;
+    drop(store);
+    assert_eq!(all(&open(&data)).len(), before.len() + 10);
+}
