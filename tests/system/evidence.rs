@@ -263,3 +263,16 @@ async fn a_running_server_is_verified_and_its_events_are_proved() {
     let told = done(data.path(), &["verify"]);
     assert!(told.contains("0 events are newer"), "{told}");
 }
+
+#[test]
+fn a_log_without_anything_signed_is_not_called_what_was_signed() {
+    let region = region();
+    let data = region.path();
+    let kept = data.join("kept.txt");
+    fs::write(&kept, "\n").unwrap();
+    let refused = run(data, &["verify", "--checkpoint", kept.to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(1), "nothing to compare with");
+    fs::remove_file(data.join("checkpoints.txt")).unwrap();
+    let told = wrong(data, &["verify"]);
+    assert!(told.contains("nothing signed was found"), "{told}");
+}

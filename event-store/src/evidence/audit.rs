@@ -75,6 +75,10 @@ pub enum Problem {
     #[error("{path}, offset {offset}: this is no checkpoint of this region: {reason}")]
     Forged { path: PathBuf, offset: usize, reason: NoteError },
     #[error(
+        "nothing signed was found that is about this log, though it has sealed segments: checkpoints.txt was lost or removed, and whether the log was rewritten cannot be told; compare with checkpoints that are kept elsewhere (--checkpoint)"
+    )]
+    Unsigned,
+    #[error(
         "slot {slot}: no checkpoint tells what the log was before segment {segment}: verify from an earlier one, or the whole log"
     )]
     Unanchored { slot: u16, segment: u32 },
@@ -123,7 +127,12 @@ pub fn verify(data: &Path, options: &Options) -> Result<Report, ArchiveError> {
             break;
         }
     }
-    Ok(audit.finish(to >= last))
+    let mut report = audit.finish(to >= last);
+    // Each segment's end is signed when it is sealed.
+    if report.matched == 0 && report.problems.is_empty() && last > 1 {
+        report.problems.push(Problem::Unsigned);
+    }
+    Ok(report)
 }
 
 struct Audit<'a> {

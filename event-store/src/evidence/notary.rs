@@ -58,6 +58,11 @@ impl Notary {
                 "the newest checkpoint is not signed by this region's key; nothing more is signed for this slot"
             );
         }
+        if file.newest().is_empty() && shared.durable().segment > 1 {
+            tracing::error!(
+                "no checkpoint is there, though the log has sealed segments: checkpoints.txt was lost or removed, or the log is older than checkpoints; what is signed from now on does not tell what the log was before"
+            );
+        }
         Ok(Self {
             region: folder.region,
             key,

@@ -47,8 +47,12 @@ pub(crate) fn run(
 ) -> anyhow::Result<ExitCode> {
     needs_region(config, server)?;
     let read = |path: &PathBuf| {
-        let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
-        bytes.map(|bytes| (path.clone(), bytes))
+        let name = path.display();
+        let bytes = std::fs::read(path).with_context(|| format!("cannot read {name}"))?;
+        if bytes.trim_ascii().is_empty() {
+            anyhow::bail!("{name} holds no checkpoint: there is nothing to compare with");
+        }
+        Ok((path.clone(), bytes))
     };
     let options = audit::Options {
         segments: options.segments,
@@ -72,7 +76,9 @@ fn tell(report: &Report) {
     say(format_args!("read         {segments} segments, {events} events, {bytes} bytes"));
     say(format_args!("checkpoints  {matched} match; {uncovered} events are newer than the newest"));
     let found = problems.len();
-    if found == 0 {
+    if found == 0 && *matched == 0 {
+        say("All checksums match. Nothing was signed yet that could be compared.");
+    } else if found == 0 {
         say("All checksums match, and the log is what was signed.");
     } else {
         say(format_args!("{found} problems were found."));
