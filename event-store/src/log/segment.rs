@@ -12,8 +12,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use uuid::Uuid;
 
-use rustix::fs::{FallocateFlags, fallocate};
-
 use super::LogError;
 use super::file::{LogFile, Patience};
 use super::index_file::take;
@@ -33,16 +31,6 @@ pub struct Segment {
     /// Where the segment before it ends.
     pub previous_end: u32,
     file: LogFile,
-}
-
-/// How the space of a segment is made ready. Either way it is there, and reads as zeros.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fill {
-    /// Written: flushing small batches over it is faster, and never has to wait for the file
-    /// system's journal.
-    Zeros,
-    /// Reserved: for segments that are full at once, writing zeros first would halve the speed.
-    Reserve,
 }
 
 /// The folder of the log.
@@ -113,7 +101,7 @@ impl Folder {
     /// Begins the next segment, out of the spare file if there is one.
     pub fn begin_segment(&self, number: u32, previous_end: u32) -> Result<Segment, LogError> {
         let _held = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-        self.fill_spare(Fill::Zeros)?;
+        self.fill_spare()?;
         let (spare, path) = (self.path.join(SPARE), self.segment_path(number));
         let file = OpenOptions::new()
             .read(true)
@@ -132,12 +120,12 @@ impl Folder {
     }
 
     /// Fills the spare file with zeros, if that was not done yet.
-    pub fn prepare_spare(&self, fill: Fill) -> Result<(), LogError> {
+    pub fn prepare_spare(&self) -> Result<(), LogError> {
         let _held = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-        self.fill_spare(fill)
+        self.fill_spare()
     }
 
-    fn fill_spare(&self, fill: Fill) -> Result<(), LogError> {
+    fn fill_spare(&self) -> Result<(), LogError> {
         const ZEROS: &[u8] = &[0; 1 << 16];
         let path = self.path.join(SPARE);
         let size = u64::from(self.segment_bytes);
@@ -146,11 +134,6 @@ impl Folder {
         }
         let fill = || {
             let mut file = File::create(&path).map_err(LogError::io("creating", &path))?;
-            // Where the file system cannot, zeros are written.
-            let none = FallocateFlags::empty();
-            if fill == Fill::Reserve && fallocate(&file, none, 0, size).is_ok() {
-                return file.sync_all().map_err(LogError::io("flushing", &path));
-            }
             let mut left = usize::try_from(self.segment_bytes).unwrap_or(usize::MAX);
             while left > 0 {
                 let part = ZEROS.get(..left).unwrap_or(ZEROS);

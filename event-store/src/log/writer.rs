@@ -13,7 +13,7 @@ use super::file::Patience;
 use super::frame::{Header, RECORD_BYTES_MAX, Sealed};
 use super::index::{Index, StreamKey};
 use super::room::Room;
-use super::segment::{Fill, Folder, SEGMENT_HEADER_BYTES, Segment};
+use super::segment::{Folder, SEGMENT_HEADER_BYTES, Segment};
 use super::{Location, LogError};
 
 /// One event to be appended.
@@ -104,8 +104,6 @@ pub struct Writer {
     sealed: [std::sync::mpsc::Sender<()>; 2],
     /// The thread that fills the spare file.
     spare: Option<JoinHandle<()>>,
-    /// When this segment was begun.
-    begun: Instant,
     no_room_since: Option<Instant>,
 }
 
@@ -160,7 +158,6 @@ impl Writer {
             broken: None,
             sealed,
             spare: None,
-            begun: Instant::now(),
             no_room_since: None,
         }
     }
@@ -340,7 +337,7 @@ impl Writer {
         if self.no_room_since.is_some_and(|since| since.elapsed() < RETRY_AFTER) {
             return Err(AppendError::NoRoom("the next segment could not be made".to_owned()));
         }
-        match self.folder.prepare_spare(self.fill()) {
+        match self.folder.prepare_spare() {
             Ok(()) => {
                 self.no_room_since = None;
                 Ok(())
@@ -356,11 +353,10 @@ impl Writer {
 
     /// Fills the next spare file while this thread goes on writing.
     pub fn prepare_spare_aside(&mut self) {
-        let (folder, fill) = (self.folder.clone(), self.fill());
-        self.begun = Instant::now();
+        let folder = self.folder.clone();
         let spawned = std::thread::Builder::new().name("log-spare".to_owned()).spawn(move || {
             // If it fails, the writer makes the file itself when it needs it, and says so.
-            if let Err(error) = folder.prepare_spare(fill) {
+            if let Err(error) = folder.prepare_spare() {
                 tracing::warn!(%error, "the next segment could not be prepared");
             }
         });
@@ -369,13 +365,6 @@ impl Writer {
             Ok(spare) => self.spare = Some(spare),
             Err(error) => tracing::warn!(%error, "the next segment could not be prepared"),
         }
-    }
-
-    /// How the next segment is made ready: by how fast the last one became full.
-    fn fill(&self) -> Fill {
-        const AT_ONCE: Duration = Duration::from_secs(3);
-        let is_first = self.end.segment <= 1;
-        if is_first || self.begun.elapsed() > AT_ONCE { Fill::Zeros } else { Fill::Reserve }
     }
 
     fn fail(&mut self, error: &LogError) -> String {
