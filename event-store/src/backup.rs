@@ -110,9 +110,10 @@ pub fn backup(data: &Path, to: &Path) -> Result<Copied, BackupError> {
         None => Vec::new(),
     };
     let into = Folder::to_read(to.join("log"), region.id);
-    create_folder(&into.path)?;
     create_folder(to)?;
+    // First: a folder that holds something else than a copy is not written over.
     region_file::write_durably(&to.join(BEGUN), b"This copy is not whole yet.\n")?;
+    create_folder(&into.path)?;
     let beside = copy_beside(data, to)?;
     let numbers = from.numbers()?;
     let mut copied = Copied { region: region.id, segments: 0, fresh: 0, events: 0, bytes: 0 };
@@ -164,18 +165,13 @@ fn refuse_target(data: &Path, to: &Path) -> Result<(), BackupError> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(LogError::io("reading", to)(error).into()),
     };
-    let is_copy = to.join(MANIFEST).exists() || is_begun_copy(to);
+    let is_copy = to.join(MANIFEST).exists() || to.join(BEGUN).exists();
     // Whoever served a copy has made it a data folder.
     let was_served = to.join(LOCK).exists();
     if was_served || (!is_copy && files.next().is_some()) {
         return Err(BackupError::NotACopy(to.to_owned()));
     }
     Ok(())
-}
-
-/// Whether a copy was begun here and did not come to its end.
-fn is_begun_copy(to: &Path) -> bool {
-    to.join(BEGUN).exists()
 }
 
 /// Makes the data folder `data` of the copy in `from`, having checked all of it.

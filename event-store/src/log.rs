@@ -5,6 +5,7 @@
 //! found and named, never repaired by guessing.
 
 pub mod blocks;
+pub mod bytes;
 pub mod file;
 pub mod filter;
 pub mod frame;
@@ -17,6 +18,7 @@ mod room;
 pub mod scan;
 pub mod segment;
 pub mod verify;
+pub mod walk;
 pub mod writer;
 
 use std::path::PathBuf;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tsunagi_bus::port::ReadError;
 
-use crate::log::scan::{Next, Scanner};
+use crate::log::scan::Scanner;
 use crate::log::segment::SEGMENT_HEADER_BYTES;
 use crate::log::{Location, LogError};
 use crate::store::{Store, off_the_runtime};
@@ -54,18 +54,12 @@ fn read_piece(store: &Store, from: Location) -> Result<Location, LogError> {
     let mut at = from.offset;
     let mut scanner = Scanner::new(&segment, at, end);
     while at < end.min(from.offset.saturating_add(PIECE_BYTES)) {
-        match scanner.read_next() {
-            Ok(Next::Frame(frame)) => {
-                let bytes = u32::try_from(frame.header.frame_bytes()).unwrap_or(u32::MAX);
-                at = frame.offset.saturating_add(bytes);
-            }
-            Ok(Next::End(offset, reason)) => {
-                store.note_damage(&segment.damaged(offset, reason.problem()));
-                // Where the next frame begins is not known behind a broken one.
-                return Ok(begin_of(from.segment + 1));
-            }
+        match scanner.read_frame() {
+            Ok(Some(frame)) => at = frame.end(),
+            Ok(None) => break,
             Err(error) => {
                 store.note_damage(&error);
+                // Where the next frame begins is not known behind a broken one.
                 return Ok(begin_of(from.segment + 1));
             }
         }
@@ -73,13 +67,9 @@ fn read_piece(store: &Store, from: Location) -> Result<Location, LogError> {
     if at < end {
         return Ok(Location { segment: from.segment, offset: at });
     }
-    check_header(store, from.segment);
-    Ok(begin_of(from.segment + 1))
-}
-
-/// The header was read when the log was opened, and is needed when it is opened again.
-fn check_header(store: &Store, number: u32) {
-    if let Err(error) = store.read_again(number) {
+    // The header was read when the log was opened, and is needed when it is opened again.
+    if let Err(error) = store.read_again(from.segment) {
         store.note_damage(&error);
     }
+    Ok(begin_of(from.segment + 1))
 }

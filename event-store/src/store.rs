@@ -23,7 +23,7 @@ use crate::evidence::notary::Notary;
 use crate::keys;
 use crate::log::file::Patience;
 use crate::log::frame::{HEADER_BYTES, Sealed};
-use crate::log::scan::{Frame, Next, Scanner, read_frame};
+use crate::log::scan::{Frame, Scanner, read_frame};
 use crate::log::segment::{Folder, SEGMENT_HEADER_BYTES, Segment, create_folder};
 use crate::log::writer::{Append, AppendError, Appended, Entry, Limits, Shared, Writer};
 use crate::log::{Location, LogError, indexer, recovery};
@@ -368,20 +368,13 @@ impl Store {
             let segment = self.segment(at.segment)?;
             let (limit, next) = self.end_of(&segment, durable)?;
             let mut scanner = Scanner::new(&segment, at.offset, limit);
-            while at.offset < limit {
+            while let Some(frame) = scanner.read_frame()? {
+                bytes += frame.header.frame_bytes();
+                at.offset = frame.end();
+                events.push(stored(&segment, frame)?);
                 if events.len() >= self.0.subscribe_batch || bytes >= PAGE_BYTES {
                     return Ok((events, LogPoint(at)));
                 }
-                let frame = match scanner.read_next()? {
-                    Next::Frame(frame) => frame,
-                    Next::End(offset, reason) => {
-                        return Err(segment.damaged(offset, reason.problem()));
-                    }
-                };
-                let length = frame.header.frame_bytes();
-                bytes += length;
-                at.offset = frame.offset + u32::try_from(length).unwrap_or(u32::MAX);
-                events.push(stored(&segment, frame)?);
             }
             at = next;
         }

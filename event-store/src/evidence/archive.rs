@@ -9,10 +9,7 @@ use super::key_file::{self, KeyFileError};
 use super::note::PublicKey;
 use super::tree_file::{self, SegmentTrees};
 use crate::log::LogError;
-use crate::log::frame::FrameError;
-use crate::log::recovery::has_later_events;
-use crate::log::scan::{Frame, Next, Scanner};
-use crate::log::segment::{Folder, SEGMENT_HEADER_BYTES, Segment};
+use crate::log::segment::{Folder, Segment};
 use crate::region_file::{self, RegionError};
 
 /// Why the folder cannot be audited.
@@ -48,11 +45,6 @@ impl Archive {
         let region = region_file::read(data)?;
         let folder = Folder::to_read(data.join("log"), region.id);
         let segments = folder.numbers()?;
-        for (number, expected) in segments.iter().zip(1..) {
-            if *number != expected {
-                return Err(LogError::Missing { path: folder.segment_path(expected) }.into());
-            }
-        }
         Ok(Self { region, folder, segments })
     }
 
@@ -74,74 +66,4 @@ impl Archive {
     pub(crate) fn tree_path(&self, segment: u32) -> PathBuf {
         tree_file::path(&tree_file::folder(&self.folder.path), segment)
     }
-}
-
-/// Goes through all events of a segment, which ends at `end` if it is sealed. Returns where they
-/// end.
-pub(crate) fn walk(
-    segment: &Segment,
-    end: Option<u32>,
-    mut each: impl FnMut(&Frame) -> Result<(), LogError>,
-) -> Result<u32, LogError> {
-    let Some(end) = end else { return walk_tail(segment, each) };
-    let mut scanner = Scanner::new(segment, SEGMENT_HEADER_BYTES, end);
-    let mut at = SEGMENT_HEADER_BYTES;
-    while at < end {
-        let frame = match scanner.read_next()? {
-            Next::Frame(frame) => frame,
-            Next::End(offset, reason) => return Err(segment.damaged(offset, reason.problem())),
-        };
-        at = end_of(&frame);
-        each(&frame)?;
-    }
-    Ok(end)
-}
-
-/// Goes through the whole batches of the last segment. What is behind them may be being written.
-fn walk_tail(
-    segment: &Segment,
-    mut each: impl FnMut(&Frame) -> Result<(), LogError>,
-) -> Result<u32, LogError> {
-    let mut end = SEGMENT_HEADER_BYTES;
-    loop {
-        let begin = end;
-        let (stopped_at, reason) = walk_batches(segment, &mut end, &mut each)?;
-        if !has_later_events(segment, end)? {
-            return Ok(end);
-        }
-        // Either they were written while this was read, and then more can be read now.
-        if end == begin {
-            return Err(segment.damaged(stopped_at, reason.problem()));
-        }
-    }
-}
-
-/// Moves `end` on behind each whole batch. Returns where it stopped, and why.
-fn walk_batches(
-    segment: &Segment,
-    end: &mut u32,
-    each: &mut impl FnMut(&Frame) -> Result<(), LogError>,
-) -> Result<(u32, FrameError), LogError> {
-    let mut scanner = Scanner::new(segment, *end, segment.bytes()?);
-    let mut batch = Vec::new();
-    loop {
-        let frame = match scanner.read_next()? {
-            Next::Frame(frame) => frame,
-            Next::End(offset, reason) => return Ok((offset, reason)),
-        };
-        if frame.offset.checked_sub(frame.header.batch_distance) != Some(*end) {
-            return Ok((frame.offset, FrameError::Empty));
-        }
-        let is_batch_end = frame.header.is_batch_end;
-        let behind = end_of(&frame);
-        batch.push(frame);
-        if is_batch_end {
-            batch.drain(..).try_for_each(|frame| each(&frame))?;
-            *end = behind;
-        }
-    }
-}
-
-fn end_of(frame: &Frame) -> u32 {
-    frame.offset + u32::try_from(frame.header.frame_bytes()).unwrap_or(u32::MAX)
 }

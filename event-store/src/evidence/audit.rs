@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use super::archive::{Archive, walk};
+use super::archive::Archive;
 pub use super::archive::{ArchiveError, public_key};
 use super::checkpoint_file::{self, Signed};
 use super::merkle::{Frontier, Hash};
@@ -20,6 +20,7 @@ use super::tree_file::SegmentTrees;
 use super::trees::{GAP, OutOfOrder, Trees};
 use crate::log::scan::Frame;
 use crate::log::segment::Segment;
+use crate::log::walk::walk;
 use crate::log::{Location, LogError};
 
 /// What to verify.

@@ -18,8 +18,8 @@
 
 use bytes::Bytes;
 
+use crate::log::bytes::take;
 use crate::log::frame::Header;
-use crate::log::index_file::take;
 
 use super::merkle::{self, Hash};
 

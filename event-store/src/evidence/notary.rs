@@ -19,7 +19,7 @@ use super::merkle::Frontier;
 use super::note::SigningKey;
 use super::tree_file::{self, SegmentTrees};
 use super::trees::{GAP, OutOfOrder, Trees};
-use crate::log::scan::{Next, Scanner};
+use crate::log::scan::Scanner;
 use crate::log::segment::{Folder, SEGMENT_HEADER_BYTES, Segment, create_folder};
 use crate::log::writer::Shared;
 use crate::log::{Location, LogError};
@@ -167,16 +167,11 @@ impl Notary {
     /// Enters what lies in a segment before `limit`.
     fn read(&mut self, segment: &Segment, limit: u32) -> Result<(), LogError> {
         let mut scanner = Scanner::new(segment, self.at.offset, limit);
-        while self.at.offset < limit {
-            let frame = match scanner.read_next()? {
-                Next::Frame(frame) => frame,
-                Next::End(offset, reason) => return Err(segment.damaged(offset, reason.problem())),
-            };
+        while let Some(frame) = scanner.read_frame()? {
             let entered = self.trees.enter(&frame.header, &frame.record);
             entered.map_err(|OutOfOrder| segment.damaged(frame.offset, GAP))?;
             self.compare(frame.header.slot);
-            self.at.offset =
-                frame.offset + u32::try_from(frame.header.frame_bytes()).unwrap_or(u32::MAX);
+            self.at.offset = frame.end();
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use base64::prelude::BASE64_STANDARD;
 use ed25519_dalek::{Signature, Signer as _, VerifyingKey};
 use sha2::{Digest as _, Sha256};
 
-use crate::log::index_file::take;
+use crate::log::bytes::take;
 
 const ED25519: u8 = 1;
 const SECRET: &str = "PRIVATE+KEY+";

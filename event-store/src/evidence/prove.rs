@@ -9,7 +9,7 @@ use std::path::Path;
 
 use tsunagi_bus::StreamId;
 
-use super::archive::{Archive, ArchiveError, public_key, walk};
+use super::archive::{Archive, ArchiveError, public_key};
 use super::checkpoint_file::{self, Signed};
 use super::growth::{self, Growth, GrowthError};
 use super::leaf;
@@ -18,6 +18,7 @@ use super::proof::Proof;
 use crate::log::LogError;
 use crate::log::frame::Header;
 use crate::log::scan::Frame;
+use crate::log::walk::walk;
 
 /// Why there is no proof.
 #[derive(Debug, thiserror::Error)]

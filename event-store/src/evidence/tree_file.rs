@@ -18,8 +18,8 @@ use std::path::{Path, PathBuf};
 use super::merkle::{Frontier, Hash};
 use crate::log::LogError;
 use crate::log::blocks::{BlockWriter, Blocks};
+use crate::log::bytes::take;
 use crate::log::file::Patience;
-use crate::log::index_file::take;
 use crate::log::segment::{Segment, sync_folder};
 
 const MAGIC: &[u8; 8] = b"TSUNTRE1";

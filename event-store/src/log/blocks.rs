@@ -9,6 +9,7 @@ use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::LogError;
+use super::bytes::to_u64;
 use super::file::{LogFile, Patience};
 
 const BLOCK_BYTES: usize = 4096;
@@ -96,11 +97,6 @@ impl Blocks {
         &self.file.path
     }
 
-    /// Bytes of the file on disk.
-    pub fn bytes(&self) -> u64 {
-        u64::from(self.blocks) * to_u64(BLOCK_BYTES)
-    }
-
     /// Bytes of content, with the zeros that fill the last block.
     pub fn content_bytes(&self) -> u64 {
         u64::from(self.blocks) * to_u64(CONTENT_BYTES)
@@ -155,10 +151,6 @@ impl Blocks {
 
 fn checksum(number: u32, content: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&number.to_be_bytes()), content)
-}
-
-fn to_u64(length: usize) -> u64 {
-    u64::try_from(length).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Location;
+use super::bytes::to_u64;
 use super::frame::Header;
 use super::index_file::{IndexFile, Posting, SegmentRow, SlotState, tag};
 use super::segment::SEGMENT_HEADER_BYTES;
@@ -155,7 +156,7 @@ impl Index {
         let latest = self.tail.streams.get(stream).map_or(&[][..], |stream| &stream.events);
         let is_pending = |event: &&MemoryEvent| self.tail.location(event.offset) >= durable;
         let pending = latest.iter().rev().take_while(is_pending).count();
-        u64::from(self.version(stream)).saturating_sub(count(pending))
+        u64::from(self.version(stream)).saturating_sub(to_u64(pending))
     }
 
     /// Where the stream's durable events after the first `after` ones lie.
@@ -225,7 +226,7 @@ impl Index {
         let is_pending = |offset: &&u32| self.tail.location(**offset) >= durable;
         let pending =
             offsets.map_or(0, |offsets| offsets.iter().rev().take_while(is_pending).count());
-        self.last_n(slot).saturating_sub(count(pending))
+        self.last_n(slot).saturating_sub(to_u64(pending))
     }
 
     pub fn last_recorded_at_us(&self, slot: u16) -> i64 {
@@ -287,7 +288,7 @@ impl MemoryPart {
         let stream = self.streams.get(stream)?;
         let place = stream.find(event)?;
         let location = self.location(stream.events.get(place)?.offset);
-        Some((location, u64::from(stream.before) + count(place) + 1))
+        Some((location, u64::from(stream.before) + to_u64(place) + 1))
     }
 
     fn location(&self, offset: u32) -> Location {
@@ -323,8 +324,4 @@ impl MemoryStream {
             None => self.events.iter().position(|entered| entered.event == *event),
         }
     }
-}
-
-fn count(length: usize) -> u64 {
-    u64::try_from(length).unwrap_or(u64::MAX)
 }

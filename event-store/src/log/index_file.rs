@@ -19,6 +19,7 @@
 use std::path::{Path, PathBuf};
 
 use super::blocks::{BlockWriter, Blocks, CONTENT_BYTES};
+use super::bytes::{take, to_u64};
 use super::file::Patience;
 use super::filter::Filter;
 use super::index::StreamKey;
@@ -89,7 +90,7 @@ pub fn filter_hash(stream: &StreamKey, tag: u32) -> u64 {
 }
 
 /// By what entries are sorted.
-fn order(stream: &StreamKey) -> (u32, StreamKey) {
+pub fn order(stream: &StreamKey) -> (u32, StreamKey) {
     (crc32c::crc32c_append(crc32c::crc32c(&[stream.0]), &stream.1), *stream)
 }
 
@@ -191,7 +192,7 @@ impl IndexWriter {
         self.blocks.put(&[bits])?;
         self.blocks.put(&streams.to_be_bytes())?;
         self.blocks.put(&self.postings.to_be_bytes())?;
-        self.blocks.put(&u64::try_from(filter.len()).unwrap_or(u64::MAX).to_be_bytes())?;
+        self.blocks.put(&to_u64(filter.len()).to_be_bytes())?;
         self.blocks.finish()?;
         let path = self.folder.join(name(self.first, self.last));
         let temporary = temporary(&self.folder, self.first, self.last);
@@ -342,10 +343,6 @@ impl IndexFile {
     pub fn streams(&self) -> u32 {
         self.streams
     }
-
-    pub fn bytes(&self) -> u64 {
-        self.blocks.bytes()
-    }
 }
 
 /// Makes one file of several that follow each other.
@@ -480,20 +477,4 @@ fn read_entry(bytes: &[u8]) -> Option<Entry> {
         first_posting: number()?,
         postings: number()?,
     })
-}
-
-/// Takes a field off the front.
-pub fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
-    let (field, rest) = bytes.split_first_chunk::<N>()?;
-    *bytes = rest;
-    Some(*field)
-}
-
-fn to_u64(length: usize) -> u64 {
-    u64::try_from(length).unwrap_or(u64::MAX)
-}
-
-/// Puts streams into the order in which a file has them.
-pub fn sort_key(stream: &StreamKey) -> (u32, StreamKey) {
-    order(stream)
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, mpsc};
 
 use super::LogError;
 use super::index::{MemoryPart, Part};
-use super::index_file::{IndexFile, IndexWriter, SEGMENTS_MAX, merge, sort_key};
+use super::index_file::{IndexFile, IndexWriter, SEGMENTS_MAX, merge, order};
 use super::writer::Shared;
 
 /// The first and the last segment that a file covers.
@@ -20,7 +20,7 @@ pub fn write(folder: &Path, part: &MemoryPart) -> Result<IndexFile, LogError> {
     let rows = part.row.as_slice();
     let mut writer = IndexWriter::create(folder, part.segment, rows, part.events)?;
     let mut streams: Vec<_> = part.streams.iter().collect();
-    streams.sort_unstable_by_key(|(key, _)| sort_key(key));
+    streams.sort_unstable_by_key(|(key, _)| order(key));
     for (key, stream) in streams {
         writer.put(*key, stream.before, part.postings(stream))?;
     }

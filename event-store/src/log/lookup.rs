@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 use super::file::Patience;
 use super::index::StreamKey;
 use super::index_file::{IndexFile, tag};
-use super::scan::{Next, Scanner, read_frame};
+use super::scan::{Scanner, read_frame};
 use super::segment::{SEGMENT_HEADER_BYTES, Segment};
 use super::writer::Shared;
 use super::{Location, LogError};
@@ -125,15 +125,8 @@ impl Shared {
         for (number, row) in (file.first..).zip(&file.rows) {
             let Some(segment) = self.segment(number) else { continue };
             let mut scanner = Scanner::new(&segment, SEGMENT_HEADER_BYTES, row.end);
-            loop {
-                let frame = match scanner.read_next()? {
-                    Next::Frame(frame) => frame,
-                    Next::End(offset, _) if offset >= row.end => break,
-                    // What lies behind is not known: not finding an event there proves nothing.
-                    Next::End(offset, reason) => {
-                        return Err(segment.damaged(offset, reason.problem()));
-                    }
-                };
+            // Behind damage, not finding an event proves nothing.
+            while let Some(frame) = scanner.read_frame()? {
                 if (frame.header.stream_kind, frame.header.stream_key) != *stream {
                     continue;
                 }

@@ -18,8 +18,9 @@ use super::frame::{HEADER_BYTES, Header};
 use super::index::Index;
 use super::index_file::{self, IndexFile};
 use super::indexer;
-use super::scan::{Next, Scanner};
+use super::scan::Frame;
 use super::segment::{Folder, SEGMENT_HEADER_BYTES, Segment, create_folder, sync_folder};
+use super::walk::walk_batches;
 use super::{Location, LogError};
 
 /// The log, open.
@@ -97,14 +98,7 @@ pub fn open(folder: &Folder, slots: u16) -> Result<Recovered, LogError> {
 /// Opens all segments: each must have its header, and none may be missing.
 fn open_segments(folder: &Folder) -> Result<Vec<Arc<Segment>>, LogError> {
     let numbers = folder.numbers()?;
-    let mut segments = Vec::with_capacity(numbers.len());
-    for (number, expected) in numbers.iter().zip(1..) {
-        if *number != expected {
-            return Err(LogError::Missing { path: folder.segment_path(expected) });
-        }
-        segments.push(Arc::new(folder.open_segment(*number)?));
-    }
-    Ok(segments)
+    numbers.into_iter().map(|number| folder.open_segment(number).map(Arc::new)).collect()
 }
 
 /// Opens the index files that are about these segments as they are, and removes the others.
@@ -234,27 +228,8 @@ impl Recovered {
         was_closed: bool,
     ) -> Result<(), LogError> {
         let size = segment.bytes()?;
-        let mut scanner = Scanner::new(segment, SEGMENT_HEADER_BYTES, size);
-        let mut batch = Vec::new();
         let mut end = SEGMENT_HEADER_BYTES;
-        let stopped_at = loop {
-            let frame = match scanner.read_next()? {
-                Next::Frame(frame) => frame,
-                Next::End(offset, _) => break offset,
-            };
-            if frame.offset.checked_sub(frame.header.batch_distance) != Some(end) {
-                break frame.offset;
-            }
-            let frame_end = frame.offset + u32::try_from(frame.header.frame_bytes()).unwrap_or(0);
-            let is_batch_end = frame.header.is_batch_end;
-            batch.push((frame.offset, frame.header));
-            if is_batch_end {
-                for (offset, header) in batch.drain(..) {
-                    self.enter(segment, offset, &header)?;
-                }
-                end = frame_end;
-            }
-        };
+        let (stopped_at, _) = walk_batches(segment, &mut end, |frame| self.enter(segment, frame))?;
         match next {
             Some(next) if next.previous_end != end => {
                 return Err(segment.damaged(end, "events are missing from here on"));
@@ -268,7 +243,8 @@ impl Recovered {
         Ok(())
     }
 
-    fn enter(&mut self, segment: &Segment, offset: u32, header: &Header) -> Result<(), LogError> {
+    fn enter(&mut self, segment: &Segment, frame: &Frame) -> Result<(), LogError> {
+        let (offset, header) = (frame.offset, &frame.header);
         let stream = (header.stream_kind, header.stream_key);
         if header.n != self.index.last_n(header.slot) + 1
             || header.version != self.index.version(&stream) + 1

@@ -18,6 +18,14 @@ pub struct Frame {
     pub record: Bytes,
 }
 
+impl Frame {
+    /// Where it ends.
+    pub fn end(&self) -> u32 {
+        let bytes = u32::try_from(self.header.frame_bytes()).unwrap_or(u32::MAX);
+        self.offset.saturating_add(bytes)
+    }
+}
+
 /// What a scan came to.
 #[derive(Debug)]
 pub enum Next {
@@ -60,9 +68,21 @@ impl<'a> Scanner<'a> {
         if let Err(reason) = header.check(&record) {
             return Ok(Next::End(self.offset, reason));
         }
-        let offset = self.offset;
-        self.offset += u32::try_from(header.frame_bytes()).unwrap_or(u32::MAX);
-        Ok(Next::Frame(Frame { offset, header, record }))
+        let frame = Frame { offset: self.offset, header, record };
+        self.offset = frame.end();
+        Ok(Next::Frame(frame))
+    }
+
+    /// The next frame, where up to the limit there must be frames and nothing else; none at the
+    /// limit.
+    pub fn read_frame(&mut self) -> Result<Option<Frame>, LogError> {
+        if self.offset >= self.limit {
+            return Ok(None);
+        }
+        match self.read_next()? {
+            Next::Frame(frame) => Ok(Some(frame)),
+            Next::End(offset, reason) => Err(self.segment.damaged(offset, reason.problem())),
+        }
     }
 
     /// Whether `wanted` bytes could be had.

@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use uuid::Uuid;
 
 use super::LogError;
+use super::bytes::take;
 use super::file::{LogFile, Patience};
-use super::index_file::take;
 
 /// Bytes before the first frame.
 pub const SEGMENT_HEADER_BYTES: u32 = 64;
@@ -55,7 +55,7 @@ impl Folder {
         Self { path, region, segment_bytes: 0, spare: Arc::default() }
     }
 
-    /// The numbers of the segments that are there, in order.
+    /// The numbers of the segments, in order. None is missing between the first and the last.
     pub fn numbers(&self) -> Result<Vec<u32>, LogError> {
         let mut numbers = Vec::new();
         let reading = || LogError::io("reading", &self.path);
@@ -65,7 +65,10 @@ impl Folder {
             numbers.extend(number.and_then(|number| number.parse::<u32>().ok()));
         }
         numbers.sort_unstable();
-        Ok(numbers)
+        match numbers.iter().zip(1..).find(|(number, expected)| **number != *expected) {
+            Some((_, missing)) => Err(LogError::Missing { path: self.segment_path(missing) }),
+            None => Ok(numbers),
+        }
     }
 
     pub fn segment_path(&self, number: u32) -> PathBuf {

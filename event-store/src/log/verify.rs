@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::LogError;
-use super::scan::{Next, Scanner};
-use super::segment::{SEGMENT_HEADER_BYTES, Segment};
+use super::segment::Segment;
+use super::walk::walk;
 
 /// Goes through a log's segments one after the other.
 #[derive(Debug, Default)]
@@ -23,35 +23,16 @@ impl Verifier {
         if segment.previous_end != self.end {
             return Err(segment.damaged(0, "it does not go on where the one before it ended"));
         }
-        let limit = match end {
-            Some(end) => end,
-            None => segment.bytes()?,
-        };
-        let mut scanner = Scanner::new(segment, SEGMENT_HEADER_BYTES, limit);
-        let (mut batch, mut events) = (self.slots.clone(), 0);
-        self.end = SEGMENT_HEADER_BYTES;
-        loop {
-            let frame = match scanner.read_next()? {
-                Next::Frame(frame) => frame,
-                Next::End(_, _) if end.is_none_or(|end| end == self.end) => return Ok(self.end),
-                Next::End(offset, reason) => {
-                    return Err(segment.damaged(offset, reason.problem()));
-                }
-            };
-            let last_n = batch.entry(frame.header.slot).or_default();
+        self.end = walk(segment, end, |frame| {
+            let last_n = self.slots.entry(frame.header.slot).or_default();
             if frame.header.n != *last_n + 1 {
                 let problem = "its position does not follow the one before it";
                 return Err(segment.damaged(frame.offset, problem));
             }
             *last_n = frame.header.n;
-            events += 1;
-            if frame.header.is_batch_end {
-                self.slots.clone_from(&batch);
-                self.events += events;
-                events = 0;
-                let bytes = u32::try_from(frame.header.frame_bytes()).unwrap_or(u32::MAX);
-                self.end = frame.offset.saturating_add(bytes);
-            }
-        }
+            self.events += 1;
+            Ok(())
+        })?;
+        Ok(self.end)
     }
 }

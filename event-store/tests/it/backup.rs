@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use tsunagi_event_store::Store;
 use tsunagi_event_store::backup::{BackupError, backup, restore};
 use tsunagi_event_store::log::file::Patience;
+use tsunagi_event_store::log::frame::HEADER_BYTES;
 
 use crate::support::{config, draft, folder, open, publish, stream};
 
@@ -184,4 +185,17 @@ async fn a_backup_writes_over_nothing_but_an_earlier_copy() {
     written(&store, 200, 210).await;
     drop(store);
     assert_eq!(all(&open(&data)).len(), before.len() + 10);
+}
+
+#[tokio::test]
+async fn damage_before_whole_events_of_the_last_segment_does_not_shorten_a_copy() {
+    let (data, copy) = (folder(), folder());
+    let store = open(&data);
+    written(&store, 0, 10).await;
+    let segment = data.path().join("log/0000000001.seg");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    bytes[64 + 3 * (HEADER_BYTES + RECORD_BYTES) + 200] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    let refused = backup(data.path(), copy.path()).unwrap_err().to_string();
+    assert!(refused.contains("0000000001.seg is damaged"), "{refused}");
 }
