@@ -23,6 +23,8 @@ pub enum ArchiveError {
     Log(#[from] LogError),
     #[error("{0} is missing: name the region's public key with --key")]
     NoKey(PathBuf),
+    #[error("{0} holds no checkpoint: there is nothing to compare with")]
+    NothingKept(PathBuf),
 }
 
 pub(crate) struct Archive {

@@ -113,6 +113,9 @@ pub fn verify(data: &Path, options: &Options) -> Result<Report, ArchiveError> {
     let mut audit = Audit::new(&archive, key);
     audit.expect(&data.join(checkpoint_file::NAME), &own);
     if let Some((path, bytes)) = &options.kept {
+        if bytes.trim_ascii().is_empty() {
+            return Err(ArchiveError::NothingKept(path.clone()));
+        }
         audit.expect(path, bytes);
     }
     let last = archive.segments.last().copied().unwrap_or(0);
