@@ -108,7 +108,14 @@ pub(crate) fn reason(status: &Status) -> String {
     status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
 }
 
-/// An error for the terminal: the server's own sentence.
+/// An error for the terminal: the server's own sentence. A server gives a reason with each; what
+/// comes without one is the connection's, which ended.
 pub(crate) fn refused(status: &Status) -> anyhow::Error {
-    anyhow::anyhow!("{}", status.message())
+    let told = status.message();
+    if reason(status).is_empty() {
+        return anyhow::anyhow!(
+            "the connection to the server was lost ({told}): see that the server runs, and run this again; nothing is stored twice"
+        );
+    }
+    anyhow::anyhow!("{told}")
 }

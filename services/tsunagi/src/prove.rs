@@ -22,6 +22,7 @@ use uuid::Uuid;
 
 use crate::client::needs_region;
 use crate::output::say;
+use crate::verify::read;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -127,10 +128,6 @@ fn tell(proved: &Proved) {
     say(format_args!("recorded  {recorded_at}"));
     say(format_args!("signed    {made_at}, as event {n} of {size} in slot {}", leaf.slot));
     say("The event is in the log as it was signed.");
-}
-
-fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// Writes a file that its owner alone can read: it says things of a patient.

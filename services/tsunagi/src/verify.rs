@@ -1,7 +1,7 @@
 //! `tsunagi verify` and `tsunagi key`: whether the log still says what was signed, and with
 //! which key.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -46,18 +46,11 @@ pub(crate) fn run(
     options: &Options,
 ) -> anyhow::Result<ExitCode> {
     needs_region(config, server)?;
-    let read = |path: &PathBuf| {
-        let name = path.display();
-        let bytes = std::fs::read(path).with_context(|| format!("cannot read {name}"))?;
-        if bytes.trim_ascii().is_empty() {
-            anyhow::bail!("{name} holds no checkpoint: there is nothing to compare with");
-        }
-        Ok((path.clone(), bytes))
-    };
+    let kept = options.checkpoint.as_ref().map(|path| anyhow::Ok((path.clone(), read(path)?)));
     let options = audit::Options {
         segments: options.segments,
         key: options.key.clone(),
-        kept: options.checkpoint.as_ref().map(read).transpose()?,
+        kept: kept.transpose()?,
     };
     let report = audit::verify(&config.data, &options)?;
     tell(&report);
@@ -83,6 +76,11 @@ fn tell(report: &Report) {
     } else {
         say(format_args!("{found} problems were found."));
     }
+}
+
+/// Reads a file that the command line names.
+pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// Prints the region's public key.
