@@ -300,7 +300,7 @@ fn advance(cursor: &mut Cursor, events: &[Stored]) {
 fn patient(stream: StreamId) -> Option<PatientId> {
     match stream {
         StreamId::Patient(patient) => Some(patient),
-        StreamId::Identifier(_) | StreamId::Quarantine => None,
+        StreamId::Identifier(_) | StreamId::Quarantine | StreamId::Slot(_) => None,
     }
 }
 

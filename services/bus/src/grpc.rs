@@ -275,7 +275,7 @@ impl Filter {
             StreamId::Patient(patient) => {
                 self.patients.is_empty() || self.patients.binary_search(&patient).is_ok()
             }
-            StreamId::Identifier(_) | StreamId::Quarantine => {
+            StreamId::Identifier(_) | StreamId::Quarantine | StreamId::Slot(_) => {
                 self.patients.is_empty() && self.asks_for_the_system()
             }
         }

@@ -1,7 +1,8 @@
 //! The region's bus: what it is to publish and to follow events (`port`), the one way in which
 //! a command becomes events on it (`handler`), and its own door (`grpc`).
 //!
-//! Nothing above this crate knows which bus it is on. The embedded bus is the event store's.
+//! Nothing above this crate knows which bus it is on: the embedded one, which is the event store's,
+//! or NATS JetStream (`nats`).
 
 pub mod address;
 pub mod claims;
@@ -9,6 +10,7 @@ pub mod cursor;
 pub mod desk;
 pub mod grpc;
 pub mod handler;
+pub mod nats;
 pub mod patients;
 pub mod port;
 mod refusals;
@@ -18,6 +20,8 @@ pub mod stream;
 pub use cursor::Cursor;
 pub use desk::Desk;
 pub use handler::{Handler, Submission};
-pub use port::{Bus, Delivery, Draft, Expected, Feed, Placed, Publication, PublishError, Stored};
+pub use port::{
+    Bus, Delivery, Draft, Expected, Feed, Log, Placed, Publication, PublishError, Run, Stored,
+};
 pub use region::Region;
 pub use stream::{Position, Slot, StreamId};

@@ -7,7 +7,7 @@ use tsunagi_domain::EventId;
 
 use crate::cursor::Cursor;
 use crate::region::Region;
-use crate::stream::{Position, StreamId};
+use crate::stream::{Position, Slot, StreamId};
 
 /// One event to be published. The bus never looks into the record (I7).
 #[derive(Debug, Clone)]
@@ -114,4 +114,65 @@ pub trait Bus: Send + Sync + 'static {
 pub trait Feed: Send {
     /// What comes next; waits for it. Cancelling the wait loses nothing.
     async fn next(&mut self) -> Result<Delivery, ReadError>;
+}
+
+/// Positions of a slot that follow one another as the sequences of its stream on NATS do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Run {
+    /// The first position of the run.
+    pub n: u64,
+    /// The sequence of the message that is stored there.
+    pub sequence: u64,
+}
+
+impl Run {
+    /// Of a stream that has been stored from its first message on.
+    pub const WHOLE: Self = Self { n: 1, sequence: 1 };
+
+    /// The position at which the message with `sequence` is stored.
+    pub fn n_of(&self, sequence: u64) -> Option<u64> {
+        Some(self.n + sequence.checked_sub(self.sequence)?)
+    }
+
+    /// The sequence of the message that is stored at position `n`.
+    pub fn sequence_of(&self, n: u64) -> Option<u64> {
+        Some(self.sequence + n.checked_sub(self.n)?)
+    }
+}
+
+/// A store that takes in what a bus carries, near or far: it is read, and tells how far it is.
+#[async_trait]
+pub trait Log: Send + Sync + 'static {
+    fn region(&self) -> &Region;
+
+    /// As `Bus::read`.
+    async fn read(&self, stream: StreamId, after: u64) -> Result<Vec<Stored>, ReadError>;
+
+    /// As `Bus::find`.
+    async fn find(&self, stream: StreamId, event: EventId) -> Result<Option<Stored>, ReadError>;
+
+    /// As `Bus::end`.
+    fn end(&self) -> Cursor;
+
+    /// As `Bus::follow`.
+    fn follow(&self, from: Cursor) -> Box<dyn Feed>;
+
+    /// The run that the slot is in now. None if the slot's stream was not looked at yet.
+    fn run(&self, slot: Slot) -> Option<Run>;
+
+    /// Waits until the message with `sequence` of the slot's stream is stored.
+    async fn taken_in(&self, slot: Slot, sequence: u64) -> Result<(), ReadError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_follow_sequences_within_a_run() {
+        assert_eq!(Run::WHOLE.n_of(7), Some(7));
+        let run = Run { n: 100, sequence: 3 };
+        assert_eq!((run.n_of(3), run.n_of(10), run.n_of(2)), (Some(100), Some(107), None));
+        assert_eq!((run.sequence_of(107), run.sequence_of(99)), (Some(10), None));
+    }
 }

@@ -1,6 +1,7 @@
 //! Streams, the slots they belong to, and positions within a slot.
 
 use std::fmt;
+use std::str::FromStr;
 
 use tsunagi_domain::PatientId;
 use uuid::Uuid;
@@ -14,6 +15,9 @@ pub enum StreamId {
     Identifier([u8; 16]),
     /// What came in and could not be read.
     Quarantine,
+    /// What a slot's stream on NATS held besides events: what could not be read there, and what
+    /// came a second time.
+    Slot(Slot),
 }
 
 /// A share of the region's streams. Order, positions and proofs are kept for each slot.
@@ -34,6 +38,7 @@ impl StreamId {
             Self::Patient(patient) => (1, patient.uuid().into_bytes()),
             Self::Identifier(hash) => (2, hash),
             Self::Quarantine => (3, [0; 16]),
+            Self::Slot(slot) => (4, u128::from(slot.0).to_be_bytes()),
         }
     }
 
@@ -42,6 +47,7 @@ impl StreamId {
             1 => Some(Self::Patient(PatientId::new(Uuid::from_bytes(key)))),
             2 => Some(Self::Identifier(key)),
             3 if key == [0; 16] => Some(Self::Quarantine),
+            4 => u16::try_from(u128::from_be_bytes(key)).ok().map(|slot| Self::Slot(Slot(slot))),
             _ => None,
         }
     }
@@ -51,6 +57,9 @@ impl StreamId {
     pub fn slot(&self, slots: u16) -> Slot {
         const OFFSET_BASIS: u32 = 0x811c_9dc5;
         const PRIME: u32 = 0x0100_0193;
+        if let Self::Slot(slot) = self {
+            return *slot;
+        }
         let hash = self
             .to_string()
             .bytes()
@@ -67,7 +76,35 @@ impl fmt::Display for StreamId {
             Self::Patient(patient) => write!(f, "p-{}", patient.uuid().as_simple()),
             Self::Identifier(hash) => write!(f, "idx-{}", Uuid::from_bytes(*hash).as_simple()),
             Self::Quarantine => f.write_str("quarantine"),
+            Self::Slot(slot) => write!(f, "slot-{}", slot.0),
         }
+    }
+}
+
+/// The text is not the name of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the name is not that of a stream")]
+pub struct NoStream;
+
+/// Reads what `Display` writes, and nothing else.
+impl FromStr for StreamId {
+    type Err = NoStream;
+
+    fn from_str(text: &str) -> Result<Self, NoStream> {
+        let uuid = |key: &str| Uuid::try_parse(key).or(Err(NoStream));
+        let stream = if let Some(key) = text.strip_prefix("p-") {
+            Self::Patient(PatientId::new(uuid(key)?))
+        } else if let Some(key) = text.strip_prefix("idx-") {
+            Self::Identifier(uuid(key)?.into_bytes())
+        } else if let Some(slot) = text.strip_prefix("slot-") {
+            Self::Slot(Slot(slot.parse().or(Err(NoStream))?))
+        } else if text == "quarantine" {
+            Self::Quarantine
+        } else {
+            return Err(NoStream);
+        };
+        // One stream has one name: others would be other subjects with an order of their own.
+        if stream.to_string() == text { Ok(stream) } else { Err(NoStream) }
     }
 }
 
@@ -75,12 +112,13 @@ impl fmt::Display for StreamId {
 mod tests {
     use super::*;
 
-    fn streams() -> [StreamId; 3] {
+    fn streams() -> [StreamId; 4] {
         let uuid = Uuid::from_u128(0x0198_c9a4_7e3b_7c10_9d4e_3f6a_2b1c_0d5e);
         [
             StreamId::Patient(PatientId::new(uuid)),
             StreamId::Identifier([7; 16]),
             StreamId::Quarantine,
+            StreamId::Slot(Slot(5)),
         ]
     }
 
@@ -89,7 +127,13 @@ mod tests {
         for stream in streams() {
             let (kind, key) = stream.to_parts();
             assert_eq!(StreamId::from_parts(kind, key), Some(stream));
+            assert_eq!(stream.to_string().parse(), Ok(stream));
         }
+        for text in ["", "p-", "p-1", "slot-05", "slot-65536", "idx-0", "Quarantine"] {
+            assert_eq!(text.parse::<StreamId>(), Err(NoStream), "{text}");
+        }
+        let with_hyphens = format!("p-{}", Uuid::nil());
+        assert_eq!(with_hyphens.parse::<StreamId>(), Err(NoStream));
         assert_eq!(StreamId::from_parts(0, [0; 16]), None);
         assert_eq!(StreamId::from_parts(3, [1; 16]), None);
     }
@@ -98,7 +142,7 @@ mod tests {
     fn the_slot_of_a_stream_never_changes() {
         // Golden: another slot would lose the patient in every existing region.
         let slots = streams().map(|stream| stream.slot(64).0);
-        assert_eq!(slots, [27, 63, 17]);
-        assert_eq!(streams().map(|stream| stream.slot(1).0), [0, 0, 0]);
+        assert_eq!(slots, [27, 63, 17, 5]);
+        assert_eq!(streams().map(|stream| stream.slot(1).0), [0, 0, 0, 5]);
     }
 }

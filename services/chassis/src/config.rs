@@ -132,6 +132,73 @@ pub const SETTINGS: &[Setting] = &[
         "Milliseconds that a request waits for a place in the queue; then RESOURCE_EXHAUSTED",
     ),
     setting(
+        "nats",
+        "",
+        "The NATS servers that carry the region's events, such as nats://127.0.0.1:4222, with commas between several. Empty: the embedded bus",
+    ),
+    setting(
+        "nats-credentials",
+        "",
+        "The file of NATS credentials (.creds) to connect with; user and password may stand in the URL instead",
+    ),
+    setting(
+        "nats-ca",
+        "",
+        "The file of the certificates (PEM) that NATS servers are trusted by; empty: the system's",
+    ),
+    setting("nats-certificate", "", "The file of this client's certificate (PEM), with nats-key"),
+    setting("nats-key", "", "The file of the key to nats-certificate (PEM)"),
+    setting(
+        "nats-replicas",
+        "1",
+        "On how many NATS servers each stream lies: 1, 3 or 5. For streams that are created; with existing ones it is compared",
+    ),
+    setting(
+        "nats-stream-bytes",
+        "268435456",
+        "Bytes that each slot's stream may have, for streams that are created; when it is full, writes are refused with RESOURCE_EXHAUSTED",
+    ),
+    setting(
+        "nats-start-ms",
+        "30000",
+        "Milliseconds that NATS may take to answer when the server starts; then it does not start",
+    ),
+    setting(
+        "nats-window",
+        "256",
+        "Publications that wait for NATS' acknowledgement at once; further ones wait append-wait-ms for a place, then RESOURCE_EXHAUSTED",
+    ),
+    setting(
+        "nats-ack-ms",
+        "5000",
+        "Milliseconds after which an acknowledgement of NATS is given up, and the stream is read to see what became of it",
+    ),
+    setting(
+        "publish-wait-ms",
+        "30000",
+        "Milliseconds that a publication may take on NATS in all; then UNAVAILABLE: send it again under the same event id",
+    ),
+    setting(
+        "receipt-wait-ms",
+        "10000",
+        "Milliseconds that a published event may take to be stored; then UNAVAILABLE: send it again under the same event id",
+    ),
+    setting(
+        "ack",
+        "store",
+        "When a publication on NATS is acknowledged: `store` when it is in the stream and flushed in an event store, `bus` when it is in the stream",
+    ),
+    setting(
+        "nats-check-ms",
+        "5000",
+        "Milliseconds after which it is checked again that each stream is the one that the log was made from",
+    ),
+    setting(
+        "ingest-batch",
+        "1024",
+        "Messages that are taken from a stream into the log at once; those of one publication are never divided",
+    ),
+    setting(
         "checkpoint-interval-ms",
         "60000",
         "Milliseconds after which what was written is signed, if anything was",
@@ -161,6 +228,15 @@ pub enum Origin {
 pub enum LogFormat {
     Text,
     Json,
+}
+
+/// When a publication on NATS is acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ack {
+    /// When it is in the stream, and flushed in an event store.
+    Store,
+    /// When it is in the stream.
+    Bus,
 }
 
 /// Why the settings cannot be used.
@@ -213,6 +289,22 @@ pub struct Config {
     pub checkpoint_interval_ms: u64,
     pub read_wait_ms: u64,
     pub stop_wait_ms: u64,
+    /// None: the embedded bus.
+    pub nats: Option<String>,
+    pub nats_credentials: Option<PathBuf>,
+    pub nats_ca: Option<PathBuf>,
+    pub nats_certificate: Option<PathBuf>,
+    pub nats_key: Option<PathBuf>,
+    pub nats_replicas: usize,
+    pub nats_stream_bytes: i64,
+    pub nats_start_ms: u64,
+    pub nats_window: usize,
+    pub nats_ack_ms: u64,
+    pub publish_wait_ms: u64,
+    pub receipt_wait_ms: u64,
+    pub ack: Ack,
+    pub nats_check_ms: u64,
+    pub ingest_batch: usize,
 }
 
 impl Values {
@@ -262,6 +354,16 @@ impl Values {
         self.get(setting).and_then(|(value, _)| value.parse().ok()).ok_or(error)
     }
 
+    /// None if it is empty.
+    fn optional<T: FromStr>(
+        &self,
+        setting: &'static str,
+        expected: &'static str,
+    ) -> Result<Option<T>, ConfigError> {
+        let is_given = self.get(setting).is_some_and(|(value, _)| !value.is_empty());
+        is_given.then(|| self.parse(setting, expected)).transpose()
+    }
+
     fn number<T: FromStr + PartialOrd + Copy>(
         &self,
         setting: &'static str,
@@ -307,6 +409,21 @@ impl Config {
             checkpoint_interval_ms: values.number("checkpoint-interval-ms", 10)?,
             read_wait_ms: values.number("read-wait-ms", 0)?,
             stop_wait_ms: values.number("stop-wait-ms", 0)?,
+            nats: values.optional("nats", "a URL such as nats://127.0.0.1:4222")?,
+            nats_credentials: values.optional("nats-credentials", "a path")?,
+            nats_ca: values.optional("nats-ca", "a path")?,
+            nats_certificate: values.optional("nats-certificate", "a path")?,
+            nats_key: values.optional("nats-key", "a path")?,
+            nats_replicas: values.number("nats-replicas", 1)?,
+            nats_stream_bytes: values.number("nats-stream-bytes", 1_048_576)?,
+            nats_start_ms: values.number("nats-start-ms", 1)?,
+            nats_window: values.number("nats-window", 1)?,
+            nats_ack_ms: values.number("nats-ack-ms", 10)?,
+            publish_wait_ms: values.number("publish-wait-ms", 10)?,
+            receipt_wait_ms: values.number("receipt-wait-ms", 10)?,
+            ack: values.parse("ack", "`store` or `bus`")?,
+            nats_check_ms: values.number("nats-check-ms", 10)?,
+            ingest_batch: values.number("ingest-batch", 1)?,
         };
         if Zone::named(&config.zone).is_none() {
             let expected = "a time zone such as Asia/Tokyo";
@@ -323,6 +440,18 @@ impl FromStr for LogFormat {
         match text {
             "text" => Ok(Self::Text),
             "json" => Ok(Self::Json),
+            _ => Err(()),
+        }
+    }
+}
+
+impl FromStr for Ack {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "store" => Ok(Self::Store),
+            "bus" => Ok(Self::Bus),
             _ => Err(()),
         }
     }

@@ -1,0 +1,307 @@
+//! An event as a message on NATS, and back: the record is the body, byte for byte (I7); what
+//! routes it stands in the subject and in headers with CloudEvents' names.
+
+use async_nats::HeaderMap;
+use async_nats::header::{
+    HeaderValue, NATS_BATCH_COMMIT, NATS_BATCH_ID, NATS_EXPECTED_STREAM, NATS_MESSAGE_ID,
+};
+use bytes::Bytes;
+use jiff::Timestamp;
+use prost::Message as _;
+use tsunagi_domain::EventId;
+use tsunagi_proto::v1;
+use uuid::Uuid;
+
+use super::layout;
+use crate::port::Draft;
+use crate::stream::{Slot, StreamId};
+
+const CE_ID: &str = "ce-id";
+/// When an event that is published again was first recorded, in microseconds.
+const RECORDED_AT: &str = "tsunagi-recorded-at";
+
+/// A message of a slot's stream, as the event store takes it in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Incoming {
+    /// Its place in the stream.
+    pub sequence: u64,
+    pub recorded_at_us: i64,
+    pub what: What,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    Event {
+        stream: StreamId,
+        event: EventId,
+        record: Bytes,
+    },
+    /// It cannot be read; kept as it came.
+    Unreadable {
+        reason: &'static str,
+        raw: Bytes,
+    },
+}
+
+impl Incoming {
+    /// How much it is.
+    pub fn bytes(&self) -> usize {
+        match &self.what {
+            What::Event { record, .. } => record.len(),
+            What::Unreadable { raw, .. } => raw.len(),
+        }
+    }
+}
+
+/// A message as it lies in the stream.
+pub(crate) struct Raw<'a> {
+    pub(crate) subject: &'a str,
+    pub(crate) headers: Option<&'a HeaderMap>,
+    pub(crate) body: &'a Bytes,
+}
+
+/// The id by which JetStream knows the event again. It names the stream, too: JetStream looks
+/// for the id in all of a slot, and the same event id may be used for two patients.
+pub fn message_id(stream: StreamId, event: EventId) -> String {
+    Uuid::new_v5(&event.uuid(), stream.to_string().as_bytes()).as_simple().to_string()
+}
+
+/// The headers of an event.
+pub(crate) fn of_event(slot: Slot, stream: StreamId, draft: &Draft, trace: &str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(NATS_MESSAGE_ID, message_id(stream, draft.event).as_str());
+    headers.insert(NATS_EXPECTED_STREAM, layout::stream_name(slot).as_str());
+    let mut put = |name: &'static str, value: &str| {
+        // A value that a header cannot hold is left out: the record has it.
+        if !value.is_empty()
+            && let Ok(value) = value.parse::<HeaderValue>()
+        {
+            headers.insert(name, value);
+        }
+    };
+    put("ce-specversion", "1.0");
+    put(CE_ID, &draft.event.to_string());
+    put("ce-subject", &stream.to_string());
+    put("content-type", "application/protobuf");
+    put("traceparent", trace);
+    if let Ok(event) = v1::Event::decode(draft.record.clone()) {
+        put("ce-type", &event.r#type);
+        put("ce-source", &source(&event));
+        if event.occurred_at.parse::<Timestamp>().is_ok() {
+            put("ce-time", &event.occurred_at);
+        }
+    }
+    headers
+}
+
+/// Marks an event that is published again with when it was recorded.
+pub(crate) fn put_recorded_at(headers: &mut HeaderMap, recorded_at: Timestamp) {
+    headers.insert(RECORDED_AT, recorded_at.as_microsecond().to_string().as_str());
+}
+
+/// A trace that begins with a publication (W3C Trace Context).
+pub(crate) fn new_trace() -> String {
+    let (trace, span) = (Uuid::now_v7().as_u128(), Uuid::now_v7().as_u128());
+    format!("00-{trace:032x}-{:016x}-01", span & u128::from(u64::MAX))
+}
+
+/// What a message says, told by its subject, headers and body.
+pub(crate) fn read(raw: &Raw<'_>, slot: Slot, slots: u16) -> What {
+    read_event(raw, slot, slots)
+        .unwrap_or_else(|reason| What::Unreadable { reason, raw: raw.to_bytes() })
+}
+
+fn read_event(raw: &Raw<'_>, slot: Slot, slots: u16) -> Result<What, &'static str> {
+    let stream = layout::read_subject(raw.subject, slot, slots)
+        .ok_or("its subject is not that of a stream of this slot")?;
+    let id = raw.header(CE_ID).ok_or("it has no `ce-id`")?;
+    let event = EventId::parse(id).map_err(|_unreadable| "its `ce-id` is not a UUID")?;
+    if raw.body.is_empty() {
+        return Err("it is empty");
+    }
+    let is_event = v1::Event::decode(raw.body.clone()).is_ok_and(|record| {
+        EventId::parse(&record.event_id).is_ok_and(|in_record| in_record == event)
+    });
+    if !is_event {
+        return Err("its body is not the event that its `ce-id` names");
+    }
+    Ok(What::Event { stream, event, record: raw.body.clone() })
+}
+
+/// When an event was recorded: when the stream took it, unless it was recorded before and is
+/// published again.
+pub(crate) fn recorded_at_us(headers: Option<&HeaderMap>, taken_at_us: i64) -> i64 {
+    let given = headers.and_then(|headers| headers.get(RECORDED_AT));
+    given.and_then(|given| given.as_str().parse().ok()).unwrap_or(taken_at_us)
+}
+
+/// Whether others of the same publication come behind this message.
+pub(crate) fn is_in_batch(headers: Option<&HeaderMap>) -> bool {
+    headers.is_some_and(|headers| {
+        headers.get(NATS_BATCH_ID).is_some() && headers.get(NATS_BATCH_COMMIT).is_none()
+    })
+}
+
+impl Raw<'_> {
+    fn header(&self, name: &str) -> Option<&str> {
+        Some(self.headers?.get(name)?.as_str())
+    }
+
+    /// The message's id for JetStream.
+    pub(crate) fn message_id(&self) -> Option<&str> {
+        Some(self.headers?.get(NATS_MESSAGE_ID)?.as_str())
+    }
+
+    /// Subject, headers and body, for people to look at. The same message gives the same bytes.
+    pub(crate) fn to_bytes(&self) -> Bytes {
+        let mut lines: Vec<String> = Vec::new();
+        for (name, values) in self.headers.iter().flat_map(|headers| headers.iter()) {
+            lines.extend(values.iter().map(|value| format!("{name}: {value}\r\n")));
+        }
+        lines.sort_unstable();
+        let head = format!("{}\r\n{}\r\n", self.subject, lines.concat());
+        [head.as_bytes(), self.body].concat().into()
+    }
+}
+
+fn source(event: &v1::Event) -> String {
+    let organisation = event.actor.as_ref().map_or("", |actor| actor.organisation.as_str());
+    let door = event.source.as_ref().map_or("", |source| source.door.as_str());
+    let is_plain = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    let part = |text: &str| if is_plain(text) { text.to_owned() } else { String::new() };
+    format!("/tsunagi/{}/{}", part(organisation), part(door))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tsunagi_domain::PatientId;
+
+    use super::*;
+
+    fn stream() -> StreamId {
+        StreamId::Patient(PatientId::new(Uuid::from_u128(1)))
+    }
+
+    fn draft(number: u128, payload: Vec<u8>) -> Draft {
+        let event = EventId::new(Uuid::from_u128(number));
+        let record = v1::Event {
+            event_id: event.to_string(),
+            r#type: "care.encounter.admitted.v1".into(),
+            occurred_at: "2026-05-01T09:00:00+09:00".into(),
+            actor: Some(v1::Actor { organisation: "acute".into(), ..Default::default() }),
+            source: Some(v1::Source { door: "discharge-desk".into(), ..Default::default() }),
+            payload,
+            ..Default::default()
+        };
+        Draft { event, record: record.encode_to_vec().into() }
+    }
+
+    fn read_back(headers: &HeaderMap, body: &Bytes) -> What {
+        let slot = stream().slot(64);
+        let subject = layout::subject(slot, stream());
+        read(&Raw { subject: &subject, headers: Some(headers), body }, slot, 64)
+    }
+
+    fn reason(headers: &HeaderMap, body: &[u8]) -> &'static str {
+        match read_back(headers, &Bytes::copy_from_slice(body)) {
+            What::Unreadable { reason, raw } => {
+                assert!(raw.ends_with(body));
+                reason
+            }
+            What::Event { .. } => panic!("it was read"),
+        }
+    }
+
+    #[test]
+    fn the_headers_never_change() {
+        // Golden: stored messages bear these, and other systems read them.
+        let draft = draft(7, Vec::new());
+        let headers = of_event(Slot(27), stream(), &draft, "00-1-2-01");
+        let mut lines: Vec<String> =
+            headers.iter().map(|(name, values)| format!("{name}: {}", values[0])).collect();
+        lines.sort_unstable();
+        let expected = [
+            "Nats-Expected-Stream: CARE-27",
+            "Nats-Msg-Id: c9e2d6cdf07656629217cb90b7cf2df2",
+            "ce-id: 00000000-0000-0000-0000-000000000007",
+            "ce-source: /tsunagi/acute/discharge-desk",
+            "ce-specversion: 1.0",
+            "ce-subject: p-00000000000000000000000000000001",
+            "ce-time: 2026-05-01T09:00:00+09:00",
+            "ce-type: care.encounter.admitted.v1",
+            "content-type: application/protobuf",
+            "traceparent: 00-1-2-01",
+        ];
+        assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn the_same_event_id_in_two_streams_has_two_message_ids() {
+        let event = EventId::new(Uuid::from_u128(7));
+        assert_ne!(message_id(stream(), event), message_id(StreamId::Quarantine, event));
+    }
+
+    #[test]
+    fn what_cannot_be_read_says_why_and_is_kept_whole() {
+        let draft = draft(7, Vec::new());
+        let good = of_event(Slot(27), stream(), &draft, "");
+        assert_eq!(reason(&HeaderMap::new(), &draft.record), "it has no `ce-id`");
+        assert_eq!(reason(&good, b""), "it is empty");
+        let not_the_event = "its body is not the event that its `ce-id` names";
+        assert_eq!(reason(&good, b"\xff\xff"), not_the_event);
+        let mut other = good;
+        other.insert(CE_ID, "00000000-0000-0000-0000-000000000008");
+        assert_eq!(reason(&other, &draft.record), not_the_event);
+        other.insert(CE_ID, "eight");
+        assert_eq!(reason(&other, &draft.record), "its `ce-id` is not a UUID");
+    }
+
+    #[test]
+    fn a_time_of_recording_that_was_given_is_kept() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(recorded_at_us(Some(&headers), 5), 5);
+        put_recorded_at(&mut headers, Timestamp::from_microsecond(3).unwrap());
+        assert_eq!(recorded_at_us(Some(&headers), 5), 3);
+    }
+
+    #[test]
+    fn a_trace_is_in_w3cs_form() {
+        let trace = new_trace();
+        let lengths: Vec<usize> = trace.split('-').map(str::len).collect();
+        assert_eq!(lengths, [2, 32, 16, 2], "{trace}");
+    }
+
+    proptest! {
+        #[test]
+        fn an_event_reads_as_it_was_written(
+            number in any::<u128>(),
+            payload in proptest::collection::vec(any::<u8>(), 0..200),
+        ) {
+            let draft = draft(number, payload);
+            let headers = of_event(Slot(27), stream(), &draft, &new_trace());
+            let expected =
+                What::Event { stream: stream(), event: draft.event, record: draft.record.clone() };
+            prop_assert_eq!(read_back(&headers, &draft.record), expected);
+        }
+
+        #[test]
+        fn no_message_makes_it_panic(
+            subject in ".{0,60}",
+            id in proptest::option::of("[ -~]{0,40}"),
+            body in proptest::collection::vec(any::<u8>(), 0..100),
+        ) {
+            let mut headers = HeaderMap::new();
+            if let Some(id) = &id {
+                headers.insert(CE_ID, id.as_str());
+            }
+            let body = Bytes::from(body);
+            let raw = Raw { subject: &subject, headers: Some(&headers), body: &body };
+            let is_kept = matches!(
+                read(&raw, Slot(0), 64),
+                What::Unreadable { raw, .. } if raw.ends_with(&body)
+            );
+            prop_assert!(is_kept);
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! The streams of the slots as they are on the servers: created or checked at start, looked at
+//! afterwards.
+
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use async_nats::jetstream::context::CreateStreamErrorKind;
+use async_nats::jetstream::message::{PublishMessage, StreamMessage};
+use async_nats::jetstream::stream::{
+    Config as StreamConfig, RawMessageError, RawMessageErrorKind, Stream,
+};
+use async_nats::jetstream::{self, ErrorCode};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use tokio::time::Instant;
+use tsunagi_chassis::Config;
+
+use super::consumer::{ReaderError, SlotReader};
+use super::headers::{self, Raw, What};
+use super::layout::{self, Difference};
+use super::{Nats, RETRY_AFTER};
+use crate::port::Stored;
+use crate::region::Region;
+use crate::stream::{Slot, StreamId};
+
+/// Streams that are set up at once.
+const SET_UP_AT_ONCE: usize = 8;
+
+/// Why the streams cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StreamsError {
+    #[error(
+        "the stream {name} on NATS would not keep what is promised: {}. Change it with the `nats` tool, or give the region a NATS account of its own",
+        join(.differences)
+    )]
+    Different { name: String, differences: Vec<Difference> },
+    #[error(
+        "the stream {name} on NATS is of another region ({found}) than the data folder ({own}): give the folder the region.toml of that region before it has a log, or use another NATS account"
+    )]
+    OtherRegion { name: String, found: String, own: String },
+    #[error(
+        "the NATS account has the stream {0}, and the region has fewer slots: its data folder is not of the region that lies there"
+    )]
+    MoreSlots(String),
+    #[error("the stream {name} cannot be created: {told}")]
+    Create { name: String, told: String },
+    /// Try again: NATS does not answer.
+    #[error("the stream {name} cannot be asked: {told}")]
+    Ask { name: String, told: String },
+}
+
+fn join(differences: &[Difference]) -> String {
+    differences.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// Which stream it is: another one of the same name differs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// When the stream was created, in nanoseconds since 1970.
+    pub created_ns: i64,
+    pub epoch: String,
+}
+
+/// A stream at a moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamState {
+    pub identity: Identity,
+    /// The sequence of the last message; 0 if there was none ever.
+    pub last: u64,
+}
+
+/// A message as the leader has it.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    pub sequence: u64,
+    /// By which JetStream knows it again.
+    pub message_id: Option<String>,
+    /// What it says.
+    pub what: What,
+    /// The whole message, for comparing.
+    pub raw: Bytes,
+}
+
+/// All streams of the region.
+#[derive(Clone)]
+pub struct Streams {
+    pub(crate) nats: Nats,
+    pub(crate) slots: u16,
+}
+
+impl Streams {
+    /// Creates the streams of the region that are not there, and checks those that are.
+    pub async fn open(nats: Nats, region: &Region, config: &Config) -> Result<Self, StreamsError> {
+        let streams = Self { nats, slots: region.slots };
+        let (replicas, bytes) = (config.nats_replicas, config.nats_stream_bytes);
+        let until = Instant::now() + Duration::from_millis(config.nats_start_ms);
+        let needed =
+            (0..region.slots).map(|slot| layout::slot_stream(Slot(slot), region, replicas, bytes));
+        let mut set_up = futures_util::stream::iter(needed)
+            .map(|needed| streams.create_or_check(needed, until))
+            .buffer_unordered(SET_UP_AT_ONCE);
+        while let Some(done) = set_up.next().await {
+            done?;
+        }
+        drop(set_up);
+        let beyond = layout::stream_name(Slot(region.slots));
+        if streams.find(&beyond).await?.is_some() {
+            return Err(StreamsError::MoreSlots(beyond));
+        }
+        let dead_letters = layout::dead_letters(replicas);
+        if streams.find(&dead_letters.name).await?.is_none() {
+            streams.create(&dead_letters, until).await?;
+        }
+        Ok(streams)
+    }
+
+    async fn create_or_check(
+        &self,
+        needed: StreamConfig,
+        until: Instant,
+    ) -> Result<(), StreamsError> {
+        let found = match self.find(&needed.name).await? {
+            Some(found) => found,
+            None => self.create(&needed, until).await?,
+        };
+        if let Some((found, own)) = layout::other_region(&found, &needed) {
+            return Err(StreamsError::OtherRegion { name: needed.name, found, own });
+        }
+        let differences = layout::differences(&found, &needed);
+        if !differences.is_empty() {
+            return Err(StreamsError::Different { name: needed.name, differences });
+        }
+        Ok(())
+    }
+
+    /// Creates a stream, or finds the one that somebody else created meanwhile. A cluster that
+    /// has just started may not be able to for a while.
+    async fn create(
+        &self,
+        needed: &StreamConfig,
+        until: Instant,
+    ) -> Result<StreamConfig, StreamsError> {
+        loop {
+            let told = match self.nats.context.create_stream(needed.clone()).await {
+                Ok(created) => return Ok(created.cached_info().config.clone()),
+                Err(error) => error,
+            };
+            if let Some(found) = self.find(&needed.name).await? {
+                return Ok(found);
+            }
+            let is_final = |kind| match kind {
+                CreateStreamErrorKind::JetStream(error) => !is_passing(error.error_code()),
+                CreateStreamErrorKind::EmptyStreamName
+                | CreateStreamErrorKind::InvalidStreamName
+                | CreateStreamErrorKind::DomainAndExternalSet
+                | CreateStreamErrorKind::JetStreamUnavailable
+                | CreateStreamErrorKind::TimedOut
+                | CreateStreamErrorKind::Response
+                | CreateStreamErrorKind::NotFound
+                | CreateStreamErrorKind::ResponseParse => false,
+            };
+            if is_final(told.kind()) || Instant::now() + RETRY_AFTER > until {
+                let (name, told) = (needed.name.clone(), told.to_string());
+                return Err(StreamsError::Create { name, told });
+            }
+            tokio::time::sleep(RETRY_AFTER).await;
+        }
+    }
+
+    async fn find(&self, name: &str) -> Result<Option<StreamConfig>, StreamsError> {
+        use jetstream::context::GetStreamErrorKind as Kind;
+        match self.nats.context.get_stream(name).await {
+            Ok(stream) => Ok(Some(stream.cached_info().config.clone())),
+            Err(error) => match error.kind() {
+                Kind::JetStream(told) if told.error_code() == ErrorCode::STREAM_NOT_FOUND => {
+                    Ok(None)
+                }
+                Kind::JetStream(_) | Kind::EmptyName | Kind::Request | Kind::InvalidStreamName => {
+                    Err(ask(name, &error))
+                }
+            },
+        }
+    }
+
+    /// The stream of a slot as it is now.
+    pub async fn state(&self, slot: Slot) -> Result<StreamState, StreamsError> {
+        let name = layout::stream_name(slot);
+        let stream = self.nats.context.get_stream(&name).await;
+        let stream = stream.map_err(|error| ask(&name, &error))?;
+        let info = stream.cached_info();
+        let created_ns = i64::try_from(info.created.unix_timestamp_nanos()).unwrap_or(i64::MAX);
+        let identity = Identity { created_ns, epoch: layout::epoch(&info.config) };
+        Ok(StreamState { identity, last: info.state.last_sequence })
+    }
+
+    /// The message with a sequence, from the leader.
+    pub async fn at(&self, slot: Slot, sequence: u64) -> Result<Option<Kept>, StreamsError> {
+        let found = self.stream(slot).await?.get_raw_message(sequence).await;
+        self.kept(slot, found)
+    }
+
+    /// The last message on the subject of one of our streams, from the leader.
+    pub async fn last_of(&self, stream: StreamId) -> Result<Option<Kept>, StreamsError> {
+        let slot = stream.slot(self.slots);
+        let subject = layout::subject(slot, stream);
+        // Not `direct_get`: any replica answers that, and one may lag behind.
+        let found = self.stream(slot).await?.get_last_raw_message_by_subject(&subject).await;
+        self.kept(slot, found)
+    }
+
+    fn kept(
+        &self,
+        slot: Slot,
+        found: Result<StreamMessage, RawMessageError>,
+    ) -> Result<Option<Kept>, StreamsError> {
+        match found {
+            Ok(message) => {
+                let StreamMessage { subject, headers, payload: body, .. } = &message;
+                let raw = Raw { subject: subject.as_str(), headers: Some(headers), body };
+                Ok(Some(Kept {
+                    sequence: message.sequence,
+                    message_id: raw.message_id().map(str::to_owned),
+                    what: headers::read(&raw, slot, self.slots),
+                    raw: raw.to_bytes(),
+                }))
+            }
+            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(error) => Err(ask(&layout::stream_name(slot), &error)),
+        }
+    }
+
+    async fn stream(&self, slot: Slot) -> Result<Stream<()>, StreamsError> {
+        let name = layout::stream_name(slot);
+        let stream = self.nats.context.get_stream_no_info(&name).await;
+        stream.map_err(|error| ask(&name, &error))
+    }
+
+    /// Reads a slot's stream from a sequence on.
+    pub async fn read(&self, slot: Slot, from: u64) -> Result<SlotReader, ReaderError> {
+        SlotReader::open(self, slot, from).await
+    }
+
+    /// Publishes a stored event again, to come right behind the message with `after`. None if
+    /// another message came there first.
+    pub async fn publish_again(
+        &self,
+        stored: &Stored,
+        after: Option<u64>,
+    ) -> Result<Republished, StreamsError> {
+        let slot = stored.placed.position.slot;
+        let draft = crate::port::Draft { event: stored.event, record: stored.record.clone() };
+        let mut headers = headers::of_event(slot, stored.stream, &draft, &headers::new_trace());
+        headers::put_recorded_at(&mut headers, stored.placed.recorded_at);
+        let mut message = PublishMessage::build().payload(draft.record).headers(headers);
+        if let Some(after) = after {
+            message = message.expected_last_sequence(after);
+        }
+        let subject = layout::subject(slot, stored.stream);
+        let sent = self.nats.context.send_publish(subject, message).await;
+        let ack = sent.map_err(|error| ask(&layout::stream_name(slot), &error))?;
+        Ok(Republished { slot, ack })
+    }
+
+    /// Tells those who operate NATS of a message that could not be read. Quarantine has it, too.
+    pub async fn tell_dead_letter(&self, slot: Slot, sequence: u64, reason: &str, raw: Bytes) {
+        let mut headers = HeaderMap::new();
+        headers.insert("tsunagi-reason", reason);
+        headers.insert("tsunagi-stream", layout::stream_name(slot).as_str());
+        headers.insert("tsunagi-sequence", sequence.to_string().as_str());
+        let id = format!("{}-{sequence}-{}", layout::stream_name(slot), raw.len());
+        let message = PublishMessage::build().payload(raw).headers(headers).message_id(id);
+        let subject = layout::dead_letter_subject(slot);
+        let told = match self.nats.context.send_publish(subject, message).await {
+            Ok(ack) => ack.await.map(drop),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = told {
+            tracing::warn!(slot = slot.0, sequence, %error, "a dead letter could not be told of");
+        }
+    }
+}
+
+/// An event that is being published again.
+pub struct Republished {
+    slot: Slot,
+    ack: jetstream::context::PublishAckFuture,
+}
+
+impl Republished {
+    /// The sequence at which it lies. None if another message came there first.
+    pub async fn sequence(self) -> Result<Option<u64>, StreamsError> {
+        match self.ack.await {
+            Ok(ack) => Ok(Some(ack.sequence)),
+            Err(error) if super::publisher::is_conflict(&error) => Ok(None),
+            Err(error) => Err(ask(&layout::stream_name(self.slot), &error)),
+        }
+    }
+}
+
+/// Whether JetStream may answer otherwise in a while.
+fn is_passing(code: ErrorCode) -> bool {
+    [
+        ErrorCode::CLUSTER_NOT_AVAILABLE,
+        ErrorCode::CLUSTER_NO_PEERS,
+        ErrorCode::CLUSTER_NOT_LEADER,
+        ErrorCode::CLUSTER_NOT_ASSIGNED,
+        ErrorCode::CLUSTER_INCOMPLETE,
+        ErrorCode::INSUFFICIENT_RESOURCES,
+    ]
+    .contains(&code)
+}
+
+fn ask(name: &str, told: &dyn std::fmt::Display) -> StreamsError {
+    StreamsError::Ask { name: name.to_owned(), told: told.to_string() }
+}
