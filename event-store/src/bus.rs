@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tsunagi_bus::port::ReadError;
 use tsunagi_bus::{
-    Bus, Cursor, Delivery, Expected, Feed, Placed, Position, Publication, PublishError, Region,
-    Stored, StreamId,
+    Bus, Cursor, Delivery, Expected, Feed, Log, Placed, Position, Publication, PublishError,
+    Region, Run, Slot, Stored, StreamId,
 };
 use tsunagi_domain::EventId;
 
@@ -57,6 +57,55 @@ impl Bus for Store {
     }
 }
 
+/// The store as JetStream's bus sees it.
+#[async_trait]
+impl Log for Store {
+    fn region(&self) -> &Region {
+        Self::region(self)
+    }
+
+    async fn read(&self, stream: StreamId, after: u64) -> Result<Vec<Stored>, ReadError> {
+        Bus::read(self, stream, after).await
+    }
+
+    async fn find(&self, stream: StreamId, event: EventId) -> Result<Option<Stored>, ReadError> {
+        Bus::find(self, stream, event).await
+    }
+
+    fn end(&self) -> Cursor {
+        Self::end(self)
+    }
+
+    fn follow(&self, from: Cursor) -> Box<dyn Feed> {
+        Bus::follow(self, from)
+    }
+
+    fn run(&self, slot: Slot) -> Option<Run> {
+        self.runs().borrow().get(usize::from(slot.0)).copied().flatten()
+    }
+
+    async fn taken_in(&self, slot: Slot, sequence: u64) -> Result<(), ReadError> {
+        let (mut moved, mut runs) = (self.watch_end(), self.runs().subscribe());
+        loop {
+            // Marked as seen before looking: what moves from here on wakes the wait below.
+            moved.mark_unchanged();
+            runs.mark_unchanged();
+            let n = Log::run(self, slot).and_then(|run| run.n_of(sequence));
+            if n.is_some_and(|n| self.durable_n(slot) >= n) {
+                return Ok(());
+            }
+            let is_open = tokio::select! {
+                // Either may be cancelled: both are only waited for.
+                moved = moved.changed() => moved.is_ok(),
+                changed = runs.changed() => changed.is_ok(),
+            };
+            if !is_open {
+                return Err(ReadError("the store is closed".to_owned()));
+            }
+        }
+    }
+}
+
 impl Store {
     fn placed(&self, stream: StreamId, appended: &Appended, events: usize) -> Vec<Placed> {
         let slot = stream.slot(Self::region(self).slots);
@@ -78,9 +127,12 @@ impl Store {
             }
             Failed::Refused(AppendError::TooLarge { limit }) => PublishError::TooLarge { limit },
             Failed::Refused(AppendError::NoRoom(_)) => PublishError::NoRoom,
-            Failed::Refused(error @ (AppendError::Unreadable(_) | AppendError::Broken(_))) => {
-                unknown(&error)
-            }
+            Failed::Refused(
+                error @ (AppendError::Unreadable(_)
+                | AppendError::Broken(_)
+                | AppendError::Gap { .. }
+                | AppendError::Fed),
+            ) => unknown(&error),
             Failed::Refused(AppendError::Repeated) => {
                 let mut stored = Vec::new();
                 for id in ids {

@@ -8,6 +8,7 @@ pub mod backup;
 mod bus;
 pub mod evidence;
 pub mod grpc;
+pub mod ingest;
 mod keys;
 pub mod log;
 pub mod patients;

@@ -112,10 +112,10 @@ fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), LogError> {
     std::fs::rename(&new, path).map_err(LogError::io("naming", path))
 }
 
-const CHECKSUM: &str = "checksum = ";
+pub(crate) const CHECKSUM: &str = "checksum = ";
 
 /// A flipped bit in the key would make the patients' identifiers unknown, and nobody would see.
-fn with_checksum(text: &str) -> String {
+pub(crate) fn with_checksum(text: &str) -> String {
     let crc = crc32c::crc32c(text.as_bytes());
     format!("{text}{CHECKSUM}\"{crc:08x}\"\n")
 }

@@ -3,17 +3,17 @@
 use std::fs::{File, TryLockError};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tsunagi_bus::port::ReadError;
-use tsunagi_bus::{Cursor, Placed, Position, Region, Slot, Stored, StreamId};
+use tsunagi_bus::{Cursor, Placed, Position, Region, Run, Slot, Stored, StreamId};
 use tsunagi_chassis::Config;
 use tsunagi_domain::EventId;
 use uuid::Uuid;
@@ -25,7 +25,9 @@ use crate::log::file::Patience;
 use crate::log::frame::{HEADER_BYTES, Sealed};
 use crate::log::scan::{Frame, Scanner, read_frame};
 use crate::log::segment::{Folder, SEGMENT_HEADER_BYTES, Segment, create_folder};
-use crate::log::writer::{Append, AppendError, Appended, Entry, Limits, Shared, Writer};
+use crate::log::writer::{
+    Append, AppendError, Appended, Entry, Intake, Limits, Request, Shared, Taken, Writer,
+};
 use crate::log::{Location, LogError, indexer, recovery};
 use crate::region_file::{self, RegionError};
 
@@ -67,7 +69,10 @@ struct Inner {
     region: Region,
     folder: Folder,
     shared: Arc<Shared>,
-    appends: Mutex<Option<mpsc::Sender<Append>>>,
+    requests: Mutex<Option<mpsc::Sender<Request>>>,
+    /// Whether the events come from NATS.
+    is_fed: AtomicBool,
+    runs: watch::Sender<Vec<Option<Run>>>,
     writer: Mutex<Option<JoinHandle<Option<Location>>>>,
     /// The threads that follow the writer: they make index files, trees and checkpoints.
     followers: Mutex<Vec<JoinHandle<()>>>,
@@ -88,7 +93,7 @@ impl Inner {
     /// Lets the writer finish what is queued, and waits for it. Where the log ends then, if
     /// that is known and was not told before.
     fn stop_writer(&self) -> Option<Location> {
-        drop(self.appends.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(self.requests.lock().unwrap_or_else(PoisonError::into_inner).take());
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         let end = writer.map(JoinHandle::join).and_then(Result::ok).flatten();
         let mut followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -142,7 +147,7 @@ impl Store {
         let (to_notary, to_sign) = std::sync::mpsc::channel();
         let sealed = [to_indexer, to_notary];
         let mut writer = Writer::new(folder.clone(), limits, Arc::clone(&shared), last, sealed);
-        let (appends, queue) = mpsc::channel(config.append_queue);
+        let (requests, queue) = mpsc::channel(config.append_queue);
         let thread = std::thread::Builder::new().name("log-writer".to_owned());
         let thread = thread.spawn(move || {
             writer.prepare_spare_aside();
@@ -158,7 +163,9 @@ impl Store {
             region,
             folder,
             shared,
-            appends: Mutex::new(Some(appends)),
+            requests: Mutex::new(Some(requests)),
+            is_fed: AtomicBool::new(false),
+            runs: watch::Sender::new(Vec::new()),
             writer: Mutex::new(Some(thread)),
             followers: Mutex::new(followers),
             room: Arc::new(Semaphore::new(
@@ -209,38 +216,101 @@ impl Store {
         expected: Option<u64>,
         events: Vec<(EventId, Bytes)>,
     ) -> Result<Appended, Failed> {
+        if self.0.is_fed.load(Ordering::Acquire) {
+            return Err(Failed::Refused(AppendError::Fed));
+        }
         let bytes = events.iter().map(|(_, record)| HEADER_BYTES + record.len()).sum::<usize>();
+        let entry = |(event, record): (EventId, Bytes)| Entry {
+            event: event.uuid().into_bytes(),
+            sealed: Sealed::new(record),
+        };
+        let entries = events.into_iter().map(entry).collect();
+        let (stream, slot) = (stream.to_parts(), stream.slot(self.0.region.slots).0);
+        let append = |answer, room| Append { stream, slot, expected, entries, answer, room };
+        self.ask_writer(bytes, |answer, room| Request::Append(append(answer, room))).await
+    }
+
+    /// Takes in events whose positions their slot's stream on NATS has given them.
+    pub(crate) async fn take_in(
+        &self,
+        slot: Slot,
+        first_n: u64,
+        taken: Vec<Taken>,
+        note_repeat: fn(u16, u64, &Taken) -> Taken,
+    ) -> Result<(), Failed> {
+        let bytes = taken.iter().map(|taken| taken.entry.frame_bytes()).sum();
+        let slot = slot.0;
+        let intake = |answer, room| Intake { slot, first_n, taken, note_repeat, answer, room };
+        let done = self.ask_writer(bytes, |answer, room| Request::Intake(intake(answer, room)));
+        done.await.map(|_appended| ())
+    }
+
+    async fn ask_writer(
+        &self,
+        bytes: usize,
+        request: impl FnOnce(
+            oneshot::Sender<Result<Appended, AppendError>>,
+            OwnedSemaphorePermit,
+        ) -> Request,
+    ) -> Result<Appended, Failed> {
         // One that is larger than all the room there is has to wait for all of it.
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(self.0.room_bytes);
         let room = Arc::clone(&self.0.room).acquire_many_owned(bytes);
         let room = tokio::time::timeout(self.0.append_wait, room).await;
         let room = room.or(Err(Failed::Full))?.or(Err(Failed::Closed))?;
-        let entry = |(event, record): (EventId, Bytes)| Entry {
-            event: event.uuid().into_bytes(),
-            sealed: Sealed::new(record),
-        };
         let (answer, answered) = oneshot::channel();
-        let append = Append {
-            stream: stream.to_parts(),
-            slot: stream.slot(self.0.region.slots).0,
-            expected,
-            entries: events.into_iter().map(entry).collect(),
-            answer,
-            room,
-        };
-        let appends = self.0.appends.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let appends = appends.ok_or(Failed::Closed)?;
-        match appends.try_send(append) {
+        let request = request(answer, room);
+        let requests = self.0.requests.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let requests = requests.ok_or(Failed::Closed)?;
+        match requests.try_send(request) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Closed(_)) => return Err(Failed::Closed),
-            Err(mpsc::error::TrySendError::Full(append)) => {
-                let sent = appends.send_timeout(append, self.0.append_wait).await;
+            Err(mpsc::error::TrySendError::Full(request)) => {
+                let sent = requests.send_timeout(request, self.0.append_wait).await;
                 sent.or(Err(Failed::Full))?;
             }
         }
         // A sender that is kept would keep the writer from ending.
-        drop(appends);
+        drop(requests);
         answered.await.or(Err(Failed::Closed))?.map_err(Failed::Refused)
+    }
+
+    /// From now on, events come from NATS alone.
+    pub(crate) fn feed_from_nats(&self) {
+        self.0.is_fed.store(true, Ordering::Release);
+    }
+
+    /// The runs of positions that the slots are in, by slot.
+    pub(crate) fn runs(&self) -> &watch::Sender<Vec<Option<Run>>> {
+        &self.0.runs
+    }
+
+    /// How many events of a slot are durable.
+    pub(crate) fn durable_n(&self, slot: Slot) -> u64 {
+        let durable = self.0.shared.durable();
+        let index = self.0.shared.index.read().unwrap_or_else(PoisonError::into_inner);
+        index.durable_n(slot.0, durable)
+    }
+
+    /// The event at a position. Reads from the beginning of its segment, if that is sealed.
+    pub(crate) fn at(&self, position: Position) -> Result<Option<Stored>, LogError> {
+        let begin = {
+            let index = self.0.shared.index.read().unwrap_or_else(PoisonError::into_inner);
+            index.begin_of(position.slot.0, position.n)
+        };
+        let (durable, Some(begin)) = (self.0.shared.durable(), begin) else { return Ok(None) };
+        if begin >= durable {
+            return Ok(None);
+        }
+        let segment = self.segment(begin.segment)?;
+        let (limit, _) = self.end_of(&segment, durable)?;
+        let mut scanner = Scanner::new(&segment, begin.offset, limit);
+        while let Some(frame) = scanner.read_frame()? {
+            if frame.header.slot == position.slot.0 && frame.header.n == position.n {
+                return stored(&segment, frame).map(Some);
+            }
+        }
+        Ok(None)
     }
 
     /// Whether a stream has events after the first `after` ones.

@@ -169,6 +169,7 @@ catalogue! {
         IdentifierClaimed(IdentifierClaimed) = "care.identifier.claimed.v1",
         IdentifierReleased(IdentifierReleased) = "care.identifier.released.v1",
         MessageQuarantined(MessageQuarantined) = "care.system.message_quarantined.v1",
+        MessageRepeated(MessageRepeated) = "care.system.message_repeated.v1",
     }
 }
 

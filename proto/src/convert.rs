@@ -457,6 +457,7 @@ fn order(payload: &Payload, read: &Reader<'_>) -> Result<Option<Order>> {
         Payload::IdentifierClaimed(_)
         | Payload::IdentifierReleased(_)
         | Payload::MessageQuarantined(_)
+        | Payload::MessageRepeated(_)
         | Payload::Unknown => return Ok(None),
     };
     Ok(Some(order))

@@ -1,5 +1,6 @@
 //! The one thread that writes: it gathers what waits, writes it with one flush, and answers.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
@@ -17,10 +18,17 @@ use super::segment::{Folder, SEGMENT_HEADER_BYTES, Segment};
 use super::{Location, LogError};
 
 /// One event to be appended.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Entry {
     pub event: [u8; 16],
     pub sealed: Sealed,
+}
+
+impl Entry {
+    /// Bytes of its frame.
+    pub fn frame_bytes(&self) -> usize {
+        super::frame::HEADER_BYTES + self.sealed.record.len()
+    }
 }
 
 /// Events for one stream, all or none.
@@ -34,6 +42,70 @@ pub struct Append {
     pub answer: oneshot::Sender<Result<Appended, AppendError>>,
     /// The memory that it takes while it waits.
     pub room: OwnedSemaphorePermit,
+}
+
+/// Events whose places their slot's stream on NATS has given them, all or none. An event that is
+/// stored already takes its place all the same, with a note in its stead.
+#[derive(Debug)]
+pub struct Intake {
+    pub slot: u16,
+    /// The position of the first of them; the others follow.
+    pub first_n: u64,
+    pub taken: Vec<Taken>,
+    /// The note for an event that is stored already and comes again at a position.
+    pub note_repeat: fn(u16, u64, &Taken) -> Taken,
+    pub answer: oneshot::Sender<Result<Appended, AppendError>>,
+    /// The memory that it takes while it waits.
+    pub room: OwnedSemaphorePermit,
+}
+
+/// One event of an intake.
+#[derive(Debug, Clone)]
+pub struct Taken {
+    pub stream: StreamKey,
+    /// When the stream took it.
+    pub recorded_at_us: i64,
+    pub entry: Entry,
+}
+
+/// What the writer is asked for.
+#[derive(Debug)]
+pub enum Request {
+    Append(Append),
+    Intake(Intake),
+}
+
+impl Request {
+    fn events(&self) -> usize {
+        match self {
+            Self::Append(append) => append.entries.len(),
+            Self::Intake(intake) => intake.taken.len(),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Append(append) => append.entries.iter().map(Entry::frame_bytes).sum(),
+            Self::Intake(intake) => {
+                intake.taken.iter().map(|taken| taken.entry.frame_bytes()).sum()
+            }
+        }
+    }
+
+    fn has_long_record(&self) -> bool {
+        let is_long = |entry: &Entry| entry.sealed.record.len() > RECORD_BYTES_MAX;
+        match self {
+            Self::Append(append) => append.entries.iter().any(is_long),
+            Self::Intake(intake) => intake.taken.iter().any(|taken| is_long(&taken.entry)),
+        }
+    }
+
+    fn into_answer(self) -> oneshot::Sender<Result<Appended, AppendError>> {
+        match self {
+            Self::Append(append) => append.answer,
+            Self::Intake(intake) => intake.answer,
+        }
+    }
 }
 
 /// Where the events of one append came to stand.
@@ -50,6 +122,12 @@ pub struct Appended {
 pub enum AppendError {
     #[error("the stream has {version} events")]
     Conflict { version: u64 },
+    /// Read the stream again from there: the slot has so many events.
+    #[error("the slot has {last_n} events, and these do not follow them")]
+    Gap { last_n: u64 },
+    /// The events of this log come from NATS alone.
+    #[error("this data folder takes its events from NATS: start the server with --nats")]
+    Fed,
     /// Some of the events, or all, are there already.
     #[error("events with these ids are stored already")]
     Repeated,
@@ -163,14 +241,14 @@ impl Writer {
     }
 
     /// Writes until no more can come. Returns where the log ends, unless writing failed.
-    pub fn run(mut self, mut appends: mpsc::Receiver<Append>) -> Option<Location> {
-        while let Some(append) = appends.blocking_recv() {
-            self.take(append);
-            let mut events = 1;
+    pub fn run(mut self, mut requests: mpsc::Receiver<Request>) -> Option<Location> {
+        while let Some(request) = requests.blocking_recv() {
+            let mut events = request.events();
+            self.take(request);
             while events < self.limits.batch_events && self.buffer.len() < self.limits.batch_bytes {
-                let Ok(append) = appends.try_recv() else { break };
-                events += append.entries.len();
-                self.take(append);
+                let Ok(request) = requests.try_recv() else { break };
+                events += request.events();
+                self.take(request);
             }
             self.flush();
         }
@@ -181,20 +259,11 @@ impl Writer {
         self.broken.is_none().then_some(self.end)
     }
 
-    /// Checks an append and lays its frames down behind those of the batch.
-    fn take(&mut self, append: Append) {
-        let Append { stream, slot, expected, entries, answer, room: _waiting } = append;
-        let size: usize = entries.iter().map(frame_bytes).sum();
-        if let Some(error) = &self.broken {
-            self.answers.push((answer, Err(AppendError::Broken(error.clone()))));
-            return;
-        }
-        if let Some(limit) = self.limit_exceeded(size, &entries) {
-            self.answers.push((answer, Err(AppendError::TooLarge { limit })));
-            return;
-        }
-        if self.room.is_low() {
-            self.answers.push((answer, Err(no_room())));
+    /// Checks a request and lays its frames down behind those of the batch.
+    fn take(&mut self, request: Request) {
+        let size = request.bytes();
+        if let Err(error) = self.check(&request, size) {
+            self.answers.push((request.into_answer(), Err(error)));
             return;
         }
         let offset = usize::try_from(self.end.offset).unwrap_or(usize::MAX);
@@ -202,61 +271,118 @@ impl Writer {
         if offset + self.buffer.len() + size > segment_bytes {
             self.flush();
             if let Err(error) = self.roll() {
-                self.answers.push((answer, Err(error)));
+                self.answers.push((request.into_answer(), Err(error)));
                 return;
             }
         }
-        let outcome = self.lay_down(stream, slot, expected, &entries);
-        self.answers.push((answer, outcome));
+        match request {
+            Request::Append(append) => {
+                let outcome = self.lay_down(&append);
+                self.answers.push((append.answer, outcome));
+            }
+            Request::Intake(intake) => {
+                let outcome = self.take_in(&intake);
+                self.answers.push((intake.answer, outcome));
+            }
+        }
     }
 
-    fn lay_down(
-        &mut self,
-        stream: StreamKey,
-        slot: u16,
-        expected: Option<u64>,
-        entries: &[Entry],
-    ) -> Result<Appended, AppendError> {
+    /// What can be said of a request before its events are looked at.
+    fn check(&mut self, request: &Request, size: usize) -> Result<(), AppendError> {
+        if let Some(error) = &self.broken {
+            return Err(AppendError::Broken(error.clone()));
+        }
+        let room = self.room_in_a_segment();
+        if size > room {
+            return Err(AppendError::TooLarge { limit: room });
+        }
+        if request.has_long_record() {
+            return Err(AppendError::TooLarge { limit: RECORD_BYTES_MAX });
+        }
+        if self.room.is_low() { Err(no_room()) } else { Ok(()) }
+    }
+
+    fn lay_down(&mut self, append: &Append) -> Result<Appended, AppendError> {
         let shared = Arc::clone(&self.shared);
+        let Append { stream, slot, entries, .. } = append;
         for entry in entries {
             // Nobody else enters events: what is not there now is not there below either.
-            match shared.find(&stream, &entry.event, Patience::Wait) {
-                Ok(None) => {}
-                Ok(Some(_)) => return Err(AppendError::Repeated),
-                Err(error) => return Err(AppendError::Unreadable(explain(&error))),
+            if self.is_stored(stream, &entry.event)? {
+                return Err(AppendError::Repeated);
             }
         }
         let mut index = shared.index.write().unwrap_or_else(PoisonError::into_inner);
-        let first_version = index.version(&stream) + 1;
+        let first_version = index.version(stream) + 1;
         let version = u64::from(first_version) - 1;
-        if expected.is_some_and(|expected| expected != version) {
+        if append.expected.is_some_and(|expected| expected != version) {
             return Err(AppendError::Conflict { version });
         }
-        let first_n = index.last_n(slot) + 1;
-        // Time never runs backwards within a slot, whatever the clock does.
+        let first_n = index.last_n(*slot) + 1;
         let now = Timestamp::now().as_microsecond();
-        let recorded_at_us = now.max(index.last_recorded_at_us(slot));
-        for ((n, version), entry) in (first_n..).zip(first_version..).zip(entries) {
-            let header = Header {
-                record_bytes: u32::try_from(entry.sealed.record.len()).unwrap_or(u32::MAX),
-                record_crc: entry.sealed.crc,
-                is_batch_end: false,
-                stream_kind: stream.0,
-                slot,
-                batch_distance: u32::try_from(self.buffer.len()).unwrap_or(u32::MAX),
-                n,
-                recorded_at_us,
-                version,
-                stream_key: stream.1,
-                event: entry.event,
-            };
-            let location = Location { offset: self.end.offset + header.batch_distance, ..self.end };
-            index.enter(&header, location);
-            self.last_frame = self.buffer.len();
-            self.buffer.extend_from_slice(&header.encode(self.segment.salt));
-            self.buffer.extend_from_slice(&entry.sealed.record);
+        let mut recorded_at_us = now;
+        for entry in entries {
+            recorded_at_us = self.put(&mut index, *slot, *stream, now, entry);
         }
         Ok(Appended { first_n, first_version: first_version.into(), recorded_at_us })
+    }
+
+    fn take_in(&mut self, intake: &Intake) -> Result<Appended, AppendError> {
+        let shared = Arc::clone(&self.shared);
+        let mut within = HashSet::new();
+        let mut repeats = Vec::with_capacity(intake.taken.len());
+        for taken in &intake.taken {
+            let is_second = !within.insert((taken.stream, taken.entry.event));
+            repeats.push(is_second || self.is_stored(&taken.stream, &taken.entry.event)?);
+        }
+        let mut index = shared.index.write().unwrap_or_else(PoisonError::into_inner);
+        let last_n = index.last_n(intake.slot);
+        if intake.first_n != last_n + 1 {
+            return Err(AppendError::Gap { last_n });
+        }
+        for ((n, taken), is_repeat) in (intake.first_n..).zip(&intake.taken).zip(repeats) {
+            let note = is_repeat.then(|| (intake.note_repeat)(intake.slot, n, taken));
+            let Taken { stream, recorded_at_us, entry } = note.as_ref().unwrap_or(taken);
+            self.put(&mut index, intake.slot, *stream, *recorded_at_us, entry);
+        }
+        Ok(Appended { first_n: intake.first_n, first_version: 0, recorded_at_us: 0 })
+    }
+
+    fn is_stored(&self, stream: &StreamKey, event: &[u8; 16]) -> Result<bool, AppendError> {
+        let found = self.shared.find(stream, event, Patience::Wait);
+        let found = found.map_err(|error| AppendError::Unreadable(explain(&error)))?;
+        Ok(found.is_some())
+    }
+
+    /// Lays an event's frame down at the next position of its slot. Returns when it counts as
+    /// recorded: time never runs backwards within a slot, whatever the clock does.
+    fn put(
+        &mut self,
+        index: &mut Index,
+        slot: u16,
+        stream: StreamKey,
+        at_us: i64,
+        entry: &Entry,
+    ) -> i64 {
+        let recorded_at_us = at_us.max(index.last_recorded_at_us(slot));
+        let header = Header {
+            record_bytes: u32::try_from(entry.sealed.record.len()).unwrap_or(u32::MAX),
+            record_crc: entry.sealed.crc,
+            is_batch_end: false,
+            stream_kind: stream.0,
+            slot,
+            batch_distance: u32::try_from(self.buffer.len()).unwrap_or(u32::MAX),
+            n: index.last_n(slot) + 1,
+            recorded_at_us,
+            version: index.version(&stream) + 1,
+            stream_key: stream.1,
+            event: entry.event,
+        };
+        let location = Location { offset: self.end.offset + header.batch_distance, ..self.end };
+        index.enter(&header, location);
+        self.last_frame = self.buffer.len();
+        self.buffer.extend_from_slice(&header.encode(self.segment.salt));
+        self.buffer.extend_from_slice(&entry.sealed.record);
+        recorded_at_us
     }
 
     /// Writes the batch with one flush, and answers everybody in it.
@@ -375,15 +501,6 @@ impl Writer {
         told
     }
 
-    /// The limit that an append of this size is beyond, if any.
-    fn limit_exceeded(&self, size: usize, entries: &[Entry]) -> Option<usize> {
-        let room = self.room_in_a_segment();
-        let is_long = |entry: &Entry| entry.sealed.record.len() > RECORD_BYTES_MAX;
-        (size > room)
-            .then_some(room)
-            .or_else(|| entries.iter().any(is_long).then_some(RECORD_BYTES_MAX))
-    }
-
     fn room_in_a_segment(&self) -> usize {
         let room = self.folder.segment_bytes.saturating_sub(SEGMENT_HEADER_BYTES);
         usize::try_from(room).unwrap_or(usize::MAX)
@@ -397,8 +514,4 @@ fn no_room() -> AppendError {
 fn explain(error: &LogError) -> String {
     let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
     format!("{error}: {cause}")
-}
-
-fn frame_bytes(entry: &Entry) -> usize {
-    super::frame::HEADER_BYTES + entry.sealed.record.len()
 }

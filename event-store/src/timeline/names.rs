@@ -118,6 +118,7 @@ fn organisations(payload: &Payload) -> Vec<&v1::Organisation> {
         | Payload::IdentifierClaimed(_)
         | Payload::IdentifierReleased(_)
         | Payload::MessageQuarantined(_)
+        | Payload::MessageRepeated(_)
         | Payload::Unknown => Vec::new(),
     }
 }

@@ -204,7 +204,8 @@ pub(super) fn headline(event_type: &str, payload: &Payload, context: Context<'_>
         }
         Payload::IdentifierClaimed(_)
         | Payload::IdentifierReleased(_)
-        | Payload::MessageQuarantined(_) => words("システムの記録", "a record of the system"),
+        | Payload::MessageQuarantined(_)
+        | Payload::MessageRepeated(_) => words("システムの記録", "a record of the system"),
         Payload::Unknown => words(
             format!("未対応の種類の記録 ({event_type})"),
             format!("unknown entry of type {event_type}"),

@@ -8,6 +8,7 @@
 )]
 
 mod backup;
+mod conformance;
 mod damage;
 mod evidence;
 mod feed;
@@ -18,5 +19,7 @@ mod index;
 mod model;
 mod patients;
 mod scrub;
+#[path = "../../../tests/nats/servers.rs"]
+mod servers;
 mod support;
 mod timelines;

@@ -28,7 +28,7 @@ pub use bus::JetStreamBus;
 pub use consumer::{ReaderError, SlotReader};
 pub use headers::{Incoming, What, message_id};
 pub use publisher::Publisher;
-pub use streams::{Identity, Kept, StreamState, Streams, StreamsError};
+pub use streams::{Identity, Kept, Republished, StreamState, Streams, StreamsError};
 
 /// The oldest nats-server with which everything that is relied on was seen to hold.
 const OLDEST_SERVER: [u64; 3] = [2, 15, 1];
@@ -98,11 +98,6 @@ impl Nats {
             tokio::time::sleep(RETRY_AFTER).await;
         }
         Ok(Self { client, context, connected })
-    }
-
-    /// Tells whenever the connection was made anew.
-    pub fn watch_connected(&self) -> watch::Receiver<u64> {
-        self.connected.clone()
     }
 }
 

@@ -35,13 +35,9 @@ pub struct SlotReader {
     /// The sequence that comes next.
     next: u64,
     /// Came, and were not handed over yet.
-    waiting: VecDeque<Arrived>,
-}
-
-struct Arrived {
-    incoming: Incoming,
-    /// Whether others of the same publication come behind it.
-    is_in_batch: bool,
+    waiting: VecDeque<Incoming>,
+    /// How much these are.
+    bytes: usize,
 }
 
 /// After the reader's silence the server forgets it.
@@ -66,8 +62,8 @@ impl SlotReader {
         let consumer = streams.nats.context.create_consumer_on_stream(config, &name).await;
         let consumer = consumer.map_err(|error| broken(&error))?;
         let messages = consumer.messages().await.map_err(|error| broken(&error))?;
-        let waiting = VecDeque::new();
-        Ok(Self { slot, slots: streams.slots, messages, next: from.max(1), waiting })
+        let (slots, next) = (streams.slots, from.max(1));
+        Ok(Self { slot, slots, messages, next, waiting: VecDeque::new(), bytes: 0 })
     }
 
     /// What comes next, as many as are there, up to so many messages or bytes; waits for the
@@ -78,9 +74,8 @@ impl SlotReader {
         bytes_max: usize,
     ) -> Result<Vec<Incoming>, ReaderError> {
         loop {
-            let is_in_batch = self.waiting.back().is_some_and(|last| last.is_in_batch);
-            let bytes: usize = self.waiting.iter().map(|one| one.incoming.bytes()).sum();
-            let is_enough = self.waiting.len() >= messages_max || bytes >= bytes_max;
+            let is_in_batch = self.waiting.back().is_some_and(|last| !last.is_last);
+            let is_enough = self.waiting.len() >= messages_max || self.bytes >= bytes_max;
             if is_enough && !is_in_batch {
                 break;
             }
@@ -90,7 +85,8 @@ impl SlotReader {
                 None => break,
             }
         }
-        Ok(self.waiting.drain(..).map(|arrived| arrived.incoming).collect())
+        self.bytes = 0;
+        Ok(self.waiting.drain(..).collect())
     }
 
     /// The next message; none if it is not there and is not waited for.
@@ -124,8 +120,9 @@ impl SlotReader {
         let subject = message.message.subject.as_str();
         let raw = Raw { subject, headers, body: &message.message.payload };
         let what = headers::read(&raw, self.slot, self.slots);
-        let incoming = Incoming { sequence, recorded_at_us, what };
-        self.waiting.push_back(Arrived { incoming, is_in_batch });
+        let incoming = Incoming { sequence, recorded_at_us, is_last: !is_in_batch, what };
+        self.bytes += incoming.bytes();
+        self.waiting.push_back(incoming);
         Ok(())
     }
 

@@ -26,6 +26,8 @@ pub struct Incoming {
     /// Its place in the stream.
     pub sequence: u64,
     pub recorded_at_us: i64,
+    /// Whether it is the last of its publication.
+    pub is_last: bool,
     pub what: What,
 }
 

@@ -12,6 +12,7 @@ use async_nats::jetstream::stream::{
 use async_nats::jetstream::{self, ErrorCode};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tsunagi_chassis::Config;
 
@@ -180,6 +181,11 @@ impl Streams {
                 }
             },
         }
+    }
+
+    /// Tells whenever the connection was made anew.
+    pub fn watch_connected(&self) -> watch::Receiver<u64> {
+        self.nats.connected.clone()
     }
 
     /// The stream of a slot as it is now.

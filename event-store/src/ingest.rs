@@ -1,0 +1,173 @@
+//! Step 4 on NATS: takes each slot's stream into the log, in the stream's order.
+//!
+//! What must stay true: every message of a stream takes exactly one position of its slot, so
+//! the last position that is stored says which message comes next, and there is no second place
+//! where that is noted; a message that is not the next one stops the slot until the stream was
+//! read again; whether the stream is still the one that the log was made from is checked at
+//! start, after a reconnect and every few seconds.
+
+mod again;
+mod records;
+mod slot;
+mod standing;
+mod streams_file;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tsunagi_bus::Slot;
+use tsunagi_bus::nats::{ReaderError, Streams, StreamsError};
+use tsunagi_bus::port::ReadError;
+use tsunagi_chassis::Config;
+
+use crate::log::LogError;
+use crate::log::segment::SEGMENT_HEADER_BYTES;
+use crate::store::{Failed, Store};
+use slot::SlotTask;
+use standing::Standing;
+use streams_file::StreamsFile;
+
+/// Slots that are looked at at once.
+const LOOKED_AT_ONCE: usize = 8;
+
+/// Why a stream cannot be taken in, or not at the moment.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    #[error(transparent)]
+    Streams(#[from] StreamsError),
+    #[error(transparent)]
+    Reader(#[from] ReaderError),
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error("the log does not take the events of the stream: {0}")]
+    Refused(String),
+    #[error("the stream of slot {0} is not the one that the log was made from any more")]
+    Changed(u16),
+}
+
+impl From<Failed> for IngestError {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Refused(error) => Self::Refused(error.to_string()),
+            Failed::Full => Self::Refused("more is being written than it can take".to_owned()),
+            Failed::Closed => Self::Refused("it is closed".to_owned()),
+        }
+    }
+}
+
+/// The limits of taking in.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    messages: usize,
+    bytes: usize,
+    /// Bytes that one append may have.
+    append_bytes: usize,
+    check_every: Duration,
+    /// Events that are published again at once.
+    window: usize,
+}
+
+/// What all slots share.
+#[derive(Clone)]
+struct Shared {
+    store: Store,
+    streams: Streams,
+    file: Arc<StreamsFile>,
+    limits: Limits,
+}
+
+/// The slots that are being taken in.
+pub struct Ingest {
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    /// How many events were carried into the streams before.
+    pub carried: u64,
+}
+
+/// Whether the folder takes its events from NATS, and has no order of its own any more.
+pub fn is_fed(data: &Path) -> bool {
+    streams_file::is_there(data)
+}
+
+impl Ingest {
+    /// Compares the streams with the log, carries into them what they lack of it, and begins to
+    /// take them in.
+    pub async fn start(
+        store: &Store,
+        streams: &Streams,
+        config: &Config,
+    ) -> Result<Self, IngestError> {
+        store.feed_from_nats();
+        let file = Arc::new(StreamsFile::open(&config.data)?);
+        let append_bytes = config.segment_bytes.saturating_sub(SEGMENT_HEADER_BYTES);
+        let limits = Limits {
+            messages: config.ingest_batch,
+            bytes: config.batch_bytes,
+            append_bytes: usize::try_from(append_bytes).unwrap_or(usize::MAX),
+            check_every: Duration::from_millis(config.nats_check_ms),
+            window: config.nats_window,
+        };
+        let shared = Shared { store: store.clone(), streams: streams.clone(), file, limits };
+        let slots: Vec<Slot> = (0..store.region().slots).map(Slot).collect();
+        store.runs().send_replace(vec![None; slots.len()]);
+        let carried = shared.carry(&slots).await?;
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        for slot in slots {
+            let task = SlotTask::new(shared.clone(), slot);
+            tasks.spawn(stop.clone().run_until_cancelled_owned(task.run()));
+        }
+        tasks.close();
+        Ok(Self { tasks, stop, carried })
+    }
+
+    /// Stops taking in. What was taken is stored.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.tasks.wait().await;
+    }
+}
+
+impl Shared {
+    /// Brings streams that lack the end of what the log has, or all of it, to where the log is.
+    /// Can be broken off, and goes on where it was.
+    async fn carry(&self, slots: &[Slot]) -> Result<u64, IngestError> {
+        let looked = futures_util::stream::iter(slots.to_vec())
+            .map(|slot| async move { Ok((slot, self.standing(slot).await?)) })
+            .buffer_unordered(LOOKED_AT_ONCE);
+        let standings: Vec<(Slot, Standing)> =
+            looked.try_collect::<Vec<_>>().await.map_err(|error: IngestError| error)?;
+        let mut sources = Vec::new();
+        let mut behind = Vec::new();
+        for (slot, standing) in standings {
+            match standing {
+                Standing::Same { source, .. } => sources.push((slot, source)),
+                Standing::Behind { source, lacks } => {
+                    sources.push((slot, source.clone()));
+                    behind.push((slot, source.run, lacks));
+                }
+                // Its own task mends it, and tells of it.
+                Standing::Parted { .. } => {}
+            }
+        }
+        // A folder of which nothing is carried yet is a folder of its own until this is written.
+        self.note(sources).await?;
+        if behind.is_empty() {
+            return Ok(0);
+        }
+        let lacking: u64 = behind.iter().map(|(_, _, lacks)| lacks.end() - lacks.start() + 1).sum();
+        tracing::info!(events = lacking, "carrying events of the log into the streams on NATS");
+        self.publish_behind(behind).await
+    }
+
+    async fn note(&self, sources: Vec<(Slot, streams_file::Source)>) -> Result<(), IngestError> {
+        let file = Arc::clone(&self.file);
+        crate::store::off_the_runtime(move || file.set(sources)).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,164 @@
+//! What a slot's stream on NATS held besides events, as events of the system: so that every
+//! message of the stream has its position, and nothing that came is lost.
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use prost::Message as _;
+use tsunagi_bus::nats::{Kept, What, message_id};
+use tsunagi_bus::{Slot, Stored, StreamId};
+use tsunagi_domain::EventId;
+use tsunagi_proto::catalogue::Payload;
+use tsunagi_proto::v1;
+use uuid::Uuid;
+
+use crate::log::frame::Sealed;
+use crate::log::writer::{Entry, Taken};
+
+/// Bytes that a note takes beside what it keeps.
+const NOTE_BYTES: usize = 1024;
+
+/// The note for an event that is stored already, and came again at position `n`.
+pub(crate) fn repeated(slot: u16, n: u64, again: &Taken) -> Taken {
+    let (kind, key) = again.stream;
+    let stream = StreamId::from_parts(kind, key).map(|stream| stream.to_string());
+    let event_id = EventId::new(Uuid::from_bytes(again.entry.event)).to_string();
+    let repeated = v1::MessageRepeated { stream: stream.unwrap_or_default(), event_id };
+    note(slot, n, again.recorded_at_us, &Payload::MessageRepeated(repeated))
+}
+
+/// A message that could not be read, at position `n`. What does not fit is cut.
+pub(crate) fn unreadable(
+    slot: Slot,
+    n: u64,
+    recorded_at_us: i64,
+    message: (u64, &str, Bytes),
+    bytes_max: usize,
+) -> Taken {
+    let (sequence, reason, raw) = message;
+    let room = bytes_max.saturating_sub(NOTE_BYTES);
+    let cut = if raw.len() > room { ", and is cut here" } else { "" };
+    let quarantined = v1::MessageQuarantined {
+        origin: format!("NATS, slot {} of the region, message {sequence}", slot.0),
+        media_type: "application/vnd.nats.message".to_owned(),
+        reason: format!("{reason}{cut}"),
+        raw: raw.slice(..raw.len().min(room)).into(),
+        part: 1,
+        parts: 1,
+    };
+    note(slot.0, n, recorded_at_us, &Payload::MessageQuarantined(quarantined))
+}
+
+/// Every store that takes the stream in makes the same bytes of it.
+fn note(slot: u16, n: u64, recorded_at_us: i64, payload: &Payload) -> Taken {
+    let stream = StreamId::Slot(Slot(slot));
+    let name = format!("{stream}/{n}");
+    let event = Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes());
+    let occurred_at = Timestamp::from_microsecond(recorded_at_us).unwrap_or(Timestamp::UNIX_EPOCH);
+    let record = v1::Event {
+        event_id: event.to_string(),
+        r#type: payload.event_type().to_owned(),
+        occurred_at: occurred_at.to_string(),
+        actor: Some(v1::Actor {
+            organisation: "tsunagi".to_owned(),
+            role: "system".to_owned(),
+            person: "event-store".to_owned(),
+            on_behalf_of: String::new(),
+        }),
+        source: Some(v1::Source { door: "nats".to_owned(), ..v1::Source::default() }),
+        payload: payload.encode_to_vec(),
+        ..v1::Event::default()
+    };
+    let sealed = Sealed::new(Bytes::from(record.encode_to_vec()));
+    let entry = Entry { event: event.into_bytes(), sealed };
+    Taken { stream: stream.to_parts(), recorded_at_us, entry }
+}
+
+/// Whether a message of the stream is the one that an event was stored from.
+pub(crate) fn agrees(stored: &Stored, kept: &Kept) -> bool {
+    if let What::Event { stream, event, record } = &kept.what
+        && (*stream, *event) == (stored.stream, stored.event)
+    {
+        return *record == stored.record;
+    }
+    let StreamId::Slot(_) = stored.stream else { return false };
+    let event = v1::Event::decode(stored.record.clone()).ok();
+    let payload = event.and_then(|event| Payload::decode(&event.r#type, &event.payload).ok());
+    if let Some(Payload::MessageRepeated(repeated)) = &payload {
+        let stream: Option<StreamId> = repeated.stream.parse().ok();
+        let event = EventId::parse(&repeated.event_id).ok();
+        let id = stream.zip(event).map(|(stream, event)| message_id(stream, event));
+        return kept.message_id == id;
+    }
+    matches!(payload, Some(Payload::MessageQuarantined(kept_here))
+        if kept.raw.starts_with(&kept_here.raw))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(event: u128) -> Taken {
+        let stream = StreamId::Quarantine.to_parts();
+        let sealed = Sealed::new(Bytes::from_static(b"record"));
+        let entry = Entry { event: *Uuid::from_u128(event).as_bytes(), sealed };
+        Taken { stream, recorded_at_us: 7, entry }
+    }
+
+    fn stored(taken: &Taken) -> Stored {
+        let (kind, key) = taken.stream;
+        Stored {
+            stream: StreamId::from_parts(kind, key).unwrap(),
+            placed: tsunagi_bus::Placed {
+                position: tsunagi_bus::Position { slot: Slot(3), n: 9 },
+                version: 1,
+                recorded_at: Timestamp::UNIX_EPOCH,
+            },
+            event: EventId::new(Uuid::from_bytes(taken.entry.event)),
+            record: taken.entry.sealed.record.clone(),
+        }
+    }
+
+    fn kept(what: What, message_id: Option<String>, raw: &'static [u8]) -> Kept {
+        Kept { sequence: 1, message_id, what, raw: Bytes::from_static(raw) }
+    }
+
+    #[test]
+    fn a_note_is_the_same_bytes_on_every_store() {
+        let note = repeated(3, 9, &taken(1));
+        assert_eq!(note.entry.event, repeated(3, 9, &taken(1)).entry.event);
+        assert_eq!(note.entry.sealed.record, repeated(3, 9, &taken(1)).entry.sealed.record);
+        assert_ne!(note.entry.event, repeated(3, 10, &taken(1)).entry.event);
+    }
+
+    #[test]
+    fn a_note_is_known_again_by_the_message_that_it_was_made_of() {
+        let again = taken(1);
+        let note = stored(&repeated(3, 9, &again));
+        let event = EventId::new(Uuid::from_u128(1));
+        let id = Some(message_id(StreamId::Quarantine, event));
+        let record = again.entry.sealed.record.clone();
+        let what = What::Event { stream: StreamId::Quarantine, event, record };
+        assert!(agrees(&note, &kept(what.clone(), id, b"")));
+        assert!(!agrees(&note, &kept(what.clone(), None, b"")));
+        assert!(agrees(&stored(&again), &kept(what, None, b"")));
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_known_again_by_its_bytes() {
+        let message = (4, "it is empty", Bytes::from_static(b"raw bytes"));
+        let note = stored(&unreadable(Slot(3), 9, 7, message.clone(), 1 << 20));
+        let what = What::Unreadable { reason: "it is empty", raw: message.2.clone() };
+        assert!(agrees(&note, &kept(what.clone(), None, b"raw bytes")));
+        assert!(!agrees(&note, &kept(what, None, b"other bytes")));
+        let cut = unreadable(Slot(3), 9, 7, message, NOTE_BYTES + 3);
+        let event = v1::Event::decode(cut.entry.sealed.record).unwrap();
+        let Ok(Payload::MessageQuarantined(cut)) = Payload::decode(&event.r#type, &event.payload)
+        else {
+            panic!("no quarantine");
+        };
+        assert_eq!(
+            (cut.raw.as_slice(), cut.reason.as_str()),
+            (&b"raw"[..], "it is empty, and is cut here")
+        );
+    }
+}

@@ -1,0 +1,210 @@
+//! One slot: reads its stream from where the log ends, and stores what comes.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
+use tsunagi_bus::nats::{Incoming, What};
+use tsunagi_bus::{Run, Slot};
+
+use super::records::{repeated, unreadable};
+use super::standing::Standing;
+use super::streams_file::Source;
+use super::{IngestError, Shared};
+use crate::log::frame::{HEADER_BYTES, RECORD_BYTES_MAX, Sealed};
+use crate::log::writer::{Entry, Taken};
+
+/// After a failure; each further one in a row waits twice as long.
+const RETRY_AFTER: Duration = Duration::from_millis(100);
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(5);
+
+/// Before it is believed that a stream has lost messages.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+pub(super) struct SlotTask {
+    shared: Shared,
+    slot: Slot,
+    pause: Duration,
+}
+
+impl SlotTask {
+    pub(super) fn new(shared: Shared, slot: Slot) -> Self {
+        Self { shared, slot, pause: RETRY_AFTER }
+    }
+
+    /// Follows the stream for ever. Whatever stops it, it begins again where the log ends.
+    pub(super) async fn run(mut self) {
+        loop {
+            match self.follow().await {
+                Ok(()) => self.pause = RETRY_AFTER,
+                Err(error) => {
+                    tracing::warn!(slot = self.slot.0, %error, "a stream is read again");
+                    sleep(self.pause).await;
+                    self.pause = (self.pause * 2).min(RETRY_AFTER_MAX);
+                }
+            }
+        }
+    }
+
+    /// Reads until there is something to look at anew.
+    async fn follow(&mut self) -> Result<(), IngestError> {
+        let mut connected = self.shared.streams.watch_connected();
+        connected.mark_unchanged();
+        let Some((source, next)) = self.begin().await? else { return Ok(()) };
+        let mut reader = self.shared.streams.read(self.slot, next).await?;
+        let every = self.shared.limits.check_every;
+        let mut check = interval_at(Instant::now() + every, every);
+        check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let limits = self.shared.limits;
+        loop {
+            tokio::select! {
+                // Each may be cancelled: what the reader has is kept, the others are only
+                // waited for.
+                messages = reader.next(limits.messages, limits.bytes) => {
+                    self.take_in(&source.run, messages?).await?;
+                    self.pause = RETRY_AFTER;
+                }
+                _ = check.tick() => self.check(&source).await?,
+                _ = connected.changed() => return Ok(()),
+            }
+        }
+    }
+
+    /// Finds out where to go on. None if that is to be found out anew.
+    async fn begin(&mut self) -> Result<Option<(Source, u64)>, IngestError> {
+        let mut standing = self.shared.standing(self.slot).await?;
+        if matches!(standing, Standing::Behind { .. }) {
+            // A server that has just become the stream's leader may not tell of all that it has.
+            sleep(LOOK_AGAIN_AFTER).await;
+            standing = self.shared.standing(self.slot).await?;
+        }
+        let (mut source, next) = match standing {
+            Standing::Same { source, next } | Standing::Parted { source, next } => (source, next),
+            Standing::Behind { source, lacks } => {
+                tracing::warn!(
+                    slot = self.slot.0,
+                    from_position = lacks.start(),
+                    to_position = lacks.end(),
+                    "the stream on NATS lacks events of the log: they are published again"
+                );
+                self.note(&source).await?;
+                let behind = vec![(self.slot, source.run, lacks)];
+                self.shared.publish_behind(behind).await?;
+                return Ok(None);
+            }
+        };
+        self.note(&source).await?;
+        if let Some(again) = source.again.take() {
+            self.shared.publish_lost(self.slot, again).await?;
+            self.note(&source).await?;
+        }
+        Ok(Some((source, next)))
+    }
+
+    /// Notes the source durably, and lets publishers know.
+    async fn note(&self, source: &Source) -> Result<(), IngestError> {
+        self.shared.note(vec![(self.slot, source.clone())]).await?;
+        let place = usize::from(self.slot.0);
+        self.shared.store.runs().send_if_modified(|runs| match runs.get_mut(place) {
+            Some(run) if *run != Some(source.run) => {
+                *run = Some(source.run);
+                true
+            }
+            Some(_) | None => false,
+        });
+        Ok(())
+    }
+
+    /// Makes sure that the stream is still the one that the log was made from.
+    async fn check(&self, source: &Source) -> Result<(), IngestError> {
+        let state = self.shared.streams.state(self.slot).await?;
+        let n = self.shared.store.durable_n(self.slot);
+        let stored = source.run.sequence_of(n).unwrap_or(source.run.sequence - 1);
+        let is_same = state.identity == source.identity
+            && state.last >= stored
+            && self.shared.is_same_at(self.slot, &source.run, stored).await?;
+        if is_same { Ok(()) } else { Err(IngestError::Changed(self.slot.0)) }
+    }
+
+    /// Stores messages, those of one publication together.
+    async fn take_in(&self, run: &Run, messages: Vec<Incoming>) -> Result<(), IngestError> {
+        let limit = self.shared.limits.append_bytes;
+        let mut append = Append::default();
+        let mut publication = Append::default();
+        for message in messages {
+            let is_last = message.is_last;
+            let Some(n) = run.n_of(message.sequence) else {
+                return Err(IngestError::Changed(self.slot.0));
+            };
+            publication.push(n, self.taken(n, message).await);
+            if !is_last && publication.bytes <= limit {
+                continue;
+            }
+            if append.bytes + publication.bytes > limit {
+                self.store(std::mem::take(&mut append)).await?;
+            }
+            // One that is larger than a segment becomes visible in parts.
+            for (n, taken) in std::mem::take(&mut publication).into_events() {
+                if append.bytes + taken.entry.frame_bytes() > limit {
+                    self.store(std::mem::take(&mut append)).await?;
+                }
+                append.push(n, taken);
+            }
+        }
+        for (n, taken) in publication.into_events() {
+            append.push(n, taken);
+        }
+        self.store(append).await
+    }
+
+    async fn store(&self, append: Append) -> Result<(), IngestError> {
+        let Some(first_n) = append.first_n else { return Ok(()) };
+        let stored = self.shared.store.take_in(self.slot, first_n, append.taken, repeated);
+        Ok(stored.await?)
+    }
+
+    /// What is stored of a message.
+    async fn taken(&self, n: u64, message: Incoming) -> Taken {
+        let limit = self.shared.limits.append_bytes.saturating_sub(HEADER_BYTES);
+        let limit = limit.min(RECORD_BYTES_MAX);
+        let (reason, raw) = match message.what {
+            What::Event { stream, event, record } if record.len() <= limit => {
+                let entry = Entry { event: event.uuid().into_bytes(), sealed: Sealed::new(record) };
+                let stream = stream.to_parts();
+                return Taken { stream, recorded_at_us: message.recorded_at_us, entry };
+            }
+            What::Event { record, .. } => ("it is larger than a file of the log", record),
+            What::Unreadable { reason, raw } => (reason, raw),
+        };
+        tracing::warn!(
+            slot = self.slot.0,
+            sequence = message.sequence,
+            reason,
+            "a message on NATS cannot be read, and goes to quarantine"
+        );
+        // Told first: once it is stored, it is not looked at again.
+        let streams = &self.shared.streams;
+        streams.tell_dead_letter(self.slot, message.sequence, reason, raw.clone()).await;
+        let of = (message.sequence, reason, raw);
+        unreadable(self.slot, n, message.recorded_at_us, of, limit)
+    }
+}
+
+/// Events that are stored together.
+#[derive(Default)]
+struct Append {
+    first_n: Option<u64>,
+    taken: Vec<Taken>,
+    bytes: usize,
+}
+
+impl Append {
+    fn push(&mut self, n: u64, taken: Taken) {
+        self.first_n.get_or_insert(n);
+        self.bytes += taken.entry.frame_bytes();
+        self.taken.push(taken);
+    }
+
+    fn into_events(self) -> impl Iterator<Item = (u64, Taken)> {
+        (self.first_n.unwrap_or(1)..).zip(self.taken)
+    }
+}
