@@ -1,7 +1,7 @@
 //! Copies of a data folder, taken while it is in use, and folders made of such copies.
 //!
 //! A copy is a folder with `region.toml`, `signing.key`, `checkpoints.txt`, `log/*.seg`, and
-//! `backup.toml`, which lists them with their lengths and CRC-32C. Of the segment that is being written, it has what
+//! of a region on NATS `streams.toml`, and `backup.toml`, which lists them with their lengths and CRC-32C. Of the segment that is being written, it has what
 //! was whole when it was read. A later copy into the same folder adds to it: a sealed segment
 //! never changes, and is copied once.
 
@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::evidence::{checkpoint_file, key_file};
+use crate::ingest;
 use crate::log::LogError;
 use crate::log::file::Patience;
 use crate::log::segment::{Folder, Segment, create_folder, sync_folder};
@@ -29,7 +30,8 @@ const FORMAT: i64 = 1;
 const CHECKSUM: &str = "# crc32c of the lines above: ";
 /// What is copied beside the log, if it is there. It is copied first: a checkpoint is about
 /// events that are in the log when it is signed.
-const BESIDE: [&str; 3] = [region_file::NAME, key_file::NAME, checkpoint_file::NAME];
+const BESIDE: [&str; 4] =
+    [region_file::NAME, key_file::NAME, checkpoint_file::NAME, ingest::STREAMS];
 
 /// Why a copy cannot be made or used.
 #[derive(Debug, thiserror::Error)]

@@ -90,8 +90,9 @@ impl Log for Store {
             // Marked as seen before looking: what moves from here on wakes the wait below.
             moved.mark_unchanged();
             runs.mark_unchanged();
-            let n = Log::run(self, slot).and_then(|run| run.n_of(sequence));
-            if n.is_some_and(|n| self.durable_n(slot) >= n) {
+            // What lies before the run is not waited for: it is of a stream that is no more.
+            let is_stored = |run: Run| run.n_of(sequence).is_none_or(|n| self.durable_n(slot) >= n);
+            if Log::run(self, slot).is_some_and(is_stored) {
                 return Ok(());
             }
             let is_open = tokio::select! {

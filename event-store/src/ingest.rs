@@ -17,16 +17,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
-use tsunagi_bus::Slot;
 use tsunagi_bus::nats::{ReaderError, Streams, StreamsError};
 use tsunagi_bus::port::ReadError;
+use tsunagi_bus::{Log as _, Slot};
 use tsunagi_chassis::Config;
 
 use crate::log::LogError;
 use crate::log::segment::SEGMENT_HEADER_BYTES;
 use crate::store::{Failed, Store};
+pub(crate) use streams_file::NAME as STREAMS;
+
 use slot::SlotTask;
 use standing::Standing;
 use streams_file::StreamsFile;
@@ -49,6 +51,8 @@ pub enum IngestError {
     Refused(String),
     #[error("the stream of slot {0} is not the one that the log was made from any more")]
     Changed(u16),
+    #[error("the stream of slot {0} has messages that do not come")]
+    Silent(u16),
 }
 
 impl From<Failed> for IngestError {
@@ -85,7 +89,7 @@ struct Shared {
 /// The slots that are being taken in.
 pub struct Ingest {
     tasks: TaskTracker,
-    stop: CancellationToken,
+    stop: DropGuard,
     /// How many events were carried into the streams before.
     pub carried: u64,
 }
@@ -97,7 +101,8 @@ pub fn is_fed(data: &Path) -> bool {
 
 impl Ingest {
     /// Compares the streams with the log, carries into them what they lack of it, and begins to
-    /// take them in.
+    /// take them in. Comes back when everything is stored that is in the streams now: who reads
+    /// here then sees what was acknowledged before, by whomever.
     pub async fn start(
         store: &Store,
         streams: &Streams,
@@ -118,22 +123,36 @@ impl Ingest {
         store.runs().send_replace(vec![None; slots.len()]);
         let carried = shared.carry(&slots).await?;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        for slot in slots {
-            let task = SlotTask::new(shared.clone(), slot);
+        for slot in &slots {
+            let task = SlotTask::new(shared.clone(), *slot);
             tasks.spawn(stop.clone().run_until_cancelled_owned(task.run()));
         }
         tasks.close();
-        Ok(Self { tasks, stop, carried })
+        let ingest = Self { tasks, stop: stop.drop_guard(), carried };
+        shared.catch_up(&slots).await?;
+        Ok(ingest)
     }
 
     /// Stops taking in. What was taken is stored.
     pub async fn stop(self) {
-        self.stop.cancel();
+        drop(self.stop);
         self.tasks.wait().await;
     }
 }
 
 impl Shared {
+    /// Waits until the streams are stored as far as they go now.
+    async fn catch_up(&self, slots: &[Slot]) -> Result<(), IngestError> {
+        let ends = futures_util::stream::iter(slots.to_vec())
+            .map(|slot| async move { Ok((slot, self.streams.state(slot).await?.last)) })
+            .buffer_unordered(LOOKED_AT_ONCE);
+        let ends: Result<Vec<(Slot, u64)>, IngestError> = ends.try_collect().await;
+        for (slot, last) in ends? {
+            self.store.taken_in(slot, last).await?;
+        }
+        Ok(())
+    }
+
     /// Brings streams that lack the end of what the log has, or all of it, to where the log is.
     /// Can be broken off, and goes on where it was.
     async fn carry(&self, slots: &[Slot]) -> Result<u64, IngestError> {

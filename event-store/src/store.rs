@@ -120,7 +120,10 @@ impl Store {
     pub fn open(config: &Config) -> Result<Self, OpenError> {
         create_folder(&config.data)?;
         let lock = lock(&config.data)?;
-        refuse_lost_log(&config.data)?;
+        // On NATS, the events lie in the streams: a node that joins begins without a log.
+        if config.nats.is_none() && !config.with_nats {
+            refuse_lost_log(&config.data)?;
+        }
         // The log's folder comes first: a region without it has lost it.
         create_folder(&config.data.join("log"))?;
         let region = region_file::open(config)?;

@@ -1,17 +1,13 @@
-//! Real nats-servers on loopback to test against: one, or a cluster of three.
+//! Real nats-servers on loopback to test against.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use tempfile::TempDir;
-
 /// A nats-server process that can be stopped, and started again where it was.
 pub(crate) struct NatsServer {
     pub(crate) port: u16,
-    /// Its data.
-    pub(crate) folder: PathBuf,
     config: PathBuf,
     child: Option<Child>,
 }
@@ -35,7 +31,7 @@ impl NatsServer {
             data.display()
         );
         std::fs::write(&config, text).unwrap();
-        Self { port, folder: data, config, child: None }
+        Self { port, config, child: None }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -72,46 +68,11 @@ impl NatsServer {
             child.wait().unwrap();
         }
     }
-
-    pub(crate) fn is_running(&self) -> bool {
-        self.child.is_some()
-    }
 }
 
 impl Drop for NatsServer {
     fn drop(&mut self) {
         self.kill();
-    }
-}
-
-/// Three servers that form a cluster.
-pub(crate) struct NatsCluster {
-    pub(crate) servers: Vec<NatsServer>,
-    _folder: TempDir,
-}
-
-impl NatsCluster {
-    pub(crate) fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let routes: Vec<u16> = (0..3).map(|_| free_port()).collect();
-        let all: Vec<String> =
-            routes.iter().map(|port| format!("nats://127.0.0.1:{port}")).collect();
-        let server = |(index, port): (usize, &u16)| {
-            let more = format!(
-                "cluster {{ name: region, listen: \"127.0.0.1:{port}\", routes: [{}] }}\n",
-                all.join(", ")
-            );
-            NatsServer::prepare(folder.path(), &format!("n{index}"), &more)
-        };
-        let mut servers: Vec<NatsServer> = routes.iter().enumerate().map(server).collect();
-        for server in &mut servers {
-            server.resume();
-        }
-        Self { servers, _folder: folder }
-    }
-
-    pub(crate) fn urls(&self) -> String {
-        self.servers.iter().map(NatsServer::url).collect::<Vec<_>>().join(",")
     }
 }
 

@@ -20,6 +20,9 @@ mod evidence;
 mod export;
 mod faulty_disk;
 mod import;
+mod nats;
+#[path = "../nats/servers.rs"]
+mod nats_servers;
 mod odd_exports;
 mod refusals;
 mod shared_data;

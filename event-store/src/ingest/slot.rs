@@ -55,6 +55,7 @@ impl SlotTask {
         let mut check = interval_at(Instant::now() + every, every);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let limits = self.shared.limits;
+        let mut before = None;
         loop {
             tokio::select! {
                 // Each may be cancelled: what the reader has is kept, the others are only
@@ -63,7 +64,7 @@ impl SlotTask {
                     self.take_in(&source.run, messages?).await?;
                     self.pause = RETRY_AFTER;
                 }
-                _ = check.tick() => self.check(&source).await?,
+                _ = check.tick() => before = Some(self.check(&source, before).await?),
                 _ = connected.changed() => return Ok(()),
             }
         }
@@ -114,15 +115,22 @@ impl SlotTask {
         Ok(())
     }
 
-    /// Makes sure that the stream is still the one that the log was made from.
-    async fn check(&self, source: &Source) -> Result<(), IngestError> {
+    /// Makes sure that the stream is still the one that the log was made from, and that its
+    /// messages come: the server on which its reader was may be gone.
+    async fn check(&self, source: &Source, before: Option<Seen>) -> Result<Seen, IngestError> {
         let state = self.shared.streams.state(self.slot).await?;
         let n = self.shared.store.durable_n(self.slot);
         let stored = source.run.sequence_of(n).unwrap_or(source.run.sequence - 1);
         let is_same = state.identity == source.identity
             && state.last >= stored
             && self.shared.is_same_at(self.slot, &source.run, stored).await?;
-        if is_same { Ok(()) } else { Err(IngestError::Changed(self.slot.0)) }
+        if !is_same {
+            return Err(IngestError::Changed(self.slot.0));
+        }
+        if before.is_some_and(|before| before.stored == stored && before.last > stored) {
+            return Err(IngestError::Silent(self.slot.0));
+        }
+        Ok(Seen { stored, last: state.last })
     }
 
     /// Stores messages, those of one publication together.
@@ -187,6 +195,13 @@ impl SlotTask {
         let of = (message.sequence, reason, raw);
         unreadable(self.slot, n, message.recorded_at_us, of, limit)
     }
+}
+
+/// How far a stream was, and its slot in the log, when they were last looked at.
+#[derive(Clone, Copy)]
+struct Seen {
+    stored: u64,
+    last: u64,
 }
 
 /// Events that are stored together.

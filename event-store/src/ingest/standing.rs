@@ -27,7 +27,8 @@ impl Shared {
     pub(super) async fn standing(&self, slot: Slot) -> Result<Standing, IngestError> {
         let state = self.streams.state(slot).await?;
         let last_n = self.store.durable_n(slot);
-        let known = self.file.get(slot);
+        // Of a log that ends before the run begins, the file says nothing: it was put back.
+        let known = self.file.get(slot).filter(|known| known.run.n <= last_n + 1);
         let is_known = known.as_ref().is_some_and(|known| known.identity == state.identity);
         let run = known.as_ref().filter(|_| is_known).map_or(Run::WHOLE, |known| known.run);
         let again = known.filter(|_| is_known).and_then(|known| known.again);

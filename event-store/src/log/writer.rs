@@ -321,7 +321,7 @@ impl Writer {
         let now = Timestamp::now().as_microsecond();
         let mut recorded_at_us = now;
         for entry in entries {
-            recorded_at_us = self.put(&mut index, *slot, *stream, now, entry);
+            recorded_at_us = self.put(&mut index, (*slot, *stream), now, entry);
         }
         Ok(Appended { first_n, first_version: first_version.into(), recorded_at_us })
     }
@@ -342,7 +342,7 @@ impl Writer {
         for ((n, taken), is_repeat) in (intake.first_n..).zip(&intake.taken).zip(repeats) {
             let note = is_repeat.then(|| (intake.note_repeat)(intake.slot, n, taken));
             let Taken { stream, recorded_at_us, entry } = note.as_ref().unwrap_or(taken);
-            self.put(&mut index, intake.slot, *stream, *recorded_at_us, entry);
+            self.put(&mut index, (intake.slot, *stream), *recorded_at_us, entry);
         }
         Ok(Appended { first_n: intake.first_n, first_version: 0, recorded_at_us: 0 })
     }
@@ -358,8 +358,7 @@ impl Writer {
     fn put(
         &mut self,
         index: &mut Index,
-        slot: u16,
-        stream: StreamKey,
+        (slot, stream): (u16, StreamKey),
         at_us: i64,
         entry: &Entry,
     ) -> i64 {

@@ -1,21 +1,24 @@
 //! What every bus must do, run unchanged against the embedded bus, one nats-server, and three.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message as _;
 use tempfile::TempDir;
-use tsunagi_bus::nats::{JetStreamBus, Nats, Publisher, Streams};
+use tsunagi_bus::nats::{JetStreamBus, Nats, Publisher, Streams, message_id};
 use tsunagi_bus::{
-    Bus, Cursor, Delivery, Draft, Expected, Feed, Log, Placed, Publication, PublishError, Stored,
-    StreamId,
+    Bus, Cursor, Delivery, Draft, Expected, Feed, Log, Placed, Publication, PublishError, Run,
+    Slot, Stored, StreamId,
 };
 use tsunagi_chassis::Config;
 use tsunagi_event_store::Store;
 use tsunagi_event_store::ingest::Ingest;
 use tsunagi_proto::v1;
 
-use crate::servers::{NatsCluster, NatsServer};
+use crate::nats_cluster::NatsCluster;
+use crate::nats_history::everything;
+use crate::nats_servers::NatsServer;
 use crate::support::{config, event, folder, stream};
 
 /// A bus that runs, and can be stopped and opened again.
@@ -23,12 +26,13 @@ pub(crate) struct Opened {
     pub(crate) bus: Arc<dyn Bus>,
     pub(crate) store: Store,
     ingest: Option<Ingest>,
+    streams: Option<Streams>,
 }
 
 impl Opened {
     pub(crate) fn embedded(folder: &TempDir) -> Self {
         let store = Store::open(&config(folder.path())).unwrap();
-        Self { bus: Arc::new(store.clone()), store, ingest: None }
+        Self { bus: Arc::new(store.clone()), store, ingest: None, streams: None }
     }
 
     pub(crate) async fn on_nats(folder: &TempDir, urls: &str, replicas: usize) -> Self {
@@ -42,9 +46,40 @@ impl Opened {
         let streams = Streams::open(nats, store.region(), config).await.unwrap();
         let ingest = Ingest::start(&store, &streams, config).await.unwrap();
         let log: Arc<dyn Log> = Arc::new(store.clone());
-        let publisher = Publisher::new(streams, Arc::clone(&log), config);
+        let publisher = Publisher::new(streams.clone(), Arc::clone(&log), config);
         let bus = Arc::new(JetStreamBus::new(publisher, log));
-        Self { bus, store, ingest: Some(ingest) }
+        Self { bus, store, ingest: Some(ingest), streams: Some(streams) }
+    }
+
+    pub(crate) fn streams(&self) -> &Streams {
+        self.streams.as_ref().unwrap()
+    }
+
+    pub(crate) fn run(&self, slot: Slot) -> Run {
+        Log::run(&self.store, slot).unwrap()
+    }
+
+    /// Waits until every stored event lies in its slot's stream, wherever.
+    pub(crate) async fn until_the_streams_have_all(&self) {
+        for slot in (0..self.store.region().slots).map(Slot) {
+            loop {
+                let stored = everything(self.bus.as_ref()).await;
+                let of_slot = stored.into_iter().filter(|s| s.placed.position.slot == slot);
+                let events = of_slot.filter(|s| !matches!(s.stream, StreamId::Slot(_)));
+                let mut lacking: BTreeSet<String> =
+                    events.map(|s| message_id(s.stream, s.event)).collect();
+                let last = self.streams().state(slot).await.map_or(0, |state| state.last);
+                for sequence in 1..=last {
+                    let kept = self.streams().at(slot, sequence).await.unwrap();
+                    if let Some(id) = kept.and_then(|kept| kept.message_id) {
+                        lacking.remove(&id);
+                    }
+                }
+                if lacking.is_empty() {
+                    break;
+                }
+            }
+        }
     }
 
     pub(crate) async fn close(self) {
@@ -58,6 +93,7 @@ impl Opened {
 
 pub(crate) fn nats_config(folder: &TempDir, replicas: usize) -> Config {
     Config {
+        nats: Some("as the test says".to_owned()),
         nats_replicas: replicas,
         nats_stream_bytes: 64 << 20,
         nats_check_ms: 200,

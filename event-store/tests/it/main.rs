@@ -17,9 +17,15 @@ mod golden;
 mod handler;
 mod index;
 mod model;
+#[path = "../../../tests/nats/cluster.rs"]
+mod nats_cluster;
+mod nats_faults;
+mod nats_history;
+#[path = "../../../tests/nats/proxy.rs"]
+mod nats_proxy;
+#[path = "../../../tests/nats/servers.rs"]
+mod nats_servers;
 mod patients;
 mod scrub;
-#[path = "../../../tests/nats/servers.rs"]
-mod servers;
 mod support;
 mod timelines;

@@ -99,6 +99,13 @@ impl Nats {
         }
         Ok(Self { client, context, connected })
     }
+
+    /// The servers at `address`, for people to read: without passwords.
+    pub fn servers(&self, address: &str) -> String {
+        let version = self.client.server_info().version;
+        let servers = servers(address).map(|servers| shown(&servers)).unwrap_or_default();
+        format!("{servers}  nats-server {version}")
+    }
 }
 
 fn options(config: &Config, connected: watch::Sender<u64>) -> Result<ConnectOptions, ConnectError> {

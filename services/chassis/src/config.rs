@@ -136,6 +136,17 @@ pub const SETTINGS: &[Setting] = &[
         "",
         "The NATS servers that carry the region's events, such as nats://127.0.0.1:4222, with commas between several. Empty: the embedded bus",
     ),
+    Setting {
+        name: "with-nats",
+        default: "false",
+        help: "Start a nats-server of its own, which lives and dies with this server, and carry the events there. It is found on the PATH or as `nats-server` in the data folder",
+        is_switch: true,
+    },
+    setting(
+        "nats-listen",
+        "127.0.0.1:4222",
+        "Where the nats-server that with-nats starts listens. Port 0 takes a free one",
+    ),
     setting(
         "nats-credentials",
         "",
@@ -190,8 +201,8 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting(
         "nats-check-ms",
-        "5000",
-        "Milliseconds after which it is checked again that each stream is the one that the log was made from",
+        "3000",
+        "Milliseconds after which it is checked again that each stream is the one that the log was made from, and that its messages come",
     ),
     setting(
         "ingest-batch",
@@ -291,6 +302,8 @@ pub struct Config {
     pub stop_wait_ms: u64,
     /// None: the embedded bus.
     pub nats: Option<String>,
+    pub with_nats: bool,
+    pub nats_listen: SocketAddr,
     pub nats_credentials: Option<PathBuf>,
     pub nats_ca: Option<PathBuf>,
     pub nats_certificate: Option<PathBuf>,
@@ -410,6 +423,9 @@ impl Config {
             read_wait_ms: values.number("read-wait-ms", 0)?,
             stop_wait_ms: values.number("stop-wait-ms", 0)?,
             nats: values.optional("nats", "a URL such as nats://127.0.0.1:4222")?,
+            with_nats: values.parse("with-nats", "`true` or `false`")?,
+            nats_listen: values
+                .parse("nats-listen", "an address and port such as 127.0.0.1:4222")?,
             nats_credentials: values.optional("nats-credentials", "a path")?,
             nats_ca: values.optional("nats-ca", "a path")?,
             nats_certificate: values.optional("nats-certificate", "a path")?,

@@ -12,7 +12,8 @@ use tsunagi_chassis::config::{Origin, SETTINGS, Values};
 use tsunagi_chassis::{Config, telemetry};
 
 use crate::{
-    backup, config, demo, import, patients, prove, quarantine, simulate, timeline, up, verify,
+    backup, config, demo, import, nats_child, patients, prove, quarantine, simulate, timeline, up,
+    verify,
 };
 
 const TEACH: &str = "\
@@ -88,6 +89,14 @@ enum Command {
     Restore(backup::RestoreOptions),
     /// List all settings
     Config,
+    /// Become the nats-server of another process
+    #[command(name = nats_child::COMMAND, hide = true)]
+    NatsServerChild {
+        /// The process that it ends with
+        parent: i32,
+        binary: PathBuf,
+        file: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -105,6 +114,9 @@ enum Import {
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
     let matches = command().get_matches();
     let cli = Cli::from_arg_matches(&matches)?;
+    if let Command::NatsServerChild { parent, binary, file } = &cli.command {
+        return nats_child::become_server(binary, file, *parent).map(|()| ExitCode::SUCCESS);
+    }
     let values = Values::gather(&flags(&matches), cli.config.as_deref())?;
     let mut settings = Config::new(&values)?;
     let serves = matches!(cli.command, Command::Up);
@@ -139,6 +151,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
                 config::list(&values);
                 Ok(ExitCode::SUCCESS)
             }
+            Command::NatsServerChild { .. } => Ok(ExitCode::SUCCESS),
         }
     })
 }

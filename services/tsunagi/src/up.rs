@@ -1,7 +1,8 @@
-//! `tsunagi up`: all services in one process, on the embedded bus.
+//! `tsunagi up`: all services in one process, on the embedded bus or on NATS.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -12,8 +13,8 @@ use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
+use tsunagi_bus::Handler;
 use tsunagi_bus::grpc::CareBusService;
-use tsunagi_bus::{Bus, Handler};
 use tsunagi_chassis::Config;
 use tsunagi_chassis::server::{Server, add_reflection};
 use tsunagi_event_store::grpc::TimelineService;
@@ -25,24 +26,31 @@ use tsunagi_proto::v1::link_worker_server::LinkWorkerServer;
 use tsunagi_proto::v1::timeline_server::TimelineServer;
 
 use crate::output::say;
+use crate::region_bus::RegionBus;
 
 /// A running server. It runs until it is stopped.
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     pub(crate) store: Store,
+    /// What was done to go over to NATS, and where that is.
+    on_nats: Option<String>,
     stop: CancellationToken,
     served: JoinHandle<anyhow::Result<()>>,
 }
 
 /// Serves until Ctrl-C or SIGTERM.
 pub(crate) async fn serve(config: &Config) -> anyhow::Result<()> {
-    let told_to_stop = StopSignals::listen()?;
-    let running = start(config).await?;
+    let mut told_to_stop = pin!(StopSignals::listen()?.wait());
+    let running = tokio::select! {
+        // Starting may take long where much is to be read, and can be begun again at any time.
+        running = start(config) => running?,
+        () = told_to_stop.as_mut() => return Ok(()),
+    };
     announce(config, &running);
     let stop = running.stop.clone();
     tokio::select! {
         // Either may be cancelled. Serving may also end of itself, and says why.
-        () = told_to_stop.wait() => {}
+        () = told_to_stop => {}
         () = stop.cancelled() => {}
     }
     running.stop().await
@@ -71,8 +79,9 @@ pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
             Ok::<(), anyhow::Error>(ended?)
         }
     });
-    let bus: Arc<dyn Bus> = Arc::new(store.clone());
-    let handler = Arc::new(Handler::new(bus, config));
+    let bus = RegionBus::start(config, &store).await?;
+    let on_nats = bus.told(config);
+    let handler = Arc::new(Handler::new(Arc::clone(&bus.bus), config));
     let (health, routes) = routes(config, &handler, &store, patients, &stop).await?;
     tokio::spawn(scrub::run(store.clone(), config.scrub_bytes_per_second, stop.clone()));
     tokio::spawn(tell_of_a_broken_log(store.broken().clone(), health.clone()));
@@ -83,6 +92,7 @@ pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
             stop.cancel();
             let rows = rows.await;
             handler.finish().await;
+            bus.stop().await;
             // Last: what is acknowledged until now is written, and where it ends is noted.
             tokio::task::spawn_blocking(move || store.close()).await??;
             rows??;
@@ -90,7 +100,7 @@ pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
         }
     });
     tracing::info!(%address, "serving");
-    Ok(Running { address, store, stop, served })
+    Ok(Running { address, store, on_nats, stop, served })
 }
 
 /// Opens the data folder off the runtime: the whole log is read.
@@ -170,6 +180,9 @@ pub(crate) fn announce(config: &Config, running: &Running) {
     let (id, slots, zone) = (region.id, region.slots, &region.zone_name);
     say(format_args!("tsunagi {version}"));
     say(format_args!("data  {data}  (region {id}, {slots} slots, {zone})"));
+    if let Some(told) = &running.on_nats {
+        say(format_args!("NATS  {told}"));
+    }
     say(format_args!("gRPC  {}", running.url()));
     say(
         "      care.v1.DischargeDesk, HomeCare, LinkWorker, CareBus, Timeline; health and reflection",

@@ -174,11 +174,14 @@ impl Publisher {
         if let Some(sequence) = run.and_then(|run| run.sequence_of(last.n)) {
             return Ok(Some(sequence));
         }
-        // It is older than the stream. A later look says whether the subject has others.
+        // It is older than the stream, which has it in another place, and perhaps others behind.
         let kept = self.streams.last_of(stream).await.map_err(|error| unknown(&error))?;
-        match kept {
-            Some(kept) => Ok(Some(kept.sequence)),
-            None => Err(unknown(&"the stream on NATS is behind the log, and is being mended")),
+        let behind = "the stream on NATS is behind the log, and is being mended";
+        let kept = kept.ok_or_else(|| unknown(&behind))?;
+        self.taken_in(last.slot, kept.sequence).await?;
+        match self.version_after(stream, version).await? {
+            actual if actual == version => Ok(Some(kept.sequence)),
+            version => Err(PublishError::Conflict { version }),
         }
     }
 
