@@ -32,5 +32,6 @@ pub(crate) mod notary;
 pub mod note;
 pub mod proof;
 pub mod prove;
+pub(crate) mod roots;
 pub mod tree_file;
 pub mod trees;

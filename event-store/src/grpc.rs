@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status};
 use tsunagi_bus::claims::Claims;
 use tsunagi_bus::cursor::Progress;
-use tsunagi_bus::{Bus as _, Cursor, Region, StreamId};
+use tsunagi_bus::{Bus as _, Cursor, Region, Shard, StreamId};
 use tsunagi_chassis::{Config, Refused, answers, caller};
 use tsunagi_domain::PatientId;
 use tsunagi_proto::check::{Check, Path};
@@ -38,6 +38,7 @@ pub struct TimelineService {
     store: Store,
     patients: Patients,
     claims: Arc<Claims>,
+    shard: Shard,
     read_wait: Duration,
     heartbeat: Duration,
     /// Held by those who have a large timeline in memory.
@@ -59,7 +60,15 @@ impl TimelineService {
         let read_wait = Duration::from_millis(config.read_wait_ms);
         let heartbeat = Duration::from_millis(config.heartbeat_ms);
         let large = Arc::new(Semaphore::new(config.large_timelines));
-        Self { store, patients, claims, read_wait, heartbeat, large, stop }
+        let shard = Shard::of(config);
+        Self { store, patients, claims, shard, read_wait, heartbeat, large, stop }
+    }
+
+    /// Looks identifiers up on a bus that has the slots of other shards, too.
+    #[must_use]
+    pub fn with_claims(mut self, claims: Arc<Claims>) -> Self {
+        self.claims = claims;
+        self
     }
 }
 
@@ -234,7 +243,8 @@ impl TimelineService {
     }
 
     fn cursor(&self, text: &str) -> Result<Cursor, Refused> {
-        Ok(self.store.region().read_cursor(text)?)
+        // What lies in other shards is not waited for here: it never comes.
+        Ok(self.shard.part_of(&self.store.region().read_cursor(text)?))
     }
 
     async fn wait_for_log(&self, wanted: &Cursor) -> Result<(), Refused> {
@@ -334,7 +344,7 @@ struct PageToken {
     skip: usize,
 }
 
-struct MalformedToken;
+pub(crate) struct MalformedToken;
 
 impl PageToken {
     fn write(self) -> String {

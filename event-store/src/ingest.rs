@@ -21,7 +21,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tsunagi_bus::nats::{ReaderError, Streams, StreamsError};
 use tsunagi_bus::port::ReadError;
-use tsunagi_bus::{Log as _, Slot};
+use tsunagi_bus::{Log as _, Shard, Slot};
 use tsunagi_chassis::Config;
 
 use crate::log::LogError;
@@ -119,8 +119,10 @@ impl Ingest {
             window: config.nats_window,
         };
         let shared = Shared { store: store.clone(), streams: streams.clone(), file, limits };
-        let slots: Vec<Slot> = (0..store.region().slots).map(Slot).collect();
-        store.runs().send_replace(vec![None; slots.len()]);
+        let all = store.region().slots;
+        let shard = Shard::of(config);
+        let slots: Vec<Slot> = (0..all).map(Slot).filter(|slot| shard.has(*slot)).collect();
+        store.runs().send_replace(vec![None; usize::from(all)]);
         let carried = shared.carry(&slots).await?;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         for slot in &slots {

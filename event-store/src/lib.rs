@@ -13,10 +13,13 @@ mod keys;
 pub mod log;
 pub mod patients;
 mod region_file;
+pub mod replicas;
 pub mod scrub;
+pub mod service;
+pub mod sharded;
 pub mod store;
 pub mod timeline;
 
 pub use patients::Patients;
-pub use region_file::has_region;
+pub use region_file::{has_region, read as read_region};
 pub use store::{OpenError, Store};

@@ -40,7 +40,7 @@ pub fn has_region(data: &Path) -> bool {
 }
 
 /// Reads the region of the data folder, which must be there.
-pub(crate) fn read(data: &Path) -> Result<Region, RegionError> {
+pub fn read(data: &Path) -> Result<Region, RegionError> {
     let path = data.join(NAME);
     let text = std::fs::read_to_string(&path).map_err(LogError::io("reading", &path))?;
     parse(&text).ok_or(RegionError::Malformed(path))

@@ -82,12 +82,20 @@ struct Inner {
     append_wait: Duration,
     subscribe_batch: usize,
     damage_found: AtomicU64,
+    differences_found: AtomicU64,
     lock: Mutex<File>,
 }
 
 /// Where a reader of the whole log is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LogPoint(Location);
+
+impl LogPoint {
+    /// Before the first event of a segment.
+    pub(crate) fn at_segment(number: u32) -> Self {
+        Self(Location { segment: number, offset: SEGMENT_HEADER_BYTES })
+    }
+}
 
 impl Inner {
     /// Lets the writer finish what is queued, and waits for it. Where the log ends then, if
@@ -178,6 +186,7 @@ impl Store {
             append_wait: Duration::from_millis(config.append_wait_ms),
             subscribe_batch: config.subscribe_batch,
             damage_found: AtomicU64::new(0),
+            differences_found: AtomicU64::new(0),
             lock: Mutex::new(lock),
         })))
     }
@@ -433,6 +442,19 @@ impl Store {
 
     /// The events from `point` on, as many as are read at once, and the point behind them.
     pub(crate) fn read_log(&self, point: LogPoint) -> Result<(Vec<Stored>, LogPoint), LogError> {
+        self.walk(point, stored)
+    }
+
+    /// The same, as they lie on disk.
+    pub(crate) fn read_frames(&self, point: LogPoint) -> Result<(Vec<Frame>, LogPoint), LogError> {
+        self.walk(point, |_segment, frame| Ok(frame))
+    }
+
+    fn walk<T>(
+        &self,
+        point: LogPoint,
+        read: impl Fn(&Segment, Frame) -> Result<T, LogError>,
+    ) -> Result<(Vec<T>, LogPoint), LogError> {
         let durable = self.0.shared.durable();
         let mut at = point.0;
         let mut events = Vec::new();
@@ -444,7 +466,7 @@ impl Store {
             while let Some(frame) = scanner.read_frame()? {
                 bytes += frame.header.frame_bytes();
                 at.offset = frame.end();
-                events.push(stored(&segment, frame)?);
+                events.push(read(&segment, frame)?);
                 if events.len() >= self.0.subscribe_batch || bytes >= PAGE_BYTES {
                     return Ok((events, LogPoint(at)));
                 }
@@ -452,6 +474,11 @@ impl Store {
             at = next;
         }
         Ok((events, LogPoint(at)))
+    }
+
+    /// The folder of the log.
+    pub(crate) fn log_folder(&self) -> &Path {
+        &self.0.folder.path
     }
 
     /// A segment that is not written any more, and where it ends. None if there is none with
@@ -483,6 +510,15 @@ impl Store {
     /// How often the scrub has found damage since the folder was opened.
     pub fn damage_found(&self) -> u64 {
         self.0.damage_found.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn note_difference(&self) {
+        self.0.differences_found.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often a replica was found to have another history since the folder was opened.
+    pub fn differences_found(&self) -> u64 {
+        self.0.differences_found.load(Ordering::Relaxed)
     }
 
     /// Where a segment's events end, and where reading goes on then.

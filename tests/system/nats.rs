@@ -1,17 +1,24 @@
 //! The server on NATS: going over from the embedded bus, `kill -9` of either side, a server of
 //! its own, and what is refused.
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use rand::RngExt as _;
 use tempfile::TempDir;
 use tonic_types::StatusExt as _;
 
-use crate::nats_servers::NatsServer;
-use crate::support::{Server, folder, run, stderr, stdout, timelines, tsunagi, up};
+use tsunagi_proto::v1;
+use tsunagi_proto::v1::discharge_desk_client::DischargeDeskClient;
+use tsunagi_proto::v1::timeline_client::TimelineClient;
+
+use crate::desks::registration;
+use crate::nats_servers::{NatsServer, free_port};
+use crate::support::{
+    Server, context, folder, id, liaison, run, stderr, stdout, timelines, tsunagi, up,
+};
 use crate::traffic::{Killer, SMALL_SEGMENTS, Traffic, random, seed};
 
 /// Streams that a test's server has room for, and a check that comes soon.
@@ -209,4 +216,132 @@ async fn a_folder_of_another_region_is_refused() {
     let output = fewer.arg(data.path()).args(on_nats(&url, &[])).output().unwrap();
     let told = stderr(&output);
     assert!(told.contains("`num_replicas` is 1 and must be 3"), "{told}");
+}
+
+/// A port that a server will listen at: others are told of it beforehand.
+fn address() -> String {
+    format!("127.0.0.1:{}", free_port())
+}
+
+/// `tsunagi` with these arguments, which says where it listens when it serves.
+fn start(data: &Path, command: &[&str], listen: &str, settings: &[&str]) -> Server {
+    let mut up = tsunagi();
+    up.args(command).arg("--data").arg(data).args(["--listen", listen]).args(settings);
+    Server::try_start(&mut up).unwrap_or_else(|| panic!("{command:?} ended"))
+}
+
+#[tokio::test]
+async fn two_shards_and_desks_by_themselves_are_one_region() {
+    let (data, servers) = (embedded_region(), folder());
+    let nats = NatsServer::start(servers.path());
+    let url = nats.url();
+    let embedded = Server::start(data.path());
+    let before = timelines(&embedded.channel().await).await;
+    assert!(embedded.terminate().await.success());
+    // The history goes to the streams once, and each shard takes its slots from there.
+    let whole = Server::start_with(data.path(), &on_nats(&url, &[]));
+    assert!(whole.terminate().await.success());
+    let addresses = [address(), address()];
+    let stores = addresses.each_ref().map(|address| format!("http://{address}")).join(",");
+    let shard = |share: &'static str| {
+        on_nats(&url, &["--shard", share, "--stores", &stores])
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+    };
+    let folders = [folder_of_the_region(data.path()), folder_of_the_region(data.path())];
+    let start_shard = |place: usize| {
+        let settings = shard(["1/2", "2/2"][place]);
+        let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+        start(folders[place].path(), &["up"], &addresses[place], &settings)
+    };
+    let (first, second) = (start_shard(0), start_shard(1));
+    for server in [&first, &second] {
+        assert_eq!(timelines(&server.channel().await).await, before, "whoever is asked");
+    }
+    // Two copies of one desk, without a store, decide on what the shards have.
+    let only_region = folder_of_the_region(data.path());
+    let desk_settings = on_nats(&url, &["--stores", &stores]);
+    let desks = [0, 1].map(|_| {
+        start(only_region.path(), &["serve", "discharge-desk"], "127.0.0.1:0", &desk_settings)
+    });
+    let mut receipts = Vec::new();
+    for number in 0..6u128 {
+        let desk = &desks[usize::try_from(number % 2).unwrap()];
+        let mut client = DischargeDeskClient::new(desk.channel().await);
+        let event_id = id(0x9000 + number);
+        let request = v1::RegisterPatientRequest {
+            context: Some(context(&id(0x8000 + number), &event_id, "2026-05-01T10:00:00+09:00")),
+            event: Some(registration(&format!("shards-{number}"))),
+        };
+        let receipt = client.register_patient(liaison(request.clone())).await.unwrap().into_inner();
+        assert!(!receipt.repeated);
+        // The other copy knows it at once.
+        let other = &desks[usize::try_from((number + 1) % 2).unwrap()];
+        let mut client = DischargeDeskClient::new(other.channel().await);
+        let again = client.register_patient(liaison(request)).await.unwrap().into_inner();
+        assert!(again.repeated);
+        receipts.push(receipt);
+    }
+    // A receipt's cursor is seen by whoever is asked to show at least that.
+    for receipt in &receipts {
+        for server in [&first, &second] {
+            let mut client = TimelineClient::new(server.channel().await);
+            let request = v1::ReadTimelineRequest {
+                patient_id: receipt.patient_id.clone(),
+                at_least_cursor: receipt.cursor.clone(),
+                ..Default::default()
+            };
+            let page = client.read_timeline(liaison(request)).await.unwrap().into_inner();
+            assert_eq!(page.entries.len(), 1);
+        }
+    }
+    let now = timelines(&first.channel().await).await;
+    assert_eq!(now.len(), before.len() + receipts.len());
+    // A shard that was gone takes in what came meanwhile, before it serves.
+    second.kill();
+    let second = start_shard(1);
+    assert_eq!(timelines(&second.channel().await).await, now);
+    for desk in desks {
+        assert!(desk.terminate().await.success());
+    }
+}
+
+#[tokio::test]
+async fn a_replica_with_another_history_is_told_of() {
+    let (data, servers) = (folder(), folder());
+    let nats = NatsServer::start(servers.path());
+    let url = nats.url();
+    let addresses = [address(), address()];
+    let others = addresses.each_ref().map(|address| format!("http://{address}"));
+    let first = start(data.path(), &["up"], &addresses[0], &on_nats(&url, &[]));
+    let told = run(&["simulate", "--patients", "4", "--server", &first.url]);
+    assert!(told.status.success(), "{}", stderr(&told));
+    let other = folder_of_the_region(data.path());
+    let settings = ["--replicas", &others[0], "--replica-check-ms", "50"];
+    let compare = |data: &Path| {
+        let mut up = tsunagi();
+        up.arg("up").arg("--data").arg(data).args(["--listen", &addresses[1]]);
+        up.args(on_nats(&url, &settings)).args(["--log", "info"]);
+        up
+    };
+    let second = Server::try_start(&mut compare(other.path())).unwrap();
+    let same = timelines(&second.channel().await).await;
+    assert_eq!(same, timelines(&first.channel().await).await);
+    assert!(second.terminate().await.success());
+    // Another folder of the region has an event that came in no other way than by hand.
+    let embedded = folder_of_the_region(data.path());
+    std::fs::create_dir(embedded.path().join("log")).unwrap();
+    let by_hand = Server::start(embedded.path());
+    let told = run(&["simulate", "--patients", "4", "--seed", "77", "--server", &by_hand.url]);
+    assert!(told.status.success(), "{}", stderr(&told));
+    assert!(by_hand.terminate().await.success());
+    let mut differs =
+        compare(embedded.path()).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let output = BufReader::new(differs.stderr.take().unwrap());
+    let is_told =
+        output.lines().map_while(Result::ok).any(|line| line.contains("has another history"));
+    differs.kill().unwrap();
+    differs.wait().unwrap();
+    assert!(is_told);
 }

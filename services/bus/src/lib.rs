@@ -15,6 +15,9 @@ pub mod patients;
 pub mod port;
 mod refusals;
 pub mod region;
+pub mod remote;
+pub mod shards;
+pub mod stored_record;
 pub mod stream;
 
 pub use cursor::Cursor;
@@ -24,4 +27,6 @@ pub use port::{
     Bus, Delivery, Draft, Expected, Feed, Log, Placed, Publication, PublishError, Run, Stored,
 };
 pub use region::Region;
+pub use remote::RemoteStore;
+pub use shards::{Shard, Shards};
 pub use stream::{Position, Slot, StreamId};

@@ -210,6 +210,26 @@ pub const SETTINGS: &[Setting] = &[
         "Messages that are taken from a stream into the log at once; those of one publication are never divided",
     ),
     setting(
+        "shard",
+        "1/1",
+        "Which share of the slots this event store has on NATS, as 2/3 for the second of three",
+    ),
+    setting(
+        "stores",
+        "",
+        "The servers that have the shards on NATS, in their order, with commas between: http://a:7400,http://b:7400. Reads about other patients go there",
+    ),
+    setting(
+        "replicas",
+        "",
+        "Other servers that have the same shard on NATS, with commas between: the roots of their trees are compared with this server's",
+    ),
+    setting(
+        "replica-check-ms",
+        "60000",
+        "Milliseconds after which the roots of replicas are compared again",
+    ),
+    setting(
         "checkpoint-interval-ms",
         "60000",
         "Milliseconds after which what was written is signed, if anything was",
@@ -317,6 +337,11 @@ pub struct Config {
     pub receipt_wait_ms: u64,
     pub ack: Ack,
     pub nats_check_ms: u64,
+    /// Which of how many, from 1 on.
+    pub shard: (u16, u16),
+    pub stores: Vec<String>,
+    pub replicas: Vec<String>,
+    pub replica_check_ms: u64,
     pub ingest_batch: usize,
 }
 
@@ -365,6 +390,22 @@ impl Values {
     ) -> Result<T, ConfigError> {
         let error = ConfigError::Value { setting, expected };
         self.get(setting).and_then(|(value, _)| value.parse().ok()).ok_or(error)
+    }
+
+    /// `2/3`, of which the first is from 1 to the second.
+    fn share(&self, setting: &'static str) -> Result<(u16, u16), ConfigError> {
+        const EXPECTED: &str = "a share such as 2/3";
+        let share = self.get(setting).and_then(|(value, _)| value.split_once('/'));
+        let share = share.and_then(|(index, of)| Some((index.parse().ok()?, of.parse().ok()?)));
+        let share = share.filter(|(index, of)| (1..=*of).contains(index));
+        share.ok_or(ConfigError::Value { setting, expected: EXPECTED })
+    }
+
+    /// What stands between commas.
+    fn list(&self, setting: &'static str) -> Vec<String> {
+        let value = self.get(setting).map_or("", |(value, _)| value);
+        let parts = value.split(',').map(str::trim).filter(|part| !part.is_empty());
+        parts.map(str::to_owned).collect()
     }
 
     /// None if it is empty.
@@ -439,6 +480,10 @@ impl Config {
             receipt_wait_ms: values.number("receipt-wait-ms", 10)?,
             ack: values.parse("ack", "`store` or `bus`")?,
             nats_check_ms: values.number("nats-check-ms", 10)?,
+            shard: values.share("shard")?,
+            stores: values.list("stores"),
+            replicas: values.list("replicas"),
+            replica_check_ms: values.number("replica-check-ms", 10)?,
             ingest_batch: values.number("ingest-batch", 1)?,
         };
         if Zone::named(&config.zone).is_none() {
@@ -540,9 +585,14 @@ mod tests {
 
     #[test]
     fn a_wrong_value_is_refused_by_name() {
-        for (name, wrong) in
-            [("slots", "0"), ("slots", "many"), ("zone", "Mars/Base"), ("listen", "here")]
-        {
+        for (name, wrong) in [
+            ("slots", "0"),
+            ("slots", "many"),
+            ("zone", "Mars/Base"),
+            ("listen", "here"),
+            ("shard", "3/2"),
+            ("ack", "soon"),
+        ] {
             let flags = BTreeMap::from([(name, wrong.to_owned())]);
             let error =
                 Config::new(&Values::merge(&flags, |_| None, &BTreeMap::new())).unwrap_err();

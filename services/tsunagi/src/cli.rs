@@ -12,8 +12,8 @@ use tsunagi_chassis::config::{Origin, SETTINGS, Values};
 use tsunagi_chassis::{Config, telemetry};
 
 use crate::{
-    backup, config, demo, import, nats_child, patients, prove, quarantine, simulate, timeline, up,
-    verify,
+    backup, config, demo, import, nats_child, patients, prove, quarantine, serve, simulate,
+    timeline, up, verify,
 };
 
 const TEACH: &str = "\
@@ -52,6 +52,10 @@ struct Cli {
 enum Command {
     /// Serve all services in one process, until Ctrl-C
     Up,
+    /// Serve one service by itself, on NATS and the event stores of other processes
+    ///
+    /// The data folder needs the region's region.toml alone. Any number of copies can run.
+    Serve { service: serve::Service },
     /// Serve a generated region in a folder of its own, and say what to try
     Demo(simulate::Scale),
     /// Take in what other systems export
@@ -119,7 +123,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     }
     let values = Values::gather(&flags(&matches), cli.config.as_deref())?;
     let mut settings = Config::new(&values)?;
-    let serves = matches!(cli.command, Command::Up);
+    let serves = matches!(cli.command, Command::Up | Command::Serve { .. });
     if !serves && values.get("log").is_some_and(|(_, origin)| origin == Origin::Default) {
         // Whoever runs a command wants its output, not the course of things.
         "warn".clone_into(&mut settings.log);
@@ -133,6 +137,9 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     runtime.block_on(async {
         match cli.command {
             Command::Up => up::serve(&settings).await.map(|()| ExitCode::SUCCESS),
+            Command::Serve { service } => {
+                serve::run(&settings, service).await.map(|()| ExitCode::SUCCESS)
+            }
             Command::Demo(scale) => demo::run(settings, scale).await.map(|()| ExitCode::SUCCESS),
             Command::Import(Import::Fhir(options)) => {
                 import::run(&settings, server, &options).await

@@ -12,6 +12,7 @@ mod patients;
 mod prove;
 mod quarantine;
 mod region_bus;
+mod serve;
 mod simulate;
 mod timeline;
 mod up;

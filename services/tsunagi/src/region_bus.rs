@@ -1,12 +1,15 @@
-//! The bus of a region: the embedded one, or NATS with the event store behind it.
+//! The bus of a region: the embedded one, or NATS with event stores behind it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use anyhow::Context as _;
+use tokio::task::AbortHandle;
 use tsunagi_bus::nats::{JetStreamBus, Nats, Publisher, Streams};
-use tsunagi_bus::{Bus, Log};
+use tsunagi_bus::{Bus, Log, Region, RemoteStore, Shard, Shards};
 use tsunagi_chassis::Config;
-use tsunagi_event_store::Store;
 use tsunagi_event_store::ingest::{Ingest, is_fed};
+use tsunagi_event_store::{Store, replicas};
 
 use crate::nats_child::NatsChild;
 
@@ -15,6 +18,8 @@ pub(crate) struct RegionBus {
     pub(crate) bus: Arc<dyn Bus>,
     ingest: Option<Ingest>,
     servers: String,
+    /// They compare this store with others.
+    comparing: Vec<AbortHandle>,
     /// Last: it carries what is under way until then.
     child: Option<NatsChild>,
 }
@@ -24,23 +29,32 @@ impl RegionBus {
         let child = config.with_nats.then(|| NatsChild::start(config)).transpose()?;
         let own = child.as_ref().map(|child| child.url.clone());
         let Some(address) = own.as_ref().or(config.nats.as_ref()) else {
-            if is_fed(&config.data) {
-                anyhow::bail!(
-                    "the data folder {} takes its events from NATS: say where that is with --nats, or start it with --with-nats if it was begun so",
-                    config.data.display()
-                );
-            }
-            let bus: Arc<dyn Bus> = Arc::new(store.clone());
-            return Ok(Self { bus, ingest: None, servers: String::new(), child: None });
+            return Self::embedded(config, store);
         };
+        let log = shards(config, store)?;
         let nats = Nats::connect(address, config).await?;
         let servers = nats.servers(address);
         let streams = Streams::open(nats, store.region(), config).await?;
         let ingest = Ingest::start(store, &streams, config).await?;
-        let log: Arc<dyn Log> = Arc::new(store.clone());
         let publisher = Publisher::new(streams, Arc::clone(&log), config);
         let bus = Arc::new(JetStreamBus::new(publisher, log));
-        Ok(Self { bus, ingest: Some(ingest), servers, child })
+        let comparing = compare(config, store)?;
+        Ok(Self { bus, ingest: Some(ingest), servers, comparing, child })
+    }
+
+    fn embedded(config: &Config, store: &Store) -> anyhow::Result<Self> {
+        if is_fed(&config.data) {
+            anyhow::bail!(
+                "the data folder {} takes its events from NATS: say where that is with --nats, or start it with --with-nats if it was begun so",
+                config.data.display()
+            );
+        }
+        if config.shard.1 > 1 {
+            anyhow::bail!("--shard needs NATS: say where that is with --nats");
+        }
+        let bus: Arc<dyn Bus> = Arc::new(store.clone());
+        let (servers, comparing) = (String::new(), Vec::new());
+        Ok(Self { bus, ingest: None, servers, comparing, child: None })
     }
 
     /// Where the events are carried, and what was done to begin with that.
@@ -50,13 +64,14 @@ impl RegionBus {
             0 => String::new(),
             events => format!("; {events} events of this folder were carried there"),
         };
-        let servers = &self.servers;
-        let replicas = config.nats_replicas;
-        Some(format!("{servers}  ({replicas} of each stream{carried})"))
+        let (servers, replicas) = (&self.servers, config.nats_replicas);
+        let (index, count) = config.shard;
+        Some(format!("{servers}  ({replicas} of each stream; shard {index}/{count}{carried})"))
     }
 
     /// Stops taking events in. What was taken is stored.
     pub(crate) async fn stop(self) {
+        self.comparing.iter().for_each(AbortHandle::abort);
         if let Some(ingest) = self.ingest {
             ingest.stop().await;
         }
@@ -65,4 +80,63 @@ impl RegionBus {
             tracing::error!("nats-server could not be stopped");
         }
     }
+}
+
+/// A bus without a store of its own: all are in other processes.
+pub(crate) async fn without_a_store(
+    config: &Config,
+    region: &Region,
+) -> anyhow::Result<Arc<dyn Bus>> {
+    let address = config.nats.as_ref();
+    let address = address.context("a service by itself needs NATS: say where it is with --nats")?;
+    if config.stores.is_empty() {
+        anyhow::bail!(
+            "a service by itself needs to know where the event stores are: name them with --stores"
+        );
+    }
+    let nats = Nats::connect(address, config).await?;
+    let streams = Streams::open(nats, region, config).await?;
+    let mut stores: Vec<Arc<dyn Log>> = Vec::new();
+    for url in &config.stores {
+        let store = RemoteStore::new(url, region)?;
+        tracing::info!(url, "waiting for the event store");
+        store.is_known().await;
+        stores.push(Arc::new(store));
+    }
+    let log: Arc<dyn Log> = Arc::new(Shards::new(stores).context("there are no stores")?);
+    let publisher = Publisher::new(streams, Arc::clone(&log), config);
+    Ok(Arc::new(JetStreamBus::new(publisher, log)))
+}
+
+/// The whole log: this store, and the others where there are several shards.
+fn shards(config: &Config, store: &Store) -> anyhow::Result<Arc<dyn Log>> {
+    let Shard { index, count } = Shard::of(config);
+    if count == 1 {
+        return Ok(Arc::new(store.clone()));
+    }
+    if config.stores.len() != usize::from(count) {
+        anyhow::bail!(
+            "--stores must name the servers of all {count} shards in their order, this one's too"
+        );
+    }
+    let mut stores: Vec<Arc<dyn Log>> = Vec::new();
+    for (place, url) in (1..).zip(&config.stores) {
+        if place == index {
+            stores.push(Arc::new(store.clone()));
+        } else {
+            stores.push(Arc::new(RemoteStore::new(url, store.region())?));
+        }
+    }
+    Ok(Arc::new(Shards::new(stores).context("there are no stores")?))
+}
+
+fn compare(config: &Config, store: &Store) -> anyhow::Result<Vec<AbortHandle>> {
+    let every = Duration::from_millis(config.replica_check_ms);
+    let mut comparing = Vec::new();
+    for url in &config.replicas {
+        let other = RemoteStore::new(url, store.region())?;
+        let watch = replicas::watch(store.clone(), other, url.clone(), every);
+        comparing.push(tokio::spawn(watch).abort_handle());
+    }
+    Ok(comparing)
 }

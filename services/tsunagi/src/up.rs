@@ -14,13 +14,17 @@ use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tsunagi_bus::Handler;
+use tsunagi_bus::claims::Claims;
 use tsunagi_bus::grpc::CareBusService;
 use tsunagi_chassis::Config;
 use tsunagi_chassis::server::{Server, add_reflection};
 use tsunagi_event_store::grpc::TimelineService;
+use tsunagi_event_store::service::EventStoreService;
+use tsunagi_event_store::sharded::ShardedTimeline;
 use tsunagi_event_store::{OpenError, Patients, Store, scrub};
 use tsunagi_proto::v1::care_bus_server::CareBusServer;
 use tsunagi_proto::v1::discharge_desk_server::DischargeDeskServer;
+use tsunagi_proto::v1::event_store_server::EventStoreServer;
 use tsunagi_proto::v1::home_care_server::HomeCareServer;
 use tsunagi_proto::v1::link_worker_server::LinkWorkerServer;
 use tsunagi_proto::v1::timeline_server::TimelineServer;
@@ -120,7 +124,13 @@ async fn routes(
     let care_bus = CareBusService::new(Arc::clone(handler), config, stop.clone());
     let care_bus = CareBusServer::new(care_bus).max_decoding_message_size(limit);
     let timeline = TimelineService::new(store.clone(), patients, config, stop.clone());
+    let claims = Arc::new(Claims::new(Arc::clone(handler.bus()), config.claim_wait_ms));
+    let slots = store.region().slots;
+    let sharded = ShardedTimeline::new(timeline.clone(), claims, slots, config)?;
     let timeline = TimelineServer::new(timeline).max_decoding_message_size(limit);
+    let sharded = TimelineServer::new(sharded).max_decoding_message_size(limit);
+    let event_store = EventStoreService::new(store.clone(), config, stop.clone());
+    let event_store = EventStoreServer::new(event_store).max_decoding_message_size(limit);
     let discharge_desk =
         DischargeDeskServer::new(tsunagi_discharge_desk::Service::new(Arc::clone(handler)))
             .max_decoding_message_size(limit);
@@ -134,9 +144,14 @@ async fn routes(
     serving(&reporter, &discharge_desk).await;
     serving(&reporter, &home_care).await;
     serving(&reporter, &link_worker).await;
-    let routes = Routes::new(health)
+    let routes = Routes::new(health);
+    let routes =
+        if config.shard.1 > 1 { routes.add_service(sharded) } else { routes.add_service(timeline) };
+    // Other processes of the region read the log where there can be others.
+    let on_nats = config.nats.is_some() || config.with_nats;
+    let routes = if on_nats { routes.add_service(event_store) } else { routes };
+    let routes = routes
         .add_service(care_bus)
-        .add_service(timeline)
         .add_service(discharge_desk)
         .add_service(home_care)
         .add_service(link_worker);
@@ -157,7 +172,7 @@ async fn tell_of_a_broken_log(broken: CancellationToken, health: HealthReporter)
     }
 }
 
-async fn serving<S: NamedService>(reporter: &HealthReporter, _service: &S) {
+pub(crate) async fn serving<S: NamedService>(reporter: &HealthReporter, _service: &S) {
     reporter.set_serving::<S>().await;
 }
 
