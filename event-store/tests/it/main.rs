@@ -21,6 +21,7 @@ mod model;
 mod nats_cluster;
 mod nats_faults;
 mod nats_history;
+mod nats_notify;
 #[path = "../../../tests/nats/proxy.rs"]
 mod nats_proxy;
 #[path = "../../../tests/nats/servers.rs"]

@@ -11,6 +11,7 @@ mod bus;
 mod consumer;
 mod headers;
 mod layout;
+pub mod notify;
 mod publisher;
 mod streams;
 
@@ -75,7 +76,11 @@ impl Nats {
         let servers = servers(address)?;
         let (count, connected) = watch::channel(0);
         let client = loop {
-            let options = options(config, count.clone())?;
+            let mut options = options(config, count.clone())?;
+            // The client library does not take them from the address itself.
+            if let Some((user, password)) = servers.iter().find_map(user_and_password) {
+                options = options.user_and_password(user, password);
+            }
             match options.connect(servers.clone()).await {
                 Ok(client) => break client,
                 Err(error) if Instant::now() + RETRY_AFTER > until => {
@@ -157,6 +162,10 @@ fn servers(address: &str) -> Result<Vec<ServerAddr>, ConnectError> {
         part.parse::<ServerAddr>().map_err(malformed)
     };
     address.split(',').map(str::trim).map(parse).collect()
+}
+
+fn user_and_password(server: &ServerAddr) -> Option<(String, String)> {
+    Some((server.username()?.to_owned(), server.password().unwrap_or_default().to_owned()))
 }
 
 /// Without user and password.

@@ -148,6 +148,11 @@ pub const SETTINGS: &[Setting] = &[
         "Where the nats-server that with-nats starts listens. Port 0 takes a free one",
     ),
     setting(
+        "notify",
+        "",
+        "Organisations for which a reader of the stream NOTIFY on NATS is made, with commas between; `tsunagi nats-accounts` prints the accounts that let them read",
+    ),
+    setting(
         "nats-credentials",
         "",
         "The file of NATS credentials (.creds) to connect with; user and password may stand in the URL instead",
@@ -324,6 +329,7 @@ pub struct Config {
     pub nats: Option<String>,
     pub with_nats: bool,
     pub nats_listen: SocketAddr,
+    pub notify: Vec<String>,
     pub nats_credentials: Option<PathBuf>,
     pub nats_ca: Option<PathBuf>,
     pub nats_certificate: Option<PathBuf>,
@@ -467,6 +473,7 @@ impl Config {
             with_nats: values.parse("with-nats", "`true` or `false`")?,
             nats_listen: values
                 .parse("nats-listen", "an address and port such as 127.0.0.1:4222")?,
+            notify: values.list("notify"),
             nats_credentials: values.optional("nats-credentials", "a path")?,
             nats_ca: values.optional("nats-ca", "a path")?,
             nats_certificate: values.optional("nats-certificate", "a path")?,

@@ -8,11 +8,12 @@ use anyhow::Context as _;
 use clap::{
     Arg, ArgAction, ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
 };
+use tsunagi_bus::nats::notify;
 use tsunagi_chassis::config::{Origin, SETTINGS, Values};
 use tsunagi_chassis::{Config, telemetry};
 
 use crate::{
-    backup, config, demo, import, nats_child, patients, prove, quarantine, serve, simulate,
+    backup, config, demo, import, nats_child, output, patients, prove, quarantine, serve, simulate,
     timeline, up, verify,
 };
 
@@ -93,6 +94,14 @@ enum Command {
     Restore(backup::RestoreOptions),
     /// List all settings
     Config,
+    /// Print the accounts that let organisations read their notifications on NATS
+    ///
+    /// They go into nats-server's configuration. Passwords are taken from its environment.
+    NatsAccounts {
+        /// Their ids: letters, digits and hyphens
+        #[arg(required = true)]
+        organisations: Vec<String>,
+    },
     /// Become the nats-server of another process
     #[command(name = nats_child::COMMAND, hide = true)]
     NatsServerChild {
@@ -156,6 +165,10 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
             Command::Key => verify::key(&settings, server.as_deref()),
             Command::Config => {
                 config::list(&values);
+                Ok(ExitCode::SUCCESS)
+            }
+            Command::NatsAccounts { organisations } => {
+                output::say(notify::accounts(&organisations)?.trim_end());
                 Ok(ExitCode::SUCCESS)
             }
             Command::NatsServerChild { .. } => Ok(ExitCode::SUCCESS),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::task::AbortHandle;
+use tsunagi_bus::nats::notify::Notifier;
 use tsunagi_bus::nats::{JetStreamBus, Nats, Publisher, Streams};
 use tsunagi_bus::{Bus, Log, Region, RemoteStore, Shard, Shards};
 use tsunagi_chassis::Config;
@@ -34,6 +35,9 @@ impl RegionBus {
         let log = shards(config, store)?;
         let nats = Nats::connect(address, config).await?;
         let servers = nats.servers(address);
+        if !config.notify.is_empty() {
+            Notifier::open(nats.clone(), &config.notify, config.nats_replicas).await?;
+        }
         let streams = Streams::open(nats, store.region(), config).await?;
         let ingest = Ingest::start(store, &streams, config).await?;
         let publisher = Publisher::new(streams, Arc::clone(&log), config);

@@ -1,0 +1,173 @@
+//! Notifications for other organisations: one stream, one reader for each of them, and NATS
+//! accounts that let each take its own and nothing else. Off unless organisations are named.
+//!
+//! An organisation never gets `CONSUMER.CREATE`, `MSG.NEXT` with a wildcard, or `DIRECT.GET`:
+//! each lets it read what is others'. It lives in an account of its own: within one account, the
+//! reply of a request can be another's inbox.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use async_nats::header::NATS_MESSAGE_ID;
+use async_nats::jetstream::consumer::{AckPolicy, pull};
+use async_nats::jetstream::stream::{Config, RetentionPolicy, StorageType};
+use bytes::Bytes;
+
+use super::Nats;
+
+const STREAM: &str = "NOTIFY";
+/// What was not fetched by then is gone: a notification is no record.
+const KEPT_FOR: Duration = Duration::from_hours(7 * 24);
+const BYTES_MAX: i64 = 256 << 20;
+/// How long an organisation may take over a notification before it comes again.
+const ACK_WAIT: Duration = Duration::from_secs(30);
+const ACKS_PENDING_MAX: i64 = 256;
+
+/// Why notifications cannot be given.
+#[derive(Debug, thiserror::Error)]
+pub enum NotifyError {
+    #[error("`{0}` cannot be the name of an organisation on NATS: letters, digits and hyphens can")]
+    Name(String),
+    #[error("the stream NOTIFY on NATS cannot be used: {0}")]
+    Nats(String),
+}
+
+/// Tells organisations that something concerns them.
+pub struct Notifier {
+    nats: Nats,
+}
+
+impl Notifier {
+    /// Creates the stream, and a reader for each organisation.
+    pub async fn open(
+        nats: Nats,
+        organisations: &[String],
+        replicas: usize,
+    ) -> Result<Self, NotifyError> {
+        let told = |error: &dyn std::fmt::Display| NotifyError::Nats(error.to_string());
+        let stream = nats.context.get_or_create_stream(stream(replicas)).await;
+        let stream = stream.map_err(|error| told(&error))?;
+        for organisation in organisations {
+            let name = checked(organisation)?;
+            let reader = stream.get_or_create_consumer(name, reader(name)).await;
+            reader.map_err(|error| told(&error))?;
+        }
+        Ok(Self { nats })
+    }
+
+    /// Tells an organisation. The same `id` twice is one notification.
+    pub async fn tell(
+        &self,
+        organisation: &str,
+        kind: &str,
+        id: &str,
+        body: Bytes,
+    ) -> Result<(), NotifyError> {
+        let subject = format!("care.notify.{}.{}", checked(organisation)?, checked(kind)?);
+        let mut headers = HeaderMap::new();
+        headers.insert(NATS_MESSAGE_ID, id);
+        let context = &self.nats.context;
+        let sent = context.publish_with_headers(subject, headers, body).await;
+        let told = match sent {
+            Ok(ack) => ack.await.map(drop),
+            Err(error) => Err(error),
+        };
+        told.map_err(|error| NotifyError::Nats(error.to_string()))
+    }
+}
+
+/// The `accounts` of nats-server's configuration: one for the region, one for each organisation.
+/// Passwords come from the server's environment.
+pub fn accounts(organisations: &[String]) -> Result<String, NotifyError> {
+    let mut exports = String::new();
+    let mut others = String::new();
+    for organisation in organisations {
+        let name = checked(organisation)?;
+        let account = account(name);
+        for (subject, kind) in subjects(name) {
+            // Writing to a text cannot fail.
+            let _written = writeln!(
+                exports,
+                "      {{ service: \"{subject}\"{kind}, accounts: [{account}] }}"
+            );
+        }
+        let imports = subjects(name).map(|(subject, _)| {
+            format!("      {{ service: {{ account: CARE, subject: \"{subject}\" }} }}\n")
+        });
+        let _written = writeln!(
+            others,
+            "  {account} {{\n    users: [{{ user: \"{name}\", password: ${account}_PASSWORD }}]\n    \
+             imports: [\n{}    ]\n  }}",
+            imports.concat()
+        );
+    }
+    Ok(format!(
+        "accounts {{\n  CARE {{\n    jetstream: enabled\n    users: [{{ user: care, password: \
+         $CARE_PASSWORD }}]\n    exports: [\n{exports}    ]\n  }}\n{others}}}\n"
+    ))
+}
+
+/// What an organisation may ask of JetStream: its next notification, and to say that it has it.
+fn subjects(name: &str) -> [(String, &'static str); 2] {
+    [
+        (format!("$JS.API.CONSUMER.MSG.NEXT.{STREAM}.{name}"), ", response_type: stream"),
+        (format!("$JS.ACK.{STREAM}.{name}.>"), ""),
+    ]
+}
+
+fn account(name: &str) -> String {
+    format!("ORG_{}", name.replace('-', "_").to_uppercase())
+}
+
+/// A name that is one token of a subject and of the server's configuration.
+fn checked(name: &str) -> Result<&str, NotifyError> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    let is_name = !name.is_empty() && name.len() <= 64 && name.bytes().all(is_plain);
+    if is_name { Ok(name) } else { Err(NotifyError::Name(name.to_owned())) }
+}
+
+fn stream(replicas: usize) -> Config {
+    Config {
+        name: STREAM.to_owned(),
+        description: Some("what concerns other organisations".to_owned()),
+        subjects: vec!["care.notify.*.*".to_owned()],
+        retention: RetentionPolicy::Limits,
+        storage: StorageType::File,
+        num_replicas: replicas,
+        max_bytes: BYTES_MAX,
+        max_age: KEPT_FOR,
+        ..Config::default()
+    }
+}
+
+fn reader(name: &str) -> pull::Config {
+    pull::Config {
+        durable_name: Some(name.to_owned()),
+        filter_subject: format!("care.notify.{name}.*"),
+        ack_policy: AckPolicy::Explicit,
+        ack_wait: ACK_WAIT,
+        max_ack_pending: ACKS_PENDING_MAX,
+        ..pull::Config::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_would_read_more_is_refused() {
+        for wrong in ["", "*", ">", "a.b", "a b", "a*", "\"x", "病院"] {
+            assert!(accounts(&[wrong.to_owned()]).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_account_has_its_own_subjects_alone() {
+        let text = accounts(&["acute".into(), "home-care".into()]).unwrap();
+        let own = "{ service: { account: CARE, subject: \"$JS.ACK.NOTIFY.home-care.>\" } }";
+        assert!(text.contains(own) && text.contains("ORG_HOME_CARE {"), "{text}");
+        assert!(!text.contains("CREATE") && !text.contains("DIRECT"), "{text}");
+    }
+}
