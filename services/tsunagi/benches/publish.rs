@@ -1,4 +1,5 @@
-//! What publishing costs over gRPC: `cargo bench -p tsunagi --bench publish [SECONDS]`.
+//! What publishing costs over gRPC: `cargo bench -p tsunagi --bench publish [SECONDS] [SETTING ...]`.
+//! The settings are given to the server: `--with-nats --nats-listen 127.0.0.1:0` measures on NATS.
 //!
 //! Callers in a closed loop publish events of some 350 bytes for patients of their own, chosen
 //! at random, each with the version that it expects, and wait until they are durable. Beside
@@ -57,7 +58,8 @@ async fn main() {
     let mut server = start(
         Command::new(TSUNAGI)
             .args(["up", "--listen", "127.0.0.1:0", "--log", "warn", "--data"])
-            .arg(folder.path().join("data")),
+            .arg(folder.path().join("data"))
+            .args(arguments.iter().filter(|argument| argument.parse::<u64>().is_err())),
     );
     let mut bare = start(Command::new(std::env::current_exe().unwrap()).arg("bare"));
     println!(
