@@ -308,6 +308,30 @@ async fn two_shards_and_desks_by_themselves_are_one_region() {
 }
 
 #[tokio::test]
+async fn what_a_publisher_was_told_is_there_when_it_is_killed() {
+    const ROUNDS: u32 = 5;
+    let (data, servers) = (folder(), folder());
+    let nats = NatsServer::start(servers.path());
+    let url = nats.url();
+    let store = Server::start_with(data.path(), &on_nats(&url, &SMALL_SEGMENTS));
+    let only_region = folder_of_the_region(data.path());
+    let settings = on_nats(&url, &["--stores", &store.url]);
+    let mut traffic = Traffic::new(seed());
+    for _ in 0..ROUNDS {
+        let publisher = start(only_region.path(), &["serve", "care-bus"], "127.0.0.1:0", &settings);
+        let channel = publisher.channel().await;
+        let killer = Killer::new(publisher, random(seed()).random_range(1..60));
+        let told = traffic.publish(&channel, move |receipts| killer.goes_on(receipts)).await;
+        assert!(told.iter().all(|status| status.get_details_error_info().is_none()));
+    }
+    let publisher = start(only_region.path(), &["serve", "care-bus"], "127.0.0.1:0", &settings);
+    let channel = publisher.channel().await;
+    // What was under way is sent again, and stored once.
+    traffic.publish(&channel, |receipts| receipts < 40).await;
+    traffic.check(&store.channel().await).await;
+}
+
+#[tokio::test]
 async fn a_replica_with_another_history_is_told_of() {
     let (data, servers) = (folder(), folder());
     let nats = NatsServer::start(servers.path());

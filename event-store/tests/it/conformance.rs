@@ -59,6 +59,11 @@ impl Opened {
         Log::run(&self.store, slot).unwrap()
     }
 
+    /// Waits until a message of a slot's stream is stored.
+    pub(crate) async fn reaches(&self, slot: Slot, sequence: u64) {
+        self.store.taken_in(slot, sequence).await.unwrap();
+    }
+
     /// Waits until every stored event lies in its slot's stream, wherever.
     pub(crate) async fn until_the_streams_have_all(&self) {
         for slot in (0..self.store.region().slots).map(Slot) {

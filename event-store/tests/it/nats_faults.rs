@@ -8,8 +8,10 @@ use std::sync::Arc;
 use async_nats::jetstream;
 use tempfile::TempDir;
 use tokio::sync::Notify;
+use tsunagi_bus::nats::message_id;
 use tsunagi_bus::{Expected, Slot, StreamId};
 use tsunagi_chassis::Config;
+use tsunagi_chassis::config::Ack;
 use tsunagi_event_store::Store;
 
 use crate::conformance::{Opened, nats_config, publish, read_all, saying};
@@ -284,6 +286,100 @@ async fn what_cannot_be_read_is_kept_and_holds_up_nobody() {
     // What lies in the folder agrees with the streams, so it goes on where it was.
     let opened = Opened::on_nats(&data, &nats.url(), 1).await;
     assert_eq!(opened.run(Slot(slot.0)), tsunagi_bus::Run::WHOLE);
+    opened.close().await;
+}
+
+/// Lets nats-py publish these: the event's id, JetStream's id and the body of each.
+fn inject(url: &str, subject: &str, messages: &[(Option<String>, Option<String>, Vec<u8>)]) {
+    use std::fmt::Write as _;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let lines = folder();
+    let file = lines.path().join("messages");
+    let line = |(event, message, body): &(Option<String>, Option<String>, Vec<u8>)| {
+        let hex = body.iter().fold(String::new(), |mut hex, byte| {
+            write!(hex, "{byte:02x}").unwrap();
+            hex
+        });
+        let or_none = |id: &Option<String>| id.clone().unwrap_or_else(|| "-".to_owned());
+        format!("{} {} {hex}\n", or_none(event), or_none(message))
+    };
+    std::fs::write(&file, messages.iter().map(line).collect::<String>()).unwrap();
+    let python = root.join("target/tools/bin/python3");
+    assert!(python.exists(), "there is no nats-py: run the tests with tests/run");
+    let output = std::process::Command::new(python)
+        .arg(root.join("tests/nats/inject.py"))
+        .args([url, subject])
+        .arg(file)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn repeated_reordered_and_broken_messages_of_another_client_harm_nobody() {
+    let (data, servers) = (folder(), folder());
+    let nats = NatsServer::start(servers.path());
+    let opened = Opened::on_nats(&data, &nats.url(), 1).await;
+    let mut history = History::default();
+    let slot = stream(0).slot(4);
+    let subject = format!("care.evt.{:02}.{}", slot.0, stream(0));
+    let event = |number: u128, with_id: bool| {
+        let draft = saying(number, "from elsewhere");
+        let id = message_id(stream(0), draft.event);
+        (Some(draft.event.to_string()), with_id.then_some(id), draft.record.to_vec())
+    };
+    let messages: Vec<_> = [
+        // Out of order, repeated under JetStream's id, and repeated without one.
+        vec![event(93, true), event(91, true), event(92, true), event(91, true)],
+        vec![event(91, false), event(93, false), event(93, false)],
+        // Nobody can read these.
+        vec![(None, None, b"HL7|^~".to_vec()), (Some("not-an-id".into()), None, vec![0xff; 300])],
+        vec![(Some(saying(1, "x").event.to_string()), None, saying(2, "x").record.to_vec())],
+    ]
+    .concat();
+    let (url, store) = (nats.url(), opened.store.clone());
+    let fault = async {
+        stored_more(&store, 20).await;
+        let injected = tokio::task::spawn_blocking(move || inject(&url, &subject, &messages));
+        injected.await.unwrap();
+    };
+    history.write(&opened.bus, 20, fault).await;
+    drop(store);
+    let last = opened.streams().state(slot).await.unwrap().last;
+    opened.reaches(slot, last).await;
+    history.check(opened.bus.as_ref()).await;
+    check_against_streams(&opened).await;
+    for number in [91, 92, 93] {
+        let event = saying(number, "x").event;
+        let found = opened.bus.find(stream(0), event).await.unwrap();
+        assert!(found.is_some(), "an event is an event, whoever publishes it");
+    }
+    // 3 repeats and 3 that nobody can read; one repeat more was JetStream's to refuse.
+    let notes = read_all(opened.bus.as_ref(), StreamId::Slot(slot)).await;
+    assert_eq!(notes.len(), 6);
+    equals_a_rebuild(&opened, &data, &nats.url(), 1).await;
+    opened.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_ack_bus_a_receipt_tells_what_is_known() {
+    let (data, servers) = (folder(), folder());
+    let nats = NatsServer::start(servers.path());
+    let config = Config { ack: Ack::Bus, ..nats_config(&data, 1) };
+    let opened = Opened::of_store(Store::open(&config).unwrap(), &nats.url(), &config).await;
+    let bus = opened.bus.as_ref();
+    for version in 0..5 {
+        let drafts = vec![saying(u128::from(version), "x")];
+        let placed = publish(bus, 0, Expected::Version(version), drafts).await.unwrap();
+        assert_eq!(placed[0].version, version + 1);
+    }
+    let placed = publish(bus, 0, Expected::Any, vec![saying(9, "x")]).await.unwrap();
+    assert_eq!(placed[0].version, 0, "nobody has counted yet");
+    let again = publish(bus, 0, Expected::Any, vec![saying(9, "x")]).await;
+    let is_repeat = matches!(again, Err(tsunagi_bus::PublishError::Repeated { .. }));
+    assert!(is_repeat, "{again:?}");
+    let conflict = publish(bus, 0, Expected::Version(2), vec![saying(10, "x")]).await;
+    assert!(matches!(conflict, Err(tsunagi_bus::PublishError::Conflict { version: 6 })));
     opened.close().await;
 }
 
