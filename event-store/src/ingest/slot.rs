@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 use tsunagi_bus::nats::{Incoming, What};
-use tsunagi_bus::{Run, Slot};
+use tsunagi_bus::{Position, Run, Slot, Stored};
 
-use super::records::{repeated, unreadable};
+use super::records::{agrees, repeated, unreadable};
 use super::standing::Standing;
 use super::streams_file::Source;
 use super::{IngestError, Shared};
@@ -24,11 +24,13 @@ pub(super) struct SlotTask {
     shared: Shared,
     slot: Slot,
     pause: Duration,
+    /// The event with which the stream was compared last.
+    compared: Option<Stored>,
 }
 
 impl SlotTask {
     pub(super) fn new(shared: Shared, slot: Slot) -> Self {
-        Self { shared, slot, pause: RETRY_AFTER }
+        Self { shared, slot, pause: RETRY_AFTER, compared: None }
     }
 
     /// Follows the stream for ever. Whatever stops it, it begins again where the log ends.
@@ -73,13 +75,22 @@ impl SlotTask {
     /// Finds out where to go on. None if that is to be found out anew.
     async fn begin(&mut self) -> Result<Option<(Source, u64)>, IngestError> {
         let mut standing = self.shared.standing(self.slot).await?;
-        if matches!(standing, Standing::Behind { .. }) {
+        if !matches!(standing, Standing::Same { .. }) {
             // A server that has just become the stream's leader may not tell of all that it has.
             sleep(LOOK_AGAIN_AFTER).await;
             standing = self.shared.standing(self.slot).await?;
         }
         let (mut source, next) = match standing {
-            Standing::Same { source, next } | Standing::Parted { source, next } => (source, next),
+            Standing::Same { source, next } => (source, next),
+            Standing::Parted { source, next } => {
+                tracing::error!(
+                    slot = self.slot.0,
+                    positions = ?source.again,
+                    sequence = next,
+                    "the stream on NATS has other messages than the log was made from: both are kept, and what it may lack is published again"
+                );
+                (source, next)
+            }
             Standing::Behind { source, lacks } => {
                 tracing::warn!(
                     slot = self.slot.0,
@@ -117,20 +128,32 @@ impl SlotTask {
 
     /// Makes sure that the stream is still the one that the log was made from, and that its
     /// messages come: the server on which its reader was may be gone.
-    async fn check(&self, source: &Source, before: Option<Seen>) -> Result<Seen, IngestError> {
+    async fn check(&mut self, source: &Source, before: Option<Seen>) -> Result<Seen, IngestError> {
         let state = self.shared.streams.state(self.slot).await?;
-        let n = self.shared.store.durable_n(self.slot);
-        let stored = source.run.sequence_of(n).unwrap_or(source.run.sequence - 1);
-        let is_same = state.identity == source.identity
-            && state.last >= stored
-            && self.shared.is_same_at(self.slot, &source.run, stored).await?;
-        if !is_same {
+        let position = Position { slot: self.slot, n: self.shared.store.durable_n(self.slot) };
+        let stored = source.run.sequence_of(position.n).unwrap_or(source.run.sequence - 1);
+        let is_same = state.identity == source.identity && state.last >= stored;
+        if !is_same || !self.has_last(source, position).await? {
             return Err(IngestError::Changed(self.slot.0));
         }
         if before.is_some_and(|before| before.stored == stored && before.last > stored) {
             return Err(IngestError::Silent(self.slot.0));
         }
         Ok(Seen { stored, last: state.last })
+    }
+
+    /// Whether the stream has the message that the slot's last event was stored from.
+    async fn has_last(&mut self, source: &Source, last: Position) -> Result<bool, IngestError> {
+        let Some(sequence) = source.run.sequence_of(last.n).filter(|_| last.n > 0) else {
+            return Ok(true);
+        };
+        // A slot that is quiet for long has its last event in a segment that is long sealed, and
+        // the way there is not to be gone each time.
+        if self.compared.as_ref().is_none_or(|compared| compared.placed.position != last) {
+            self.compared = self.shared.stored_at(last).await?;
+        }
+        let kept = self.shared.streams.at(self.slot, sequence).await?;
+        Ok(self.compared.as_ref().zip(kept).is_some_and(|(stored, kept)| agrees(stored, &kept)))
     }
 
     /// Stores messages, those of one publication together.

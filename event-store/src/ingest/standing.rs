@@ -44,13 +44,6 @@ impl Shared {
             return Ok(Standing::Behind { source, lacks: first_lost..=last_n });
         }
         let (n, sequence) = (last_n + 1, agreed + 1);
-        tracing::error!(
-            slot = slot.0,
-            from_position = first_lost,
-            to_position = last_n,
-            sequence,
-            "the stream on NATS has other messages than the log was made from: both are kept"
-        );
         let run = Run { n, sequence };
         let again = Some(first_lost..=last_n);
         Ok(Standing::Parted { source: Source { run, again, ..source }, next: sequence })
@@ -78,12 +71,7 @@ impl Shared {
     }
 
     /// Whether a message is the one that was stored at its position. One before the run is.
-    pub(super) async fn is_same_at(
-        &self,
-        slot: Slot,
-        run: &Run,
-        sequence: u64,
-    ) -> Result<bool, IngestError> {
+    async fn is_same_at(&self, slot: Slot, run: &Run, sequence: u64) -> Result<bool, IngestError> {
         let Some(n) = run.n_of(sequence) else { return Ok(true) };
         let stored = self.stored_at(Position { slot, n }).await?;
         let kept = self.streams.at(slot, sequence).await?;
