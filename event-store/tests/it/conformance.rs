@@ -243,6 +243,7 @@ async fn writers_at_once_are_put_in_one_order(bus: &Arc<dyn Bus>) {
                 let drafts = vec![draft.clone()];
                 match publish(bus.as_ref(), 5, Expected::Version(version), drafts).await {
                     Ok(placed) => {
+                        assert_eq!(placed[0].version, version + 1, "as it was expected");
                         version = placed[0].version;
                         won.push(version);
                         break;
