@@ -23,6 +23,9 @@ pub mod writer;
 
 use std::path::PathBuf;
 
+/// What the system says of a disk that fails.
+const EIO: i32 = 5;
+
 /// A place in the log: a segment and an offset in its file. Ordered as written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Location {
@@ -55,7 +58,9 @@ pub enum LogError {
         "{path} was written in format {found}, and this version reads format {known}: use the version that wrote it, or a newer one"
     )]
     Format { path: PathBuf, found: u32, known: u32 },
-    #[error("{path} belongs to another region")]
+    #[error(
+        "{path} belongs to another region: it was put here from elsewhere, or exchanged; restore this region's file from a backup"
+    )]
     OtherRegion { path: PathBuf },
     /// Only when reading from memory alone: ask again, where waiting for the disk is allowed.
     #[error("this is not in memory")]
@@ -65,6 +70,19 @@ pub enum LogError {
 }
 
 impl LogError {
+    /// Whether something is not as it was written, and not merely out of reach.
+    pub fn is_finding(&self) -> bool {
+        match self {
+            Self::Damaged { .. }
+            | Self::Format { .. }
+            | Self::OtherRegion { .. }
+            | Self::Missing { .. } => true,
+            // A disk that cannot give back what it was given.
+            Self::Io { source, .. } => source.raw_os_error() == Some(EIO),
+            Self::WouldWait => false,
+        }
+    }
+
     pub(crate) fn io(
         action: &'static str,
         path: &std::path::Path,

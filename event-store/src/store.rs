@@ -504,7 +504,7 @@ fn refuse_lost_log(data: &Path) -> Result<(), OpenError> {
 }
 
 /// Takes the folder for this process alone, until the process ends.
-fn lock(folder: &Path) -> Result<File, OpenError> {
+pub(crate) fn lock(folder: &Path) -> Result<File, OpenError> {
     let path = folder.join("lock");
     let mut options = std::fs::OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);

@@ -122,7 +122,7 @@ fn a_rewritten_event_is_found_though_its_checksums_match() {
             let found = wrong(data.path(), arguments);
             let slot = format!("slot {}: the log does not match what was signed", header.slot);
             assert!(found.contains(&slot), "{what}: {found}");
-            let (_, places) = found.split_once("(segment 1 offset ").unwrap();
+            let (_, places) = found.split_once("(0000000001.seg offset ").unwrap();
             let numbers = places.split(|c: char| !c.is_ascii_digit()).filter(|n| !n.is_empty());
             let numbers: Vec<usize> = numbers.take(3).map(|n| n.parse().unwrap()).collect();
             assert!(numbers[0] <= at && (numbers[1] > 1 || at <= numbers[2]), "{what}: {found}");
@@ -274,5 +274,149 @@ fn a_log_without_anything_signed_is_not_called_what_was_signed() {
     assert_eq!(refused.status.code(), Some(1), "nothing to compare with");
     fs::remove_file(data.join("checkpoints.txt")).unwrap();
     let told = wrong(data, &["verify"]);
-    assert!(told.contains("nothing signed was found"), "{told}");
+    assert!(told.contains("were not signed when they were recorded"), "{told}");
+}
+
+/// The lines that `verify` has for what is wrong.
+fn lines(data: &Path, arguments: &[&str]) -> Vec<String> {
+    wrong(data, arguments).lines().map(str::to_owned).collect()
+}
+
+fn number_of_segments(data: &Path) -> u32 {
+    (1..).take_while(|number| segment(data, *number).exists()).last().unwrap()
+}
+
+/// Does something to a copy of a region, and says what `verify` has to say of it.
+fn spoilt(region: &Path, spoil: impl FnOnce(&Path)) -> Vec<String> {
+    let data = folder();
+    copy(region, data.path());
+    spoil(data.path());
+    lines(data.path(), &["verify"])
+}
+
+fn flip(path: &Path, at: usize) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[at] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn one_flipped_bit_is_told_once_and_what_follows_is_counted() {
+    let region = region();
+    let last = number_of_segments(region.path());
+    assert!(last >= 4, "{last}");
+    for number in 1..=last {
+        let bytes = fs::read(segment(region.path(), number)).unwrap();
+        let frames = frames(&bytes);
+        for (at, place) in [(frames[2].0, 20), (frames[2].0, HEADER_BYTES + 5)] {
+            for has_trees in [true, false] {
+                let found = spoilt(region.path(), |data| {
+                    flip(&segment(data, number), at + place);
+                    if !has_trees {
+                        fs::remove_dir_all(data.join("log/tree")).unwrap();
+                    }
+                });
+                let cause = format!("{number:010}.seg is damaged at offset {at}");
+                assert!(found[0].contains(&cause), "{found:?}");
+                assert!(found.len() <= 2, "segment {number}, {has_trees}: {found:?}");
+                let rest = found.get(1).map_or("could not be compared", String::as_str);
+                assert!(rest.contains("could not be compared"), "{found:?}");
+            }
+        }
+    }
+    let header = spoilt(region.path(), |data| flip(&segment(data, 2), 20));
+    assert!(header[0].contains("0000000002.seg is damaged at offset 0"), "{header:?}");
+    assert!(header.len() <= 2, "{header:?}");
+    let note = spoilt(region.path(), |data| flip(&data.join("checkpoints.txt"), 400));
+    assert!(note[0].contains("checkpoints.txt, offset ") && note.len() == 1, "{note:?}");
+    let tree = spoilt(region.path(), |data| flip(&data.join("log/tree/0000000002.tree"), 100));
+    assert!(tree[0].contains("0000000002.tree") && tree.len() == 1, "{tree:?}");
+    for name in ["region.toml", "signing.key"] {
+        let found = spoilt(region.path(), |data| flip(&data.join(name), 100));
+        assert!(found[0].contains(name) && found.len() == 1, "{found:?}");
+    }
+}
+
+#[test]
+fn two_damaged_segments_are_two_causes_with_trees_and_without() {
+    let region = region();
+    for has_trees in [true, false] {
+        let found = spoilt(region.path(), |data| {
+            for number in [1, 3] {
+                flip(&segment(data, number), 100);
+            }
+            if !has_trees {
+                fs::remove_dir_all(data.join("log/tree")).unwrap();
+            }
+        });
+        assert!(found[0].contains("0000000001.seg is damaged at offset 64"), "{found:?}");
+        assert!(found[1].contains("0000000003.seg is damaged at offset 64"), "{found:?}");
+        assert!(found.len() == 3 && found[2].contains("could not be compared"), "{found:?}");
+    }
+}
+
+#[test]
+fn missing_swapped_and_foreign_segments_are_found_and_named_once() {
+    let (region, foreign) = (region(), region());
+    let last = number_of_segments(region.path());
+    for number in 1..last {
+        let name = format!("{number:010}.seg");
+        let missing = spoilt(region.path(), |data| fs::remove_file(segment(data, number)).unwrap());
+        assert!(missing[0].contains(&name) && missing[0].contains("is missing"), "{missing:?}");
+        let other = spoilt(region.path(), |data| {
+            fs::copy(segment(foreign.path(), number), segment(data, number)).unwrap();
+        });
+        assert!(other[0].contains(&name) && other[0].contains("another region"), "{other:?}");
+        assert!(missing.len() <= 2 && other.len() <= 2, "{missing:?} {other:?}");
+    }
+    let swapped = spoilt(region.path(), |data| {
+        let passing = data.join("passing");
+        fs::rename(segment(data, 1), &passing).unwrap();
+        fs::rename(segment(data, 2), segment(data, 1)).unwrap();
+        fs::rename(&passing, segment(data, 2)).unwrap();
+    });
+    assert!(swapped[0].contains("0000000001.seg") && swapped[1].contains("0000000002.seg"));
+    assert!(swapped.len() <= 3, "{swapped:?}");
+    // Cut at its end, in every slot: one cause.
+    let cut = spoilt(region.path(), |data| fs::remove_file(segment(data, last)).unwrap());
+    assert!(cut.len() <= 2 && cut[0].contains("it was cut"), "{cut:?}");
+    let name = format!("{:010}.seg, offset ", last - 1);
+    assert!(cut[0].contains(&name), "{cut:?}");
+    let none = spoilt(region.path(), |data| {
+        (1..=last).for_each(|number| fs::remove_file(segment(data, number)).unwrap());
+    });
+    assert!(none.len() == 2 && none[0].contains("no segment"), "{none:?}");
+}
+
+#[test]
+fn another_key_is_told_in_one_sentence() {
+    let (region, other) = (region(), region());
+    let key = done(other.path(), &["key"]);
+    let found = lines(region.path(), &["verify", "--key", key.trim()]);
+    assert!(found.len() == 1 && found[0].contains("--key"), "{found:?}");
+    // A key of the same name: somebody made their own, and signed everything anew.
+    let data = folder();
+    copy(region.path(), data.path());
+    let key = done(region.path(), &["key"]);
+    fs::remove_file(data.path().join("signing.key")).unwrap();
+    fs::remove_file(data.path().join("checkpoints.txt")).unwrap();
+    run(data.path(), &["patients"]);
+    let found = lines(data.path(), &["verify", "--key", key.trim()]);
+    assert!(found[0].contains("--key"), "{found:?}");
+    assert!(found.len() <= 2, "{found:?}");
+}
+
+#[test]
+fn what_cannot_be_run_is_told_from_what_is_wrong() {
+    let region = region();
+    let last = number_of_segments(region.path());
+    let refused = run(region.path(), &["verify", "--segments", "40"]);
+    assert_eq!(refused.status.code(), Some(1), "{}", stdout(&refused));
+    let said = stderr(&refused);
+    assert!(said.contains(&format!("segments 1 to {last}")), "{said}");
+    let nowhere = folder();
+    assert_eq!(run(nowhere.path(), &["verify"]).status.code(), Some(1));
+    // A folder whose region is gone, and not its log, is a region that was damaged.
+    let lost = spoilt(region.path(), |data| fs::remove_file(data.join("region.toml")).unwrap());
+    assert!(lost.len() == 1 && lost[0].contains("region.toml is missing"), "{lost:?}");
 }

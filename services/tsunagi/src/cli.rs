@@ -64,7 +64,8 @@ enum Command {
     Quarantine(quarantine::Options),
     /// Verify that the log is whole and still what was signed
     ///
-    /// Reads the data folder itself, beside a running server or without one, and changes nothing:
+    /// Reads the data folder itself, beside a running server or without one, and changes nothing
+    /// (but with --accept-unsigned):
     /// checks every checksum, makes the Merkle tree of each slot anew, and compares it with every
     /// signed checkpoint. Whoever can write the data folder can also cut both the log and its
     /// checkpoints: keep copies of checkpoints.txt elsewhere, and compare with --checkpoint.
