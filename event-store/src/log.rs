@@ -65,6 +65,10 @@ pub enum LogError {
     /// Only when reading from memory alone: ask again, where waiting for the disk is allowed.
     #[error("this is not in memory")]
     WouldWait,
+    #[error(
+        "{path}, offset {offset}: no whole batch is here, and it cannot have been one that was never acknowledged: {size} events of slot {slot} were signed, and {events} lie before it; restore the file from a backup. To go on without what is from here on, take checkpoints.txt out of the data folder and keep it: `tsunagi verify` tells of that from then on"
+    )]
+    Signed { path: PathBuf, offset: u32, slot: u16, size: u64, events: u64 },
     #[error("{path} is missing: the log has later parts; restore the file from a backup")]
     Missing { path: PathBuf },
 }
@@ -76,6 +80,7 @@ impl LogError {
             Self::Damaged { .. }
             | Self::Format { .. }
             | Self::OtherRegion { .. }
+            | Self::Signed { .. }
             | Self::Missing { .. } => true,
             // A disk that cannot give back what it was given.
             Self::Io { source, .. } => source.raw_os_error() == Some(EIO),

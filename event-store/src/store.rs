@@ -18,6 +18,7 @@ use tsunagi_chassis::Config;
 use tsunagi_domain::EventId;
 use uuid::Uuid;
 
+use crate::evidence::checkpoint_file;
 use crate::evidence::key_file::{self, KeyFileError};
 use crate::evidence::notary::Notary;
 use crate::keys;
@@ -120,7 +121,9 @@ impl Store {
         create_folder(&config.data.join("log"))?;
         let region = region_file::open(config)?;
         let folder = Folder::open(config.data.join("log"), region.id, config.segment_bytes)?;
-        let recovered = recovery::open(&folder, region.slots)?;
+        let key = key_file::open(&config.data, region.id)?;
+        let signed = checkpoint_file::signed(&config.data, &key.public())?;
+        let recovered = recovery::open(&folder, region.slots, &signed)?;
         if recovered.cut_bytes > 0 {
             tracing::warn!(
                 bytes = recovered.cut_bytes,
@@ -136,7 +139,6 @@ impl Store {
             batch_bytes: config.batch_bytes,
             disk_floor_bytes: config.disk_floor_bytes,
         };
-        let key = key_file::open(&config.data, region.id)?;
         let notary = Notary::open(&config.data, &folder, Arc::clone(&shared), key, region.slots)?;
         let (to_indexer, to_index) = std::sync::mpsc::channel();
         let (to_notary, to_sign) = std::sync::mpsc::channel();

@@ -114,6 +114,20 @@ pub(crate) fn read_file(data: &Path) -> Result<Vec<u8>, LogError> {
     }
 }
 
+/// How many events of each slot were signed by `key`.
+pub(crate) fn signed(data: &Path, key: &PublicKey) -> Result<BTreeMap<u16, u64>, LogError> {
+    let mut sizes: BTreeMap<u16, Signed> = BTreeMap::new();
+    // The newest of each slot is enough, and checking signatures takes time.
+    for signed in read(&read_file(data)?).signed {
+        let one = sizes.get(&signed.checkpoint.slot);
+        if one.is_none_or(|one| one.checkpoint.size <= signed.checkpoint.size) {
+            sizes.insert(signed.checkpoint.slot, signed);
+        }
+    }
+    sizes.retain(|_, signed| key.verify(&signed.note).is_ok());
+    Ok(sizes.into_iter().map(|(slot, signed)| (slot, signed.checkpoint.size)).collect())
+}
+
 /// A region's checkpoints, open for more.
 #[derive(Debug)]
 pub(crate) struct CheckpointFile {

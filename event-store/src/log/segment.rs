@@ -232,6 +232,11 @@ impl Segment {
         Ok(u32::try_from(self.file.bytes()?).unwrap_or(u32::MAX))
     }
 
+    /// That events were signed which should lie behind `offset`, and do not.
+    pub fn signed(&self, offset: u32, slot: u16, size: u64, events: u64) -> LogError {
+        LogError::Signed { path: self.file.path.clone(), offset, slot, size, events }
+    }
+
     pub fn damaged(&self, offset: u32, problem: &'static str) -> LogError {
         self.file.damaged(offset.into(), problem)
     }

@@ -193,3 +193,29 @@ async fn a_tree_file_that_is_wrong_is_named_and_not_the_log() {
     std::fs::remove_dir_all(&trees).unwrap();
     assert!(matches!(&problems(&folder, Some((2, 2)))[..], [Problem::NoTree(_)]));
 }
+
+#[tokio::test]
+async fn what_was_signed_is_not_cut_as_if_it_were_torn() {
+    let folder = folder();
+    write(&folder, 0..20).await;
+    // Opened and killed: there is no note of an orderly end any more.
+    drop(open(&folder));
+    let path = folder.path().join("log/0000000001.seg");
+    let whole = std::fs::read(&path).unwrap();
+    let end = whole.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    let last = end - (HEADER_BYTES + 1_000);
+    for damaged in [last + 3, last + HEADER_BYTES, end - 1] {
+        let mut bytes = whole.clone();
+        bytes[damaged] ^= 1;
+        std::fs::write(&path, &bytes).unwrap();
+        for _ in 0..2 {
+            let error = Store::open(&config(folder.path())).err().unwrap().to_string();
+            let place = format!("0000000001.seg, offset {last}: ");
+            assert!(error.contains(&place) && error.contains("were signed"), "{error}");
+            assert!(std::fs::read(&path).unwrap() == bytes, "nothing was written");
+        }
+    }
+    // As the error says.
+    std::fs::remove_file(folder.path().join("checkpoints.txt")).unwrap();
+    open(&folder).close().unwrap();
+}
