@@ -38,6 +38,9 @@ pub struct Options {
     pub key: Option<PublicKey>,
     /// A file of checkpoints kept elsewhere, and its name.
     pub kept: Option<(PathBuf, Vec<u8>)>,
+    /// Compare with each slot's newest checkpoint alone: it stands for all before it. What is
+    /// wrong is found all the same, and located less well.
+    pub newest_alone: bool,
 }
 
 /// What was verified, and what is wrong.
@@ -71,6 +74,7 @@ pub fn verify(data: &Path, options: &Options) -> Result<Report, ArchiveError> {
         return Err(ArchiveError::NoSuchSegment { first: from, last });
     }
     let mut audit = Audit::new(&archive, key);
+    audit.newest_alone = options.newest_alone;
     let path = data.join(checkpoint_file::NAME);
     audit.expect(&path, &own, Whose::Own);
     if let Some((path, bytes)) = &options.kept {
@@ -113,6 +117,7 @@ struct Audit<'a> {
     slots: BTreeMap<u16, SlotAudit>,
     report: Report,
     gap: Gap,
+    newest_alone: bool,
     /// Of the segment that is being read: what its file says, and how many of its chunks have
     /// been met in each slot.
     stored: Option<SegmentTrees>,
@@ -156,6 +161,7 @@ impl<'a> Audit<'a> {
             slots: BTreeMap::new(),
             report,
             gap: Gap::default(),
+            newest_alone: false,
             stored: None,
             chunks: BTreeMap::new(),
             wrong_trees: Vec::new(),
@@ -165,7 +171,10 @@ impl<'a> Audit<'a> {
 
     /// Takes in what was signed.
     fn expect(&mut self, path: &Path, text: &[u8], whose: Whose) {
-        let contents = checkpoint_file::read(text);
+        let mut contents = checkpoint_file::read(text);
+        if self.newest_alone {
+            contents.keep_newest();
+        }
         let mut bad: Vec<_> =
             contents.bad.iter().map(|offset| (*offset, NoteError::Malformed)).collect();
         for one in contents.remarks {

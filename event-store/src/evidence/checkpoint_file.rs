@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use super::checkpoint::Checkpoint;
 use super::history::{Remark, Said};
+use super::merkle::Hash;
 use super::note::{PublicKey, SIGNATURE, SigningKey};
 use crate::log::LogError;
 use crate::log::segment::sync_folder;
@@ -94,6 +95,18 @@ impl Contents {
         true
     }
 
+    /// Leaves out all checkpoints but each slot's newest.
+    pub(crate) fn keep_newest(&mut self) {
+        let mut newest: BTreeMap<u16, Signed> = BTreeMap::new();
+        for signed in self.signed.drain(..) {
+            let one = newest.get(&signed.checkpoint.slot);
+            if one.is_none_or(|one| one.checkpoint.size <= signed.checkpoint.size) {
+                newest.insert(signed.checkpoint.slot, signed);
+            }
+        }
+        self.signed = newest.into_values().collect();
+    }
+
     /// What was made at which time, in the order of the file.
     fn moments(&self) -> Vec<(usize, Timestamp)> {
         let signed = self.signed.iter().map(|one| (one.offset, one.checkpoint.made_at));
@@ -116,16 +129,11 @@ pub(crate) fn read_file(data: &Path) -> Result<Vec<u8>, LogError> {
 
 /// How many events of each slot were signed by `key`.
 pub(crate) fn signed(data: &Path, key: &PublicKey) -> Result<BTreeMap<u16, u64>, LogError> {
-    let mut sizes: BTreeMap<u16, Signed> = BTreeMap::new();
-    // The newest of each slot is enough, and checking signatures takes time.
-    for signed in read(&read_file(data)?).signed {
-        let one = sizes.get(&signed.checkpoint.slot);
-        if one.is_none_or(|one| one.checkpoint.size <= signed.checkpoint.size) {
-            sizes.insert(signed.checkpoint.slot, signed);
-        }
-    }
-    sizes.retain(|_, signed| key.verify(&signed.note).is_ok());
-    Ok(sizes.into_iter().map(|(slot, signed)| (slot, signed.checkpoint.size)).collect())
+    let mut contents = read(&read_file(data)?);
+    // That is enough, and checking signatures takes time.
+    contents.keep_newest();
+    let good = contents.signed.iter().filter(|signed| key.verify(&signed.note).is_ok());
+    Ok(good.map(|signed| (signed.checkpoint.slot, signed.checkpoint.size)).collect())
 }
 
 /// A region's checkpoints, open for more.
@@ -138,6 +146,8 @@ pub(crate) struct CheckpointFile {
     sealed: BTreeMap<u16, u64>,
     /// The last segment of whose end there is a checkpoint.
     sealed_last: u32,
+    /// What it said of segments' ends when it was opened: by slot and size, the root.
+    ends: BTreeMap<(u16, u64), Hash>,
     /// What the remarks say that are signed by the region's key.
     remarks: Vec<Said>,
     /// Bytes of those that will be thinned out, and of the others.
@@ -179,11 +189,14 @@ impl CheckpointFile {
             newest: newest.into_iter().map(|(slot, signed)| (slot, signed.checkpoint)).collect(),
             sealed: BTreeMap::new(),
             sealed_last: 0,
+            ends: BTreeMap::new(),
             remarks: Vec::new(),
             loose_bytes: 0,
             kept_bytes: 0,
         };
         for signed in &contents.signed {
+            let Checkpoint { slot, size, root, sealed, .. } = signed.checkpoint;
+            file.ends.extend(sealed.map(|_| ((slot, size), root)));
             file.count(&signed.checkpoint, signed.note.len());
         }
         for one in contents.remarks.iter().filter(|one| key.verify(&one.note).is_ok()) {
@@ -191,6 +204,11 @@ impl CheckpointFile {
             file.kept_bytes += one.note.len();
         }
         Ok((file, forged))
+    }
+
+    /// What it said, when it was opened, that a slot's root was at the end of a segment.
+    pub(crate) fn root_of_end(&self, slot: u16, size: u64) -> Option<Hash> {
+        self.ends.get(&(slot, size)).copied()
     }
 
     /// Whether it says that the region began with it.

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, PoisonError, mpsc};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -19,7 +19,7 @@ use super::history::Said;
 use super::merkle::Frontier;
 use super::note::SigningKey;
 use super::tree_file::{self, SegmentTrees};
-use super::trees::{GAP, OutOfOrder, Trees};
+use super::trees::{Chunks, GAP, OutOfOrder, Trees};
 use crate::log::scan::Scanner;
 use crate::log::segment::{Folder, SEGMENT_HEADER_BYTES, Segment, create_folder};
 use crate::log::writer::Shared;
@@ -108,6 +108,7 @@ impl Notary {
     fn resume(&mut self, slots: u16) -> Result<(), LogError> {
         create_folder(&self.folder)?;
         let mut last = None;
+        let mut chunks = Chunks::new(slots);
         for number in 1.. {
             let (Some(segment), Some(next)) =
                 (self.shared.segment(number), self.shared.segment(number + 1))
@@ -116,6 +117,11 @@ impl Notary {
             };
             let is_of = |trees: &SegmentTrees| trees.is_of(&segment, next.previous_end);
             match SegmentTrees::read(&self.folder, number, slots).map(|read| read.filter(is_of)) {
+                Ok(Some(trees)) if !chunks.add(&trees) || !self.is_good(&trees) => {
+                    let path = tree_file::path(&self.folder, number);
+                    tracing::warn!(path = %path.display(), "a tree file is not what was signed, and is made again from the log");
+                    break;
+                }
                 Ok(Some(trees)) if self.is_before_expected(&trees) => last = Some(trees),
                 Err(LogError::Damaged { path, offset, problem }) => {
                     tracing::warn!(path = %path.display(), offset, problem, "a tree file is made again");
@@ -137,6 +143,21 @@ impl Notary {
             self.sign(Some(segment))?;
         }
         Ok(())
+    }
+
+    /// Whether trees are what was signed of them; where nothing was, whether they have as many
+    /// events as the log. Whose signature it is does not matter: what is in doubt is made again.
+    fn is_good(&self, trees: &SegmentTrees) -> bool {
+        let index = self.shared.index.read().unwrap_or_else(PoisonError::into_inner);
+        (0..).zip(&trees.slots).all(|(slot, tree)| {
+            let size = tree.frontier.size();
+            if let Some(root) = self.file.root_of_end(slot, size) {
+                return root == tree.frontier.root();
+            }
+            let lies_behind =
+                |n| index.begin_of(slot, n).is_none_or(|at| at.segment > trees.segment);
+            lies_behind(size + 1) && (size == 0 || !lies_behind(size))
+        })
     }
 
     fn is_before_expected(&self, trees: &SegmentTrees) -> bool {

@@ -69,13 +69,33 @@ pub enum Problem {
     )]
     NoTree(PathBuf),
     #[error(
-        "{0} does not match the log: it was damaged or forged, and is made again from the log when the server starts; if no checkpoint covers those events yet, the log may have been changed instead"
+        "{0} does not match the log: it was damaged or forged; remove it, and it is made again from the log when the server starts; if no checkpoint covers those events yet, the log may have been changed instead"
     )]
     Tree(PathBuf),
     #[error(
         "{path}, offset {offset}: {problem}; nothing is lost: the file is made again from the log when the server starts"
     )]
     DamagedTree { path: PathBuf, offset: u64, problem: &'static str },
+}
+
+impl Problem {
+    /// Whether the log, whole as it may be, is not what was signed.
+    pub fn is_against_signatures(&self) -> bool {
+        match self {
+            Self::Altered { .. }
+            | Self::Cut { .. }
+            | Self::Forged { .. }
+            | Self::OtherKey { .. } => true,
+            Self::Log(_)
+            | Self::Missing { .. }
+            | Self::NoSegments(_)
+            | Self::Unsigned { .. }
+            | Self::Unanchored { .. }
+            | Self::NoTree(_)
+            | Self::Tree(_)
+            | Self::DamagedTree { .. } => false,
+        }
+    }
 }
 
 struct Spanned<'a>(&'a Span);

@@ -9,6 +9,7 @@ use tsunagi_event_store::Store;
 use tsunagi_event_store::evidence::audit::{Options, Problem, verify};
 use tsunagi_event_store::evidence::checkpoint::Checkpoint;
 use tsunagi_event_store::evidence::checkpoint_file::read;
+use tsunagi_event_store::evidence::merkle::Frontier;
 use tsunagi_event_store::evidence::tree_file::{self, SegmentTrees};
 use tsunagi_event_store::log::frame::{HEADER_BYTES, Header};
 use tsunagi_event_store::log::segment::{Folder, Segment};
@@ -218,4 +219,31 @@ async fn what_was_signed_is_not_cut_as_if_it_were_torn() {
     // As the error says.
     std::fs::remove_file(folder.path().join("checkpoints.txt")).unwrap();
     open(&folder).close().unwrap();
+}
+
+#[tokio::test]
+async fn a_forged_tree_file_is_made_again_from_the_log() {
+    let folder = folder();
+    let (_, _, trees) = chunks(&folder).await;
+    let files = tree_files(&folder);
+    let forge = |change: fn(&mut SegmentTrees)| {
+        let mut forged = SegmentTrees::read(&trees, 1, 4).unwrap().unwrap();
+        change(&mut forged);
+        forged.write(&trees).unwrap();
+        assert!(tree_files(&folder) != files);
+        open(&folder).close().unwrap();
+        assert!(tree_files(&folder) == files, "it is made again");
+        assert!(problems(&folder, None).is_empty());
+    };
+    forge(|trees| trees.slots.iter_mut().flat_map(|slot| &mut slot.chunks).for_each(|c| c[0] ^= 1));
+    forge(|trees| {
+        let slot = trees.slots.iter_mut().find(|slot| slot.frontier.size() > 0).unwrap();
+        let mut subtrees = slot.frontier.subtrees().to_vec();
+        subtrees.last_mut().unwrap()[0] ^= 1;
+        slot.frontier = Frontier::new(slot.frontier.size(), subtrees).unwrap();
+    });
+    forge(|trees| {
+        let slot = trees.slots.iter_mut().find(|slot| slot.frontier.size() > 0).unwrap();
+        slot.frontier.push([0; 32]);
+    });
 }

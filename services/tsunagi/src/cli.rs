@@ -85,7 +85,7 @@ enum Command {
     Simulate(simulate::Scale),
     /// Copy the data folder, while it is in use, and check the copy
     Backup(backup::BackupOptions),
-    /// Make a data folder of a copy
+    /// Make a data folder of a copy: the one that --data names
     Restore(backup::RestoreOptions),
     /// List all settings
     Config,
@@ -131,7 +131,11 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
             Command::Quarantine(options) => quarantine::run(&settings, server, &options).await,
             Command::Simulate(scale) => simulate::run(&settings, server, &scale).await,
             Command::Backup(options) => backup::backup(&settings, options).await,
-            Command::Restore(options) => backup::restore(&settings, options).await,
+            Command::Restore(options) => {
+                let origin = values.get("data").map(|(_, origin)| origin);
+                let is_named = origin.is_some_and(|origin| origin != Origin::Default);
+                backup::restore(&settings, is_named, options).await
+            }
             Command::Verify(options) => verify::run(&settings, server.as_deref(), &options),
             Command::Prove(options) => prove::run(&settings, server.as_deref(), &options),
             Command::CheckProof(options) => prove::check(&options),

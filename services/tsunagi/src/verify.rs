@@ -62,6 +62,7 @@ pub(crate) fn run(
         segments: options.segments,
         key: options.key.clone(),
         kept: kept.transpose()?,
+        newest_alone: false,
     };
     if !has_region(&config.data) && !has_log(&config.data) {
         needs_region(config, server)?;
