@@ -36,6 +36,8 @@ const STREAM_PAGE_EVENTS: usize = 512;
 const STREAM_PAGE_EVENTS_AT_ONCE: usize = 128;
 /// Bytes of records after which no more are read at a time.
 const PAGE_BYTES: usize = 4 << 20;
+/// The same for a reader of the whole log, who keeps them until the subscriber takes them.
+const FEED_BYTES: usize = 128 << 10;
 
 /// Why a data folder cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -374,7 +376,7 @@ impl Store {
                 bytes += frame.header.frame_bytes();
                 at.offset = frame.end();
                 events.push(stored(&segment, frame)?);
-                if events.len() >= self.0.subscribe_batch || bytes >= PAGE_BYTES {
+                if events.len() >= self.0.subscribe_batch || bytes >= FEED_BYTES {
                     return Ok((events, LogPoint(at)));
                 }
             }

@@ -8,7 +8,9 @@ use tsunagi_proto::v1::timeline_client::TimelineClient;
 use tsunagi_proto::v1::watch_timeline_response::Frame;
 
 use crate::desks::{place, register, registration};
-use crate::support::{FAR_AHEAD, Server, by, context, folder, id, liaison, run, stderr, stdout};
+use crate::support::{
+    FAR_AHEAD, Server, by, context, folder, id, liaison, reason, run, stderr, stdout,
+};
 
 /// A visit on the `day`th of May, and the receipt of it.
 async fn visit(channel: &tonic::transport::Channel, day: u8) -> v1::Receipt {
@@ -64,6 +66,24 @@ async fn pages_show_the_timeline_as_it_was_when_reading_began() {
     let newest = v1::ReadTimelineRequest { order: v1::Order::NewestFirst.into(), ..request() };
     let all = client.read_timeline(liaison(newest)).await.unwrap().into_inner();
     assert_eq!(days(&all.entries), ["08", "06", "05", "04", "03", "02", "01"]);
+}
+
+#[tokio::test]
+async fn a_page_token_is_of_one_patient() {
+    let data = folder();
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    let mut client = TimelineClient::new(channel.clone());
+    register(&channel, &id(1), "00123").await;
+    register(&channel, &id(2), "00456").await;
+    visit(&channel, 2).await;
+    let paged = v1::ReadTimelineRequest { page_size: 1, ..request() };
+    let first = client.read_timeline(liaison(paged.clone())).await.unwrap().into_inner();
+    let page_token = first.next_page_token;
+    assert!(!page_token.is_empty());
+    let of_other = v1::ReadTimelineRequest { page_token, patient_id: id(2), ..paged };
+    let refused = client.read_timeline(liaison(of_other)).await.unwrap_err();
+    assert_eq!(reason(&refused), "PAGE_TOKEN_MALFORMED");
 }
 
 #[tokio::test]
