@@ -281,9 +281,7 @@ mod tests {
         use v1::observation::Value;
         let words = |display: &str| Code { display: display.into(), ..Default::default() };
         let missed = |reason| v1::VisitMissed { kind: 1, reason, ..Default::default() };
-        for silent in
-            [Code::default(), words(" "), Code { system: "x".into(), ..words("") }]
-        {
+        for silent in [Code::default(), words(" "), Code { system: "x".into(), ..words("") }] {
             assert_eq!(fields(&missed(Some(silent.clone()))), ["reason"]);
             let seen = v1::Observation {
                 code: Some(silent.clone()),

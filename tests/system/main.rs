@@ -22,6 +22,7 @@ mod faulty_disk;
 mod import;
 mod odd_exports;
 mod refusals;
+mod reimports;
 mod shared_data;
 mod simulate;
 mod support;

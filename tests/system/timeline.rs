@@ -105,7 +105,7 @@ async fn a_timeline_is_read_as_it_was_known() {
     assert_eq!(page.patient.unwrap().version, u64::try_from(page.entries.len()).unwrap());
     let early = Timestamp { seconds: 0, nanos: 0 };
     let status = client.read_timeline(known_at(Some(early))).await.unwrap_err();
-    assert_eq!(crate::support::reason(&status), "PATIENT_UNKNOWN");
+    assert_eq!(reason(&status), "PATIENT_UNKNOWN");
 }
 
 #[tokio::test]
@@ -161,10 +161,10 @@ async fn a_timeline_is_watched_from_a_cursor_on() {
     let ahead = v1::WatchTimelineRequest { patient_id: id(1), cursor: FAR_AHEAD.to_owned() };
     let status = client.watch_timeline(liaison(ahead)).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::OutOfRange);
-    assert_eq!(crate::support::reason(&status), "CURSOR_AHEAD");
+    assert_eq!(reason(&status), "CURSOR_AHEAD");
     let nobody = v1::WatchTimelineRequest { patient_id: id(9), cursor: String::new() };
     let status = client.watch_timeline(liaison(nobody)).await.unwrap_err();
-    assert_eq!(crate::support::reason(&status), "PATIENT_UNKNOWN");
+    assert_eq!(reason(&status), "PATIENT_UNKNOWN");
 }
 
 #[tokio::test]

@@ -1,7 +1,6 @@
 //! A data folder as an auditor reads it: without its lock, changing nothing, whether or not a
 //! server has it open.
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use tsunagi_bus::Region;
@@ -91,12 +90,11 @@ impl Archive {
     }
 
     pub(crate) fn open_segment(&self, number: u32) -> Result<Segment, LogError> {
-        self.folder.open_segment_to_read(number).map_err(|error| match error {
-            LogError::Io { path, source, .. } if source.kind() == ErrorKind::NotFound => {
-                LogError::Missing { path }
-            }
-            other => other,
-        })
+        let path = self.folder.segment_path(number);
+        if !path.exists() {
+            return Err(LogError::Missing { path });
+        }
+        self.folder.open_segment_to_read(number)
     }
 
     /// Where a segment ends, as the next one says; none if it is the last.
