@@ -283,11 +283,8 @@ mod tests {
         let missed = |reason| v1::VisitMissed { kind: 1, reason, ..Default::default() };
         for silent in [Code::default(), words(" "), Code { system: "x".into(), ..words("") }] {
             assert_eq!(fields(&missed(Some(silent.clone()))), ["reason"]);
-            let seen = v1::Observation {
-                code: Some(silent.clone()),
-                value: Some(Value::Coded(silent)),
-                ..Default::default()
-            };
+            let seen =
+                v1::Observation { code: Some(silent.clone()), value: Some(Value::Coded(silent)) };
             assert_eq!(fields(&seen), ["code", "coded"]);
         }
         assert_eq!(missed(Some(words("不在"))).violations(), []);
