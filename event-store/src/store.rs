@@ -24,7 +24,7 @@ use crate::evidence::notary::Notary;
 use crate::keys;
 use crate::log::file::Patience;
 use crate::log::frame::{HEADER_BYTES, Sealed};
-use crate::log::scan::{Frame, Scanner, read_frame};
+use crate::log::scan::{Frame, Reader, Scanner};
 use crate::log::segment::{Folder, SEGMENT_HEADER_BYTES, Segment, create_folder};
 use crate::log::writer::{Append, AppendError, Appended, Entry, Limits, Shared, Writer};
 use crate::log::{Location, LogError, indexer, recovery};
@@ -268,12 +268,18 @@ impl Store {
         }
         let mut events = Vec::with_capacity(locations.len());
         let mut bytes = 0;
-        for (version, location) in (after + 1..).zip(locations) {
-            let stored = self.read_at(stream, version, location, patience)?;
-            bytes += stored.record.len();
-            events.push(stored);
-            if bytes >= PAGE_BYTES {
-                break;
+        let mut version = after;
+        for run in locations.chunk_by(|one, next| are_read_together(*one, *next)) {
+            let ([first, .., last] | [first @ last]) = run else { continue };
+            let mut reader = Reader::new(self.segment(first.segment)?, patience);
+            for location in run {
+                version += 1;
+                let stored = read_at(&mut reader, location.offset, last.offset, (stream, version))?;
+                bytes += stored.record.len();
+                events.push(stored);
+                if bytes >= PAGE_BYTES {
+                    return Ok(events);
+                }
             }
         }
         Ok(events)
@@ -319,7 +325,9 @@ impl Store {
         let id = event.uuid().into_bytes();
         match self.0.shared.find(&stream.to_parts(), &id, patience)? {
             Some((location, version)) if location < durable => {
-                self.read_at(stream, version, location, patience).map(Some)
+                let mut reader = Reader::new(self.segment(location.segment)?, patience);
+                let offset = location.offset;
+                read_at(&mut reader, offset, offset, (stream, version)).map(Some)
             }
             Some(_) | None => Ok(None),
         }
@@ -363,7 +371,11 @@ impl Store {
     }
 
     /// The events from `point` on, as many as are read at once, and the point behind them.
-    pub(crate) fn read_log(&self, point: LogPoint) -> Result<(Vec<Stored>, LogPoint), LogError> {
+    pub(crate) fn read_log(
+        &self,
+        point: LogPoint,
+        patience: Patience,
+    ) -> Result<(Vec<Stored>, LogPoint), LogError> {
         let durable = self.0.shared.durable();
         let mut at = point.0;
         let mut events = Vec::new();
@@ -371,8 +383,16 @@ impl Store {
         while at < durable {
             let segment = self.segment(at.segment)?;
             let (limit, next) = self.end_of(&segment, durable)?;
-            let mut scanner = Scanner::new(&segment, at.offset, limit);
-            while let Some(frame) = scanner.read_frame()? {
+            let mut scanner = Scanner::new(&segment, at.offset, limit).with_patience(patience);
+            loop {
+                let frame = match scanner.read_frame() {
+                    Ok(Some(frame)) => frame,
+                    Ok(None) => break,
+                    Err(LogError::WouldWait) if !events.is_empty() => {
+                        return Ok((events, LogPoint(at)));
+                    }
+                    Err(error) => return Err(error),
+                };
                 bytes += frame.header.frame_bytes();
                 at.offset = frame.end();
                 events.push(stored(&segment, frame)?);
@@ -430,24 +450,29 @@ impl Store {
         let missing = || LogError::Missing { path: self.0.folder.segment_path(number) };
         self.0.shared.segment(number).ok_or_else(missing)
     }
+}
 
-    fn read_at(
-        &self,
-        stream: StreamId,
-        version: u64,
-        location: Location,
-        patience: Patience,
-    ) -> Result<Stored, LogError> {
-        let segment = self.segment(location.segment)?;
-        let frame = read_frame(&segment, location.offset, patience)?;
-        if (frame.header.stream_kind, frame.header.stream_key) != stream.to_parts() {
-            return Err(segment.damaged(location.offset, "another event is here than expected"));
-        }
-        if u64::from(frame.header.version) != version {
-            return Err(segment.damaged(location.offset, "another version is here than expected"));
-        }
-        Ok(to_stored(stream, frame))
+/// Whether two events lie so close together that one read for both is cheaper than two.
+fn are_read_together(one: Location, next: Location) -> bool {
+    const NEAR_BYTES: u32 = 2048;
+    one.segment == next.segment && next.offset.saturating_sub(one.offset) <= NEAR_BYTES
+}
+
+/// Reads the event that must be at `offset`, knowing that those up to `last` are read next.
+fn read_at(
+    reader: &mut Reader,
+    offset: u32,
+    last: u32,
+    (stream, version): (StreamId, u64),
+) -> Result<Stored, LogError> {
+    let frame = reader.read(offset, last)?;
+    if (frame.header.stream_kind, frame.header.stream_key) != stream.to_parts() {
+        return Err(reader.segment().damaged(offset, "another event is here than expected"));
     }
+    if u64::from(frame.header.version) != version {
+        return Err(reader.segment().damaged(offset, "another version is here than expected"));
+    }
+    Ok(to_stored(stream, frame))
 }
 
 /// Starts a thread that follows the writer.
