@@ -18,6 +18,7 @@ use tsunagi_chassis::Config;
 use tsunagi_domain::EventId;
 use uuid::Uuid;
 
+use crate::evidence::checkpoint_file;
 use crate::evidence::key_file::{self, KeyFileError};
 use crate::evidence::notary::Notary;
 use crate::keys;
@@ -37,6 +38,8 @@ const STREAM_PAGE_EVENTS: usize = 512;
 const STREAM_PAGE_EVENTS_AT_ONCE: usize = 128;
 /// Bytes of records after which no more are read at a time.
 const PAGE_BYTES: usize = 4 << 20;
+/// The same for a reader of the whole log, who keeps them until the subscriber takes them.
+const FEED_BYTES: usize = 128 << 10;
 
 /// Why a data folder cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -136,7 +139,9 @@ impl Store {
         create_folder(&config.data.join("log"))?;
         let region = region_file::open(config)?;
         let folder = Folder::open(config.data.join("log"), region.id, config.segment_bytes)?;
-        let recovered = recovery::open(&folder, region.slots)?;
+        let key = key_file::open(&config.data, region.id)?;
+        let signed = checkpoint_file::signed(&config.data, &key.public())?;
+        let recovered = recovery::open(&folder, region.slots, &signed)?;
         if recovered.cut_bytes > 0 {
             tracing::warn!(
                 bytes = recovered.cut_bytes,
@@ -152,7 +157,6 @@ impl Store {
             batch_bytes: config.batch_bytes,
             disk_floor_bytes: config.disk_floor_bytes,
         };
-        let key = key_file::open(&config.data, region.id)?;
         let notary = Notary::open(&config.data, &folder, Arc::clone(&shared), key, region.slots)?;
         let (to_indexer, to_index) = std::sync::mpsc::channel();
         let (to_notary, to_sign) = std::sync::mpsc::channel();
@@ -488,7 +492,7 @@ impl Store {
                 bytes += frame.header.frame_bytes();
                 at.offset = frame.end();
                 events.push(read(&segment, frame)?);
-                if events.len() >= self.0.subscribe_batch || bytes >= PAGE_BYTES {
+                if events.len() >= self.0.subscribe_batch || bytes >= FEED_BYTES {
                     return Ok((events, LogPoint(at)));
                 }
             }
@@ -639,7 +643,7 @@ fn refuse_lost_log(data: &Path) -> Result<(), OpenError> {
 }
 
 /// Takes the folder for this process alone, until the process ends.
-fn lock(folder: &Path) -> Result<File, OpenError> {
+pub(crate) fn lock(folder: &Path) -> Result<File, OpenError> {
     let path = folder.join("lock");
     let mut options = std::fs::OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);

@@ -25,6 +25,7 @@ mod nats;
 mod nats_servers;
 mod odd_exports;
 mod refusals;
+mod reimports;
 mod shared_data;
 mod simulate;
 mod support;

@@ -47,7 +47,10 @@ fn begin(store: &Store, wanted: &Cursor) -> Result<(Trees, LogPoint), LogError> 
     let mut last = None;
     for number in 1.. {
         let Some((segment, end)) = store.sealed_segment(number)? else { break };
-        let Ok(Some(trees)) = SegmentTrees::read(&folder, &segment, end, slots) else { break };
+        let Ok(Some(trees)) = SegmentTrees::read(&folder, number, slots) else { break };
+        if !trees.is_of(&segment, end) {
+            break;
+        }
         let is_before = (0..).zip(&trees.slots).all(|(slot, tree)| {
             let size = wanted.seen(Slot(slot));
             size == 0 || tree.frontier.size() <= size
