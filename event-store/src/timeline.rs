@@ -233,10 +233,10 @@ impl Timeline {
         match fact {
             Fact::Encounter(encounter, _) => Some(*encounter),
             Fact::TransferRequest(request, _) => {
-                self.record.transfer_request(*request).map(TransferRequest::encounter)
+                self.record.transfer_request(*request).and_then(TransferRequest::encounter)
             }
             Fact::Document(document) => document.encounter,
-            Fact::Identity(_) | Fact::Referral(..) | Fact::Case(..) => None,
+            Fact::Identity(_) | Fact::Referral(..) | Fact::Case(..) | Fact::Correction(_) => None,
         }
     }
 
@@ -299,6 +299,7 @@ fn cancelled(fact: &Fact) -> Option<EventId> {
         | Fact::TransferRequest(..)
         | Fact::Referral(..)
         | Fact::Case(..)
-        | Fact::Document(_) => None,
+        | Fact::Document(_)
+        | Fact::Correction(_) => None,
     }
 }

@@ -271,7 +271,7 @@ async fn a_referral_and_its_case_go_from_request_to_outcome() {
             "referral accepted 相談室",
             "social-prescribing case opened",
             "attended 相談室",
-            "social-prescribing case closed (goals-met)",
+            "social-prescribing case closed (goals met)",
         ]
     );
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tsunagi_proto::catalogue::Payload;
-use tsunagi_proto::v1;
+use tsunagi_proto::{fields, v1};
 
 #[derive(Debug, Default)]
 pub(super) struct Names {
@@ -16,7 +16,8 @@ pub(super) struct Names {
 impl Names {
     /// Takes note of what an event of the organisation `by` names.
     pub(super) fn note(&mut self, by: &str, payload: &Payload) {
-        for organisation in organisations(payload) {
+        let named = payload.fields().map(fields::organisations).unwrap_or_default();
+        for organisation in named {
             self.note_organisation(by, organisation);
         }
         if let Payload::TransferRequested(m) = payload {
@@ -49,85 +50,6 @@ impl Names {
 
 fn called(organisation: Option<&v1::Organisation>) -> String {
     super::wording::organisation(organisation).to_owned()
-}
-
-/// The organisations that a payload tells the id and name of.
-fn organisations(payload: &Payload) -> Vec<&v1::Organisation> {
-    match payload {
-        Payload::TeamMemberJoined(m) => members(&m.members),
-        Payload::AdmissionPlanned(m) => at(m.place.as_ref()),
-        Payload::EncounterRegistered(m) => {
-            [at(m.place.as_ref()), members(m.attending.as_slice())].concat()
-        }
-        Payload::Admitted(m) => [at(m.place.as_ref()), members(m.attending.as_slice())].concat(),
-        Payload::TransferPlanned(m) => at(m.to.as_ref()),
-        Payload::Transferred(m) => at(m.to.as_ref()),
-        Payload::DischargePlanned(m) => m.destination.iter().collect(),
-        Payload::Discharged(m) => m.destination.iter().collect(),
-        Payload::FamilyMeetingHeld(m) => members(&m.participants),
-        Payload::PlanStarted(m) | Payload::PlanIssued(m) | Payload::PlanChanged(m) => {
-            members(&m.responsible)
-        }
-        Payload::ConferenceScheduled(m) => members(&m.invited),
-        Payload::ConferenceHeld(m) => members(&m.participants),
-        Payload::TransferRequested(m) => m.facility.iter().collect(),
-        Payload::AdmissionInfoProvided(m) => m.recipient.iter().collect(),
-        Payload::DischargeInfoRecorded(m) => members(&m.informants),
-        Payload::ReferralRequested(m) => m.receiver.iter().collect(),
-        Payload::CaseOpened(m) => members(m.link_worker.as_slice()),
-        Payload::PatientRegistered(_)
-        | Payload::IdentifierLinked(_)
-        | Payload::DemographicsUpdated(_)
-        | Payload::AdmissionPlannedCancelled(_)
-        | Payload::RegistrationCancelled(_)
-        | Payload::AdmitCancelled(_)
-        | Payload::TransferPlannedCancelled(_)
-        | Payload::TransferCancelled(_)
-        | Payload::LeaveStarted(_)
-        | Payload::LeaveStartedCancelled(_)
-        | Payload::LeaveReturned(_)
-        | Payload::LeaveReturnedCancelled(_)
-        | Payload::DischargePlannedCancelled(_)
-        | Payload::DischargeCancelled(_)
-        | Payload::ScreeningCompleted(_)
-        | Payload::DischargeReadyDeclared(_)
-        | Payload::TransferOffered(_)
-        | Payload::TransferDeclined(_)
-        | Payload::TransferAccepted(_)
-        | Payload::TransferWithdrawn(_)
-        | Payload::VisitCompleted(_)
-        | Payload::VisitMissed(_)
-        | Payload::ObservationRecorded(_)
-        | Payload::ConditionChanged(_)
-        | Payload::Signposted(_)
-        | Payload::ReferralAccepted(_)
-        | Payload::ReferralRejected(_)
-        | Payload::ReferralInProgress(_)
-        | Payload::ReferralOnHold(_)
-        | Payload::ReferralFailed(_)
-        | Payload::ReferralCompleted(_)
-        | Payload::ReferralCancelled(_)
-        | Payload::ReferralEnteredInError(_)
-        | Payload::CaseClosed(_)
-        | Payload::CaseReopened(_)
-        | Payload::ContactAttempted(_)
-        | Payload::ContactHeld(_)
-        | Payload::AttendanceRecorded(_)
-        | Payload::Unattended(_)
-        | Payload::MeasureRecorded(_)
-        | Payload::IdentifierClaimed(_)
-        | Payload::IdentifierReleased(_)
-        | Payload::MessageQuarantined(_)
-        | Payload::Unknown => Vec::new(),
-    }
-}
-
-fn at(place: Option<&v1::Place>) -> Vec<&v1::Organisation> {
-    place.and_then(|place| place.facility.as_ref()).into_iter().collect()
-}
-
-fn members(people: &[v1::Participant]) -> Vec<&v1::Organisation> {
-    people.iter().filter_map(|who| who.organisation.as_ref()).collect()
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use tsunagi_chassis::server::{Server, add_reflection};
 use tsunagi_event_store::grpc::TimelineService;
 use tsunagi_event_store::{OpenError, Patients, Store, scrub};
 use tsunagi_proto::v1::care_bus_server::CareBusServer;
+use tsunagi_proto::v1::care_team_server::CareTeamServer;
 use tsunagi_proto::v1::discharge_desk_server::DischargeDeskServer;
 use tsunagi_proto::v1::home_care_server::HomeCareServer;
 use tsunagi_proto::v1::link_worker_server::LinkWorkerServer;
@@ -116,6 +117,8 @@ async fn routes(
             .max_decoding_message_size(limit);
     let home_care = HomeCareServer::new(tsunagi_home_care::Service::new(Arc::clone(handler)))
         .max_decoding_message_size(limit);
+    let care_team = tsunagi_home_care::CareTeamService::new(Arc::clone(handler));
+    let care_team = CareTeamServer::new(care_team).max_decoding_message_size(limit);
     let link_worker = LinkWorkerServer::new(tsunagi_link_worker::Service::new(Arc::clone(handler)))
         .max_decoding_message_size(limit);
     let (reporter, health) = tonic_health::server::health_reporter();
@@ -124,22 +127,25 @@ async fn routes(
     serving(&reporter, &discharge_desk).await;
     serving(&reporter, &home_care).await;
     serving(&reporter, &link_worker).await;
+    serving(&reporter, &care_team).await;
     let routes = Routes::new(health)
         .add_service(care_bus)
         .add_service(timeline)
         .add_service(discharge_desk)
         .add_service(home_care)
-        .add_service(link_worker);
+        .add_service(link_worker)
+        .add_service(care_team);
     Ok((reporter, add_reflection(routes)?))
 }
 
 /// Health says so when nothing can be stored any more; what is stored is still served.
 async fn tell_of_a_broken_log(broken: CancellationToken, health: HealthReporter) {
-    const WRITING: [&str; 4] = [
+    const WRITING: [&str; 5] = [
         CareBusServer::<CareBusService>::NAME,
         DischargeDeskServer::<tsunagi_discharge_desk::Service>::NAME,
         HomeCareServer::<tsunagi_home_care::Service>::NAME,
         LinkWorkerServer::<tsunagi_link_worker::Service>::NAME,
+        CareTeamServer::<tsunagi_home_care::CareTeamService>::NAME,
     ];
     broken.cancelled().await;
     for service in WRITING.iter().chain(&[""]) {
@@ -172,7 +178,7 @@ pub(crate) fn announce(config: &Config, running: &Running) {
     say(format_args!("data  {data}  (region {id}, {slots} slots, {zone})"));
     say(format_args!("gRPC  {}", running.url()));
     say(
-        "      care.v1.DischargeDesk, HomeCare, LinkWorker, CareBus, Timeline; health and reflection",
+        "      care.v1.DischargeDesk, HomeCare, LinkWorker, CareTeam, CareBus, Timeline; health and reflection",
     );
     say("Stop with Ctrl-C.");
 }
