@@ -25,7 +25,7 @@ pub mod care {
     }
 }
 
-#[expect(clippy::unreadable_literal, reason = "generated")]
+#[expect(clippy::unreadable_literal, clippy::too_many_lines, reason = "generated")]
 mod checks {
     use crate::check::{Check, Must, Path, VIOLATIONS_MAX, Violation};
     use crate::{CommandRequest, v1};

@@ -13,6 +13,7 @@
 
 mod backup;
 mod bus;
+mod corrections;
 mod crash;
 mod desks;
 mod disk_full;
@@ -22,8 +23,11 @@ mod faulty_disk;
 mod import;
 mod odd_exports;
 mod refusals;
+mod rpcs;
+mod scenarios;
 mod shared_data;
 mod simulate;
+mod stories;
 mod support;
 mod timeline;
 mod traffic;

@@ -30,6 +30,16 @@ impl Names {
         }
     }
 
+    /// Adds what another record names and this one does not.
+    pub(super) fn add(&mut self, other: Self) {
+        for (id, name) in other.asked {
+            self.asked.entry(id).or_insert(name);
+        }
+        for (id, name) in other.organisations {
+            self.organisations.entry(id).or_insert(name);
+        }
+    }
+
     /// Who or what was asked; empty if nothing is known of it.
     pub(super) fn of(&self, id: &str) -> &str {
         self.asked.get(id).map(String::as_str).unwrap_or_default()

@@ -216,13 +216,19 @@ impl Encounter {
             Command::PlanAdmission(_) => match self.stage() {
                 Stage::Expected => Ok(()),
                 Stage::Visiting | Stage::InHospital | Stage::OnLeave | Stage::Ended => {
-                    Err(Refusal::AlreadyBegun)
+                    // What was planned before may be told afterwards.
+                    let began = self.began_at();
+                    if began.is_some_and(|began| stamp.occurred_at.is_before(&began)) {
+                        Ok(())
+                    } else {
+                        Err(Refusal::AlreadyBegun)
+                    }
                 }
             },
             Command::PlanTransfer(plan) => {
-                self.in_hospital().and_then(|()| self.same_facility(&plan.to))
+                self.in_hospital_at(stamp).and_then(|()| self.same_facility(&plan.to))
             }
-            Command::PlanDischarge(_) => self.in_hospital(),
+            Command::PlanDischarge(_) => self.in_hospital_at(stamp),
             Command::RegisterVisit(visit) => match visit.ended_at {
                 Some(end) if end.is_before(&stamp.occurred_at) => Err(Refusal::EndsBeforeItBegins),
                 Some(_) | None => self.accept(stamp, &command),
@@ -396,9 +402,11 @@ impl Encounter {
             && self.since().is_some_and(|ended| moment.is_before(&ended))
     }
 
-    fn in_hospital(&self) -> Result<(), Refusal> {
+    /// Whether the patient was in hospital at the time: also if it is told when they have left.
+    fn in_hospital_at(&self, stamp: &Stamp) -> Result<(), Refusal> {
         match self.stage() {
             Stage::InHospital | Stage::OnLeave => Ok(()),
+            Stage::Ended if self.was_inpatient_at(&stamp.occurred_at) => Ok(()),
             Stage::Ended => Err(Refusal::AlreadyEnded),
             Stage::Expected | Stage::Visiting => Err(Refusal::NotAdmitted),
         }
@@ -848,6 +856,20 @@ mod tests {
         assert_eq!(given(&[]).when("2026-05-02", plan()), Err(Refusal::NotAdmitted));
         let ended = given(&[("2026-05-01", admitted()), ("2026-05-03", Event::Discharged(()))]);
         assert_eq!(ended.when("2026-05-04", plan()), Err(Refusal::AlreadyEnded));
+    }
+
+    #[test]
+    fn what_was_planned_may_be_told_when_it_has_happened() {
+        let ended = given(&[("2026-05-03", admitted()), ("2026-05-09", Event::Discharged(()))]);
+        let plan = || Command::PlanDischarge(planned("2026-05-08"));
+        assert!(ended.when("2026-05-05", plan()).is_ok());
+        assert_eq!(ended.when("2026-05-10", plan()), Err(Refusal::AlreadyEnded));
+        let admission = Command::PlanAdmission(PlannedAdmission {
+            planned_at: time("2026-05-03"),
+            place: place("acute", "4E"),
+            preceding: None,
+        });
+        assert!(ended.when("2026-05-01", admission).is_ok());
     }
 
     #[test]

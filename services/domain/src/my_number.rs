@@ -7,7 +7,8 @@ pub fn is_in(text: &str) -> bool {
     if text.len() < LENGTH || text.chars().filter_map(digit).nth(LENGTH - 1).is_none() {
         return false;
     }
-    let chars: Vec<char> = text.chars().collect();
+    let mut chars: Vec<char> = text.chars().collect();
+    blot_uuids_out(&mut chars);
     (0..chars.len()).any(|start| starts_at(&chars, start))
 }
 
@@ -15,9 +16,8 @@ const LENGTH: usize = 12;
 
 fn starts_at(chars: &[char], start: usize) -> bool {
     let Some((before, rest)) = chars.split_at_checked(start) else { return false };
-    // A part of something longer is something else: of a number, a word, a version, a UUID.
-    if before.last().is_some_and(|c| c.is_alphanumeric()) || is_fraction(before) || in_uuid(before)
-    {
+    // A part of something longer is something else: of a number, a word, a version.
+    if before.last().is_some_and(|c| c.is_alphanumeric()) || is_fraction(before) {
         return false;
     }
     let mut digits = [0_u32; LENGTH];
@@ -55,14 +55,22 @@ fn is_fraction(before: &[char]) -> bool {
     matches!(before, [.., number, '.'] if number.is_ascii_digit())
 }
 
-/// Whether what stands before are the first four groups of a UUID.
-fn in_uuid(before: &[char]) -> bool {
-    const GROUPS: &str = "xxxxxxxx-xxxx-xxxx-xxxx-";
-    let Some(start) = before.len().checked_sub(GROUPS.len()) else { return false };
-    before.iter().skip(start).zip(GROUPS.chars()).all(|(c, form)| match form {
-        '-' => *c == '-',
-        _ => c.is_ascii_hexdigit(),
-    })
+/// Makes letters of all UUIDs: their groups of digits are no numbers.
+fn blot_uuids_out(chars: &mut [char]) {
+    const UUID: &str = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+    let is_uuid = |window: &[char]| {
+        window.iter().zip(UUID.chars()).all(|(c, form)| match form {
+            '-' => *c == '-',
+            _ => c.is_ascii_hexdigit(),
+        })
+    };
+    for start in 0..chars.len() {
+        if let Some(window) = chars.get_mut(start..start + UUID.len())
+            && is_uuid(window)
+        {
+            window.fill('x');
+        }
+    }
 }
 
 #[cfg(test)]
@@ -95,6 +103,8 @@ mod tests {
             "12-3456-789018",
             "03-1234-5678",
             "0198c9a4-7e3b-7c10-9d4e-123456789018",
+            "feed0000-0000-0000-0000-000100000002",
+            "Encounter/12345678-9018-1234-5678-90180000abcd",
             "urn:oid:1.2.392.123456789018",
             "2026-05-01T20:00:00+09:00",
         ] {

@@ -16,8 +16,10 @@ use tsunagi_bus::grpc::CareBusService;
 use tsunagi_bus::{Bus, Handler};
 use tsunagi_chassis::Config;
 use tsunagi_chassis::server::{Server, add_reflection};
+use tsunagi_event_store::boards::BoardsService;
 use tsunagi_event_store::grpc::TimelineService;
 use tsunagi_event_store::{OpenError, Patients, Store, scrub};
+use tsunagi_proto::v1::boards_server::BoardsServer;
 use tsunagi_proto::v1::care_bus_server::CareBusServer;
 use tsunagi_proto::v1::care_team_server::CareTeamServer;
 use tsunagi_proto::v1::discharge_desk_server::DischargeDeskServer;
@@ -110,6 +112,8 @@ async fn routes(
     let limit = config.message_bytes;
     let care_bus = CareBusService::new(Arc::clone(handler), config, stop.clone());
     let care_bus = CareBusServer::new(care_bus).max_decoding_message_size(limit);
+    let boards = BoardsService::new(store.clone(), patients.clone(), config);
+    let boards = BoardsServer::new(boards).max_decoding_message_size(limit);
     let timeline = TimelineService::new(store.clone(), patients, config, stop.clone());
     let timeline = TimelineServer::new(timeline).max_decoding_message_size(limit);
     let discharge_desk =
@@ -128,13 +132,15 @@ async fn routes(
     serving(&reporter, &home_care).await;
     serving(&reporter, &link_worker).await;
     serving(&reporter, &care_team).await;
+    serving(&reporter, &boards).await;
     let routes = Routes::new(health)
         .add_service(care_bus)
         .add_service(timeline)
         .add_service(discharge_desk)
         .add_service(home_care)
         .add_service(link_worker)
-        .add_service(care_team);
+        .add_service(care_team)
+        .add_service(boards);
     Ok((reporter, add_reflection(routes)?))
 }
 
@@ -178,7 +184,7 @@ pub(crate) fn announce(config: &Config, running: &Running) {
     say(format_args!("data  {data}  (region {id}, {slots} slots, {zone})"));
     say(format_args!("gRPC  {}", running.url()));
     say(
-        "      care.v1.DischargeDesk, HomeCare, LinkWorker, CareTeam, CareBus, Timeline; health and reflection",
+        "      care.v1.DischargeDesk, HomeCare, LinkWorker, CareTeam, CareBus, Timeline, Boards; health and reflection",
     );
     say("Stop with Ctrl-C.");
 }
