@@ -21,6 +21,7 @@ mod evidence;
 mod export;
 mod faulty_disk;
 mod import;
+mod newer;
 mod odd_exports;
 mod refusals;
 mod rpcs;
