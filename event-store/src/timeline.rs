@@ -247,7 +247,7 @@ impl Timeline {
         let happened_at = occurred.map_or(stored.placed.recorded_at, |time| time.earliest());
         let actor = event.as_ref().and_then(|event| event.actor.as_ref());
         let by = actor.map(|actor| actor.organisation.as_str()).unwrap_or_default();
-        self.names.note(by, &payload);
+        self.names.note(by, happened_at, &payload);
         if let Some(event) = &event
             && address::is_confidential(event, &mut payload)
         {

@@ -12,6 +12,7 @@
 )]
 
 mod backup;
+mod boards;
 mod bus;
 mod corrections;
 mod crash;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::{fields, v1};
 
@@ -9,16 +10,23 @@ use tsunagi_proto::{fields, v1};
 pub(super) struct Names {
     /// What was asked of whom, by the id of the transfer request or referral.
     asked: BTreeMap<String, String>,
-    /// As the organisation calls itself, or as the first of the others called it.
-    organisations: BTreeMap<String, String>,
+    /// As the organisation called itself last, or as the first of the others called it.
+    organisations: BTreeMap<String, Called>,
+}
+
+#[derive(Debug)]
+struct Called {
+    name: String,
+    is_own_word: bool,
+    at: Timestamp,
 }
 
 impl Names {
     /// Takes note of what an event of the organisation `by` names.
-    pub(super) fn note(&mut self, by: &str, payload: &Payload) {
+    pub(super) fn note(&mut self, by: &str, at: Timestamp, payload: &Payload) {
         let named = payload.fields().map(fields::organisations).unwrap_or_default();
         for organisation in named {
-            self.note_organisation(by, organisation);
+            self.note_organisation(by, at, organisation);
         }
         if let Payload::TransferRequested(m) = payload {
             self.asked.insert(m.transfer_request_id.clone(), called(m.facility.as_ref()));
@@ -35,8 +43,8 @@ impl Names {
         for (id, name) in other.asked {
             self.asked.entry(id).or_insert(name);
         }
-        for (id, name) in other.organisations {
-            self.organisations.entry(id).or_insert(name);
+        for (id, called) in other.organisations {
+            self.call(id, called);
         }
     }
 
@@ -47,13 +55,28 @@ impl Names {
 
     /// The name of an organisation, or its id if no event has named it.
     pub(super) fn organisation<'a>(&'a self, id: &'a str) -> &'a str {
-        self.organisations.get(id).map_or(id, String::as_str)
+        self.organisations.get(id).map_or(id, |called| called.name.as_str())
     }
 
-    fn note_organisation(&mut self, by: &str, organisation: &v1::Organisation) {
+    fn note_organisation(&mut self, by: &str, at: Timestamp, organisation: &v1::Organisation) {
         let v1::Organisation { id, name } = organisation;
-        if !name.is_empty() && (id == by || !self.organisations.contains_key(id)) {
-            self.organisations.insert(id.clone(), name.clone());
+        if !name.is_empty() {
+            let called = Called { name: name.clone(), is_own_word: id == by, at };
+            self.call(id.clone(), called);
+        }
+    }
+
+    /// Keeps the better of two names, in whatever order they are told.
+    fn call(&mut self, id: String, called: Called) {
+        let is_better = self.organisations.get(&id).is_none_or(|before| {
+            match (called.is_own_word, before.is_own_word) {
+                (true, true) => called.at >= before.at,
+                (false, false) => called.at < before.at,
+                (is_own_word, _) => is_own_word,
+            }
+        });
+        if is_better {
+            self.organisations.insert(id, called);
         }
     }
 }
@@ -78,12 +101,14 @@ mod tests {
     fn an_organisation_is_called_as_it_calls_itself() {
         let mut names = Names::default();
         assert_eq!(names.organisation("acute"), "acute");
-        names.note("nurses", &named("中央"));
-        names.note("nurses", &named("偽病院"));
-        names.note("nurses", &named(""));
+        let at = |day: i64| Timestamp::from_second(86_400 * day).unwrap();
+        names.note("nurses", at(2), &named("偽病院"));
+        names.note("nurses", at(1), &named("中央"));
+        names.note("nurses", at(3), &named(""));
         assert_eq!(names.organisation("acute"), "中央", "the first to name it");
-        names.note("acute", &named("中央病院"));
-        names.note("nurses", &named("偽病院"));
+        names.note("acute", at(5), &named("中央病院"));
+        names.note("acute", at(4), &named("旧中央病院"));
+        names.note("nurses", at(6), &named("偽病院"));
         assert_eq!(names.organisation("acute"), "中央病院", "its own word");
     }
 }

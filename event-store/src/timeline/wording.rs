@@ -157,6 +157,7 @@ mod tests {
         let mut names = Names::default();
         names.note(
             "",
+            jiff::Timestamp::UNIX_EPOCH,
             &Payload::TransferRequested(v1::TransferRequested {
                 transfer_request_id: "1".into(),
                 facility: Some(v1::Organisation { id: "x".into(), name: "みどりの丘".into() }),
@@ -229,7 +230,7 @@ mod tests {
         let destination = v1::Organisation { id: "130".into(), name: "中央病院".into() };
         let discharged =
             v1::Discharged { destination: Some(destination), ..v1::Discharged::default() };
-        names.note("", &Payload::Discharged(discharged));
+        names.note("", jiff::Timestamp::UNIX_EPOCH, &Payload::Discharged(discharged));
         let actor = v1::Actor {
             organisation: "130".into(),
             role: "ward-nurse".into(),

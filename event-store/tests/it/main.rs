@@ -17,6 +17,7 @@ mod handler;
 mod index;
 mod model;
 mod patients;
+mod permutations;
 mod scrub;
 mod support;
 mod timelines;
