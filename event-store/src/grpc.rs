@@ -92,6 +92,7 @@ impl TimelineApi for TimelineService {
         request: Request<v1::FindPatientRequest>,
     ) -> Result<Response<v1::FindPatientResponse>, Status> {
         let request = checked(request)?;
+        let as_known_at = request.as_known_at.as_ref().map(from_wire).transpose()?;
         let identifier = (&request.identifier.unwrap_or_default()).into();
         let unknown = || {
             let message = "the identifier belongs to no patient of this region: check system and value, or register the patient";
@@ -99,7 +100,8 @@ impl TimelineApi for TimelineService {
         };
         let owner = self.claims.owner(&identifier).await.map_err(Refused::from)?;
         let owner = owner.ok_or_else(unknown)?;
-        let Held { timeline, _large } = self.timeline(owner, View::default()).await?;
+        let view = View { as_known_at, version_max: None };
+        let Held { timeline, _large } = self.timeline(owner, view).await?;
         // A claim comes before the registration that it is for.
         if !timeline.record().patient().is_known() {
             return Err(unknown().into());

@@ -224,7 +224,7 @@ async fn somebody_registered_twice_is_found_merged_and_found_by_both_numbers() {
             system: "urn:oid:1.2.392.100495.20.3.51.1".to_owned(),
             value: value.to_owned(),
         };
-        let find = v1::FindPatientRequest { identifier: Some(identifier) };
+        let find = v1::FindPatientRequest { identifier: Some(identifier), as_known_at: None };
         let found = reader.find_patient(liaison(find)).await.unwrap().into_inner();
         assert_eq!(found.patient.unwrap().patient_id, id(1), "{value}");
     }

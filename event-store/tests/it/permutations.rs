@@ -21,8 +21,8 @@ fn thing(number: u128) -> String {
     Uuid::from_u128(0xabc0 + number).to_string()
 }
 
-fn named(id: &str) -> Option<v1::Organisation> {
-    Some(v1::Organisation { id: id.to_owned(), name: id.to_owned() })
+fn named(id: &str) -> v1::Organisation {
+    v1::Organisation { id: id.to_owned(), name: id.to_owned() }
 }
 
 fn wish(number: u128, preference: &str) -> Payload {
@@ -44,7 +44,7 @@ fn planned(on: &str) -> Payload {
 fn manager(person: &str) -> Payload {
     Payload::PrimaryCareManagerDeclared(v1::PrimaryCareManagerDeclared {
         care_manager: Some(v1::Participant {
-            organisation: named("cm-office"),
+            organisation: Some(named("cm-office")),
             role: "care-manager".to_owned(),
             person: person.to_owned(),
             ..Default::default()
@@ -56,7 +56,7 @@ fn manager(person: &str) -> Payload {
 /// A patient's month, one thing a day, as it would be told in order.
 fn month() -> Vec<v1::Event> {
     let step = |number| v1::ReferralStep { referral_id: thing(number), ..Default::default() };
-    let payloads = [
+    let payloads = vec![
         registered(&["77"]),
         manager("cm-1"),
         admitted("4E"),
@@ -75,7 +75,7 @@ fn month() -> Vec<v1::Event> {
         }),
         Payload::ReferralRequested(v1::ReferralRequested {
             referral_id: thing(3),
-            receiver: named("acute"),
+            receiver: Some(named("acute")),
             ..Default::default()
         }),
         Payload::ReferralAccepted(step(3)),

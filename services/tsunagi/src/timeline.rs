@@ -154,7 +154,7 @@ async fn find(client: &mut TimelineClient<Channel>, named: &str) -> anyhow::Resu
     }
     if let Some((system, value)) = named.rsplit_once('|') {
         let identifier = v1::Identifier { system: system.to_owned(), value: value.to_owned() };
-        let request = v1::FindPatientRequest { identifier: Some(identifier) };
+        let request = v1::FindPatientRequest { identifier: Some(identifier), as_known_at: None };
         let found = client.find_patient(own(request)).await.map_err(|status| refused(&status))?;
         return Ok(found.into_inner().patient.map(|patient| patient.patient_id));
     }
