@@ -8,6 +8,8 @@ use tsunagi_domain::{CareTime, Zone, my_number};
 
 use crate::{codes, v1};
 
+use crate::v1::Code;
+
 /// One field that is not what it must be. Says where and what, never the value: it may be a
 /// patient's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,12 +157,7 @@ impl Must {
     }
 
     /// A code of the field's set, a code of another system, or words alone.
-    pub(crate) fn known_code(
-        self,
-        code: &v1::Code,
-        at: &Path<'_>,
-        violations: &mut Vec<Violation>,
-    ) {
+    pub(crate) fn known_code(self, code: &Code, at: &Path<'_>, violations: &mut Vec<Violation>) {
         let of_this_set = code.system.is_empty() || code.system == self.code_set;
         if of_this_set && !code.code.is_empty() && codes::words(self.code_set, &code.code).is_none()
         {
@@ -195,6 +192,14 @@ impl Must {
         if E::try_from(code).is_err() {
             add(violations, at, "must be a value that the schema knows");
         }
+    }
+}
+
+/// A code that is there must say something, in code or in words.
+pub(crate) fn said(code: Option<&Code>, at: &Path<'_>, violations: &mut Vec<Violation>) {
+    let is_blank = |text: &str| text.trim().is_empty();
+    if code.is_some_and(|code| is_blank(&code.code) && is_blank(&code.display)) {
+        add(violations, at, "must have a `code`, or words in `display`");
     }
 }
 
@@ -294,6 +299,22 @@ mod tests {
         assert_eq!(fields(&nothing), ["severity", "change", "owner_role", "next_action"]);
         assert_eq!(fields(&v1::Observation::default()), ["code", "value"]);
         assert_eq!(fields(&v1::AdmitRequest::default()), ["context", "event"]);
+    }
+
+    #[test]
+    fn a_code_that_must_be_given_says_something() {
+        use v1::observation::Value;
+        let words = |display: &str| Code { display: display.into(), ..Default::default() };
+        let missed = |reason| v1::VisitMissed { kind: 1, reason, ..Default::default() };
+        for silent in [Code::default(), words(" "), Code { system: "x".into(), ..words("") }] {
+            assert_eq!(fields(&missed(Some(silent.clone()))), ["reason"]);
+            let seen =
+                v1::Observation { code: Some(silent.clone()), value: Some(Value::Coded(silent)) };
+            assert_eq!(fields(&seen), ["code", "coded"]);
+        }
+        assert_eq!(missed(Some(words("不在"))).violations(), []);
+        let coded = Code { code: "absent".into(), ..Default::default() };
+        assert_eq!(missed(Some(coded)).violations(), []);
     }
 
     #[test]

@@ -25,6 +25,7 @@ mod import;
 mod newer;
 mod odd_exports;
 mod refusals;
+mod reimports;
 mod rpcs;
 mod scenarios;
 mod shared_data;

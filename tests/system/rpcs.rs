@@ -221,6 +221,7 @@ impl Rpcs {
         filled
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "nothing else must be given")]
     fn value(&self, field: &FieldDescriptor, call: &Call) -> Option<Value> {
         let options = field.options();
         let must = options.get_extension(&self.must);

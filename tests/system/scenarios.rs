@@ -14,7 +14,8 @@ fn registered(story: &mut Story, at: &str, number: &str) {
     deed!(story, LIAISON, at, desk.register_patient(RegisterPatientRequest { registration(number) }));
 }
 
-fn admit(story: &mut Story, who: Who, at: &str, stay: u128, ward: &str, after: u128) -> String {
+/// Admits under an encounter, which continues another if that is not 0.
+fn admit(story: &mut Story, who: Who, at: &str, (stay, after): (u128, u128), ward: &str) -> String {
     deed!(story, who, at, desk.admit(AdmitRequest {
         v1::Admitted {
             encounter_id: id(stay),
@@ -129,7 +130,7 @@ async fn e1_from_a_planned_operation_through_rehabilitation_home() {
         }
     }));
     admission_info(story, "04-22T15:00", 0);
-    admit(story, LIAISON, "04-24T10:00", 0xa, "5E", 0);
+    admit(story, LIAISON, "04-24T10:00", (0xa, 0), "5E");
     screen(story, "04-25T11:00", 0xa, &["adl-decline"]);
     deed!(story, LIAISON, "04-25T13:00", desk.assign_pathway(AssignPathwayRequest {
         v1::PathwayAssigned {
@@ -144,7 +145,7 @@ async fn e1_from_a_planned_operation_through_rehabilitation_home() {
     deed!(story, REHAB, "04-30T10:00", desk.offer_bed(OfferBedRequest { answer(0xb1, "") }));
     deed!(story, LIAISON, "04-30T11:00", desk.accept_offer(AcceptOfferRequest { answer(0xb1, "") }));
     discharge(story, LIAISON, "05-08T10:00", 0xa, "hospital");
-    admit(story, REHAB, "05-08T13:30", 0xc, "recovery", 0xa);
+    admit(story, REHAB, "05-08T13:30", (0xc, 0xa), "recovery");
     deed!(story, REHAB, "06-10T14:00", desk.record_joint_guidance(RecordJointGuidanceRequest {
         v1::JointGuidance {
             encounter_id: id(0xc),
@@ -220,7 +221,7 @@ async fn e2_an_emergency_on_a_friday_night() {
         }
     }));
     discharge(story, LIAISON, "05-01T21:50", 0xe, "hospital");
-    admit(story, LIAISON, "05-01T22:10", 0xa, "4W", 0xe);
+    admit(story, LIAISON, "05-01T22:10", (0xa, 0xe), "4W");
     admission_info(story, "05-02T09:30", 0xa);
     declare_care_manager(story, CARE_MANAGER, "05-02T09:40");
     screen(story, "05-07T11:00", 0xa, &["emergency-admission", "care-level-not-applied"]);
@@ -247,7 +248,7 @@ async fn e2_an_emergency_on_a_friday_night() {
 async fn e3_an_admission_is_cancelled_and_the_patient_admitted_again() {
     let story = &mut Story::new();
     registered(story, "04-01T09:00", "00123");
-    let admitted = admit(story, LIAISON, "05-11T09:00", 0xa, "3E", 0);
+    let admitted = admit(story, LIAISON, "05-11T09:00", (0xa, 0), "3E");
     deed!(story, LIAISON, "05-11T09:40", desk.cancel_admission(CancelAdmissionRequest {
         v1::EncounterCancellation {
             encounter_id: id(0xa),
@@ -255,7 +256,7 @@ async fn e3_an_admission_is_cancelled_and_the_patient_admitted_again() {
             reason: "発熱のため延期".to_owned(),
         }
     }));
-    admit(story, LIAISON, "05-11T15:00", 0xb, "3W", 0);
+    admit(story, LIAISON, "05-11T15:00", (0xb, 0), "3W");
     let end = told_in_all_ways(story, "2026-05-11").await;
     let expected = [
         "registered as a patient",
@@ -274,7 +275,7 @@ async fn e3_an_admission_is_cancelled_and_the_patient_admitted_again() {
 async fn e4_a_transfer_to_a_hospital_without_the_system() {
     let story = &mut Story::new();
     registered(story, "04-01T09:00", "00123");
-    admit(story, LIAISON, "05-11T09:00", 0xa, "6N", 0);
+    admit(story, LIAISON, "05-11T09:00", (0xa, 0), "6N");
     ask_for_bed(story, "05-14T09:00", 0xb1, 0xa, "seaside");
     deed!(story, LIAISON, "05-15T09:00 for seaside", desk.offer_bed(OfferBedRequest { answer(0xb1, "") }));
     deed!(story, LIAISON, "05-15T10:00", desk.accept_offer(AcceptOfferRequest { answer(0xb1, "") }));
@@ -283,7 +284,7 @@ async fn e4_a_transfer_to_a_hospital_without_the_system() {
     deed!(story, seaside, "2@05-20T13:00", desk.register_patient(RegisterPatientRequest {
         v1::PatientRegistered { identifiers: Vec::new(), ..registration("7") }
     }));
-    admit(story, seaside, "2@05-20T13:10", 0xc, "long-term", 0);
+    admit(story, seaside, "2@05-20T13:10", (0xc, 0), "long-term");
     story.then();
     deed!(story, LIAISON, "05-22T09:00", team.merge_patients(MergePatientsRequest {
         v1::PatientsMerged { retired_patient_id: id(2), note: String::new() }
@@ -308,7 +309,7 @@ async fn e4_a_transfer_to_a_hospital_without_the_system() {
 async fn e5_the_care_manager_is_found_on_the_fourth_day() {
     let story = &mut Story::new();
     registered(story, "04-01T09:00", "00123");
-    admit(story, LIAISON, "05-11T09:00", 0xa, "6N", 0);
+    admit(story, LIAISON, "05-11T09:00", (0xa, 0), "6N");
     deed!(story, LIAISON, "05-11T10:00", team.ask_question(AskQuestionRequest {
         v1::QuestionAsked {
             question_id: id(0x9),
@@ -337,7 +338,7 @@ async fn e6_death_in_hospital() {
     let story = &mut Story::new();
     registered(story, "04-01T09:00", "00123");
     declare_care_manager(story, LIAISON, "04-02T09:00");
-    admit(story, LIAISON, "05-11T09:00", 0xa, "7E", 0);
+    admit(story, LIAISON, "05-11T09:00", (0xa, 0), "7E");
     plan_discharge(story, LIAISON, "05-12T09:00", 0xa, "2026-05-20");
     deed!(story, LIAISON, "05-15T04:30", desk.record_death(RecordDeathRequest {
         v1::PatientDeceased {
@@ -413,7 +414,7 @@ async fn e7_two_charts_are_merged_and_taken_apart() {
 async fn e8_somebody_without_family() {
     let story = &mut Story::new();
     registered(story, "04-01T09:00", "00123");
-    admit(story, LIAISON, "05-11T09:00", 0xa, "3W", 0);
+    admit(story, LIAISON, "05-11T09:00", (0xa, 0), "3W");
     screen(story, "05-12T11:00", 0xa, &["no-family-contact", "poverty"]);
     deed!(story, LIAISON, "05-12T14:00", team.appoint_proxy(AppointProxyRequest {
         v1::Proxy {
@@ -521,7 +522,7 @@ async fn e9_the_discharge_is_brought_forward() {
     let story = &mut Story::new();
     registered(story, "04-01T09:00", "00123");
     declare_care_manager(story, LIAISON, "04-02T09:00");
-    admit(story, LIAISON, "05-11T09:00", 0xa, "7E", 0);
+    admit(story, LIAISON, "05-11T09:00", (0xa, 0), "7E");
     plan_discharge(story, LIAISON, "05-14T10:00", 0xa, "2026-06-01");
     plan_discharge(story, LIAISON, "05-20T16:00", 0xa, "2026-05-27");
     deed!(story, LIAISON, "05-21T09:00", desk.schedule_conference(ScheduleConferenceRequest {
@@ -554,13 +555,13 @@ async fn e10_readmitted_within_thirty_days() {
     let story = &mut Story::new();
     registered(story, "04-01T09:00", "00123");
     declare_care_manager(story, LIAISON, "04-02T09:00");
-    admit(story, LIAISON, "05-01T09:00", 0xa, "7E", 0);
+    admit(story, LIAISON, "05-01T09:00", (0xa, 0), "7E");
     discharge(story, LIAISON, "05-10T09:00", 0xa, "home");
     visit(story, "05-12T10:00", true);
     deed!(story, NURSE, "05-20T21:00", home.record_emergency_transport(RecordEmergencyTransportRequest {
         v1::EmergencyTransported { destination: organisation("acute"), ..Default::default() }
     }));
-    admit(story, LIAISON, "05-20T22:00", 0xb, "7E", 0xa);
+    admit(story, LIAISON, "05-20T22:00", (0xb, 0xa), "7E");
     screen(story, "05-21T10:00", 0xb, &["readmission"]);
     deed!(story, LIAISON, "05-21T11:00", desk.record_path_variance(RecordPathVarianceRequest {
         v1::PathVarianceRecorded {

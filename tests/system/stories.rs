@@ -94,6 +94,7 @@ pub(crate) fn signed<T>(Who(organisation, role, person): Who, message: T) -> Req
     request
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as fields take it")]
 pub(crate) fn organisation(id: &str) -> Option<v1::Organisation> {
     Some(v1::Organisation { id: id.to_owned(), name: String::new() })
 }
@@ -107,6 +108,7 @@ pub(crate) fn person(Who(office, role, person): Who) -> v1::Participant {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as fields take it")]
 pub(crate) fn code(code: &str) -> Option<v1::Code> {
     Some(v1::Code { code: code.to_owned(), ..v1::Code::default() })
 }
