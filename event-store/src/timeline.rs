@@ -45,11 +45,11 @@ pub struct Timeline {
     names: names::Names,
 }
 
-/// What was said of the person: by the event of which version, and when.
+/// What was said of the person: by the event of which version, and when, if a person said it.
 #[derive(Debug)]
 struct Said {
     version: u64,
-    at: Timestamp,
+    at: Option<Timestamp>,
     demographics: v1::Demographics,
 }
 
@@ -233,6 +233,7 @@ impl Timeline {
         let fact = event.as_ref().and_then(|event| happened(event, &payload, zone));
         let occurred = event.as_ref().and_then(|e| CareTime::parse(&e.occurred_at, zone).ok());
         let mut encounter = None;
+        let by_program = fact.as_ref().is_some_and(|happened| happened.stamp.by_program);
         if let Some(happened) = fact {
             self.record.apply(&happened);
             encounter = self.encounter_of(&happened.fact);
@@ -257,10 +258,12 @@ impl Timeline {
             if said.address.is_some() {
                 self.address_said_at = stored.placed.version;
             }
-            // What was said later holds, however it came.
-            if self.demographics.as_ref().is_none_or(|before| before.at <= happened_at) {
+            // As the record has it: what people said later holds, however it came.
+            let before = self.demographics.as_ref().and_then(|before| before.at);
+            if by_program || before.is_none_or(|before| before <= happened_at) {
                 let (version, demographics) = (stored.placed.version, said.clone());
-                self.demographics = Some(Said { version, at: happened_at, demographics });
+                let at = (!by_program).then_some(happened_at);
+                self.demographics = Some(Said { version, at, demographics });
             }
         }
         self.last = Some(stored.placed);

@@ -99,12 +99,12 @@ macro_rules! records {
         $($rpc:ident($request:ident) => $variant:ident,)*
     }) => {
         $(#[$doc])*
-        #[tonic::async_trait]
+        #[$crate::tonic::async_trait]
         impl $service for $desk {
             $(async fn $rpc(
                 &self,
-                request: tonic::Request<tsunagi_proto::v1::$request>,
-            ) -> Result<tonic::Response<tsunagi_proto::v1::Receipt>, tonic::Status> {
+                request: $crate::tonic::Request<tsunagi_proto::v1::$request>,
+            ) -> Result<$crate::tonic::Response<tsunagi_proto::v1::Receipt>, $crate::tonic::Status> {
                 self.desk.record(request, tsunagi_proto::catalogue::Payload::$variant).await
             })*
         }

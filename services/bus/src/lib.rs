@@ -21,3 +21,7 @@ pub use handler::{Handler, Submission};
 pub use port::{Bus, Delivery, Draft, Expected, Feed, Placed, Publication, PublishError, Stored};
 pub use region::Region;
 pub use stream::{Position, Slot, StreamId};
+
+// For `records!`: a desk names what it records, and nothing of how.
+#[doc(hidden)]
+pub use tonic;

@@ -97,7 +97,8 @@ pub struct Patient {
     identifiers: BTreeSet<Identifier>,
     demographics: Demographics,
     death: Option<Death>,
-    /// When `demographics` were said: what was said later holds, however it came.
+    /// When `demographics` were said, if a person said them: what people said later holds,
+    /// however it came.
     said_at: Option<CareTime>,
     /// The records that were merged into this one, and the events that did it.
     merged: BTreeMap<PatientId, EventId>,
@@ -197,11 +198,13 @@ impl Patient {
         }
     }
 
+    /// What a program says is what its system knows when it says so, however old that is there.
     fn say(&mut self, stamp: &Stamp, demographics: &Demographics) {
         let at = stamp.occurred_at;
-        if self.said_at.is_none_or(|said_at| said_at.earliest() <= at.earliest()) {
+        let is_older = self.said_at.is_some_and(|said_at| at.earliest() < said_at.earliest());
+        if stamp.by_program || !is_older {
             self.demographics = demographics.clone();
-            self.said_at = Some(at);
+            self.said_at = (!stamp.by_program).then_some(at);
         }
     }
 
