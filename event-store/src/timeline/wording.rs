@@ -39,6 +39,11 @@ pub fn place(place: Option<&v1::Place>) -> String {
     parts.join(" ")
 }
 
+/// A role in Japanese and English: as it is, if it is not a well-known one.
+pub fn role_words(code: &str) -> (&str, &str) {
+    role(code)
+}
+
 /// What a sentence takes from outside its event.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Context<'a> {

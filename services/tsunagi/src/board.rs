@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use tonic::transport::Channel;
 use tsunagi_chassis::Config;
 use tsunagi_domain::Zone;
-use tsunagi_event_store::timeline::wording::{local_time, place};
+use tsunagi_event_store::timeline::wording::{local_time, place, role_words};
 use tsunagi_proto::v1;
 use tsunagi_proto::v1::boards_client::BoardsClient;
 
@@ -132,10 +132,12 @@ async fn team(client: &mut Boards, options: &TeamOptions, zone: &Zone) -> anyhow
         }
         for question in &row.questions {
             let asked = tell.words("質問", "question");
-            say(format_args!("      ? {asked} → {}", question.owner_role));
+            let (ja, en) = role_words(&question.owner_role);
+            say(format_args!("      ? {asked} → {}", tell.words(ja, en)));
         }
         for alert in &row.alerts {
-            say(format_args!("      ! {} → {}", alert.owner_role, alert.next_action));
+            let (ja, en) = role_words(&alert.owner_role);
+            say(format_args!("      ! {} → {}", tell.words(ja, en), alert.next_action));
         }
     }
     leave_a_line();

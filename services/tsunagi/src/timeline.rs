@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use tonic::transport::Channel;
 use tsunagi_chassis::Config;
 use tsunagi_domain::{CareTime, PatientId, Zone};
-use tsunagi_event_store::timeline::wording::{local_time, place};
+use tsunagi_event_store::timeline::wording::{local_time, place, role_words};
 use tsunagi_proto::v1;
 use tsunagi_proto::v1::timeline_client::TimelineClient;
 use tsunagi_proto::v1::watch_timeline_response::Frame;
@@ -313,11 +313,13 @@ impl Printer {
 fn glance(patient: &v1::PatientSummary, zone: &Zone) -> Vec<(String, String)> {
     let mut lines = Vec::new();
     let named = |who: &v1::Participant| {
-        let office =
-            who.organisation.as_ref().map(|of| if of.name.is_empty() { &of.id } else { &of.name });
-        let office = office.map(|office| format!(" ({office})")).unwrap_or_default();
-        let name = if who.name.is_empty() { &who.role } else { &who.name };
-        format!("{name}{office}")
+        let office = who.organisation.clone().unwrap_or_default();
+        let office = if office.name.is_empty() { office.id } else { office.name };
+        let office = if office.is_empty() { office } else { format!(" ({office})") };
+        let (ja, en) = role_words(&who.role);
+        let called =
+            |role: &str| if who.name.is_empty() { role.to_owned() } else { who.name.clone() };
+        (format!("{}{office}", called(ja)), format!("{}{office}", called(en)))
     };
     if !patient.merged_into_patient_id.is_empty() {
         let into = &patient.merged_into_patient_id;
@@ -325,14 +327,14 @@ fn glance(patient: &v1::PatientSummary, zone: &Zone) -> Vec<(String, String)> {
     }
     let manager = patient.team.iter().find(|member| member.is_care_manager);
     if let Some(manager) = manager.and_then(|member| member.member.as_ref()) {
-        let name = named(manager);
-        lines.push((format!("担当ケアマネジャー: {name}"), format!("care manager: {name}")));
+        let (ja, en) = named(manager);
+        lines.push((format!("担当ケアマネジャー: {ja}"), format!("care manager: {en}")));
     }
     let others = patient.team.iter().filter(|member| !member.is_care_manager);
-    let others: Vec<String> = others.filter_map(|of| of.member.as_ref()).map(named).collect();
-    if !others.is_empty() {
-        let others = others.join(", ");
-        lines.push((format!("ケアチーム: {others}"), format!("team: {others}")));
+    let (ja, en): (Vec<String>, Vec<String>) =
+        others.filter_map(|of| of.member.as_ref()).map(named).unzip();
+    if !ja.is_empty() {
+        lines.push((format!("ケアチーム: {}", ja.join("、")), format!("team: {}", en.join(", "))));
     }
     if let Some(wish) = &patient.wish {
         let (at, what) = (local_time(&wish.said_at, zone), &wish.preference);
@@ -346,8 +348,8 @@ fn glance(patient: &v1::PatientSummary, zone: &Zone) -> Vec<(String, String)> {
         lines.push((format!("{name}: {}", state.ja), format!("{name}: {}", state.en)));
     }
     for question in &patient.questions {
-        let role = &question.owner_role;
-        lines.push((format!("未回答の質問 → {role}"), format!("open question → {role}")));
+        let (ja, en) = role_words(&question.owner_role);
+        lines.push((format!("未回答の質問 → {ja}"), format!("open question → {en}")));
     }
     lines
 }
