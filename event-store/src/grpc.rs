@@ -16,15 +16,16 @@ use tsunagi_bus::claims::Claims;
 use tsunagi_bus::cursor::Progress;
 use tsunagi_bus::{Bus as _, Cursor, Region, Shard, StreamId};
 use tsunagi_chassis::{Config, Refused, answers, caller};
-use tsunagi_domain::PatientId;
+use tsunagi_domain::{CareTime, EncounterId, PatientId, Zone};
 use tsunagi_proto::check::{Check, Path};
 use tsunagi_proto::v1;
 use tsunagi_proto::v1::timeline_server::Timeline as TimelineApi;
 use tsunagi_proto::v1::watch_timeline_response::Frame as Sign;
 
+use crate::look_alikes;
 use crate::patients::Patients;
 use crate::store::Store;
-use crate::timeline::{Timeline, View};
+use crate::timeline::{Filter, Timeline, View};
 
 const PAGE_SIZE: u32 = 100;
 /// Bytes of entries after which no more are put on a page.
@@ -104,6 +105,7 @@ impl TimelineApi for TimelineService {
         request: Request<v1::FindPatientRequest>,
     ) -> Result<Response<v1::FindPatientResponse>, Status> {
         let request = checked(request)?;
+        let as_known_at = request.as_known_at.as_ref().map(from_wire).transpose()?;
         let identifier = (&request.identifier.unwrap_or_default()).into();
         let unknown = || {
             let message = "the identifier belongs to no patient of this region: check system and value, or register the patient";
@@ -111,9 +113,10 @@ impl TimelineApi for TimelineService {
         };
         let owner = self.claims.owner(&identifier).await.map_err(Refused::from)?;
         let owner = owner.ok_or_else(unknown)?;
-        let Held { timeline, _large } = self.timeline(owner, View::default()).await?;
+        let view = View { as_known_at, version_max: None };
+        let Held { timeline, _large } = self.timeline(owner, view).await?;
         // A claim comes before the registration that it is for.
-        if !timeline.record().patient().is_registered() {
+        if !timeline.record().patient().is_known() {
             return Err(unknown().into());
         }
         let patient = Some(timeline.summary(owner));
@@ -131,8 +134,8 @@ impl TimelineApi for TimelineService {
         };
         // The rows are made behind the log: a caller sees all that was stored when it asked.
         let wanted = self.cursor(&request.at_least_cursor)?;
-        self.wait_for(self.patients.watch(), &self.store.end()).await?;
-        self.wait_for(self.patients.watch(), &wanted).await?;
+        wait_for(self.patients.watch(), &self.store.end(), self.read_wait).await?;
+        wait_for(self.patients.watch(), &wanted, self.read_wait).await?;
         let (rows, state) = (self.patients.clone(), request.state());
         let max = page_size(request.page_size);
         let page = tokio::task::spawn_blocking(move || {
@@ -141,16 +144,48 @@ impl TimelineApi for TimelineService {
             let has_number = |summary: &v1::PatientSummary| {
                 number.is_empty() || summary.identifiers.iter().any(|of| of.value == number)
             };
-            rows.list(after, max, |row| (any || row.state() == state) && has_number(row))
+            let is_own = |summary: &v1::PatientSummary| summary.merged_into_patient_id.is_empty();
+            let is_asked_for = |row: &v1::PatientSummary| {
+                is_own(row) && (any || row.state() == state) && has_number(row)
+            };
+            rows.list(after, max, is_asked_for)
         });
-        let (patients, has_more) = match page.await {
+        let (mut patients, has_more) = match page.await {
             Ok(Ok(page)) => page,
             Ok(Err(error)) => return Err(rows_unreadable(&error).into()),
             Err(error) => return Err(rows_unreadable(&error).into()),
         };
         let next = patients.last().filter(|_| has_more).map(|last| last.patient_id.clone());
         let next_page_token = next.unwrap_or_default();
+        for patient in &mut patients {
+            // The rows' own: it changes from one server to the next, and the patient does not.
+            patient.newest_cursor.clear();
+        }
         Ok(Response::new(v1::ListPatientsResponse { patients, next_page_token }))
+    }
+
+    async fn find_look_alikes(
+        &self,
+        request: Request<v1::FindLookAlikesRequest>,
+    ) -> Result<Response<v1::FindLookAlikesResponse>, Status> {
+        let request = checked(request)?;
+        let patient = patient_id(&request.patient_id)?;
+        let Held { timeline, _large } = self.timeline(patient, View::default()).await?;
+        if !timeline.record().patient().is_known() {
+            return Err(patient_unknown(false).into());
+        }
+        let of = timeline.summary(patient);
+        let end = self.store.end();
+        wait_for(self.patients.watch(), &end, self.read_wait).await?;
+        let rows = self.patients.clone();
+        let max = if request.max == 0 { 20 } else { request.max };
+        let found = tokio::task::spawn_blocking(move || look_alikes::find(&rows, &of, max));
+        let candidates = match found.await {
+            Ok(Ok(candidates)) => candidates,
+            Ok(Err(error)) => return Err(rows_unreadable(&error).into()),
+            Err(error) => return Err(rows_unreadable(&error).into()),
+        };
+        Ok(Response::new(v1::FindLookAlikesResponse { candidates }))
     }
 }
 
@@ -166,22 +201,28 @@ impl TimelineService {
         let as_known_at = request.as_known_at.as_ref().map(from_wire).transpose()?;
         let view = View { as_known_at, version_max: page.map(|page| page.version) };
         let Held { timeline, _large } = self.timeline(patient, view).await?;
-        if !timeline.record().patient().is_registered() {
+        if !timeline.record().patient().is_known() {
             return Err(patient_unknown(as_known_at.is_some()));
         }
         let skip = page.map_or(0, |page| page.skip);
         let mut bytes = 0;
-        let fits = |entry: &v1::TimelineEntry| {
+        let mut fits = |entry: &v1::TimelineEntry| {
             let is_first = bytes == 0;
             bytes += entry.encoded_len();
             is_first || bytes <= PAGE_BYTES
         };
-        let entries = timeline.entries_after(skip, request.order());
-        let entries: Vec<_> = entries.take(page_size(request.page_size)).take_while(fits).collect();
+        let filter = filter(request, &self.store.region().zone)?;
+        let mut all = timeline.entries_after(skip, request.order(), &filter).peekable();
+        let mut entries = Vec::new();
+        while entries.len() < page_size(request.page_size)
+            && let Some(entry) = all.next_if(&mut fits)
+        {
+            entries.push(entry);
+        }
         let shown = skip.saturating_add(entries.len());
         let next = PageToken { version: timeline.version(), skip: shown };
-        let has_more = shown < timeline.entries();
-        let next_page_token = if has_more { next.write(patient) } else { String::new() };
+        let next_page_token = all.peek().map(|_| next.write(patient)).unwrap_or_default();
+        drop(all);
         Ok(v1::ReadTimelineResponse {
             patient: Some(timeline.summary(patient)),
             entries,
@@ -213,7 +254,9 @@ impl TimelineService {
     ) -> Result<Option<Timeline>, Refused> {
         let folded = self.store.reading(move |store, patience| {
             let events = store.read_up_to(StreamId::Patient(patient), bytes_max, patience)?;
-            Ok(events.map(|events| Timeline::fold(&events, &store.region().zone, view)))
+            let Some(events) = events else { return Ok(None) };
+            let read = &mut |of| store.read_all(StreamId::Patient(of), patience);
+            Timeline::fold_with(&events, &store.region().zone, view, read).map(Some)
         });
         Ok(folded.await?)
     }
@@ -236,7 +279,7 @@ impl TimelineService {
             is_caught_up: false,
         };
         watched.catch_up().await?;
-        if !watched.timeline.record().patient().is_registered() {
+        if !watched.timeline.record().patient().is_known() {
             return Err(patient_unknown(false));
         }
         let frames = stream::try_unfold(watched, |mut watched| async move {
@@ -263,18 +306,36 @@ impl TimelineService {
         };
         tokio::time::timeout(self.read_wait, reached).await.or(Err(not_reached()))
     }
+}
 
-    async fn wait_for(
-        &self,
-        mut made: watch::Receiver<Cursor>,
-        wanted: &Cursor,
-    ) -> Result<(), Refused> {
-        let reached = made.wait_for(|cursor| cursor.covers(wanted));
-        match tokio::time::timeout(self.read_wait, reached).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(not_reached()),
-        }
+/// Waits until what is made has seen what `wanted` has.
+pub(crate) async fn wait_for(
+    mut made: watch::Receiver<Cursor>,
+    wanted: &Cursor,
+    read_wait: Duration,
+) -> Result<(), Refused> {
+    let reached = made.wait_for(|cursor| cursor.covers(wanted));
+    match tokio::time::timeout(read_wait, reached).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(_)) | Err(_) => Err(not_reached()),
     }
+}
+
+/// Which entries a request asks for.
+fn filter(request: &v1::ReadTimelineRequest, zone: &Zone) -> Result<Filter, Refused> {
+    let time = |field: &'static str, text: &str| match text {
+        "" => Ok(None),
+        text => CareTime::parse(text, zone)
+            .map(Some)
+            .map_err(|error| Refused::fields(vec![Path::ROOT.field(field).violation(error)])),
+    };
+    Ok(Filter {
+        families: request.families().collect(),
+        roles: request.roles.clone(),
+        episode: EncounterId::parse(&request.episode_id).ok(),
+        from: time("from_at", &request.from_at)?.map(|from| from.earliest()),
+        to: time("to_at", &request.to_at)?.map(|to| to.latest()),
+    })
 }
 
 /// A patient's timeline that is being watched.
@@ -321,6 +382,15 @@ impl Watched {
             for stored in &self.store.read(stream, self.timeline.version()).await? {
                 self.timeline.add(stored);
             }
+        }
+        if !self.timeline.record().wanted().is_empty() {
+            let patient = self.patient;
+            let folded = self.store.reading(move |store, patience| {
+                let read = &mut |of| store.read_all(StreamId::Patient(of), patience);
+                let events = read(patient)?;
+                Timeline::fold_with(&events, &store.region().zone, View::default(), read)
+            });
+            self.timeline = folded.await?;
         }
         Ok(())
     }
@@ -380,7 +450,7 @@ impl From<MalformedToken> for Refused {
 }
 
 /// The request, if its caller says who it is and its fields are what they must be.
-fn checked<R: Check>(request: Request<R>) -> Result<R, Refused> {
+pub(crate) fn checked<R: Check>(request: Request<R>) -> Result<R, Refused> {
     caller(request.metadata())?;
     let request = request.into_inner();
     let violations = request.violations();
@@ -422,7 +492,7 @@ fn not_reached() -> Refused {
     Refused::new(Code::Unavailable, "CURSOR_NOT_REACHED", message)
 }
 
-fn rows_unreadable(error: &dyn std::fmt::Display) -> Refused {
+pub(crate) fn rows_unreadable(error: &dyn std::fmt::Display) -> Refused {
     tracing::error!(%error, "the patients' rows could not be read");
     let message = "the server cannot list patients now: try again later, and tell whoever runs it";
     Refused::new(Code::Unavailable, "ROWS_UNREADABLE", message)

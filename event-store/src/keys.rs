@@ -1,19 +1,23 @@
 //! Every key in sled, in one table. A released layout never changes: a new one gets a new
 //! name for its folder.
 //!
-//! | key               | value                                        |
-//! |-------------------|----------------------------------------------|
-//! | `c`               | the cursor up to which the rows are made     |
-//! | `p` + patient id  | the patient's row, a `care.v1.PatientSummary` |
+//! | key                                      | value                                         |
+//! |------------------------------------------|-----------------------------------------------|
+//! | `c`                                      | the cursor up to which the rows are made      |
+//! | `o` + organisation id + 0 + patient id   | nothing: the organisation has to do with them |
+//! | `p` + patient id                         | the patient's row, a `care.v1.PatientSummary` |
 
 use tsunagi_domain::PatientId;
 use uuid::Uuid;
 
 /// The folder of the rows. Its number is the layout's.
-pub(crate) const FOLDER: &str = "patients-1.sled";
+pub(crate) const FOLDER: &str = "patients-2.sled";
+/// The folders of earlier layouts, which nobody needs any more.
+pub(crate) const EARLIER_FOLDERS: [&str; 1] = ["patients-1.sled"];
 
 pub(crate) const CHECKPOINT: &[u8] = b"c";
 const PATIENT: u8 = b'p';
+const ORGANISATION: u8 = b'o';
 
 /// Sorts as patient ids do.
 pub(crate) fn patient(id: PatientId) -> [u8; 17] {
@@ -32,6 +36,20 @@ pub(crate) fn read_patient(key: &[u8]) -> Option<PatientId> {
     Uuid::from_slice(id).ok().map(PatientId::new)
 }
 
+/// With which the keys of an organisation's patients begin. Ids of organisations have no zeros.
+pub(crate) fn of_organisation(organisation: &str) -> Vec<u8> {
+    [&[ORGANISATION], organisation.as_bytes(), &[0]].concat()
+}
+
+pub(crate) fn in_organisation(organisation: &str, id: PatientId) -> Vec<u8> {
+    [of_organisation(organisation), id.uuid().into_bytes().to_vec()].concat()
+}
+
+/// The patient of a key that begins with `prefix`.
+pub(crate) fn read_in_organisation(key: &[u8], prefix: &[u8]) -> Option<PatientId> {
+    Uuid::from_slice(key.strip_prefix(prefix)?).ok().map(PatientId::new)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -41,5 +59,8 @@ mod tests {
         let id = PatientId::new(Uuid::from_u128(7));
         assert_eq!(read_patient(&patient(id)), Some(id));
         assert_eq!(read_patient(CHECKPOINT), None);
+        let key = in_organisation("acute", id);
+        assert_eq!(read_in_organisation(&key, &of_organisation("acute")), Some(id));
+        assert_eq!(read_in_organisation(&key, &of_organisation("acut")), None);
     }
 }

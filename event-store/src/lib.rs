@@ -1,16 +1,18 @@
 //! The event store: the append-only log that is the record, the embedded bus on it, and the
-//! timelines and patient rows that are folded from it.
+//! timelines, patient rows and boards that are folded from it.
 //!
 //! Everything but the log can be deleted and is made again from it (I5). The only door to
 //! sled is `patients`.
 
 pub mod backup;
+pub mod boards;
 mod bus;
 pub mod evidence;
 pub mod grpc;
 pub mod ingest;
 mod keys;
 pub mod log;
+mod look_alikes;
 pub mod patients;
 mod region_file;
 pub mod replicas;

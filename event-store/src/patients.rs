@@ -23,7 +23,7 @@ use crate::keys;
 use crate::log::LogError;
 use crate::log::file::Patience;
 use crate::store::Store;
-use crate::timeline::Timeline;
+use crate::timeline::{Timeline, View};
 
 /// Rows written at a time. A larger batch makes sled hold its garbage: one of 4,096 random
 /// keys was seen to take 2.7 GB.
@@ -61,6 +61,10 @@ pub struct Patients {
 impl Patients {
     /// Opens the rows in the data folder, putting aside what cannot be opened or cannot be true.
     pub fn open(store: Store, data: &Path) -> Result<Self, RowsError> {
+        for earlier in keys::EARLIER_FOLDERS {
+            // It may never have been there.
+            let _removed = std::fs::remove_dir_all(data.join(earlier));
+        }
         let path = data.join(keys::FOLDER);
         let slots = store.region().slots;
         let (rows, cursor) = match open_rows(&path, slots) {
@@ -232,10 +236,11 @@ impl Patients {
     /// The row of a patient, of all that is stored.
     fn row(&self, patient: PatientId) -> Row {
         let mut timeline = Timeline::for_summary(&self.store.region().zone);
-        for stored in &self.store.read_all(StreamId::Patient(patient), Patience::Wait)? {
-            timeline.add(stored);
+        let read = &mut |of| self.store.read_all(StreamId::Patient(of), Patience::Wait);
+        for stored in &read(patient)? {
+            timeline.add_with(stored, View::default(), read)?;
         }
-        Ok((patient, timeline.summary(patient)))
+        Ok((patient, row(&timeline, patient, &self.store)))
     }
 
     /// Makes the rows of the patients that these events are about.
@@ -250,7 +255,8 @@ impl Patients {
         }
         let changed: BTreeSet<PatientId> =
             events.iter().filter_map(|stored| patient(stored.stream)).collect();
-        let rows = changed.iter().filter_map(|patient| folded.row(*patient)).map(Ok);
+        let row = |patient: &PatientId| folded.row(*patient, &self.store);
+        let rows = changed.iter().filter_map(row).map(Ok);
         self.write(rows, end)?;
         folded.shrink();
         Ok(folded)
@@ -262,6 +268,7 @@ impl Patients {
         let (mut batch, mut count) = (sled::Batch::default(), 0);
         for row in made {
             let (patient, row) = row?;
+            Self::index(&rows, &mut batch, patient, &row)?;
             batch.insert(&keys::patient(patient)[..], row.encode_to_vec());
             count += 1;
             if count == BATCH_ROWS {
@@ -274,12 +281,90 @@ impl Patients {
     }
 }
 
+impl Patients {
+    /// Notes with which organisations the patient has to do now, and no longer.
+    fn index(
+        rows: &sled::Db,
+        batch: &mut sled::Batch,
+        patient: PatientId,
+        row: &v1::PatientSummary,
+    ) -> Result<(), RowsError> {
+        let before = rows.get(keys::patient(patient))?;
+        let before = before.and_then(|row| v1::PatientSummary::decode(&*row).ok());
+        let before = before.as_ref().map(organisations).unwrap_or_default();
+        let now = organisations(row);
+        for gone in before.difference(&now) {
+            batch.remove(keys::in_organisation(gone, patient));
+        }
+        for new in now.difference(&before) {
+            batch.insert(keys::in_organisation(new, patient), &[][..]);
+        }
+        Ok(())
+    }
+
+    /// The patients with whom an organisation has to do.
+    pub fn of_organisation(
+        &self,
+        organisation: &str,
+    ) -> Result<Vec<v1::PatientSummary>, RowsError> {
+        let rows = self.rows();
+        let prefix = keys::of_organisation(organisation);
+        let mut patients = Vec::new();
+        for key in rows.scan_prefix(&prefix).keys() {
+            let Some(patient) = keys::read_in_organisation(&key?, &prefix) else { continue };
+            let row = rows.get(keys::patient(patient))?;
+            patients.extend(row.and_then(|row| v1::PatientSummary::decode(&*row).ok()));
+        }
+        Ok(patients)
+    }
+
+    /// All patients of whom `filter` holds.
+    pub fn all(
+        &self,
+        filter: impl Fn(&v1::PatientSummary) -> bool,
+    ) -> Result<Vec<v1::PatientSummary>, RowsError> {
+        let mut patients = Vec::new();
+        for row in self.rows().scan_prefix(keys::PATIENTS) {
+            let summary = v1::PatientSummary::decode(&*row?.1).ok();
+            patients.extend(summary.filter(|summary| filter(summary)));
+        }
+        Ok(patients)
+    }
+}
+
+/// The organisations that have to do with a patient now: on the team, where the patient is or is
+/// expected, or asked for something.
+fn organisations(row: &v1::PatientSummary) -> BTreeSet<String> {
+    let facility = |place: &Option<v1::Place>| place.as_ref().and_then(|at| at.facility.clone());
+    let of = |who: &Option<v1::Participant>| who.as_ref().and_then(|of| of.organisation.clone());
+    let requests = row.transfer_requests.iter().chain(&row.referrals);
+    let parties = requests.flat_map(|asked| [asked.requester.clone(), asked.receiver.clone()]);
+    let all = parties
+        .chain(row.team.iter().map(|member| of(&member.member)))
+        .chain(row.stays.iter().map(|stay| facility(&stay.place)))
+        .chain(row.planned_stays.iter().map(|stay| facility(&stay.place)))
+        .chain(row.cases.iter().map(|case| of(&case.link_worker)));
+    // A record that was merged into another is no longer anybody's.
+    let is_own = row.merged_into_patient_id.is_empty();
+    all.flatten().map(|of| of.id).filter(|id| is_own && !id.is_empty()).collect()
+}
+
+/// A patient's row, and up to where it is made.
+fn row(timeline: &Timeline, patient: PatientId, store: &Store) -> v1::PatientSummary {
+    let newest = timeline.last().map(|last| Cursor::at(last.position));
+    let newest_cursor = newest.map(|newest| store.region().cursor_text(&newest));
+    v1::PatientSummary {
+        newest_cursor: newest_cursor.unwrap_or_default(),
+        ..timeline.summary(patient)
+    }
+}
+
 /// What summaries are made of, for patients who changed lately: a row is not made of the whole
 /// stream each time.
 #[derive(Default)]
 struct Folded {
     timelines: HashMap<PatientId, Timeline>,
-    /// How many patients and entries they hold.
+    /// How many patients they hold, and events these were made of.
     weight: usize,
 }
 
@@ -290,23 +375,24 @@ impl Folded {
             self.weight += 1;
             Timeline::for_summary(&store.region().zone)
         });
-        let before = timeline.entries();
+        let before = timeline.version();
+        let read = &mut |of| store.read_all(StreamId::Patient(of), Patience::Wait);
         if timeline.version() + 1 < stored.placed.version {
-            for earlier in &store.read_all(stored.stream, Patience::Wait)? {
+            for earlier in &read(patient)? {
                 if earlier.placed.version > timeline.version() {
-                    timeline.add(earlier);
+                    timeline.add_with(earlier, View::default(), read)?;
                 }
             }
         }
         if timeline.version() < stored.placed.version {
-            timeline.add(stored);
+            timeline.add_with(stored, View::default(), read)?;
         }
-        self.weight += timeline.entries() - before;
+        self.weight += usize::try_from(timeline.version() - before).unwrap_or(usize::MAX);
         Ok(())
     }
 
-    fn row(&self, patient: PatientId) -> Option<(PatientId, v1::PatientSummary)> {
-        self.timelines.get(&patient).map(|timeline| (patient, timeline.summary(patient)))
+    fn row(&self, patient: PatientId, store: &Store) -> Option<(PatientId, v1::PatientSummary)> {
+        self.timelines.get(&patient).map(|timeline| (patient, row(timeline, patient, store)))
     }
 
     /// Forgets everything when it has become much: who changes is read again.

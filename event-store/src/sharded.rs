@@ -133,6 +133,16 @@ impl TimelineApi for ShardedTimeline {
         };
         Ok(listed)
     }
+
+    async fn find_look_alikes(
+        &self,
+        request: Request<v1::FindLookAlikesRequest>,
+    ) -> Result<Response<v1::FindLookAlikesResponse>, Status> {
+        match self.other(&request, &request.get_ref().patient_id) {
+            Some(mut other) => other.find_look_alikes(forwarded(request)).await,
+            None => self.own.find_look_alikes(request).await,
+        }
+    }
 }
 
 /// At which shard the page is, and its token there.

@@ -1,9 +1,12 @@
-//! One patient's timeline: a pure fold of the patient's stream (I5).
+//! One patient's timeline: a pure fold of the patient's stream (I5), and of the streams of the
+//! records that were merged into it.
 
+mod glance;
 mod names;
 pub mod summary;
 pub mod wording;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -12,8 +15,8 @@ use tsunagi_bus::handler::to_wire;
 use tsunagi_bus::{Placed, Stored, address};
 use tsunagi_domain::encounter::Class;
 use tsunagi_domain::transfer_request::TransferRequest;
-use tsunagi_domain::{CareTime, EncounterId, EventId, Fact, PatientId, Record, Zone};
-use tsunagi_proto::catalogue::Payload;
+use tsunagi_domain::{CareTime, EncounterId, EventId, Fact, PatientId, Record, Zone, identity};
+use tsunagi_proto::catalogue::{Family, Payload};
 use tsunagi_proto::convert::happened;
 use tsunagi_proto::v1;
 
@@ -24,7 +27,7 @@ pub struct Timeline {
     zone: Zone,
     record: Record,
     /// What is known of the person, and the version of the event that said it.
-    demographics: Option<(u64, v1::Demographics)>,
+    demographics: Option<Said>,
     /// The version of the event that said an address last; 0 if none did.
     address_said_at: u64,
     /// Up to which version the patient's address is withheld; said by events that may lie
@@ -32,12 +35,22 @@ pub struct Timeline {
     address_withheld_up_to: u64,
     /// In the order of recording.
     entries: Vec<Entry>,
+    /// Those of the records that were merged into this one.
+    absorbed: Vec<Entry>,
     /// The last event that it is folded from.
     last: Option<Placed>,
     /// Whether only the entries are kept that the summary looks at.
     is_for_summary: bool,
     cancelled_by: BTreeMap<EventId, EventId>,
     names: names::Names,
+}
+
+/// What was said of the person: by the event of which version, and when, if a person said it.
+#[derive(Debug)]
+struct Said {
+    version: u64,
+    at: Option<Timestamp>,
+    demographics: v1::Demographics,
 }
 
 #[derive(Debug)]
@@ -50,7 +63,43 @@ struct Entry {
     /// When it happened, or was recorded if that cannot be read.
     happened_at: Timestamp,
     encounter: Option<EncounterId>,
+    /// The record in which it was told, if that was merged into this one.
+    merged: Option<Merged>,
 }
+
+#[derive(Debug, Clone, Copy)]
+struct Merged {
+    patient: PatientId,
+    /// Whether its address is withheld.
+    is_withheld: bool,
+}
+
+/// An entry as it is corrected.
+struct Standing<'a> {
+    entry: &'a Entry,
+    payload: Cow<'a, Payload>,
+    occurred_at: &'a str,
+    happened_at: Timestamp,
+    error: Option<EventId>,
+}
+
+/// Which entries are shown.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Empty: all.
+    pub families: Vec<Family>,
+    /// Empty: all.
+    pub roles: Vec<String>,
+    pub episode: Option<EncounterId>,
+    pub from: Option<Timestamp>,
+    pub to: Option<Timestamp>,
+}
+
+/// Reads the events of a record that was merged into another.
+pub type ReadOther<'a, E> = &'a mut dyn FnMut(PatientId) -> Result<Vec<Stored>, E>;
+
+/// So many records that were merged into one another are read together.
+const MERGES_MAX: usize = 16;
 
 /// Which part of what is recorded is looked at.
 #[derive(Debug, Clone, Copy, Default)]
@@ -71,6 +120,7 @@ impl Timeline {
             address_said_at: 0,
             address_withheld_up_to: 0,
             entries: Vec::new(),
+            absorbed: Vec::new(),
             last: None,
             is_for_summary: false,
             cancelled_by: BTreeMap::new(),
@@ -84,7 +134,7 @@ impl Timeline {
     }
 
     /// Folds a stream's events, given in their order and whole: what is withheld of those that
-    /// `view` shows is decided by the others too.
+    /// `view` shows is decided by the others too. Leaves out what was merged into the record.
     pub fn fold(events: &[Stored], zone: &Zone, view: View) -> Self {
         let mut timeline = Self::new(zone);
         let shown = events.iter().take_while(|stored| view.shows(stored)).count();
@@ -93,9 +143,85 @@ impl Timeline {
         for stored in shown {
             timeline.add(stored);
         }
-        let withheld = address::withheld_up_to(later);
-        timeline.address_withheld_up_to = timeline.address_withheld_up_to.max(withheld);
+        timeline.withhold_up_to(address::withheld_up_to(later));
         timeline
+    }
+
+    /// Folds a stream's events, and with them those of the records that were merged into it.
+    pub fn fold_with<E>(
+        events: &[Stored],
+        zone: &Zone,
+        view: View,
+        read: ReadOther<'_, E>,
+    ) -> Result<Self, E> {
+        let mut timeline = Self::new(zone);
+        let shown = events.iter().take_while(|stored| view.shows(stored)).count();
+        let (shown, later) = events.split_at(shown);
+        timeline.entries.reserve_exact(shown.len());
+        for stored in shown {
+            timeline.add_with(stored, view, read)?;
+        }
+        timeline.withhold_up_to(address::withheld_up_to(later));
+        Ok(timeline)
+    }
+
+    /// Adds the next event of the stream, and what it merges into the record.
+    pub(crate) fn add_with<E>(
+        &mut self,
+        stored: &Stored,
+        view: View,
+        read: ReadOther<'_, E>,
+    ) -> Result<(), E> {
+        self.add(stored);
+        self.absorb_wanted(view, read, MERGES_MAX)
+    }
+
+    fn absorb_wanted<E>(
+        &mut self,
+        view: View,
+        read: ReadOther<'_, E>,
+        depth: usize,
+    ) -> Result<(), E> {
+        for (retired, merge) in self.record.wanted() {
+            let mut other = Self { is_for_summary: self.is_for_summary, ..Self::new(&self.zone) };
+            let events = if depth == 0 { Vec::new() } else { read(retired)? };
+            let mut rest = events.iter();
+            for stored in rest.by_ref().take_while(|stored| view.knows(stored)) {
+                other.add(stored);
+                other.absorb_wanted(view, read, depth.saturating_sub(1))?;
+                if other.record.patient().retired_by() == Some(merge) {
+                    break;
+                }
+            }
+            other.withhold_up_to(address::withheld_up_to(rest.as_slice()));
+            self.absorb(retired, other);
+        }
+        Ok(())
+    }
+
+    /// Takes over a record that was merged into this one.
+    fn absorb(&mut self, retired: PatientId, other: Self) {
+        self.record.absorb(retired, &other.record);
+        self.names.add(other.names);
+        self.cancelled_by.extend(other.cancelled_by);
+        if other.address_withheld_up_to > 0 {
+            // It may be the same address.
+            self.withhold_up_to(self.version());
+        }
+        let withheld_up_to = other.address_withheld_up_to;
+        // That it is no record of its own any more, this record says itself.
+        let is_of_the_person = |entry: &Entry| entry.payload.family() != Family::System;
+        let entries = other.entries.into_iter().chain(other.absorbed).filter(is_of_the_person);
+        self.absorbed.extend(entries.map(|entry| {
+            let is_withheld = entry.placed.version <= withheld_up_to
+                || entry.merged.is_some_and(|merged| merged.is_withheld);
+            let merged = Some(Merged { patient: retired, is_withheld });
+            Entry { merged, ..entry }
+        }));
+    }
+
+    fn withhold_up_to(&mut self, version: u64) {
+        self.address_withheld_up_to = self.address_withheld_up_to.max(version);
     }
 
     /// Adds the next event of the stream.
@@ -107,16 +233,22 @@ impl Timeline {
         let fact = event.as_ref().and_then(|event| happened(event, &payload, zone));
         let occurred = event.as_ref().and_then(|e| CareTime::parse(&e.occurred_at, zone).ok());
         let mut encounter = None;
+        let by_program = fact.as_ref().is_some_and(|happened| happened.stamp.by_program);
         if let Some(happened) = fact {
             self.record.apply(&happened);
             encounter = self.encounter_of(&happened.fact);
+            if let Fact::Identity(identity::Event::Unmerged(merge)) = &happened.fact {
+                let retired = Some(merge.retired);
+                self.absorbed.retain(|entry| entry.merged.map(|of| of.patient) != retired);
+            }
             if let Some(cancelled) = cancelled(&happened.fact) {
                 self.cancelled_by.insert(cancelled, stored.event);
             }
         }
+        let happened_at = occurred.map_or(stored.placed.recorded_at, |time| time.earliest());
         let actor = event.as_ref().and_then(|event| event.actor.as_ref());
         let by = actor.map(|actor| actor.organisation.as_str()).unwrap_or_default();
-        self.names.note(by, &payload);
+        self.names.note(by, happened_at, &payload);
         if let Some(event) = &event
             && address::is_confidential(event, &mut payload)
         {
@@ -126,25 +258,27 @@ impl Timeline {
             if said.address.is_some() {
                 self.address_said_at = stored.placed.version;
             }
-            self.demographics = Some((stored.placed.version, said.clone()));
+            // As the record has it: what people said later holds, however it came.
+            let before = self.demographics.as_ref().and_then(|before| before.at);
+            if by_program || before.is_none_or(|before| before <= happened_at) {
+                let (version, demographics) = (stored.placed.version, said.clone());
+                let at = (!by_program).then_some(happened_at);
+                self.demographics = Some(Said { version, at, demographics });
+            }
         }
         self.last = Some(stored.placed);
-        if self.is_for_summary && encounter.is_none() {
+        if self.is_for_summary && encounter.is_none() && !glance::looks_at(&payload) {
             return;
         }
         self.entries.push(Entry {
             id: stored.event,
             placed: stored.placed,
-            happened_at: occurred.map_or(stored.placed.recorded_at, |time| time.earliest()),
+            happened_at,
             event,
             payload,
             encounter,
+            merged: None,
         });
-    }
-
-    /// How many entries there are.
-    pub fn entries(&self) -> usize {
-        self.entries.len()
     }
 
     /// How many events it is folded from.
@@ -164,26 +298,77 @@ impl Timeline {
     /// The entries in the order in which they happened; what happened at the same time, in the
     /// order of recording.
     pub fn entries_oldest_first(&self) -> Vec<v1::TimelineEntry> {
-        self.entries_after(0, v1::Order::OldestFirst).collect()
+        self.entries_after(0, v1::Order::OldestFirst, &Filter::default()).collect()
     }
 
-    /// The entries in an order, without the first `skip` ones; each is made when it is taken.
+    /// The entries in an order that pass the filter, without the first `skip` ones; each is made
+    /// when it is taken.
     pub fn entries_after(
         &self,
         skip: usize,
         order: v1::Order,
+        filter: &Filter,
     ) -> impl Iterator<Item = v1::TimelineEntry> {
-        let mut entries: Vec<&Entry> = self.entries.iter().collect();
-        entries.sort_by_key(|entry| (entry.happened_at, entry.placed.version));
+        let mut entries: Vec<Standing<'_>> =
+            self.standing().filter(|standing| self.passes(standing, filter)).collect();
+        sort(&mut entries);
         if order != v1::Order::OldestFirst {
             entries.reverse();
         }
-        entries.into_iter().skip(skip).map(|entry| self.show(entry))
+        entries.into_iter().skip(skip).map(|standing| self.show(&standing))
+    }
+
+    /// All entries as they are corrected, in no order.
+    fn standing(&self) -> impl Iterator<Item = Standing<'_>> {
+        self.entries.iter().chain(&self.absorbed).map(|entry| self.correct(entry))
+    }
+
+    /// An entry as it is corrected.
+    fn correct<'a>(&'a self, entry: &'a Entry) -> Standing<'a> {
+        let occurred_at = entry.event.as_ref().map(|event| event.occurred_at.as_str());
+        let mut standing = Standing {
+            entry,
+            payload: Cow::Borrowed(&entry.payload),
+            occurred_at: occurred_at.unwrap_or_default(),
+            happened_at: entry.happened_at,
+            error: None,
+        };
+        if !self.record.has_corrections() {
+            return standing;
+        }
+        let outcome = self.record.outcome(entry.id);
+        standing.error = outcome.error;
+        if let Some((by, at)) = outcome.time
+            && let Some(Payload::TimeCorrected(correction)) = self.payload(by)
+        {
+            standing.occurred_at = &correction.occurred_at;
+            standing.happened_at = at.earliest();
+        }
+        if let Some((by, _)) = outcome.value
+            && let Some(instead) = self.payload(by).and_then(instead)
+        {
+            standing.payload = Cow::Owned(instead);
+        }
+        standing
+    }
+
+    fn passes(&self, standing: &Standing<'_>, filter: &Filter) -> bool {
+        let Filter { families, roles, episode, from, to } = filter;
+        let entry = standing.entry;
+        let role = entry.event.as_ref().and_then(|event| event.actor.as_ref());
+        let role = role.map(|actor| actor.role.as_str()).unwrap_or_default();
+        (families.is_empty() || families.contains(&entry.payload.family()))
+            && (roles.is_empty() || roles.iter().any(|of| of == role))
+            && episode.is_none_or(|episode| {
+                entry.encounter.is_some_and(|of| self.record.episode(of) == episode)
+            })
+            && from.is_none_or(|from| standing.happened_at >= from)
+            && to.is_none_or(|to| standing.happened_at <= to)
     }
 
     /// The entry of the event of this version.
     pub fn entry(&self, version: u64) -> Option<v1::TimelineEntry> {
-        self.recorded(version).map(|entry| self.show(entry))
+        self.recorded(version).map(|entry| self.show(&self.correct(entry)))
     }
 
     /// Where the event of this version stands.
@@ -196,27 +381,31 @@ impl Timeline {
         summary::summary(self, patient)
     }
 
-    /// The words in which an event tells its time.
+    /// The words in which an event tells its time, as it is corrected.
     pub(crate) fn occurred_at(&self, event: EventId) -> String {
-        let entry = self.entries.iter().rev().find(|entry| entry.id == event);
-        let event = entry.and_then(|entry| entry.event.as_ref());
-        event.map(|event| event.occurred_at.clone()).unwrap_or_default()
+        let entry = self.find(event);
+        entry.map(|entry| self.correct(entry).occurred_at.to_owned()).unwrap_or_default()
     }
 
     /// The place of an event among the patient's.
     pub(crate) fn version_of(&self, event: EventId) -> u64 {
-        let entry = self.entries.iter().rev().find(|entry| entry.id == event);
-        entry.map_or(0, |entry| entry.placed.version)
+        self.find(event).map_or(0, |entry| entry.placed.version)
     }
 
-    /// The payload of an event.
+    /// The payload of an event, as it was told.
     pub(crate) fn payload(&self, event: EventId) -> Option<&Payload> {
-        self.entries.iter().rev().find(|entry| entry.id == event).map(|entry| &entry.payload)
+        self.find(event).map(|entry| &entry.payload)
+    }
+
+    fn find(&self, event: EventId) -> Option<&Entry> {
+        let mut entries = self.entries.iter().rev().chain(self.absorbed.iter().rev());
+        entries.find(|entry| entry.id == event)
     }
 
     /// What is known of the person, but for an address that must not leave the record.
     pub(crate) fn demographics(&self) -> Option<v1::Demographics> {
-        let (version, mut demographics) = self.demographics.clone()?;
+        let said = self.demographics.as_ref()?;
+        let (version, mut demographics) = (said.version, said.demographics.clone());
         // Demographics that say nothing of an address do not say that it is confidential no more.
         let is_withheld = (1..=self.address_withheld_up_to).contains(&self.address_said_at);
         if let Some(address) = &mut demographics.address
@@ -233,10 +422,10 @@ impl Timeline {
         match fact {
             Fact::Encounter(encounter, _) => Some(*encounter),
             Fact::TransferRequest(request, _) => {
-                self.record.transfer_request(*request).map(TransferRequest::encounter)
+                self.record.transfer_request(*request).and_then(TransferRequest::encounter)
             }
             Fact::Document(document) => document.encounter,
-            Fact::Identity(_) | Fact::Referral(..) | Fact::Case(..) => None,
+            Fact::Identity(_) | Fact::Referral(..) | Fact::Case(..) | Fact::Correction(_) => None,
         }
     }
 
@@ -245,13 +434,22 @@ impl Timeline {
         self.entries.get(index)
     }
 
-    /// The payload as a message that says its own type: the bytes as they came, unless an
-    /// address in them must not leave the record.
-    fn detail(&self, entry: &Entry, payload: Vec<u8>) -> Option<prost_types::Any> {
-        let type_url = format!("type.googleapis.com/{}", entry.payload.message_name()?);
-        let is_withheld = entry.placed.version <= self.address_withheld_up_to;
-        let without = is_withheld.then(|| address::without_address(entry.payload.clone()));
-        Some(prost_types::Any { type_url, value: without.flatten().unwrap_or(payload) })
+    /// The payload as a message that says its own type: the bytes as they came, unless it was
+    /// corrected, or an address in it must not leave the record.
+    fn detail(&self, standing: &Standing<'_>, payload: Vec<u8>) -> Option<prost_types::Any> {
+        let type_url = format!("type.googleapis.com/{}", standing.payload.message_name()?);
+        let is_withheld = match standing.entry.merged {
+            Some(merged) => merged.is_withheld || self.address_withheld_up_to > 0,
+            None => standing.entry.placed.version <= self.address_withheld_up_to,
+        };
+        let said = || Payload::clone(&standing.payload);
+        let without = is_withheld.then(|| address::without_address(said())).flatten();
+        let value = match (without, &standing.payload) {
+            (Some(without), _) => without,
+            (None, Cow::Owned(instead)) => instead.encode_to_vec(),
+            (None, Cow::Borrowed(_)) => payload,
+        };
+        Some(prost_types::Any { type_url, value })
     }
 
     fn context(&self, entry: &Entry) -> wording::Context<'_> {
@@ -260,33 +458,89 @@ impl Timeline {
         wording::Context { names: &self.names, zone: &self.zone, is_visit }
     }
 
-    fn show(&self, entry: &Entry) -> v1::TimelineEntry {
+    fn show(&self, standing: &Standing<'_>) -> v1::TimelineEntry {
+        let entry = standing.entry;
         let event = entry.event.clone().unwrap_or_default();
         let cancelled_by = self.cancelled_by.get(&entry.id);
         let episode = entry.encounter.map(|encounter| self.record.episode(encounter).to_string());
+        let merged = entry.merged.map(|merged| merged.patient.to_string());
         v1::TimelineEntry {
             event_id: entry.id.to_string(),
-            text: Some(wording::headline(&event.r#type, &entry.payload, self.context(entry))),
+            text: Some(wording::headline(&event.r#type, &standing.payload, self.context(entry))),
             recorded_at: Some(to_wire(entry.placed.recorded_at)),
             version: entry.placed.version,
             encounter_id: entry.encounter.map(|id| id.to_string()).unwrap_or_default(),
             episode_id: episode.unwrap_or_default(),
             cancelled_by_event_id: cancelled_by.map(ToString::to_string).unwrap_or_default(),
             by: event.actor.as_ref().map(|actor| wording::by(actor, &self.names)),
-            note: wording::note(&entry.payload),
-            detail: self.detail(entry, event.payload),
+            note: wording::note(&standing.payload),
+            family: entry.payload.family().into(),
+            entered_in_error_by_event_id: standing
+                .error
+                .map(|event| event.to_string())
+                .unwrap_or_default(),
+            earlier: self.earlier(entry),
+            merged_patient_id: merged.unwrap_or_default(),
+            detail: self.detail(standing, event.payload),
             r#type: event.r#type,
-            occurred_at: event.occurred_at,
+            occurred_at: standing.occurred_at.to_owned(),
             actor: event.actor,
             source: event.source,
             sensitivity: event.sensitivity,
         }
     }
+
+    /// What the entry said before each of its corrections.
+    fn earlier(&self, entry: &Entry) -> Vec<v1::EarlierWord> {
+        if !self.record.has_corrections() {
+            return Vec::new();
+        }
+        let event = entry.event.as_ref();
+        let event_type = event.map(|event| event.r#type.as_str()).unwrap_or_default();
+        let mut payload = Cow::Borrowed(&entry.payload);
+        let mut occurred_at = event.map(|event| event.occurred_at.clone()).unwrap_or_default();
+        let mut recorded_at = entry.placed.recorded_at;
+        let mut earlier = Vec::new();
+        for correction in self.record.corrections_of(entry.id) {
+            let Some(by) = self.find(correction) else { continue };
+            earlier.push(v1::EarlierWord {
+                text: Some(wording::headline(event_type, &payload, self.context(entry))),
+                occurred_at: occurred_at.clone(),
+                recorded_at: Some(to_wire(recorded_at)),
+                corrected_by_event_id: correction.to_string(),
+            });
+            recorded_at = by.placed.recorded_at;
+            if let Payload::TimeCorrected(said) = &by.payload {
+                occurred_at.clone_from(&said.occurred_at);
+            } else if let Some(instead) = instead(&by.payload) {
+                payload = Cow::Owned(instead);
+            }
+        }
+        earlier
+    }
+}
+
+/// What a correction says instead.
+fn instead(correction: &Payload) -> Option<Payload> {
+    let Payload::ValueCorrected(correction) = correction else { return None };
+    Payload::decode(&correction.r#type, &correction.payload).ok()
+}
+
+/// In the order in which it happened; what happened at the same time, in the order of recording.
+fn sort(entries: &mut [Standing<'_>]) {
+    entries.sort_by_key(|standing| {
+        let Placed { version, recorded_at, .. } = standing.entry.placed;
+        (standing.happened_at, recorded_at, version)
+    });
 }
 
 impl View {
-    fn shows(&self, stored: &Stored) -> bool {
+    fn knows(&self, stored: &Stored) -> bool {
         self.as_known_at.is_none_or(|moment| stored.placed.recorded_at <= moment)
+    }
+
+    fn shows(&self, stored: &Stored) -> bool {
+        self.knows(stored)
             && self.version_max.is_none_or(|version| stored.placed.version <= version)
     }
 }
@@ -299,6 +553,7 @@ fn cancelled(fact: &Fact) -> Option<EventId> {
         | Fact::TransferRequest(..)
         | Fact::Referral(..)
         | Fact::Case(..)
-        | Fact::Document(_) => None,
+        | Fact::Document(_)
+        | Fact::Correction(_) => None,
     }
 }

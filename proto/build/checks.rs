@@ -8,7 +8,7 @@ use prost_reflect::{
     MessageDescriptor, OneofDescriptor, Value,
 };
 
-const PACKAGE: &str = "care.v1";
+pub(crate) const PACKAGE: &str = "care.v1";
 
 /// The options of `care/v1/must.proto`, found in the schema that uses them.
 struct Options {
@@ -98,6 +98,13 @@ impl Options {
         } else if let Kind::Message(message) = field.kind() {
             if message.package_name() == PACKAGE {
                 writeln!(body, "        {}.message({place}.as_ref(), {at});", must.literal())?;
+                if !must.code_set.is_empty() {
+                    writeln!(
+                        body,
+                        "        if let Some(code) = &{place} {{ {}.known_code(code, {at}); }}",
+                        must.literal()
+                    )?;
+                }
                 if must.given && is_code(field) {
                     writeln!(body, "        said({place}.as_ref(), {at});")?;
                 }
@@ -176,6 +183,7 @@ struct Must {
     max_bytes: u32,
     max_items: u32,
     max_value: u32,
+    code_set: String,
 }
 
 impl Must {
@@ -188,6 +196,10 @@ impl Must {
             max_bytes: number("max_bytes"),
             max_items: number("max_items"),
             max_value: number("max_value"),
+            code_set: must
+                .get_field_by_name("code_set")
+                .and_then(|set| set.as_str().map(str::to_owned))
+                .unwrap_or_default(),
         }
     }
 
@@ -196,7 +208,10 @@ impl Must {
     fn fits(&self, field: &FieldDescriptor) -> Result<(), String> {
         let of_text = self.form != 0 || self.max_chars != 0;
         let (of_bytes, of_number) = (self.max_bytes != 0, self.max_value != 0);
+        let of_code = !self.code_set.is_empty();
         let fits = match field.kind() {
+            Kind::Message(message) if of_code => message.name() == "Code" && !of_text,
+            _ if of_code => false,
             Kind::String => !of_bytes && !of_number,
             Kind::Bytes => !of_text && !of_number,
             Kind::Uint32 => !of_text && !of_bytes,
@@ -211,9 +226,9 @@ impl Must {
     }
 
     fn literal(&self) -> String {
-        let Self { given, form, max_chars, max_bytes, max_items, max_value } = self;
+        let Self { given, form, max_chars, max_bytes, max_items, max_value, code_set } = self;
         format!(
-            "Must {{ given: {given}, form: {form}, max_chars: {max_chars}, max_bytes: {max_bytes}, max_items: {max_items}, max_value: {max_value} }}"
+            "Must {{ given: {given}, form: {form}, max_chars: {max_chars}, max_bytes: {max_bytes}, max_items: {max_items}, max_value: {max_value}, code_set: {code_set:?} }}"
         )
     }
 
@@ -240,7 +255,12 @@ impl Must {
                 Some(format!("{must}.code::<v1::{}>({copied}, {at});", enumeration.name()))
             }
             Kind::Message(message) if message.package_name() == PACKAGE => {
-                Some(format!("Check::check({borrowed}, {at});"))
+                let of_set = if self.code_set.is_empty() {
+                    String::new()
+                } else {
+                    format!(" {must}.known_code({borrowed}, {at});")
+                };
+                Some(format!("Check::check({borrowed}, {at});{of_set}"))
             }
             _ => None,
         }
@@ -256,14 +276,14 @@ fn is_code(field: &FieldDescriptor) -> bool {
     }
 }
 
-fn identifier(name: &str) -> String {
+pub(crate) fn identifier(name: &str) -> String {
     match name {
         "type" | "use" => format!("r#{name}"),
         _ => name.to_owned(),
     }
 }
 
-fn camel_case(name: &str) -> String {
+pub(crate) fn camel_case(name: &str) -> String {
     name.split('_')
         .flat_map(|word| {
             word.chars()
@@ -275,7 +295,7 @@ fn camel_case(name: &str) -> String {
         .collect()
 }
 
-fn snake_case(name: &str) -> String {
+pub(crate) fn snake_case(name: &str) -> String {
     let mut snake = String::new();
     for (index, letter) in name.chars().enumerate() {
         if letter.is_ascii_uppercase() && index > 0 {

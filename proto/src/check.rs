@@ -4,7 +4,9 @@
 use std::fmt;
 
 use tsunagi_domain::id::{IdError, is_code, parse_uuid};
-use tsunagi_domain::{CareTime, Zone};
+use tsunagi_domain::{CareTime, Zone, my_number};
+
+use crate::{codes, v1};
 
 use crate::v1::Code;
 
@@ -93,11 +95,19 @@ pub(crate) struct Must {
     pub(crate) max_bytes: usize,
     pub(crate) max_items: usize,
     pub(crate) max_value: u32,
+    pub(crate) code_set: &'static str,
 }
 
 impl Must {
-    pub(crate) const GIVEN: Self =
-        Self { given: true, form: 0, max_chars: 0, max_bytes: 0, max_items: 0, max_value: 0 };
+    pub(crate) const GIVEN: Self = Self {
+        given: true,
+        form: 0,
+        max_chars: 0,
+        max_bytes: 0,
+        max_items: 0,
+        max_value: 0,
+        code_set: "",
+    };
 
     pub(crate) fn presence(self, present: bool, at: &Path<'_>, violations: &mut Vec<Violation>) {
         if self.given && !present {
@@ -138,8 +148,23 @@ impl Must {
         if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
             add(violations, at, "must not have control characters");
         }
+        if self.form != v1::Form::Uuid.into() && my_number::is_in(text) {
+            add(violations, at, "must not have a My Number (個人番号) in it: leave it out");
+        }
         if let Some(problem) = form_problem(self.form, text) {
             add(violations, at, problem);
+        }
+    }
+
+    /// A code of the field's set, a code of another system, or words alone.
+    pub(crate) fn known_code(self, code: &Code, at: &Path<'_>, violations: &mut Vec<Violation>) {
+        let of_this_set = code.system.is_empty() || code.system == self.code_set;
+        if of_this_set && !code.code.is_empty() && codes::words(self.code_set, &code.code).is_none()
+        {
+            let set = self.code_set;
+            let problem =
+                format_args!("must be a code of `{set}`: `tsunagi codes {set}` lists them");
+            add(violations, &at.field("code"), problem);
         }
     }
 

@@ -4,25 +4,27 @@
 //! on becomes a typed command; a form or a note becomes a `Document` that names what it is
 //! about, and its content stays the message.
 
+use tsunagi_domain::correction::{Change, Correction};
 use tsunagi_domain::encounter::{
     Admission, Cancellation, Class, Command as EncounterCommand, PlannedAdmission,
     PlannedDischarge, PlannedTransfer, Visit, WardTransfer,
 };
-use tsunagi_domain::id::IdError;
+use tsunagi_domain::id::{IdError, parse_uuid};
 use tsunagi_domain::identity::{
-    Command as IdentityCommand, Demographics, Identifier, Registration,
+    Command as IdentityCommand, Death, Demographics, Identifier, Merge, Registration, Retirement,
 };
+use tsunagi_domain::note::Step;
 use tsunagi_domain::place::{Facility, Place};
 use tsunagi_domain::referral::{Asked, Command as ReferralCommand};
 use tsunagi_domain::transfer_request::{Command as TransferCommand, Question};
 use tsunagi_domain::{
     Actor, CareTime, CaseId, Command, Document, EncounterId, EventId, Order, OrganisationId,
-    ReferralId, Stamp, TransferRequestId, Zone, case,
+    PatientId, ReferralId, Stamp, TransferRequestId, Zone, case,
 };
 
-use crate::catalogue::Payload;
+use crate::catalogue::{Family, Payload, Ruled};
 use crate::check::{Check as _, Path, Violation};
-use crate::v1;
+use crate::{fields, v1};
 
 /// The fields of a message that stand in the way of taking it.
 pub type Violations = Vec<Violation>;
@@ -60,9 +62,15 @@ fn convert(event: &v1::Event, payload: &Payload, zone: &Zone) -> Result<Option<C
         event: reader.id("event_id", &event.event_id, EventId::parse)?,
         occurred_at: reader.time("occurred_at", &event.occurred_at)?,
         acting_for: actor.acting_for().clone(),
+        by_program: is_program(actor.role()),
     };
     let order = order(payload, &Reader { zone, at: Path::ROOT.field("payload") })?;
     Ok(order.map(|order| Command { stamp, order }))
+}
+
+/// Whether nobody acts in this role but a program.
+fn is_program(role: &str) -> bool {
+    matches!(role, "system" | "ai-tool" | "device")
 }
 
 /// The actor that a message names.
@@ -248,20 +256,101 @@ impl Reader<'_> {
         Ok(Some(Order::Case(self.id("case_id", id, CaseId::parse)?, command)))
     }
 
-    fn document(&self, encounter: &str, case: &str) -> Result<Option<Order>> {
+    /// A form or a note, by the fields in which it says what it is about.
+    fn document(&self, payload: &Payload) -> Result<Option<Order>> {
+        let Some(fields) = payload.fields() else { return Ok(None) };
+        let text = |name| fields::written(fields, name);
+        let step = match payload.step() {
+            Some(step) => Some(Step {
+                of: step.of,
+                id: self.id(step.of, text(step.of), parse_uuid)?,
+                from: step.from,
+                to: step.to,
+                by_person: step.by_person,
+            }),
+            None => None,
+        };
+        let id = |name| (name, text(name));
+        let (encounter, case, referral) = (id("encounter_id"), id("case_id"), id("referral_id"));
         Ok(Some(Order::Document(Document {
-            encounter: self.optional_id("encounter_id", encounter, EncounterId::parse)?,
-            case: self.optional_id("case_id", case, CaseId::parse)?,
-            ended_at: None,
+            kind: payload.event_type(),
+            encounter: self.optional_id(encounter.0, encounter.1, EncounterId::parse)?,
+            case: self.optional_id(case.0, case.1, CaseId::parse)?,
+            referral: self.optional_id(referral.0, referral.1, ReferralId::parse)?,
+            ended_at: self.optional_time("ended_at", text("ended_at"))?,
+            valid: (
+                self.optional_time("valid_from_on", text("valid_from_on"))?,
+                self.optional_time("valid_to_on", text("valid_to_on"))?,
+            ),
+            step,
         })))
+    }
+
+    fn merge(&self, patient: &str, command: impl Fn(Merge) -> IdentityCommand) -> Result<Order> {
+        let retired = self.id("retired_patient_id", patient, PatientId::parse)?;
+        Ok(Order::Identity(command(Merge { retired })))
+    }
+
+    fn retirement(&self, message: &v1::PatientRetirement) -> Result<Retirement> {
+        Ok(Retirement {
+            survivor: self.id(
+                "survivor_patient_id",
+                &message.survivor_patient_id,
+                PatientId::parse,
+            )?,
+            merge: self.id("merge_event_id", &message.merge_event_id, EventId::parse)?,
+        })
+    }
+
+    fn correction(&self, corrects: &str, change: Change) -> Result<Order> {
+        let corrects = self.id("corrects_event_id", corrects, EventId::parse)?;
+        Ok(Order::Correction(Correction { corrects, change }))
+    }
+
+    /// What is said instead: checked as though it were said now.
+    fn instead(&self, message: &v1::ValueCorrected) -> Result<Change> {
+        let at = self.at.field("payload");
+        let unreadable = |problem: &str| vec![self.at.field("payload").violation(problem)];
+        let payload = Payload::decode(&message.r#type, &message.payload)
+            .map_err(|error| unreadable(&error.to_string()))?;
+        let violations = payload.violations();
+        if !violations.is_empty() {
+            let within = |violation: Violation| Violation {
+                field: format!("{at}.{}", violation.field),
+                ..violation
+            };
+            return Err(violations.into_iter().map(within).collect());
+        }
+        let order = order(&payload, self)?;
+        let order = order.filter(|order| !matches!(order, Order::Correction(_)));
+        let order = order.ok_or_else(|| {
+            vec![self.at.field("type").violation("must be the type of the event that is corrected")]
+        })?;
+        Ok(Change::Value(Box::new(order.into())))
     }
 }
 
-/// What the payload asks for. One arm for each type, in the catalogue's order.
+/// What the payload asks for. One arm for each type that has rules of its own.
 #[expect(clippy::too_many_lines, reason = "one arm for each event type, none of them long")]
 fn order(payload: &Payload, read: &Reader<'_>) -> Result<Option<Order>> {
-    let order = match payload {
-        Payload::PatientRegistered(message) => {
+    let Some(ruled) = payload.ruled() else {
+        return match payload.family() {
+            Family::System | Family::Unspecified => Ok(None),
+            Family::Identity
+            | Family::Team
+            | Family::Consent
+            | Family::Encounter
+            | Family::DischargePlanning
+            | Family::HomeCare
+            | Family::Watch
+            | Family::SocialPrescribing
+            | Family::Documents
+            | Family::Delivery
+            | Family::Record => read.document(payload),
+        };
+    };
+    let order = match ruled {
+        Ruled::PatientRegistered(message) => {
             Order::Identity(IdentityCommand::Register(Registration {
                 identifiers: message.identifiers.iter().map(Identifier::from).collect(),
                 demographics: read
@@ -269,17 +358,16 @@ fn order(payload: &Payload, read: &Reader<'_>) -> Result<Option<Order>> {
                     .demographics(message.demographics.as_ref())?,
             }))
         }
-        Payload::IdentifierLinked(message) => {
+        Ruled::IdentifierLinked(message) => {
             let identifier = read.field("identifier").given(message.identifier.as_ref())?.into();
             Order::Identity(IdentityCommand::LinkIdentifier(identifier))
         }
-        Payload::DemographicsUpdated(message) => {
+        Ruled::DemographicsUpdated(message) => {
             let demographics =
                 read.field("demographics").demographics(message.demographics.as_ref())?;
             Order::Identity(IdentityCommand::UpdateDemographics(demographics))
         }
-        Payload::TeamMemberJoined(message) => return read.document(&message.encounter_id, ""),
-        Payload::AdmissionPlanned(message) => Order::Encounter(
+        Ruled::AdmissionPlanned(message) => Order::Encounter(
             read.encounter(&message.encounter_id)?,
             EncounterCommand::PlanAdmission(PlannedAdmission {
                 planned_at: read.time("planned_at", &message.planned_at)?,
@@ -287,7 +375,7 @@ fn order(payload: &Payload, read: &Reader<'_>) -> Result<Option<Order>> {
                 preceding: read.preceding(&message.preceding_encounter_id)?,
             }),
         ),
-        Payload::EncounterRegistered(message) => Order::Encounter(
+        Ruled::EncounterRegistered(message) => Order::Encounter(
             read.encounter(&message.encounter_id)?,
             EncounterCommand::RegisterVisit(Visit {
                 class: read.field("class").class(message.class)?,
@@ -296,169 +384,169 @@ fn order(payload: &Payload, read: &Reader<'_>) -> Result<Option<Order>> {
                 preceding: read.preceding(&message.preceding_encounter_id)?,
             }),
         ),
-        Payload::Admitted(message) => Order::Encounter(
+        Ruled::Admitted(message) => Order::Encounter(
             read.encounter(&message.encounter_id)?,
             EncounterCommand::Admit(Admission {
                 place: read.field("place").place(message.place.as_ref())?,
                 preceding: read.preceding(&message.preceding_encounter_id)?,
             }),
         ),
-        Payload::TransferPlanned(message) => Order::Encounter(
+        Ruled::TransferPlanned(message) => Order::Encounter(
             read.encounter(&message.encounter_id)?,
             EncounterCommand::PlanTransfer(PlannedTransfer {
                 planned_at: read.time("planned_at", &message.planned_at)?,
                 to: read.field("to").place(message.to.as_ref())?,
             }),
         ),
-        Payload::Transferred(message) => Order::Encounter(
+        Ruled::Transferred(message) => Order::Encounter(
             read.encounter(&message.encounter_id)?,
             EncounterCommand::Transfer(WardTransfer {
                 to: read.field("to").place(message.to.as_ref())?,
             }),
         ),
-        Payload::LeaveStarted(message) => Order::Encounter(
+        Ruled::LeaveStarted(message) => Order::Encounter(
             read.encounter(&message.encounter_id)?,
             EncounterCommand::StartLeave(()),
         ),
-        Payload::LeaveReturned(message) => Order::Encounter(
+        Ruled::LeaveReturned(message) => Order::Encounter(
             read.encounter(&message.encounter_id)?,
             EncounterCommand::ReturnFromLeave(()),
         ),
-        Payload::DischargePlanned(message) => Order::Encounter(
+        Ruled::DischargePlanned(message) => Order::Encounter(
             read.encounter(&message.encounter_id)?,
             EncounterCommand::PlanDischarge(PlannedDischarge {
                 planned_at: read.time("planned_at", &message.planned_at)?,
             }),
         ),
-        Payload::Discharged(message) => Order::Encounter(
+        Ruled::Discharged(message) => Order::Encounter(
             read.encounter(&message.encounter_id)?,
             EncounterCommand::Discharge(()),
         ),
-        Payload::AdmissionPlannedCancelled(message) => {
+        Ruled::AdmissionPlannedCancelled(message) => {
             return read.cancellation(message, EncounterCommand::CancelPlannedAdmission);
         }
-        Payload::RegistrationCancelled(message) => {
+        Ruled::RegistrationCancelled(message) => {
             return read.cancellation(message, EncounterCommand::CancelVisit);
         }
-        Payload::AdmitCancelled(message) => {
+        Ruled::AdmitCancelled(message) => {
             return read.cancellation(message, EncounterCommand::CancelAdmission);
         }
-        Payload::TransferPlannedCancelled(message) => {
+        Ruled::TransferPlannedCancelled(message) => {
             return read.cancellation(message, EncounterCommand::CancelPlannedTransfer);
         }
-        Payload::TransferCancelled(message) => {
+        Ruled::TransferCancelled(message) => {
             return read.cancellation(message, EncounterCommand::CancelTransfer);
         }
-        Payload::LeaveStartedCancelled(message) => {
+        Ruled::LeaveStartedCancelled(message) => {
             return read.cancellation(message, EncounterCommand::CancelLeave);
         }
-        Payload::LeaveReturnedCancelled(message) => {
+        Ruled::LeaveReturnedCancelled(message) => {
             return read.cancellation(message, EncounterCommand::CancelReturn);
         }
-        Payload::DischargePlannedCancelled(message) => {
+        Ruled::DischargePlannedCancelled(message) => {
             return read.cancellation(message, EncounterCommand::CancelPlannedDischarge);
         }
-        Payload::DischargeCancelled(message) => {
+        Ruled::DischargeCancelled(message) => {
             return read.cancellation(message, EncounterCommand::CancelDischarge);
         }
-        Payload::ScreeningCompleted(message) => return read.document(&message.encounter_id, ""),
-        Payload::FamilyMeetingHeld(message) => return read.document(&message.encounter_id, ""),
-        Payload::PlanStarted(message)
-        | Payload::PlanIssued(message)
-        | Payload::PlanChanged(message) => return read.document(&message.encounter_id, ""),
-        Payload::ConferenceScheduled(message) => return read.document(&message.encounter_id, ""),
-        Payload::ConferenceHeld(message) => return read.document(&message.encounter_id, ""),
-        Payload::DischargeReadyDeclared(message) => {
-            return read.document(&message.encounter_id, "");
-        }
-        Payload::TransferRequested(message) => Order::TransferRequest(
+        Ruled::TransferRequested(message) => Order::TransferRequest(
             read.id("transfer_request_id", &message.transfer_request_id, TransferRequestId::parse)?,
             TransferCommand::Request(Question {
                 encounter: read.encounter(&message.encounter_id)?,
                 facility: read.field("facility").organisation(message.facility.as_ref())?,
             }),
         ),
-        Payload::TransferOffered(message) => {
+        Ruled::TransferOffered(message) => {
             return read.transfer_answer(message, TransferCommand::Offer(()));
         }
-        Payload::TransferDeclined(message) => {
+        Ruled::TransferDeclined(message) => {
             return read.transfer_answer(message, TransferCommand::Decline(()));
         }
-        Payload::TransferAccepted(message) => {
+        Ruled::TransferAccepted(message) => {
             return read.transfer_answer(message, TransferCommand::Accept(()));
         }
-        Payload::TransferWithdrawn(message) => {
+        Ruled::TransferWithdrawn(message) => {
             return read.transfer_answer(message, TransferCommand::Withdraw(()));
         }
-        Payload::AdmissionInfoProvided(message) => return read.document(&message.encounter_id, ""),
-        Payload::DischargeInfoRecorded(message) => return read.document(&message.encounter_id, ""),
-        Payload::VisitCompleted(message) => Order::Document(Document {
-            ended_at: read.optional_time("ended_at", &message.ended_at)?,
-            ..Document::default()
-        }),
-        Payload::VisitMissed(_)
-        | Payload::ObservationRecorded(_)
-        | Payload::ConditionChanged(_) => return read.document("", ""),
-        Payload::Signposted(message) => return read.document("", &message.case_id),
-        Payload::MeasureRecorded(message) => return read.document("", &message.case_id),
-        Payload::ReferralRequested(message) => {
+        Ruled::ReferralRequested(message) => {
             let receiver = read.field("receiver").organisation(message.receiver.as_ref())?;
             let case = read.optional_id("case_id", &message.case_id, CaseId::parse)?;
             let asked = Asked { receiver, case };
             return read.referral(&message.referral_id, ReferralCommand::Request(asked));
         }
-        Payload::ReferralAccepted(message) => {
+        Ruled::ReferralAccepted(message) => {
             return read.referral(&message.referral_id, ReferralCommand::Accept(()));
         }
-        Payload::ReferralRejected(message) => {
+        Ruled::ReferralRejected(message) => {
             return read.referral(&message.referral_id, ReferralCommand::Reject(()));
         }
-        Payload::ReferralInProgress(message) => {
+        Ruled::ReferralInProgress(message) => {
             return read.referral(&message.referral_id, ReferralCommand::Start(()));
         }
-        Payload::ReferralOnHold(message) => {
+        Ruled::ReferralOnHold(message) => {
             return read.referral(&message.referral_id, ReferralCommand::Hold(()));
         }
-        Payload::ReferralFailed(message) => {
+        Ruled::ReferralFailed(message) => {
             return read.referral(&message.referral_id, ReferralCommand::Fail(()));
         }
-        Payload::ReferralCompleted(message) => {
+        Ruled::ReferralCompleted(message) => {
             return read.referral(&message.referral_id, ReferralCommand::Complete(()));
         }
-        Payload::ReferralCancelled(message) => {
+        Ruled::ReferralCancelled(message) => {
             return read.referral(&message.referral_id, ReferralCommand::Cancel(()));
         }
-        Payload::ReferralEnteredInError(message) => {
+        Ruled::ReferralEnteredInError(message) => {
             return read.referral(&message.referral_id, ReferralCommand::MarkEnteredInError(()));
         }
-        Payload::AttendanceRecorded(message) => {
+        Ruled::AttendanceRecorded(message) => {
             return read.referral(&message.referral_id, ReferralCommand::RecordAttendance(()));
         }
-        Payload::Unattended(message) => {
+        Ruled::Unattended(message) => {
             return read.referral(&message.referral_id, ReferralCommand::RecordNonAttendance(()));
         }
-        Payload::CaseOpened(message) => {
+        Ruled::CaseOpened(message) => {
             let referral =
                 read.optional_id("referral_id", &message.referral_id, ReferralId::parse)?;
             return read.case(&message.case_id, case::Command::Open(referral));
         }
-        Payload::CaseClosed(message) => {
+        Ruled::CaseClosed(message) => {
             return read.case(&message.case_id, case::Command::Close(()));
         }
-        Payload::CaseReopened(message) => {
+        Ruled::CaseReopened(message) => {
             return read.case(&message.case_id, case::Command::Reopen(()));
         }
-        Payload::ContactAttempted(message) => {
+        Ruled::ContactAttempted(message) => {
             return read.case(&message.case_id, case::Command::RecordContactAttempt(()));
         }
-        Payload::ContactHeld(message) => {
+        Ruled::ContactHeld(message) => {
             return read.case(&message.case_id, case::Command::RecordContact(()));
         }
-        Payload::IdentifierClaimed(_)
-        | Payload::IdentifierReleased(_)
-        | Payload::MessageQuarantined(_)
-        | Payload::MessageRepeated(_)
-        | Payload::Unknown => return Ok(None),
+        Ruled::PatientDeceased(message) => Order::Identity(IdentityCommand::RecordDeath(Death {
+            at: read.optional_time("deceased_at", &message.deceased_at)?,
+        })),
+        Ruled::WalkInConsultRecorded(_) => Order::Identity(IdentityCommand::OpenAnonymous(())),
+        Ruled::PatientsMerged(message) => {
+            read.merge(&message.retired_patient_id, IdentityCommand::Merge)?
+        }
+        Ruled::PatientsUnmerged(message) => {
+            read.merge(&message.retired_patient_id, IdentityCommand::Unmerge)?
+        }
+        Ruled::PatientRetired(message) => {
+            Order::Identity(IdentityCommand::Retire(read.retirement(message)?))
+        }
+        Ruled::PatientRestored(message) => {
+            Order::Identity(IdentityCommand::Restore(read.retirement(message)?))
+        }
+        Ruled::EnteredInError(message) => {
+            read.correction(&message.corrects_event_id, Change::EnteredInError)?
+        }
+        Ruled::ValueCorrected(message) => {
+            read.correction(&message.corrects_event_id, read.instead(message)?)?
+        }
+        Ruled::TimeCorrected(message) => {
+            let at = read.time("occurred_at", &message.occurred_at)?;
+            read.correction(&message.corrects_event_id, Change::Time(at))?
+        }
     };
     Ok(Some(order))
 }

@@ -1,9 +1,12 @@
 //! The wire contract: the types and services generated from `care/v1`, the check of what the
-//! schema declares, the catalogue of event types, and the conversion to the domain's types.
+//! schema declares, the catalogue of event types, the code sets, and the conversion to the
+//! domain's types.
 
 pub mod catalogue;
 pub mod check;
+pub mod codes;
 pub mod convert;
+pub mod fields;
 
 /// The schema's packages, nested as the generated code expects them.
 pub mod care {
@@ -22,12 +25,20 @@ pub mod care {
     }
 }
 
-#[expect(clippy::unreadable_literal, reason = "generated")]
+#[expect(clippy::unreadable_literal, clippy::too_many_lines, reason = "generated")]
 mod checks {
     use crate::check::{Check, Must, Path, VIOLATIONS_MAX, Violation, said};
     use crate::{CommandRequest, v1};
 
     include!(concat!(env!("OUT_DIR"), "/checks.rs"));
+}
+
+#[expect(clippy::match_same_arms, reason = "generated")]
+mod generated_fields {
+    use crate::fields::{Fields, Value};
+    use crate::v1;
+
+    include!(concat!(env!("OUT_DIR"), "/fields.rs"));
 }
 
 pub use care::v1;

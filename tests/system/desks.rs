@@ -167,7 +167,7 @@ async fn a_patient_is_found_by_an_identifier() {
             system: "urn:oid:1.2.392.100495.20.3.51.1".to_owned(),
             value: value.to_owned(),
         };
-        liaison(v1::FindPatientRequest { identifier: Some(identifier) })
+        liaison(v1::FindPatientRequest { identifier: Some(identifier), as_known_at: None })
     };
     let found = timeline.find_patient(find("00123")).await.unwrap().into_inner().patient.unwrap();
     assert_eq!(found.patient_id, patient());
@@ -271,7 +271,7 @@ async fn a_referral_and_its_case_go_from_request_to_outcome() {
             "referral accepted 相談室",
             "social-prescribing case opened",
             "attended 相談室",
-            "social-prescribing case closed (goals-met)",
+            "social-prescribing case closed (goals met)",
         ]
     );
 }

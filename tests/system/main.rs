@@ -12,7 +12,9 @@
 )]
 
 mod backup;
+mod boards;
 mod bus;
+mod corrections;
 mod crash;
 mod desks;
 mod disk_full;
@@ -23,11 +25,15 @@ mod import;
 mod nats;
 #[path = "../nats/servers.rs"]
 mod nats_servers;
+mod newer;
 mod odd_exports;
 mod refusals;
 mod reimports;
+mod rpcs;
+mod scenarios;
 mod shared_data;
 mod simulate;
+mod stories;
 mod support;
 mod timeline;
 mod traffic;

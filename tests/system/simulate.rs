@@ -38,7 +38,7 @@ async fn another_seed_tells_other_stories() {
 async fn every_kind_of_story_is_told() {
     let data = folder();
     let server = Server::start(data.path());
-    assert!(simulate(&server, &["--patients", "7", "--days", "200"]).status.success());
+    assert!(simulate(&server, &["--patients", "13", "--days", "200"]).status.success());
     let channel = server.channel().await;
     let mut told = String::new();
     for patient in timelines(&channel).await.into_keys() {
@@ -59,6 +59,13 @@ async fn every_kind_of_story_is_told() {
         "measured UCLA",
         "social-prescribing case closed",
         "nursing visit",
+        "died ",
+        "another record of the same person was merged into this one",
+        "proxy supporter",
+        "taken to hospital in an emergency",
+        "entered in error",
+        "time corrected to",
+        "alert [urgent]",
     ] {
         assert!(told.contains(words), "{words}");
     }

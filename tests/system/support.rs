@@ -179,6 +179,7 @@ pub(crate) async fn timelines(channel: &Channel) -> BTreeMap<String, Vec<u8>> {
             let mut bytes = patient.encode_to_vec();
             for mut entry in timeline(channel, &patient.patient_id).await {
                 entry.recorded_at = None;
+                entry.earlier.iter_mut().for_each(|earlier| earlier.recorded_at = None);
                 bytes.extend(entry.encode_to_vec());
             }
             all.insert(patient.patient_id, bytes);

@@ -3,7 +3,7 @@
 use tsunagi_domain::PatientId;
 use tsunagi_domain::encounter::{Class, Encounter, Stage};
 use tsunagi_proto::catalogue::Payload;
-use tsunagi_proto::v1;
+use tsunagi_proto::{fields, v1};
 
 use super::Timeline;
 
@@ -14,13 +14,22 @@ pub(super) fn summary(timeline: &Timeline, patient: PatientId) -> v1::PatientSum
         identifiers: record.patient().identifiers().map(Into::into).collect(),
         demographics: timeline.demographics(),
         version: timeline.version(),
+        is_anonymous: record.patient().is_anonymous(),
+        merged_into_patient_id: record
+            .patient()
+            .retired_into()
+            .map(|survivor| survivor.to_string())
+            .unwrap_or_default(),
+        merged_patient_ids: record.patient().merged().map(|(id, _)| id.to_string()).collect(),
         ..v1::PatientSummary::default()
     };
+    super::glance::add(timeline, &mut summary);
     if record.patient().is_deceased() {
         // What was said of a stay afterwards does not tell where the patient is, nor since when.
         summary.set_state(v1::PatientState::Deceased);
         let known = summary.demographics.as_ref();
-        summary.since_at = known.map(|known| known.deceased_at.clone()).unwrap_or_default();
+        let known = known.map(|known| known.deceased_at.clone()).unwrap_or_default();
+        summary.since_at = if known.is_empty() { death(timeline) } else { known };
         return summary;
     }
     if let Some((id, encounter)) = record.whereabouts() {
@@ -46,8 +55,21 @@ fn state(encounter: &Encounter) -> v1::PatientState {
     }
 }
 
+/// When the patient died, as an event of its own says.
+fn death(timeline: &Timeline) -> String {
+    let said = timeline.standing().filter(|standing| standing.error.is_none());
+    let said = said.filter_map(|standing| {
+        if let Payload::PatientDeceased(death) = &*standing.payload {
+            Some(death.deceased_at.clone())
+        } else {
+            None
+        }
+    });
+    said.last().unwrap_or_default()
+}
+
 /// Since when, in the words in which it was told.
-fn since(timeline: &Timeline, encounter: &Encounter) -> String {
+pub(super) fn since(timeline: &Timeline, encounter: &Encounter) -> String {
     let Some(event) = encounter.since_event() else { return String::new() };
     match timeline.payload(event) {
         Some(Payload::EncounterRegistered(visit)) if !visit.ended_at.is_empty() => {
@@ -65,9 +87,14 @@ fn plan(
 ) -> String {
     let plans = timeline.record().encounters().filter_map(|(_, encounter)| of(encounter));
     let newest = plans.max_by_key(|(event, _)| timeline.version_of(*event));
-    match newest.and_then(|(event, _)| timeline.payload(event)) {
-        Some(Payload::DischargePlanned(plan)) => plan.planned_at.clone(),
-        Some(Payload::AdmissionPlanned(plan)) => plan.planned_at.clone(),
-        Some(_) | None => String::new(),
-    }
+    newest.map(|(event, _)| planned_at(timeline, event)).unwrap_or_default()
+}
+
+/// When something is planned for, in the words in which it was told.
+pub(super) fn planned_at(timeline: &Timeline, event: tsunagi_domain::EventId) -> String {
+    let Some(plan) = timeline.standing().find(|standing| standing.entry.id == event) else {
+        return String::new();
+    };
+    let plan = plan.payload.fields();
+    plan.map(|plan| fields::written(plan, "planned_at").to_owned()).unwrap_or_default()
 }

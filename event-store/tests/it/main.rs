@@ -28,6 +28,7 @@ mod nats_proxy;
 #[path = "../../../tests/nats/servers.rs"]
 mod nats_servers;
 mod patients;
+mod permutations;
 mod scrub;
 mod support;
 mod timelines;

@@ -45,7 +45,7 @@ async fn thirty_patients() -> (TempDir, Store) {
 }
 
 fn sled_folder(folder: &Path) -> std::path::PathBuf {
-    folder.join("patients-1.sled")
+    folder.join("patients-2.sled")
 }
 
 #[tokio::test]

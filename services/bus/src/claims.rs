@@ -53,9 +53,26 @@ impl Claims {
     pub async fn owner(&self, identifier: &Identifier) -> Result<Option<PatientId>, ReadError> {
         let stream = self.bus.region().identifier_stream(identifier);
         match self.state(stream).await?.claim {
-            Some((owner, _)) if self.is_registered(owner, identifier).await? => Ok(Some(owner)),
+            Some((owner, _)) if self.is_registered(owner, identifier).await? => {
+                self.survivor(owner).await.map(Some)
+            }
             Some(_) | None => Ok(None),
         }
+    }
+
+    /// The record that a record was merged into, and that into which this one was; or itself.
+    pub async fn survivor(&self, patient: PatientId) -> Result<PatientId, ReadError> {
+        const MERGES_MAX: usize = 16;
+        let mut survivor = patient;
+        for _ in 0..MERGES_MAX {
+            let mut loaded = Loaded::default();
+            loaded.catch_up(self.bus.as_ref(), survivor).await?;
+            match loaded.record.patient().retired_into() {
+                Some(into) => survivor = into,
+                None => break,
+            }
+        }
+        Ok(survivor)
     }
 
     /// Makes the identifier the patient's, unless it is another's.
@@ -78,7 +95,11 @@ impl Claims {
             match state.claim {
                 Some((owner, _)) if owner == occasion.patient => return Ok(Claim::Held),
                 Some((owner, since)) if self.holds(owner, since, identifier).await? => {
-                    return Ok(Claim::Others(owner));
+                    let survivor = self.survivor(owner).await.map_err(|error| unknown(&error))?;
+                    if survivor == occasion.patient {
+                        return Ok(Claim::Held);
+                    }
+                    return Ok(Claim::Others(survivor));
                 }
                 Some(_) | None => version = state.version,
             }

@@ -90,3 +90,23 @@ fn in_request(error: SubmitError) -> Refused {
     };
     Refused::fields(violations.into_iter().map(in_request).collect())
 }
+
+/// Implements a desk's service: `admit(AdmitRequest) => Admitted` records what the request says as
+/// an event of that type. The service has a field `desk`.
+#[macro_export]
+macro_rules! records {
+    ($(#[$doc:meta])* $service:ident for $desk:ty {
+        $($rpc:ident($request:ident) => $variant:ident,)*
+    }) => {
+        $(#[$doc])*
+        #[$crate::tonic::async_trait]
+        impl $service for $desk {
+            $(async fn $rpc(
+                &self,
+                request: $crate::tonic::Request<tsunagi_proto::v1::$request>,
+            ) -> Result<$crate::tonic::Response<tsunagi_proto::v1::Receipt>, $crate::tonic::Status> {
+                self.desk.record(request, tsunagi_proto::catalogue::Payload::$variant).await
+            })*
+        }
+    };
+}

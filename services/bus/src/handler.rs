@@ -9,12 +9,13 @@ use jiff::Timestamp;
 use prost::Message as _;
 use tokio_util::task::TaskTracker;
 use tsunagi_chassis::Config;
-use tsunagi_domain::identity::{Command as IdentityCommand, Identifier};
-use tsunagi_domain::{Command, EventId, Order, PatientId, Record, Refusal};
+use tsunagi_domain::identity::{self, Command as IdentityCommand, Identifier};
+use tsunagi_domain::{Command, Document, EventId, Order, PatientId, Record, Refusal};
 use tsunagi_proto::catalogue::{Family, Payload};
 use tsunagi_proto::check::{Path, Violation};
 use tsunagi_proto::convert;
 use tsunagi_proto::v1;
+use uuid::Uuid;
 
 use crate::claims::{Claim, Claims, Occasion};
 use crate::cursor::Cursor;
@@ -161,12 +162,101 @@ impl Handler {
     }
 
     async fn take(&self, turn: Turn, prepared: Prepared) -> Result<Vec<v1::Receipt>, SubmitError> {
+        let Some(joint) = Joint::of(&prepared)? else {
+            return self.take_alone(turn, &prepared).await;
+        };
+        // One turn after the other, so that two merges never wait for each other.
+        drop(turn);
+        let turn = || self.patients.turn(prepared.patient);
+        match joint.step {
+            JointStep::Merge => {
+                // Until the merge is in, the other record takes no events; sending the merge
+                // again goes on from there.
+                self.retire(&prepared, joint).await?;
+                let merged = self.take_alone(turn(), &prepared).await;
+                match &merged {
+                    Ok(_) | Err(SubmitError::OutcomeUnknown(_)) => {}
+                    Err(_) => self.restore(&prepared, joint).await?,
+                }
+                merged
+            }
+            JointStep::Unmerge => {
+                let unmerged = self.take_alone(turn(), &prepared).await?;
+                self.restore(&prepared, joint).await?;
+                Ok(unmerged)
+            }
+        }
+    }
+
+    /// Says in the other record that it is retired, unless the merge would be refused.
+    async fn retire(&self, prepared: &Prepared, joint: Joint) -> Result<(), SubmitError> {
+        let mut survivor = Loaded::default();
+        self.patients.catch_up(prepared.patient, &mut survivor).await?;
+        let stream = StreamId::Patient(prepared.patient);
+        let is_repeat = self.bus.find(stream, joint.event).await?.is_some();
+        if !is_repeat {
+            decide(prepared, &survivor)?;
+        }
+        let retired = self.say_of_other(prepared, joint, Payload::PatientRetired, "retire").await;
+        match retired {
+            Err(SubmitError::Refused(Refusal::Identity(identity::Refusal::Unknown))) => {
+                Err(other_patient("must be a registered patient"))
+            }
+            other => other,
+        }
+    }
+
+    /// Says in the other record that it is its own again.
+    async fn restore(&self, prepared: &Prepared, joint: Joint) -> Result<(), SubmitError> {
+        let restored =
+            self.say_of_other(prepared, joint, Payload::PatientRestored, "restore").await;
+        match restored {
+            // It was never retired, or is restored already.
+            Err(SubmitError::Refused(Refusal::Identity(identity::Refusal::NotMerged))) => Ok(()),
+            other => other,
+        }
+    }
+
+    async fn say_of_other(
+        &self,
+        prepared: &Prepared,
+        joint: Joint,
+        payload: impl Fn(v1::PatientRetirement) -> Payload,
+        step: &str,
+    ) -> Result<(), SubmitError> {
+        let payload = payload(v1::PatientRetirement {
+            survivor_patient_id: prepared.patient.to_string(),
+            merge_event_id: joint.event.to_string(),
+        });
+        // The same step taken again has the same id.
+        let event_id = Uuid::new_v5(&joint.event.uuid(), step.as_bytes());
+        let event = v1::Event {
+            event_id: event_id.to_string(),
+            r#type: payload.event_type().to_owned(),
+            patient_id: joint.other.to_string(),
+            occurred_at: prepared.occasion.occurred_at.clone(),
+            actor: Some((&prepared.occasion.actor).into()),
+            causation_id: joint.event.to_string(),
+            payload: payload.encode_to_vec(),
+            ..v1::Event::default()
+        };
+        let submission = Submission { events: vec![event], expected_version: None };
+        let prepared = self.prepare_from(submission, Sender::System)?;
+        let turn = self.patients.turn(prepared.patient);
+        self.take_alone(turn, &prepared).await.map(|_| ())
+    }
+
+    async fn take_alone(
+        &self,
+        turn: Turn,
+        prepared: &Prepared,
+    ) -> Result<Vec<v1::Receipt>, SubmitError> {
         let mut loaded = turn.come().await;
         let mut claimed = Vec::new();
-        let outcome = self.decide_and_publish(&prepared, &mut loaded, &mut claimed).await;
+        let outcome = self.decide_and_publish(prepared, &mut loaded, &mut claimed).await;
         match &outcome {
             Ok(_) | Err(SubmitError::OutcomeUnknown(_)) => {}
-            Err(_) => self.release(&prepared, &mut loaded, &claimed).await,
+            Err(_) => self.release(prepared, &mut loaded, &claimed).await,
         }
         outcome
     }
@@ -189,6 +279,14 @@ impl Handler {
     }
 
     fn prepare(&self, submission: Submission) -> Result<Prepared, SubmitError> {
+        self.prepare_from(submission, Sender::Outside)
+    }
+
+    fn prepare_from(
+        &self,
+        submission: Submission,
+        sender: Sender,
+    ) -> Result<Prepared, SubmitError> {
         let Submission { events, expected_version } = submission;
         let no_events =
             || SubmitError::Fields(vec![Path::ROOT.field("events").violation("must be given")]);
@@ -202,7 +300,7 @@ impl Handler {
             if event.patient_id != patient {
                 return Err(SubmitError::SeveralPatients);
             }
-            let (command, by) = self.read(&mut event)?;
+            let (command, by) = self.read(&mut event, sender)?;
             let record = event.encode_to_vec();
             if record.len() > self.record_bytes_max {
                 let limit = self.record_bytes_max;
@@ -224,21 +322,21 @@ impl Handler {
     }
 
     /// What an event asks for, and who asks. Ids take their one written form.
-    fn read(&self, event: &mut v1::Event) -> Result<(Command, tsunagi_domain::Actor), SubmitError> {
+    fn read(
+        &self,
+        event: &mut v1::Event,
+        sender: Sender,
+    ) -> Result<(Command, tsunagi_domain::Actor), SubmitError> {
         if !event.key_id.is_empty() {
             return Err(SubmitError::Encrypted);
         }
         let payload = Payload::decode(&event.r#type, &event.payload)?;
         let zone = &self.bus.region().zone;
         let command = convert::command(event, &payload, zone).map_err(SubmitError::Fields)?;
-        let Some(command) = command else {
-            let event_type = event.r#type.clone();
-            return Err(if payload.family() == Family::System {
-                SubmitError::SystemType(event_type)
-            } else {
-                SubmitError::UnknownType(event_type)
-            });
-        };
+        if sender == Sender::Outside && payload.family() == Family::System {
+            return Err(SubmitError::SystemType(event.r#type.clone()));
+        }
+        let command = command.ok_or_else(|| SubmitError::UnknownType(event.r#type.clone()))?;
         event.event_id = command.stamp.event.to_string();
         event.patient_id.make_ascii_lowercase();
         let reader = convert::Reader { zone, at: Path::ROOT };
@@ -375,6 +473,59 @@ impl Handler {
     }
 }
 
+/// Who sends a submission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sender {
+    Outside,
+    System,
+}
+
+/// A merge or its end, which two records have to know of.
+#[derive(Debug, Clone, Copy)]
+struct Joint {
+    event: EventId,
+    other: PatientId,
+    step: JointStep,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum JointStep {
+    Merge,
+    Unmerge,
+}
+
+impl Joint {
+    /// The merge that a submission is, if it is one.
+    fn of(prepared: &Prepared) -> Result<Option<Self>, SubmitError> {
+        let joint = |command: &Command| {
+            let (merge, step) =
+                if let Order::Identity(IdentityCommand::Merge(merge)) = command.order {
+                    (merge, JointStep::Merge)
+                } else if let Order::Identity(IdentityCommand::Unmerge(merge)) = command.order {
+                    (merge, JointStep::Unmerge)
+                } else {
+                    return None;
+                };
+            Some(Self { event: command.stamp.event, other: merge.retired, step })
+        };
+        let Some(joint) = prepared.commands.iter().find_map(joint) else { return Ok(None) };
+        if joint.other == prepared.patient {
+            return Err(other_patient("must be another patient"));
+        }
+        if prepared.commands.len() > 1 {
+            let violation = Path::ROOT.field("events").violation("must be one, if it is a merge");
+            return Err(SubmitError::Fields(vec![violation]));
+        }
+        Ok(Some(joint))
+    }
+}
+
+/// The record that a merge names is not what it must be.
+fn other_patient(problem: &str) -> SubmitError {
+    let field = "payload.retired_patient_id".to_owned();
+    SubmitError::Fields(vec![Violation { field, problem: problem.to_owned() }])
+}
+
 impl Prepared {
     fn receipts(&self, region: &Region, placed: &[Placed], repeated: bool) -> Vec<v1::Receipt> {
         self.drafts
@@ -404,7 +555,7 @@ impl Loaded {
             self.record.apply(event);
         }
         self.version = last.version;
-        self.is_stale = false;
+        self.is_stale = !self.record.wanted().is_empty();
     }
 }
 
@@ -432,8 +583,9 @@ fn decide(prepared: &Prepared, loaded: &Loaded) -> Result<Vec<tsunagi_domain::Ev
 
 /// A form or a note depends on nothing that another event could undo, and needs no version.
 fn expected_version(prepared: &Prepared, version: u64) -> Expected {
-    let independent =
-        prepared.commands.iter().all(|command| matches!(command.order, Order::Document(_)));
+    let is_independent =
+        |command: &Command| matches!(command.order, Order::Document(Document { step: None, .. }));
+    let independent = prepared.commands.iter().all(is_independent);
     if independent && prepared.expected_version.is_none() {
         Expected::Any
     } else {
@@ -449,7 +601,16 @@ fn identifiers(commands: &[Command]) -> impl Iterator<Item = &Identifier> {
         Order::Identity(IdentityCommand::LinkIdentifier(identifier)) => {
             std::slice::from_ref(identifier)
         }
-        Order::Identity(IdentityCommand::UpdateDemographics(_))
+        Order::Identity(
+            IdentityCommand::UpdateDemographics(_)
+            | IdentityCommand::RecordDeath(_)
+            | IdentityCommand::OpenAnonymous(())
+            | IdentityCommand::Merge(_)
+            | IdentityCommand::Unmerge(_)
+            | IdentityCommand::Retire(_)
+            | IdentityCommand::Restore(_),
+        )
+        | Order::Correction(_)
         | Order::Encounter(..)
         | Order::TransferRequest(..)
         | Order::Referral(..)

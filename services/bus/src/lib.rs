@@ -30,3 +30,7 @@ pub use region::Region;
 pub use remote::RemoteStore;
 pub use shards::{Shard, Shards};
 pub use stream::{Position, Slot, StreamId};
+
+// For `records!`: a desk names what it records, and nothing of how.
+#[doc(hidden)]
+pub use tonic;

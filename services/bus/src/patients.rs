@@ -10,13 +10,17 @@ use std::task::{Context, Poll, Waker};
 use lru::LruCache;
 use prost::Message as _;
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
-use tsunagi_domain::{PatientId, Record, Zone};
+use tsunagi_domain::{EventId, PatientId, Record, Zone};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::convert::happened;
 use tsunagi_proto::v1;
 
 use crate::port::{Bus, ReadError, Stored};
 use crate::stream::StreamId;
+
+/// So many records that were merged into one another are read together. No chain is longer: each
+/// ends where the next begins.
+const MERGES_MAX: usize = 16;
 
 /// One patient's record, as far as it was read.
 #[derive(Debug, Default)]
@@ -85,21 +89,51 @@ impl Turn {
 impl Loaded {
     /// Reads the events that the record does not know yet.
     pub async fn catch_up(&mut self, bus: &dyn Bus, patient: PatientId) -> Result<(), ReadError> {
+        self.catch_up_to(bus, patient, None, MERGES_MAX).await?;
+        self.is_stale = false;
+        Ok(())
+    }
+
+    /// Reads on to the end, or to the event by which the record was retired by `merge`. What was
+    /// merged into the record is read with it, `depth` merges deep.
+    async fn catch_up_to(
+        &mut self,
+        bus: &dyn Bus,
+        patient: PatientId,
+        merge: Option<EventId>,
+        depth: usize,
+    ) -> Result<(), ReadError> {
         let zone = &bus.region().zone;
+        self.absorb(bus, depth).await?;
         loop {
             let events = bus.read(StreamId::Patient(patient), self.version).await?;
             if events.is_empty() {
-                self.is_stale = false;
                 return Ok(());
             }
             for event in &events {
                 self.fold(event, zone);
+                self.absorb(bus, depth).await?;
+                if merge.is_some() && self.record.patient().retired_by() == merge {
+                    return Ok(());
+                }
             }
         }
     }
 
+    /// Takes over the records that were merged into this one.
+    async fn absorb(&mut self, bus: &dyn Bus, depth: usize) -> Result<(), ReadError> {
+        for (retired, merge) in self.record.wanted() {
+            let mut other = Self::default();
+            if depth > 0 {
+                Box::pin(other.catch_up_to(bus, retired, Some(merge), depth - 1)).await?;
+            }
+            self.record.absorb(retired, &other.record);
+        }
+        Ok(())
+    }
+
     /// Folds the next event of the stream into the record.
-    pub fn fold(&mut self, stored: &Stored, zone: &Zone) {
+    fn fold(&mut self, stored: &Stored, zone: &Zone) {
         // What this version cannot read changes nothing here, and counts all the same.
         let read = |stored: &Stored| {
             let event = v1::Event::decode(stored.record.clone()).ok()?;

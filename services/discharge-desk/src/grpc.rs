@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use tonic::{Request, Response, Status};
 use tsunagi_bus::{Desk, Handler};
-use tsunagi_proto::catalogue::Payload;
-use tsunagi_proto::v1;
 use tsunagi_proto::v1::discharge_desk_server::DischargeDesk;
 
 /// The service.
@@ -20,182 +17,55 @@ impl Service {
     }
 }
 
-type Receipt = Result<Response<v1::Receipt>, Status>;
-
-#[tonic::async_trait]
-impl DischargeDesk for Service {
-    async fn register_patient(&self, request: Request<v1::RegisterPatientRequest>) -> Receipt {
-        self.desk.record(request, Payload::PatientRegistered).await
-    }
-
-    async fn link_identifier(&self, request: Request<v1::LinkIdentifierRequest>) -> Receipt {
-        self.desk.record(request, Payload::IdentifierLinked).await
-    }
-
-    async fn update_demographics(
-        &self,
-        request: Request<v1::UpdateDemographicsRequest>,
-    ) -> Receipt {
-        self.desk.record(request, Payload::DemographicsUpdated).await
-    }
-
-    async fn plan_admission(&self, request: Request<v1::PlanAdmissionRequest>) -> Receipt {
-        self.desk.record(request, Payload::AdmissionPlanned).await
-    }
-
-    async fn cancel_planned_admission(
-        &self,
-        request: Request<v1::CancelPlannedAdmissionRequest>,
-    ) -> Receipt {
-        self.desk.record(request, Payload::AdmissionPlannedCancelled).await
-    }
-
-    async fn register_visit(&self, request: Request<v1::RegisterVisitRequest>) -> Receipt {
-        self.desk.record(request, Payload::EncounterRegistered).await
-    }
-
-    async fn cancel_visit(&self, request: Request<v1::CancelVisitRequest>) -> Receipt {
-        self.desk.record(request, Payload::RegistrationCancelled).await
-    }
-
-    async fn admit(&self, request: Request<v1::AdmitRequest>) -> Receipt {
-        self.desk.record(request, Payload::Admitted).await
-    }
-
-    async fn cancel_admission(&self, request: Request<v1::CancelAdmissionRequest>) -> Receipt {
-        self.desk.record(request, Payload::AdmitCancelled).await
-    }
-
-    async fn plan_ward_transfer(&self, request: Request<v1::PlanWardTransferRequest>) -> Receipt {
-        self.desk.record(request, Payload::TransferPlanned).await
-    }
-
-    async fn cancel_planned_ward_transfer(
-        &self,
-        request: Request<v1::CancelPlannedWardTransferRequest>,
-    ) -> Receipt {
-        self.desk.record(request, Payload::TransferPlannedCancelled).await
-    }
-
-    async fn transfer_ward(&self, request: Request<v1::TransferWardRequest>) -> Receipt {
-        self.desk.record(request, Payload::Transferred).await
-    }
-
-    async fn cancel_ward_transfer(
-        &self,
-        request: Request<v1::CancelWardTransferRequest>,
-    ) -> Receipt {
-        self.desk.record(request, Payload::TransferCancelled).await
-    }
-
-    async fn start_leave(&self, request: Request<v1::StartLeaveRequest>) -> Receipt {
-        self.desk.record(request, Payload::LeaveStarted).await
-    }
-
-    async fn cancel_leave(&self, request: Request<v1::CancelLeaveRequest>) -> Receipt {
-        self.desk.record(request, Payload::LeaveStartedCancelled).await
-    }
-
-    async fn return_from_leave(&self, request: Request<v1::ReturnFromLeaveRequest>) -> Receipt {
-        self.desk.record(request, Payload::LeaveReturned).await
-    }
-
-    async fn cancel_return_from_leave(
-        &self,
-        request: Request<v1::CancelReturnFromLeaveRequest>,
-    ) -> Receipt {
-        self.desk.record(request, Payload::LeaveReturnedCancelled).await
-    }
-
-    async fn plan_discharge(&self, request: Request<v1::PlanDischargeRequest>) -> Receipt {
-        self.desk.record(request, Payload::DischargePlanned).await
-    }
-
-    async fn cancel_planned_discharge(
-        &self,
-        request: Request<v1::CancelPlannedDischargeRequest>,
-    ) -> Receipt {
-        self.desk.record(request, Payload::DischargePlannedCancelled).await
-    }
-
-    async fn discharge(&self, request: Request<v1::DischargeRequest>) -> Receipt {
-        self.desk.record(request, Payload::Discharged).await
-    }
-
-    async fn cancel_discharge(&self, request: Request<v1::CancelDischargeRequest>) -> Receipt {
-        self.desk.record(request, Payload::DischargeCancelled).await
-    }
-
-    async fn record_screening(&self, request: Request<v1::RecordScreeningRequest>) -> Receipt {
-        self.desk.record(request, Payload::ScreeningCompleted).await
-    }
-
-    async fn record_family_meeting(
-        &self,
-        request: Request<v1::RecordFamilyMeetingRequest>,
-    ) -> Receipt {
-        self.desk.record(request, Payload::FamilyMeetingHeld).await
-    }
-
-    async fn start_discharge_plan(
-        &self,
-        request: Request<v1::StartDischargePlanRequest>,
-    ) -> Receipt {
-        self.desk.record(request, Payload::PlanStarted).await
-    }
-
-    async fn issue_discharge_plan(
-        &self,
-        request: Request<v1::IssueDischargePlanRequest>,
-    ) -> Receipt {
-        self.desk.record(request, Payload::PlanIssued).await
-    }
-
-    async fn change_discharge_plan(
-        &self,
-        request: Request<v1::ChangeDischargePlanRequest>,
-    ) -> Receipt {
-        self.desk.record(request, Payload::PlanChanged).await
-    }
-
-    async fn schedule_conference(
-        &self,
-        request: Request<v1::ScheduleConferenceRequest>,
-    ) -> Receipt {
-        self.desk.record(request, Payload::ConferenceScheduled).await
-    }
-
-    async fn record_conference(&self, request: Request<v1::RecordConferenceRequest>) -> Receipt {
-        self.desk.record(request, Payload::ConferenceHeld).await
-    }
-
-    async fn request_transfer(&self, request: Request<v1::RequestTransferRequest>) -> Receipt {
-        self.desk.record(request, Payload::TransferRequested).await
-    }
-
-    async fn offer_bed(&self, request: Request<v1::OfferBedRequest>) -> Receipt {
-        self.desk.record(request, Payload::TransferOffered).await
-    }
-
-    async fn decline_transfer(&self, request: Request<v1::DeclineTransferRequest>) -> Receipt {
-        self.desk.record(request, Payload::TransferDeclined).await
-    }
-
-    async fn accept_offer(&self, request: Request<v1::AcceptOfferRequest>) -> Receipt {
-        self.desk.record(request, Payload::TransferAccepted).await
-    }
-
-    async fn withdraw_transfer_request(
-        &self,
-        request: Request<v1::WithdrawTransferRequestRequest>,
-    ) -> Receipt {
-        self.desk.record(request, Payload::TransferWithdrawn).await
-    }
-
-    async fn declare_discharge_ready(
-        &self,
-        request: Request<v1::DeclareDischargeReadyRequest>,
-    ) -> Receipt {
-        self.desk.record(request, Payload::DischargeReadyDeclared).await
+tsunagi_bus::records! {
+    /// Each rpc records one event.
+    DischargeDesk for Service {
+        register_patient(RegisterPatientRequest) => PatientRegistered,
+        link_identifier(LinkIdentifierRequest) => IdentifierLinked,
+        update_demographics(UpdateDemographicsRequest) => DemographicsUpdated,
+        plan_admission(PlanAdmissionRequest) => AdmissionPlanned,
+        cancel_planned_admission(CancelPlannedAdmissionRequest) => AdmissionPlannedCancelled,
+        register_visit(RegisterVisitRequest) => EncounterRegistered,
+        cancel_visit(CancelVisitRequest) => RegistrationCancelled,
+        admit(AdmitRequest) => Admitted,
+        cancel_admission(CancelAdmissionRequest) => AdmitCancelled,
+        plan_ward_transfer(PlanWardTransferRequest) => TransferPlanned,
+        cancel_planned_ward_transfer(CancelPlannedWardTransferRequest) => TransferPlannedCancelled,
+        transfer_ward(TransferWardRequest) => Transferred,
+        cancel_ward_transfer(CancelWardTransferRequest) => TransferCancelled,
+        start_leave(StartLeaveRequest) => LeaveStarted,
+        cancel_leave(CancelLeaveRequest) => LeaveStartedCancelled,
+        return_from_leave(ReturnFromLeaveRequest) => LeaveReturned,
+        cancel_return_from_leave(CancelReturnFromLeaveRequest) => LeaveReturnedCancelled,
+        plan_discharge(PlanDischargeRequest) => DischargePlanned,
+        cancel_planned_discharge(CancelPlannedDischargeRequest) => DischargePlannedCancelled,
+        discharge(DischargeRequest) => Discharged,
+        cancel_discharge(CancelDischargeRequest) => DischargeCancelled,
+        record_screening(RecordScreeningRequest) => ScreeningCompleted,
+        record_family_meeting(RecordFamilyMeetingRequest) => FamilyMeetingHeld,
+        start_discharge_plan(StartDischargePlanRequest) => PlanStarted,
+        issue_discharge_plan(IssueDischargePlanRequest) => PlanIssued,
+        change_discharge_plan(ChangeDischargePlanRequest) => PlanChanged,
+        schedule_conference(ScheduleConferenceRequest) => ConferenceScheduled,
+        record_conference(RecordConferenceRequest) => ConferenceHeld,
+        request_transfer(RequestTransferRequest) => TransferRequested,
+        offer_bed(OfferBedRequest) => TransferOffered,
+        decline_transfer(DeclineTransferRequest) => TransferDeclined,
+        accept_offer(AcceptOfferRequest) => TransferAccepted,
+        withdraw_transfer_request(WithdrawTransferRequestRequest) => TransferWithdrawn,
+        declare_discharge_ready(DeclareDischargeReadyRequest) => DischargeReadyDeclared,
+        change_encounter_class(ChangeEncounterClassRequest) => EncounterClassChanged,
+        change_attending(ChangeAttendingRequest) => AttendingChanged,
+        record_death(RecordDeathRequest) => PatientDeceased,
+        add_factor(AddFactorRequest) => FactorIdentified,
+        open_support(OpenSupportRequest) => SupportOpened,
+        close_support(CloseSupportRequest) => SupportClosed,
+        record_joint_guidance(RecordJointGuidanceRequest) => JointGuidanceGiven,
+        record_care_manager_guidance(RecordCareManagerGuidanceRequest) => CareManagerJointGuidanceGiven,
+        assess_residence_criteria(AssessResidenceCriteriaRequest) => ResidenceCriteriaAssessed,
+        record_delay_reason(RecordDelayReasonRequest) => DelayReasonRecorded,
+        assign_pathway(AssignPathwayRequest) => PathwayAssigned,
+        record_path_variance(RecordPathVarianceRequest) => PathVarianceRecorded,
+        order_equipment(OrderEquipmentRequest) => EquipmentOrdered,
     }
 }

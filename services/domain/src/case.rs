@@ -2,6 +2,8 @@
 
 use crate::id::ReferralId;
 use crate::pairs::commands_and_events;
+use crate::path::{Path, Step};
+use crate::record::Stamp;
 
 commands_and_events! {
     Open => Opened(Option<ReferralId>),
@@ -22,79 +24,148 @@ pub enum Refusal {
     Closed,
     #[error("the case is open already")]
     Open,
+    #[error("the case was not open at the time given: check `occurred_at` against the timeline")]
+    OutOfOrder,
     #[error(
         "the referral was rejected, cancelled, failed or entered in error: no case is opened on it"
     )]
     ReferralNotLive,
 }
 
-/// The state of one case.
+/// Whether a case is worked on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Case {
+pub enum State {
+    Unopened,
     Open,
     Closed,
 }
 
-/// The event that `command` causes for `case` now, or why it causes none.
-pub fn decide(case: Option<Case>, command: Command) -> Result<Event, Refusal> {
-    match (&command, case) {
-        (Command::Open(_), None) | (Command::Reopen(()), Some(Case::Closed)) => Ok(()),
-        (Command::Open(_), Some(_)) => Err(Refusal::AlreadyOpened),
-        (_, None) => Err(Refusal::Unknown),
-        (Command::Reopen(()), Some(Case::Open)) => Err(Refusal::Open),
-        (
-            Command::Close(()) | Command::RecordContactAttempt(()) | Command::RecordContact(()),
-            Some(case),
-        ) => match case {
-            Case::Open => Ok(()),
-            Case::Closed => Err(Refusal::Closed),
-        },
-    }?;
-    Ok(command.into())
+/// The state of one case.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Case {
+    path: Path<Turn>,
 }
 
-pub fn apply(case: &mut Option<Case>, event: &Event) {
-    match event {
-        Event::Opened(_) | Event::Reopened(()) => *case = Some(Case::Open),
-        Event::Closed(()) => *case = Some(Case::Closed),
-        Event::ContactAttempted(()) | Event::ContactHeld(()) => {}
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Open,
+    Close,
+    Reopen,
+    /// Something that is done on an open case.
+    Work,
+}
+
+impl Step for Turn {
+    type State = State;
+    const BEGINNING: State = State::Unopened;
+
+    fn leads_from(&self, state: State) -> Option<State> {
+        let leads = matches!(
+            (self, state),
+            (Self::Open, State::Unopened)
+                | (Self::Close | Self::Work, State::Open)
+                | (Self::Reopen, State::Closed)
+        );
+        leads.then_some(self.leads_to())
+    }
+
+    fn leads_to(&self) -> State {
+        match self {
+            Self::Open | Self::Reopen | Self::Work => State::Open,
+            Self::Close => State::Closed,
+        }
+    }
+}
+
+impl Case {
+    /// The event that `command` causes now, or why it causes none.
+    pub fn decide(&self, stamp: &Stamp, command: Command) -> Result<Event, Refusal> {
+        let turn = match &command {
+            Command::Open(_) => Turn::Open,
+            Command::Close(()) => Turn::Close,
+            Command::Reopen(()) => Turn::Reopen,
+            // What was done before the case was closed may be told afterwards.
+            Command::RecordContactAttempt(()) | Command::RecordContact(()) => Turn::Work,
+        };
+        if self.path.accepts(stamp, turn) {
+            return Ok(command.into());
+        }
+        Err(match (turn, self.path.state()) {
+            (_, State::Unopened) => Refusal::Unknown,
+            (Turn::Open, State::Open | State::Closed) => Refusal::AlreadyOpened,
+            (Turn::Reopen, State::Open) => Refusal::Open,
+            (Turn::Close | Turn::Work | Turn::Reopen, State::Closed) => Refusal::Closed,
+            (Turn::Close | Turn::Work, State::Open) => Refusal::OutOfOrder,
+        })
+    }
+
+    pub fn apply(&mut self, stamp: &Stamp, event: &Event) {
+        match event {
+            Event::Opened(_) => self.path.insert(stamp, Turn::Open),
+            Event::Reopened(()) => self.path.insert(stamp, Turn::Reopen),
+            Event::Closed(()) => self.path.insert(stamp, Turn::Close),
+            Event::ContactAttempted(()) | Event::ContactHeld(()) => {}
+        }
+    }
+
+    pub fn state(&self) -> State {
+        self.path.state()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::testing::stamp;
 
-    fn given(events: &[Event]) -> Option<Case> {
-        let mut case = None;
-        for event in events {
-            apply(&mut case, event);
+    /// A case to which these events happened, one a day from 1 May on.
+    fn given(events: &[Event]) -> Case {
+        let mut case = Case::default();
+        for (event, day) in events.iter().zip(1_u8..) {
+            case.apply(&stamp(day.into(), &format!("2026-05-{day:02}")), event);
         }
         case
     }
 
+    impl Case {
+        fn when(&self, at: &str, command: Command) -> Result<Event, Refusal> {
+            self.decide(&stamp(99, at), command)
+        }
+    }
+
     #[test]
     fn a_case_is_opened_once() {
-        assert_eq!(decide(given(&[]), Command::Open(None)), Ok(Event::Opened(None)));
+        assert_eq!(given(&[]).when("2026-05-09", Command::Open(None)), Ok(Event::Opened(None)));
         let opened = given(&[Event::Opened(None)]);
-        assert_eq!(decide(opened, Command::Open(None)), Err(Refusal::AlreadyOpened));
+        assert_eq!(opened.when("2026-05-09", Command::Open(None)), Err(Refusal::AlreadyOpened));
     }
 
     #[test]
     fn nothing_is_done_on_a_closed_case_until_it_is_reopened() {
         let closed = given(&[Event::Opened(None), Event::Closed(())]);
-        assert_eq!(decide(closed, Command::RecordContact(())), Err(Refusal::Closed));
-        assert_eq!(decide(closed, Command::Close(())), Err(Refusal::Closed));
-        assert_eq!(decide(closed, Command::Reopen(())), Ok(Event::Reopened(())));
+        let on_9_may = |command| closed.when("2026-05-09", command);
+        assert_eq!(on_9_may(Command::RecordContact(())), Err(Refusal::Closed));
+        assert_eq!(on_9_may(Command::Close(())), Err(Refusal::Closed));
+        assert_eq!(on_9_may(Command::Reopen(())), Ok(Event::Reopened(())));
         let reopened = given(&[Event::Opened(None), Event::Closed(()), Event::Reopened(())]);
-        assert_eq!(decide(reopened, Command::RecordContact(())), Ok(Event::ContactHeld(())));
+        let contact = Command::RecordContact(());
+        assert_eq!(reopened.when("2026-05-09", contact), Ok(Event::ContactHeld(())));
+    }
+
+    #[test]
+    fn what_was_done_before_the_case_was_closed_may_be_told_afterwards() {
+        let closed = given(&[Event::Opened(None), Event::ContactHeld(()), Event::Closed(())]);
+        let contact = || Command::RecordContact(());
+        assert_eq!(closed.when("2026-05-02", contact()), Ok(Event::ContactHeld(())));
+        let opened = given(&[Event::Opened(None)]);
+        assert_eq!(opened.when("2026-04-02", contact()), Err(Refusal::OutOfOrder));
     }
 
     #[test]
     fn nothing_is_done_on_an_unknown_case() {
         for command in [Command::Close(()), Command::Reopen(()), Command::RecordContactAttempt(())]
         {
-            assert_eq!(decide(None, command), Err(Refusal::Unknown));
+            assert_eq!(given(&[]).when("2026-05-09", command), Err(Refusal::Unknown));
         }
     }
 }

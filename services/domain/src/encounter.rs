@@ -4,8 +4,11 @@
 //! which agrees with its time and leaves the path legal, so that news may arrive late. A
 //! cancelled move is taken off the path, as though it had not been.
 
+use std::collections::BTreeSet;
+
 use crate::id::{EncounterId, EventId};
 use crate::pairs::commands_and_events;
+use crate::path::{Path, Step, Taken};
 use crate::place::Place;
 use crate::record::Stamp;
 use crate::time::CareTime;
@@ -169,16 +172,9 @@ pub enum Stage {
     Ended,
 }
 
-/// One step of the patient under this encounter.
+/// One move of the patient under this encounter.
 #[derive(Debug, Clone, PartialEq)]
-struct Move {
-    event: EventId,
-    at: CareTime,
-    kind: MoveKind,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-enum MoveKind {
+enum Move {
     Visit(Visit),
     Admission(Admission),
     Transfer(WardTransfer),
@@ -187,20 +183,30 @@ enum MoveKind {
     Discharge,
 }
 
-/// A plan that is in force, and the event that made it.
+/// What was planned last, by the time at which it was planned.
+#[derive(Debug, Clone)]
+struct Plans<T> {
+    newest: Option<Plan<T>>,
+    /// Cancelled before they were told.
+    cancelled: BTreeSet<EventId>,
+}
+
+/// A plan, and the event that made it.
 #[derive(Debug, Clone, PartialEq)]
 struct Plan<T> {
     event: EventId,
-    content: T,
+    made_at: CareTime,
+    /// None if it was cancelled: the plan that it had replaced does not come back.
+    content: Option<T>,
 }
 
 /// The state of one encounter.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Encounter {
-    path: Vec<Move>,
-    planned_admission: Option<Plan<PlannedAdmission>>,
-    planned_transfer: Option<Plan<PlannedTransfer>>,
-    planned_discharge: Option<Plan<PlannedDischarge>>,
+    path: Path<Move>,
+    planned_admission: Plans<PlannedAdmission>,
+    planned_transfer: Plans<PlannedTransfer>,
+    planned_discharge: Plans<PlannedDischarge>,
 }
 
 impl Encounter {
@@ -210,13 +216,19 @@ impl Encounter {
             Command::PlanAdmission(_) => match self.stage() {
                 Stage::Expected => Ok(()),
                 Stage::Visiting | Stage::InHospital | Stage::OnLeave | Stage::Ended => {
-                    Err(Refusal::AlreadyBegun)
+                    // What was planned before may be told afterwards.
+                    let began = self.began_at();
+                    if began.is_some_and(|began| stamp.occurred_at.is_before(&began)) {
+                        Ok(())
+                    } else {
+                        Err(Refusal::AlreadyBegun)
+                    }
                 }
             },
             Command::PlanTransfer(plan) => {
-                self.in_hospital().and_then(|()| self.same_facility(&plan.to))
+                self.in_hospital_at(stamp).and_then(|()| self.same_facility(&plan.to))
             }
-            Command::PlanDischarge(_) => self.in_hospital(),
+            Command::PlanDischarge(_) => self.in_hospital_at(stamp),
             Command::RegisterVisit(visit) => match visit.ended_at {
                 Some(end) if end.is_before(&stamp.occurred_at) => Err(Refusal::EndsBeforeItBegins),
                 Some(_) | None => self.accept(stamp, &command),
@@ -230,32 +242,26 @@ impl Encounter {
             Command::StartLeave(()) | Command::ReturnFromLeave(()) | Command::Discharge(()) => {
                 self.accept(stamp, &command)
             }
-            Command::CancelPlannedAdmission(cancel) => {
-                cancels(self.planned_admission.as_ref(), *cancel)
-            }
-            Command::CancelPlannedTransfer(cancel) => {
-                cancels(self.planned_transfer.as_ref(), *cancel)
-            }
-            Command::CancelPlannedDischarge(cancel) => {
-                cancels(self.planned_discharge.as_ref(), *cancel)
-            }
+            Command::CancelPlannedAdmission(cancel) => self.planned_admission.cancels(*cancel),
+            Command::CancelPlannedTransfer(cancel) => self.planned_transfer.cancels(*cancel),
+            Command::CancelPlannedDischarge(cancel) => self.planned_discharge.cancels(*cancel),
             Command::CancelVisit(cancel) => {
-                self.can_take_back(*cancel, |kind| matches!(kind, MoveKind::Visit(_)))
+                self.can_take_back(*cancel, |kind| matches!(kind, Move::Visit(_)))
             }
             Command::CancelAdmission(cancel) => {
-                self.can_take_back(*cancel, |kind| matches!(kind, MoveKind::Admission(_)))
+                self.can_take_back(*cancel, |kind| matches!(kind, Move::Admission(_)))
             }
             Command::CancelTransfer(cancel) => {
-                self.can_take_back(*cancel, |kind| matches!(kind, MoveKind::Transfer(_)))
+                self.can_take_back(*cancel, |kind| matches!(kind, Move::Transfer(_)))
             }
             Command::CancelLeave(cancel) => {
-                self.can_take_back(*cancel, |kind| matches!(kind, MoveKind::Leave))
+                self.can_take_back(*cancel, |kind| matches!(kind, Move::Leave))
             }
             Command::CancelReturn(cancel) => {
-                self.can_take_back(*cancel, |kind| matches!(kind, MoveKind::Return))
+                self.can_take_back(*cancel, |kind| matches!(kind, Move::Return))
             }
             Command::CancelDischarge(cancel) => {
-                self.can_take_back(*cancel, |kind| matches!(kind, MoveKind::Discharge))
+                self.can_take_back(*cancel, |kind| matches!(kind, Move::Discharge))
             }
         }?;
         Ok(command.into())
@@ -264,32 +270,32 @@ impl Encounter {
     pub fn apply(&mut self, stamp: &Stamp, event: &Event) {
         match event {
             Event::AdmissionPlanned(plan) => {
-                self.planned_admission = Some(Plan { event: stamp.event, content: plan.clone() });
+                self.planned_admission.add(stamp, plan);
             }
             Event::TransferPlanned(plan) => {
-                self.planned_transfer = Some(Plan { event: stamp.event, content: plan.clone() });
+                self.planned_transfer.add(stamp, plan);
             }
             Event::DischargePlanned(plan) => {
-                self.planned_discharge = Some(Plan { event: stamp.event, content: plan.clone() });
+                self.planned_discharge.add(stamp, plan);
             }
-            Event::VisitRegistered(visit) => self.insert(stamp, MoveKind::Visit(visit.clone())),
+            Event::VisitRegistered(visit) => self.insert(stamp, Move::Visit(visit.clone())),
             Event::Admitted(admission) => {
-                self.insert(stamp, MoveKind::Admission(admission.clone()));
+                self.insert(stamp, Move::Admission(admission.clone()));
             }
             Event::Transferred(transfer) => {
-                self.insert(stamp, MoveKind::Transfer(transfer.clone()));
+                self.insert(stamp, Move::Transfer(transfer.clone()));
             }
-            Event::LeaveStarted(()) => self.insert(stamp, MoveKind::Leave),
-            Event::LeaveReturned(()) => self.insert(stamp, MoveKind::Return),
-            Event::Discharged(()) => self.insert(stamp, MoveKind::Discharge),
+            Event::LeaveStarted(()) => self.insert(stamp, Move::Leave),
+            Event::LeaveReturned(()) => self.insert(stamp, Move::Return),
+            Event::Discharged(()) => self.insert(stamp, Move::Discharge),
             Event::PlannedAdmissionCancelled(cancel) => {
-                take_back(&mut self.planned_admission, *cancel);
+                self.planned_admission.take_back(*cancel);
             }
             Event::PlannedTransferCancelled(cancel) => {
-                take_back(&mut self.planned_transfer, *cancel);
+                self.planned_transfer.take_back(*cancel);
             }
             Event::PlannedDischargeCancelled(cancel) => {
-                take_back(&mut self.planned_discharge, *cancel);
+                self.planned_discharge.take_back(*cancel);
             }
             Event::VisitCancelled(cancel)
             | Event::AdmissionCancelled(cancel)
@@ -297,99 +303,91 @@ impl Encounter {
             | Event::LeaveCancelled(cancel)
             | Event::ReturnCancelled(cancel)
             | Event::DischargeCancelled(cancel) => {
-                self.path.retain(|step| step.event != cancel.cancelled);
+                self.path.take_back(cancel.cancelled);
             }
         }
     }
 
     pub fn stage(&self) -> Stage {
-        // The path is legal whenever it was built from accepted events; if it was not, its
-        // last step still says more than nothing.
-        self.path.iter().fold(Stage::Expected, |stage, step| {
-            step.kind.leads_from(stage).unwrap_or_else(|| step.kind.leads_to())
-        })
+        self.path.state()
     }
 
     pub fn class(&self) -> Class {
-        let visit = self.path.iter().rev().find_map(|step| match &step.kind {
-            MoveKind::Visit(visit) => Some(visit.class),
-            MoveKind::Admission(_) => Some(Class::Inpatient),
-            MoveKind::Transfer(_) | MoveKind::Leave | MoveKind::Return | MoveKind::Discharge => {
-                None
-            }
+        let visit = self.path.iter().rev().find_map(|taken| match &taken.step {
+            Move::Visit(visit) => Some(visit.class),
+            Move::Admission(_) => Some(Class::Inpatient),
+            Move::Transfer(_) | Move::Leave | Move::Return | Move::Discharge => None,
         });
         visit.unwrap_or(Class::Inpatient)
     }
 
     /// Where the patient is, or is expected, under this encounter.
     pub fn place(&self) -> Option<&Place> {
-        self.visited().or_else(|| self.planned_admission.as_ref().map(|plan| &plan.content.place))
+        self.visited().or_else(|| self.planned_admission.content().map(|plan| &plan.place))
     }
 
     /// Where the patient was last under this encounter.
     fn visited(&self) -> Option<&Place> {
-        self.path.iter().rev().find_map(|step| match &step.kind {
-            MoveKind::Visit(visit) => Some(&visit.place),
-            MoveKind::Admission(admission) => Some(&admission.place),
-            MoveKind::Transfer(transfer) => Some(&transfer.to),
-            MoveKind::Leave | MoveKind::Return | MoveKind::Discharge => None,
+        self.path.iter().rev().find_map(|taken| match &taken.step {
+            Move::Visit(visit) => Some(&visit.place),
+            Move::Admission(admission) => Some(&admission.place),
+            Move::Transfer(transfer) => Some(&transfer.to),
+            Move::Leave | Move::Return | Move::Discharge => None,
         })
     }
 
     /// When the encounter began.
     pub fn began_at(&self) -> Option<CareTime> {
-        self.path.first().map(|step| step.at)
+        self.path.first().map(|taken| taken.at)
     }
 
     /// When it came to stand where it stands.
     pub fn since(&self) -> Option<CareTime> {
-        let step = self.since_step()?;
-        match &step.kind {
-            MoveKind::Visit(Visit { ended_at: Some(end), .. }) => Some(*end),
-            MoveKind::Visit(_)
-            | MoveKind::Admission(_)
-            | MoveKind::Transfer(_)
-            | MoveKind::Leave
-            | MoveKind::Return
-            | MoveKind::Discharge => Some(step.at),
+        let taken = self.since_step()?;
+        match &taken.step {
+            Move::Visit(Visit { ended_at: Some(end), .. }) => Some(*end),
+            Move::Visit(_)
+            | Move::Admission(_)
+            | Move::Transfer(_)
+            | Move::Leave
+            | Move::Return
+            | Move::Discharge => Some(taken.at),
         }
     }
 
     /// The event since which it stands where it stands.
     pub fn since_event(&self) -> Option<EventId> {
-        self.since_step().map(|step| step.event)
+        self.since_step().map(|taken| taken.event)
     }
 
-    fn since_step(&self) -> Option<&Move> {
+    fn since_step(&self) -> Option<&Taken<Move>> {
         let last = self.path.last()?;
-        match &last.kind {
+        match &last.step {
             // A move within the hospital does not change since when the patient is in it.
-            MoveKind::Transfer(_) | MoveKind::Return => {
-                let admission = |step: &&Move| matches!(step.kind, MoveKind::Admission(_));
+            Move::Transfer(_) | Move::Return => {
+                let admission = |taken: &&Taken<Move>| matches!(taken.step, Move::Admission(_));
                 self.path.iter().rev().find(admission)
             }
-            MoveKind::Visit(_) | MoveKind::Admission(_) | MoveKind::Leave | MoveKind::Discharge => {
-                Some(last)
-            }
+            Move::Visit(_) | Move::Admission(_) | Move::Leave | Move::Discharge => Some(last),
         }
     }
 
     /// The encounter that this one continues.
     pub fn preceding(&self) -> Option<EncounterId> {
-        let begun = self.path.iter().rev().find_map(|step| step.kind.preceding());
-        begun.or_else(|| self.planned_admission.as_ref()?.content.preceding)
+        let begun = self.path.iter().rev().find_map(|taken| taken.step.preceding());
+        begun.or_else(|| self.planned_admission.content()?.preceding)
     }
 
     /// The planned admission, while it is still to come.
     pub fn planned_admission(&self) -> Option<(EventId, CareTime)> {
-        let plan = self.planned_admission.as_ref()?;
-        (self.stage() == Stage::Expected).then_some((plan.event, plan.content.planned_at))
+        let (event, plan) = self.planned_admission.in_force()?;
+        (self.stage() == Stage::Expected).then_some((event, plan.planned_at))
     }
 
     /// The planned discharge, while it is still to come.
     pub fn planned_discharge(&self) -> Option<(EventId, CareTime)> {
-        let plan = self.planned_discharge.as_ref()?;
-        self.is_inpatient().then_some((plan.event, plan.content.planned_at))
+        let (event, plan) = self.planned_discharge.in_force()?;
+        self.is_inpatient().then_some((event, plan.planned_at))
     }
 
     pub fn is_inpatient(&self) -> bool {
@@ -404,9 +402,11 @@ impl Encounter {
             && self.since().is_some_and(|ended| moment.is_before(&ended))
     }
 
-    fn in_hospital(&self) -> Result<(), Refusal> {
+    /// Whether the patient was in hospital at the time: also if it is told when they have left.
+    fn in_hospital_at(&self, stamp: &Stamp) -> Result<(), Refusal> {
         match self.stage() {
             Stage::InHospital | Stage::OnLeave => Ok(()),
+            Stage::Ended if self.was_inpatient_at(&stamp.occurred_at) => Ok(()),
             Stage::Ended => Err(Refusal::AlreadyEnded),
             Stage::Expected | Stage::Visiting => Err(Refusal::NotAdmitted),
         }
@@ -421,60 +421,95 @@ impl Encounter {
 
     /// Whether the move that `command` asks for has a place on the path.
     fn accept(&self, stamp: &Stamp, command: &Command) -> Result<(), Refusal> {
-        let Some(kind) = MoveKind::ordered_by(command) else { return Ok(()) };
-        let step = Move { event: stamp.event, at: stamp.occurred_at, kind };
-        match self.position(&step) {
-            Some(_) => Ok(()),
-            None if step.kind.leads_from(self.stage()).is_some() => Err(Refusal::OutOfOrder),
-            None => Err(self.why_not(&step.kind)),
+        let Some(step) = Move::ordered_by(command) else { return Ok(()) };
+        if self.path.accepts(stamp, step.clone()) {
+            return Ok(());
         }
+        if step.leads_from(self.stage()).is_some() {
+            return Err(Refusal::OutOfOrder);
+        }
+        Err(self.why_not(&step))
     }
 
-    fn why_not(&self, kind: &MoveKind) -> Refusal {
+    fn why_not(&self, kind: &Move) -> Refusal {
         match (kind, self.stage()) {
             (_, Stage::Ended) => Refusal::AlreadyEnded,
-            (MoveKind::Admission(_), Stage::InHospital | Stage::OnLeave) => {
-                Refusal::AlreadyAdmitted
-            }
-            (MoveKind::Visit(_), _) => Refusal::AlreadyBegun,
-            (MoveKind::Return, Stage::InHospital) => Refusal::NotOnLeave,
+            (Move::Admission(_), Stage::InHospital | Stage::OnLeave) => Refusal::AlreadyAdmitted,
+            (Move::Visit(_), _) => Refusal::AlreadyBegun,
+            (Move::Return, Stage::InHospital) => Refusal::NotOnLeave,
             (_, Stage::OnLeave) => Refusal::OnLeave,
             (_, Stage::Expected | Stage::Visiting | Stage::InHospital) => Refusal::NotAdmitted,
         }
     }
 
-    /// The last position at which the path stays legal and in the order of time.
-    fn position(&self, step: &Move) -> Option<usize> {
-        (0..=self.path.len()).rev().find(|&index| {
-            let (before, after) = self.path.split_at(index);
-            // Not the neighbours alone: between them may stand one whose time says little.
-            before.iter().all(|earlier| !step.at.is_before(&earlier.at))
-                && after.iter().all(|later| !later.at.is_before(&step.at))
-                && is_legal(before.iter().chain([step]).chain(after))
-        })
-    }
-
-    fn insert(&mut self, stamp: &Stamp, kind: MoveKind) {
-        let step = Move { event: stamp.event, at: stamp.occurred_at, kind };
-        let index = self.position(&step).unwrap_or(self.path.len());
-        self.path.insert(index, step);
+    fn insert(&mut self, stamp: &Stamp, step: Move) {
+        self.path.insert(stamp, step);
     }
 
     fn can_take_back(
         &self,
         cancel: Cancellation,
-        is_kind: impl Fn(&MoveKind) -> bool,
+        is_kind: impl Fn(&Move) -> bool,
     ) -> Result<(), Refusal> {
-        let found = self.path.iter().position(|step| step.event == cancel.cancelled);
-        let (before, step, after) = match found.map(|index| self.path.split_at(index)) {
-            Some((before, [step, after @ ..])) if is_kind(&step.kind) => (before, step, after),
+        let (taken, next) = match self.path.find(cancel.cancelled) {
+            Some((taken, next)) if is_kind(&taken.step) => (taken, next),
             Some(_) | None => return Err(Refusal::NothingToCancel(cancel.cancelled)),
         };
-        if is_legal(before.iter().chain(after)) {
+        if self.path.can_do_without(taken.event) {
             Ok(())
         } else {
-            let blocking = after.first().unwrap_or(step);
-            Err(Refusal::LaterMoveDepends(blocking.event))
+            Err(Refusal::LaterMoveDepends(next.unwrap_or(taken).event))
+        }
+    }
+}
+
+/// Whether both have the same plan; what is no plan any more makes no difference.
+impl<T: PartialEq> PartialEq for Plans<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.newest == other.newest
+    }
+}
+
+impl<T> Default for Plans<T> {
+    fn default() -> Self {
+        Self { newest: None, cancelled: BTreeSet::new() }
+    }
+}
+
+impl<T: Clone> Plans<T> {
+    fn in_force(&self) -> Option<(EventId, &T)> {
+        let plan = self.newest.as_ref()?;
+        Some((plan.event, plan.content.as_ref()?))
+    }
+
+    fn content(&self) -> Option<&T> {
+        self.in_force().map(|(_, content)| content)
+    }
+
+    /// Adds a plan, unless one that was made later is known already.
+    fn add(&mut self, stamp: &Stamp, content: &T) {
+        let (event, made_at) = (stamp.event, stamp.occurred_at);
+        let is_cancelled = self.cancelled.remove(&event);
+        let newest = self.newest.as_ref().map(|plan| plan.made_at.earliest());
+        if newest.is_none_or(|newest| newest <= made_at.earliest()) {
+            let content = (!is_cancelled).then(|| content.clone());
+            self.newest = Some(Plan { event, made_at, content });
+        }
+    }
+
+    fn cancels(&self, cancel: Cancellation) -> Result<(), Refusal> {
+        match self.in_force() {
+            Some((event, _)) if event == cancel.cancelled => Ok(()),
+            Some(_) | None => Err(Refusal::NothingToCancel(cancel.cancelled)),
+        }
+    }
+
+    fn take_back(&mut self, cancel: Cancellation) {
+        match &mut self.newest {
+            Some(plan) if plan.event == cancel.cancelled => plan.content = None,
+            Some(_) | None => {
+                self.cancelled.insert(cancel.cancelled);
+            }
         }
     }
 }
@@ -485,11 +520,11 @@ impl Command {
         if let Self::PlanAdmission(plan) = self {
             return plan.preceding;
         }
-        MoveKind::ordered_by(self)?.preceding()
+        Move::ordered_by(self)?.preceding()
     }
 }
 
-impl MoveKind {
+impl Move {
     fn ordered_by(command: &Command) -> Option<Self> {
         match command.clone() {
             Command::RegisterVisit(visit) => Some(Self::Visit(visit)),
@@ -520,8 +555,12 @@ impl MoveKind {
             Self::Transfer(_) | Self::Leave | Self::Return | Self::Discharge => None,
         }
     }
+}
 
-    /// Where this step leads from `stage`; none if it cannot be taken there.
+impl Step for Move {
+    type State = Stage;
+    const BEGINNING: Stage = Stage::Expected;
+
     fn leads_from(&self, stage: Stage) -> Option<Stage> {
         match (self, stage) {
             (Self::Visit(_), Stage::Expected)
@@ -550,23 +589,6 @@ impl MoveKind {
             Self::Admission(_) | Self::Transfer(_) | Self::Return => Stage::InHospital,
             Self::Leave => Stage::OnLeave,
         }
-    }
-}
-
-fn is_legal<'a>(path: impl IntoIterator<Item = &'a Move>) -> bool {
-    path.into_iter().try_fold(Stage::Expected, |stage, step| step.kind.leads_from(stage)).is_some()
-}
-
-fn cancels<T>(plan: Option<&Plan<T>>, cancel: Cancellation) -> Result<(), Refusal> {
-    match plan {
-        Some(plan) if plan.event == cancel.cancelled => Ok(()),
-        Some(_) | None => Err(Refusal::NothingToCancel(cancel.cancelled)),
-    }
-}
-
-fn take_back<T>(plan: &mut Option<Plan<T>>, cancel: Cancellation) {
-    if plan.as_ref().is_some_and(|plan| plan.event == cancel.cancelled) {
-        *plan = None;
     }
 }
 
@@ -628,13 +650,7 @@ mod tests {
     impl Encounter {
         /// Whether each move can follow those before it, in the order of time.
         pub(crate) fn is_legal(&self) -> bool {
-            let mut earlier = Vec::new();
-            let in_time = self.path.iter().all(|step| {
-                let fits = earlier.iter().all(|other: &&Move| !step.at.is_before(&other.at));
-                earlier.push(step);
-                fits
-            });
-            in_time && is_legal(&self.path)
+            self.path.is_legal()
         }
 
         fn when(&self, at: &str, command: Command) -> Result<Event, Refusal> {
@@ -840,6 +856,20 @@ mod tests {
         assert_eq!(given(&[]).when("2026-05-02", plan()), Err(Refusal::NotAdmitted));
         let ended = given(&[("2026-05-01", admitted()), ("2026-05-03", Event::Discharged(()))]);
         assert_eq!(ended.when("2026-05-04", plan()), Err(Refusal::AlreadyEnded));
+    }
+
+    #[test]
+    fn what_was_planned_may_be_told_when_it_has_happened() {
+        let ended = given(&[("2026-05-03", admitted()), ("2026-05-09", Event::Discharged(()))]);
+        let plan = || Command::PlanDischarge(planned("2026-05-08"));
+        assert!(ended.when("2026-05-05", plan()).is_ok());
+        assert_eq!(ended.when("2026-05-10", plan()), Err(Refusal::AlreadyEnded));
+        let admission = Command::PlanAdmission(PlannedAdmission {
+            planned_at: time("2026-05-03"),
+            place: place("acute", "4E"),
+            preceding: None,
+        });
+        assert!(ended.when("2026-05-01", admission).is_ok());
     }
 
     #[test]

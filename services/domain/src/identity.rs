@@ -1,7 +1,8 @@
 //! Who a patient is: registered once, found by identifiers that are the patient's alone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use crate::id::{EventId, PatientId};
 use crate::pairs::commands_and_events;
 use crate::record::Stamp;
 use crate::time::CareTime;
@@ -32,6 +33,32 @@ commands_and_events! {
     Register => Registered(Registration),
     LinkIdentifier => IdentifierLinked(Identifier),
     UpdateDemographics => DemographicsUpdated(Demographics),
+    RecordDeath => DeathRecorded(Death),
+    /// Somebody who does not say who they are is listened to all the same.
+    OpenAnonymous => AnonymousOpened(()),
+    Merge => Merged(Merge),
+    Unmerge => Unmerged(Merge),
+    Retire => Retired(Retirement),
+    Restore => Restored(Retirement),
+}
+
+/// When somebody died, if that is known.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Death {
+    pub at: Option<CareTime>,
+}
+
+/// The other record of the same person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Merge {
+    pub retired: PatientId,
+}
+
+/// The record with which this one was merged, and the event that says so there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retirement {
+    pub survivor: PatientId,
+    pub merge: EventId,
 }
 
 /// Why a command about a patient's identity is refused. That an identifier belongs to somebody
@@ -44,6 +71,14 @@ pub enum Refusal {
         "the patient is registered already: to change what is known, update the demographics or link an identifier"
     )]
     AlreadyRegistered,
+    #[error(
+        "this record was merged into patient {0}: use that patient, or take the merge back first"
+    )]
+    Retired(PatientId),
+    #[error("the other record is merged into this one already")]
+    AlreadyMerged,
+    #[error("the other record is not merged into this one: check `retired_patient_id`")]
+    NotMerged,
     #[error("the identifier is linked to this patient already")]
     AlreadyLinked,
     #[error("the date of birth lies after the event: check `birth_on` and `occurred_at`")]
@@ -57,45 +92,156 @@ pub enum Refusal {
 /// The state of a patient's identity.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Patient {
-    registered: bool,
+    is_registered: bool,
+    is_anonymous: bool,
     identifiers: BTreeSet<Identifier>,
     demographics: Demographics,
+    death: Option<Death>,
+    /// When `demographics` were said, if a person said them: what people said later holds,
+    /// however it came.
+    said_at: Option<CareTime>,
+    /// The records that were merged into this one, and the events that did it.
+    merged: BTreeMap<PatientId, EventId>,
+    /// The record into which this one was merged.
+    retired_into: Option<Retirement>,
 }
 
 impl Patient {
     /// The event that `command` causes now, or why it causes none.
     pub fn decide(&self, stamp: &Stamp, command: Command) -> Result<Event, Refusal> {
         match &command {
-            Command::Register(_) if self.registered => Err(Refusal::AlreadyRegistered),
+            Command::Register(_) | Command::OpenAnonymous(()) if self.is_known() => {
+                Err(Refusal::AlreadyRegistered)
+            }
             Command::Register(registration) => registration.demographics.check(stamp),
-            Command::LinkIdentifier(_) | Command::UpdateDemographics(_) if !self.registered => {
+            Command::LinkIdentifier(_)
+            | Command::UpdateDemographics(_)
+            | Command::RecordDeath(_)
+            | Command::Merge(_)
+            | Command::Unmerge(_)
+            | Command::Retire(_)
+            | Command::Restore(_)
+                if !self.is_known() =>
+            {
                 Err(Refusal::Unknown)
             }
             Command::LinkIdentifier(identifier) if self.identifiers.contains(identifier) => {
                 Err(Refusal::AlreadyLinked)
             }
-            Command::LinkIdentifier(_) => Ok(()),
             Command::UpdateDemographics(demographics) => demographics.check(stamp),
+            Command::RecordDeath(Death { at }) => match (at, &self.demographics.birth_on) {
+                (Some(death), Some(birth)) if death.is_before(birth) => {
+                    Err(Refusal::DiedBeforeBirth)
+                }
+                (Some(_) | None, _) => Ok(()),
+            },
+            Command::Merge(Merge { retired }) if self.merged.contains_key(retired) => {
+                Err(Refusal::AlreadyMerged)
+            }
+            Command::Unmerge(Merge { retired }) if !self.merged.contains_key(retired) => {
+                Err(Refusal::NotMerged)
+            }
+            Command::OpenAnonymous(())
+            | Command::LinkIdentifier(_)
+            | Command::Merge(_)
+            | Command::Unmerge(_) => Ok(()),
+            Command::Retire(_) => self.not_retired(),
+            Command::Restore(Retirement { survivor, .. }) => match self.retired_into {
+                Some(into) if into.survivor == *survivor => Ok(()),
+                Some(_) | None => Err(Refusal::NotMerged),
+            },
         }?;
         Ok(command.into())
     }
 
-    pub fn apply(&mut self, event: &Event) {
+    pub fn apply(&mut self, stamp: &Stamp, event: &Event) {
         match event {
             Event::Registered(registration) => {
-                self.registered = true;
+                self.is_registered = true;
                 self.identifiers.extend(registration.identifiers.iter().cloned());
-                self.demographics = registration.demographics.clone();
+                self.say(stamp, &registration.demographics);
+            }
+            Event::AnonymousOpened(()) => self.is_anonymous = true,
+            Event::IdentifierLinked(identifier) => {
+                self.identifiers.insert(identifier.clone());
+            }
+            Event::DemographicsUpdated(demographics) => self.say(stamp, demographics),
+            Event::DeathRecorded(death) => self.death = Some(*death),
+            Event::Merged(Merge { retired }) => {
+                self.merged.insert(*retired, stamp.event);
+            }
+            Event::Unmerged(Merge { retired }) => {
+                self.merged.remove(retired);
+            }
+            Event::Retired(retirement) => self.retired_into = Some(*retirement),
+            Event::Restored(_) => self.retired_into = None,
+        }
+    }
+
+    /// Takes over the numbers of a record that was merged into this one. Who the person is, this
+    /// record says.
+    pub(crate) fn absorb(&mut self, event: &Event) {
+        match event {
+            Event::Registered(registration) => {
+                self.identifiers.extend(registration.identifiers.iter().cloned());
             }
             Event::IdentifierLinked(identifier) => {
                 self.identifiers.insert(identifier.clone());
             }
-            Event::DemographicsUpdated(demographics) => self.demographics = demographics.clone(),
+            Event::DeathRecorded(death) => self.death = Some(*death),
+            Event::AnonymousOpened(())
+            | Event::DemographicsUpdated(_)
+            | Event::Merged(_)
+            | Event::Unmerged(_)
+            | Event::Retired(_)
+            | Event::Restored(_) => {}
         }
     }
 
+    /// What a program says is what its system knows when it says so, however old that is there.
+    fn say(&mut self, stamp: &Stamp, demographics: &Demographics) {
+        let at = stamp.occurred_at;
+        let is_older = self.said_at.is_some_and(|said_at| at.earliest() < said_at.earliest());
+        if stamp.by_program || !is_older {
+            self.demographics = demographics.clone();
+            self.said_at = (!stamp.by_program).then_some(at);
+        }
+    }
+
+    /// Refuses whatever is said of a record that was merged into another.
+    pub(crate) fn not_retired(&self) -> Result<(), Refusal> {
+        match self.retired_into {
+            Some(into) => Err(Refusal::Retired(into.survivor)),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether there is such a patient, by name or as somebody unknown.
+    pub fn is_known(&self) -> bool {
+        self.is_registered || self.is_anonymous
+    }
+
+    pub fn is_anonymous(&self) -> bool {
+        self.is_anonymous && !self.is_registered
+    }
+
+    /// The record into which this one was merged.
+    pub fn retired_into(&self) -> Option<PatientId> {
+        self.retired_into.map(|into| into.survivor)
+    }
+
+    /// The merge by which this record was retired.
+    pub fn retired_by(&self) -> Option<EventId> {
+        self.retired_into.map(|into| into.merge)
+    }
+
+    /// The records that were merged into this one, and the events that did it.
+    pub fn merged(&self) -> impl Iterator<Item = (PatientId, EventId)> {
+        self.merged.iter().map(|(retired, merge)| (*retired, *merge))
+    }
+
     pub fn is_registered(&self) -> bool {
-        self.registered
+        self.is_registered
     }
 
     pub fn has_identifier(&self, identifier: &Identifier) -> bool {
@@ -111,7 +257,9 @@ impl Patient {
     }
 
     pub fn is_deceased(&self) -> bool {
-        self.demographics.deceased || self.demographics.deceased_at.is_some()
+        self.death.is_some()
+            || self.demographics.deceased
+            || self.demographics.deceased_at.is_some()
     }
 }
 
@@ -144,7 +292,7 @@ mod tests {
     fn given(events: &[Event]) -> Patient {
         let mut patient = Patient::default();
         for event in events {
-            patient.apply(event);
+            patient.apply(&stamp(1, "2026-04-01"), event);
         }
         patient
     }
@@ -177,6 +325,31 @@ mod tests {
         }
         let link = Command::LinkIdentifier(identifier("3"));
         assert!(patient.decide(&stamp(3, "2026-05-01"), link).is_ok());
+    }
+
+    #[test]
+    fn what_was_said_later_holds_however_it_came() {
+        let dead = Demographics { deceased: true, ..Demographics::default() };
+        let mut patient = given(&[Event::Registered(registration())]);
+        patient.apply(&stamp(2, "2026-05-09"), &Event::DemographicsUpdated(dead));
+        let alive = Event::DemographicsUpdated(Demographics::default());
+        patient.apply(&stamp(3, "2026-05-02"), &alive);
+        assert!(patient.is_deceased(), "told late, of before");
+        patient.apply(&stamp(4, "2026-05-10"), &alive);
+        assert!(!patient.is_deceased());
+    }
+
+    #[test]
+    fn a_record_is_merged_once_and_taken_apart_again() {
+        let retired = PatientId::new(uuid::Uuid::from_u128(7));
+        let merge = Merge { retired };
+        let at = stamp(3, "2026-05-01");
+        let one = given(&[Event::Registered(registration())]);
+        assert_eq!(one.decide(&at, Command::Unmerge(merge)), Err(Refusal::NotMerged));
+        assert!(one.decide(&at, Command::Merge(merge)).is_ok());
+        let both = given(&[Event::Registered(registration()), Event::Merged(merge)]);
+        assert_eq!(both.decide(&at, Command::Merge(merge)), Err(Refusal::AlreadyMerged));
+        assert!(both.decide(&at, Command::Unmerge(merge)).is_ok());
     }
 
     #[test]

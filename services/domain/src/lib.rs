@@ -6,10 +6,14 @@
 
 pub mod actor;
 pub mod case;
+pub mod correction;
 pub mod encounter;
 pub mod id;
 pub mod identity;
+pub mod my_number;
+pub mod note;
 mod pairs;
+mod path;
 pub mod place;
 #[cfg(test)]
 mod properties;
@@ -22,5 +26,6 @@ pub use actor::Actor;
 pub use id::{
     CaseId, EncounterId, EventId, OrganisationId, PatientId, ReferralId, TransferRequestId,
 };
-pub use record::{Command, Document, Event, Fact, Order, Record, Refusal, RefusalKind, Stamp};
+pub use note::Document;
+pub use record::{Command, Event, Fact, Order, Record, Refusal, RefusalKind, Stamp};
 pub use time::{CareTime, Zone};

@@ -18,6 +18,13 @@ macro_rules! commands_and_events {
                 match command { $(Command::$command(content) => Self::$event(content)),* }
             }
         }
+
+        /// What would have to be ordered for the event to happen again.
+        impl From<Event> for Command {
+            fn from(event: Event) -> Self {
+                match event { $(Event::$event(content) => Self::$command(content)),* }
+            }
+        }
     };
 }
 

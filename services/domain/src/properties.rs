@@ -81,14 +81,17 @@ impl Raw {
         let event = EventId::new(Uuid::from_u128(position));
         let acting_for = OrganisationId::parse(&format!("facility-{}", self.facility)).unwrap();
         let occurred_at = self.time(position);
-        Command { stamp: Stamp { event, occurred_at, acting_for }, order: self.order(position) }
+        let stamp = Stamp { event, occurred_at, acting_for, by_program: false };
+        Command { stamp, order: self.order(position) }
     }
 
     /// Half days of spring 2026, some of them known to the day only.
     fn time(&self, position: u128) -> CareTime {
         let half_days = i64::try_from(position).unwrap() + i64::from(self.shift);
         let moment = "2026-04-10T00:00:00Z".parse::<Timestamp>().unwrap()
-            + jiff::SignedDuration::from_hours(12 * half_days);
+            + jiff::SignedDuration::from_hours(12 * half_days)
+            // No two at the same moment.
+            + jiff::SignedDuration::from_secs(i64::try_from(position).unwrap());
         let text = moment.to_string();
         let text = if self.coarse { text.split('T').next().unwrap() } else { &text };
         CareTime::parse(text, &Zone::utc()).unwrap()
@@ -149,11 +152,22 @@ impl Raw {
 
 /// A registered patient, and then commands of which many are refused.
 fn commands() -> impl Strategy<Value = Vec<Command>> {
-    vec(raw(), 1..60).prop_map(|raws| {
+    vec(raw(), 1..60).prop_map(of_raws)
+}
+
+/// The same, with times that are known to the second.
+fn commands_with_clock_times() -> impl Strategy<Value = Vec<Command>> {
+    let precise = |raws: Vec<Raw>| raws.into_iter().map(|raw| Raw { coarse: false, ..raw });
+    vec(raw(), 1..60).prop_map(move |raws| of_raws(precise(raws).collect()))
+}
+
+fn of_raws(raws: Vec<Raw>) -> Vec<Command> {
+    {
         let stamp = Stamp {
             event: EventId::new(Uuid::from_u128(1)),
             occurred_at: CareTime::parse("2026-04-01", &Zone::utc()).unwrap(),
             acting_for: OrganisationId::parse("facility-0").unwrap(),
+            by_program: false,
         };
         let register = record::Order::Identity(identity::Command::Register(Registration {
             identifiers: Vec::new(),
@@ -162,7 +176,7 @@ fn commands() -> impl Strategy<Value = Vec<Command>> {
         let first = Command { stamp, order: register };
         let rest = raws.into_iter().zip(2..).map(|(raw, position)| raw.command(position));
         [first].into_iter().chain(rest).collect()
-    })
+    }
 }
 
 /// Decides and applies one command after the other; what was accepted, and the state.
@@ -208,6 +222,18 @@ proptest! {
     fn replay_equals_live_state(commands in commands()) {
         let (accepted, record) = live(commands);
         prop_assert_eq!(replay(&accepted), record);
+    }
+
+    #[test]
+    fn the_order_of_telling_makes_no_difference(
+        (commands, seed) in (commands_with_clock_times(), any::<u64>())
+    ) {
+        let (accepted, record) = live(commands);
+        let mut shuffled = accepted;
+        shuffled.sort_by_cached_key(|event| {
+            Uuid::new_v5(&Uuid::from_u128(seed.into()), event.stamp.event.uuid().as_bytes())
+        });
+        prop_assert!(replay(&shuffled).says_the_same_as(&record));
     }
 
     #[test]

@@ -1,13 +1,23 @@
 //! One patient's whole record: the state that commands about the patient are decided on.
+//!
+//! The state is made of what was told, as it was corrected since, and of the times at which it
+//! happened: in which order it was told makes no difference.
 
 use std::collections::BTreeMap;
+use std::mem::discriminant;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
 
 use crate::case::{self, Case};
+use crate::correction::{self, Change, Correction, Corrections};
 use crate::encounter::{self, Encounter, Stage};
-use crate::id::{CaseId, EncounterId, EventId, OrganisationId, ReferralId, TransferRequestId};
+use crate::id::{
+    CaseId, EncounterId, EventId, OrganisationId, PatientId, ReferralId, TransferRequestId,
+};
 use crate::identity::{self, Patient};
+use crate::note::{self, Course, Document};
 use crate::referral::{self, Referral};
 use crate::time::CareTime;
 use crate::transfer_request::{self, TransferRequest};
@@ -22,6 +32,8 @@ pub struct Stamp {
     pub occurred_at: CareTime,
     /// The organisation whose word it is.
     pub acting_for: OrganisationId,
+    /// Whether it is the word of a program, and of no person.
+    pub by_program: bool,
 }
 
 /// Somebody wants something to have happened to this patient.
@@ -38,16 +50,6 @@ pub struct Event {
     pub fact: Fact,
 }
 
-/// A form or a note that nothing is decided on. The record only checks what it is about, and
-/// that it ends after it begins.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Document {
-    pub encounter: Option<EncounterId>,
-    pub case: Option<CaseId>,
-    /// When what it tells of ended.
-    pub ended_at: Option<CareTime>,
-}
-
 #[derive(Debug, Clone, PartialEq)]
 pub enum Order {
     Identity(identity::Command),
@@ -56,6 +58,7 @@ pub enum Order {
     Referral(ReferralId, referral::Command),
     Case(CaseId, case::Command),
     Document(Document),
+    Correction(Correction),
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -66,6 +69,7 @@ pub enum Fact {
     Referral(ReferralId, referral::Event),
     Case(CaseId, case::Event),
     Document(Document),
+    Correction(Correction),
 }
 
 /// A stored event is a command that was accepted.
@@ -78,6 +82,22 @@ impl From<Order> for Fact {
             Order::Referral(id, command) => Self::Referral(id, command.into()),
             Order::Case(id, command) => Self::Case(id, command.into()),
             Order::Document(document) => Self::Document(document),
+            Order::Correction(correction) => Self::Correction(correction),
+        }
+    }
+}
+
+/// What would have to be ordered for it to happen again.
+impl From<Fact> for Order {
+    fn from(fact: Fact) -> Self {
+        match fact {
+            Fact::Identity(event) => Self::Identity(event.into()),
+            Fact::Encounter(id, event) => Self::Encounter(id, event.into()),
+            Fact::TransferRequest(id, event) => Self::TransferRequest(id, event.into()),
+            Fact::Referral(id, event) => Self::Referral(id, event.into()),
+            Fact::Case(id, event) => Self::Case(id, event.into()),
+            Fact::Document(document) => Self::Document(document),
+            Fact::Correction(correction) => Self::Correction(correction),
         }
     }
 }
@@ -107,6 +127,10 @@ pub enum Refusal {
     Referral(#[from] referral::Refusal),
     #[error(transparent)]
     Case(#[from] case::Refusal),
+    #[error(transparent)]
+    Note(#[from] note::Refusal),
+    #[error(transparent)]
+    Correction(#[from] correction::Refusal),
 }
 
 /// What a refusal asks of the caller.
@@ -124,14 +148,41 @@ pub enum RefusalKind {
     NotYours,
 }
 
-/// The state of one patient's record.
+/// One patient's record: everything that was told, and the state that follows from it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Record {
+    /// What the state follows from, in the order in which it was told.
+    told: Vec<Arc<Told>>,
+    /// The forms and notes that no state follows from: only what a correction of them looks at.
+    notes: Vec<Note>,
+    corrections: Corrections,
+    state: State,
+}
+
+#[derive(Debug, PartialEq)]
+struct Told {
+    event: Event,
+    /// The record that was merged into this one, if it was told there.
+    of: Option<PatientId>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Note {
+    event: EventId,
+    kind: &'static str,
+    by: OrganisationId,
+    of: Option<PatientId>,
+}
+
+/// What follows from what was told, as it is corrected.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct State {
     patient: Patient,
     encounters: BTreeMap<EncounterId, Encounter>,
     transfer_requests: BTreeMap<TransferRequestId, TransferRequest>,
     referrals: BTreeMap<ReferralId, Referral>,
     cases: BTreeMap<CaseId, Case>,
+    courses: BTreeMap<(&'static str, Uuid), Course>,
 }
 
 impl Record {
@@ -141,72 +192,127 @@ impl Record {
         if stamp.occurred_at.earliest() > now + FUTURE_TOLERANCE {
             return Err(Refusal::InFuture);
         }
-        let registering = matches!(order, Order::Identity(identity::Command::Register(_)));
-        if !registering && !self.patient.is_registered() {
+        let begins = matches!(
+            order,
+            Order::Identity(identity::Command::Register(_) | identity::Command::OpenAnonymous(()))
+        );
+        if !begins && !self.state.patient.is_known() {
             return Err(identity::Refusal::Unknown.into());
+        }
+        if !matches!(order, Order::Identity(identity::Command::Restore(_))) {
+            self.state.patient.not_retired()?;
         }
         check_ends(&order, now)?;
         let fact = match order {
-            Order::Identity(command) => Fact::Identity(self.patient.decide(&stamp, command)?),
-            Order::Encounter(id, command) => {
-                Fact::Encounter(id, self.decide_encounter(id, &stamp, command)?)
+            Order::Correction(correction) => {
+                self.check_correction(&stamp, &correction, now)?;
+                Fact::Correction(correction)
             }
-            Order::TransferRequest(id, command) => {
-                Fact::TransferRequest(id, self.decide_transfer_request(id, &stamp, command)?)
-            }
-            Order::Referral(id, command) => {
-                Fact::Referral(id, self.decide_referral(id, &stamp, command)?)
-            }
-            Order::Case(id, command) => Fact::Case(id, self.decide_case(id, command)?),
-            Order::Document(document) => Fact::Document(self.check_document(&stamp, document)?),
+            order @ (Order::Identity(_)
+            | Order::Encounter(..)
+            | Order::TransferRequest(..)
+            | Order::Referral(..)
+            | Order::Case(..)
+            | Order::Document(_)) => self.state.decide(&stamp, order)?,
         };
-        self.check_born(&stamp, &fact)?;
         Ok(vec![Event { stamp, fact }])
     }
 
+    /// Adds what happened. What was told before is looked at again if this corrects it, or takes
+    /// another record off.
     pub fn apply(&mut self, event: &Event) {
         let Event { stamp, fact } = event;
-        match fact {
-            Fact::Identity(event) => self.patient.apply(event),
-            Fact::Encounter(id, event) => {
-                self.encounters.entry(*id).or_default().apply(stamp, event);
-            }
-            Fact::TransferRequest(id, event) => {
-                fold(&mut self.transfer_requests, *id, |request| {
-                    transfer_request::apply(request, stamp, event);
-                });
-            }
-            Fact::Referral(id, event) => {
-                fold(&mut self.referrals, *id, |referral| referral::apply(referral, stamp, event));
-            }
-            Fact::Case(id, event) => fold(&mut self.cases, *id, |case| case::apply(case, event)),
-            Fact::Document(_) => {}
+        if let Fact::Document(Document { step: None, kind, .. }) = fact {
+            let by = stamp.acting_for.clone();
+            self.notes.push(Note { event: stamp.event, kind, by, of: None });
+            return;
+        }
+        let is_corrected = !self.corrections.is_empty()
+            && self.corrections.outcome(stamp.event) != correction::Outcome::default();
+        self.told.push(Arc::new(Told { event: event.clone(), of: None }));
+        if let Fact::Identity(identity::Event::Unmerged(merge)) = &event.fact {
+            self.told.retain(|told| told.of != Some(merge.retired));
+            self.notes.retain(|note| note.of != Some(merge.retired));
+            self.rebuild();
+        } else if is_corrected || matches!(event.fact, Fact::Correction(_)) {
+            self.rebuild();
+        } else {
+            self.state.apply(&event.stamp, &event.fact);
         }
     }
 
+    /// Takes over what was told of the same person in another record.
+    pub fn absorb(&mut self, retired: PatientId, other: &Self) {
+        let told = other.told.iter();
+        let told = told.map(|told| Arc::new(Told { event: told.event.clone(), of: Some(retired) }));
+        self.told.extend(told);
+        let of = Some(retired);
+        self.notes.extend(other.notes.iter().map(|note| Note { of, ..note.clone() }));
+        self.rebuild();
+    }
+
+    /// The records that were merged into this one and are not yet taken over, and the events
+    /// that merged them.
+    pub fn wanted(&self) -> Vec<(PatientId, EventId)> {
+        let merged = self.state.patient.merged();
+        merged.filter(|(id, _)| !self.told.iter().any(|told| told.of == Some(*id))).collect()
+    }
+
+    /// What became of an event: entered in error, or corrected.
+    pub fn outcome(&self, event: EventId) -> correction::Outcome<'_> {
+        self.corrections.outcome(event)
+    }
+
+    /// The corrections of an event, in the order in which they were made.
+    pub fn corrections_of(&self, event: EventId) -> impl Iterator<Item = EventId> {
+        self.corrections.of(event)
+    }
+
+    pub fn has_corrections(&self) -> bool {
+        !self.corrections.is_empty()
+    }
+
     pub fn patient(&self) -> &Patient {
-        &self.patient
+        &self.state.patient
     }
 
     pub fn encounter(&self, id: EncounterId) -> Option<&Encounter> {
-        self.encounters.get(&id)
+        self.state.encounters.get(&id)
     }
 
     pub fn encounters(&self) -> impl Iterator<Item = (EncounterId, &Encounter)> {
-        self.encounters.iter().map(|(id, encounter)| (*id, encounter))
+        self.state.encounters.iter().map(|(id, encounter)| (*id, encounter))
     }
 
     pub fn transfer_request(&self, id: TransferRequestId) -> Option<&TransferRequest> {
-        self.transfer_requests.get(&id)
+        self.state.transfer_requests.get(&id)
+    }
+
+    pub fn transfer_requests(&self) -> impl Iterator<Item = (TransferRequestId, &TransferRequest)> {
+        self.state.transfer_requests.iter().map(|(id, request)| (*id, request))
+    }
+
+    pub fn referrals(&self) -> impl Iterator<Item = (ReferralId, &Referral)> {
+        self.state.referrals.iter().map(|(id, referral)| (*id, referral))
+    }
+
+    pub fn cases(&self) -> impl Iterator<Item = (CaseId, &Case)> {
+        self.state.cases.iter().map(|(id, case)| (*id, case))
+    }
+
+    /// Where things stand of which forms and notes tell the steps: a question, an order.
+    pub fn course(&self, of: &'static str, id: Uuid) -> Option<&Course> {
+        self.state.courses.get(&(of, id))
     }
 
     /// The encounter with which the chain that leads to `encounter` begins. The first link of
     /// a chain may be an encounter that nothing else is known of.
     pub fn episode(&self, encounter: EncounterId) -> EncounterId {
+        let encounters = &self.state.encounters;
         let mut first = encounter;
         // A chain cannot be longer than there are encounters, unless it were circular.
-        for _ in 0..=self.encounters.len() {
-            match self.encounters.get(&first).and_then(Encounter::preceding) {
+        for _ in 0..=encounters.len() {
+            match encounters.get(&first).and_then(Encounter::preceding) {
                 Some(preceding) if preceding != encounter => first = preceding,
                 Some(_) | None => break,
             }
@@ -227,6 +333,262 @@ impl Record {
                 (rank, encounter.since().map(|since| since.earliest()), *id)
             },
         )
+    }
+
+    fn rebuild(&mut self) {
+        self.corrections = Corrections::default();
+        for told in &self.told {
+            if let Fact::Correction(correction) = &told.event.fact {
+                self.corrections.add(&told.event.stamp, correction);
+            }
+        }
+        self.state = State::default();
+        for told in &self.told {
+            let Some((stamp, fact)) = effective(told, &self.corrections) else { continue };
+            match (told.of, &fact) {
+                (Some(_), Fact::Identity(event)) => self.state.patient.absorb(event),
+                (
+                    _,
+                    Fact::Identity(_)
+                    | Fact::Encounter(..)
+                    | Fact::TransferRequest(..)
+                    | Fact::Referral(..)
+                    | Fact::Case(..)
+                    | Fact::Document(_)
+                    | Fact::Correction(_),
+                ) => self.state.apply(&stamp, &fact),
+            }
+        }
+    }
+
+    /// Whether everything else that was told still makes sense with the correction.
+    fn check_correction(
+        &self,
+        stamp: &Stamp,
+        correction: &Correction,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let target = correction.corrects;
+        if let Some(note) = self.notes.iter().find(|note| note.event == target) {
+            return self.check_correction_of_note(stamp, note, &correction.change, now);
+        }
+        let told = self.told.iter().find(|told| told.event.stamp.event == target);
+        let told = told.ok_or(correction::Refusal::UnknownEvent(target))?;
+        if told.event.stamp.acting_for != stamp.acting_for {
+            return Err(correction::Refusal::NotTheAuthor(target).into());
+        }
+        if self.corrections.outcome(target).error.is_some() {
+            return Err(correction::Refusal::AlreadyInError(target).into());
+        }
+        check_change(told, &correction.change, now)?;
+        let mut corrections = self.corrections.clone();
+        corrections.add(stamp, correction);
+        let refused_before = self.refused(&self.corrections);
+        for (event, refusal) in self.refused(&corrections) {
+            if event == target {
+                return Err(refusal);
+            }
+            if !refused_before.iter().any(|(before, _)| *before == event) {
+                return Err(correction::Refusal::LaterEventDepends(event).into());
+            }
+        }
+        Ok(())
+    }
+
+    fn check_correction_of_note(
+        &self,
+        stamp: &Stamp,
+        note: &Note,
+        change: &Change,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        if note.by != stamp.acting_for {
+            return Err(correction::Refusal::NotTheAuthor(note.event).into());
+        }
+        if self.corrections.outcome(note.event).error.is_some() {
+            return Err(correction::Refusal::AlreadyInError(note.event).into());
+        }
+        match change {
+            Change::EnteredInError => Ok(()),
+            Change::Time(at) if at.earliest() > now + FUTURE_TOLERANCE => Err(Refusal::InFuture),
+            Change::Time(at) => self.state.check_born(*at),
+            Change::Value(fact) => {
+                let order = Order::from(Fact::clone(fact));
+                check_ends(&order, now)?;
+                match order {
+                    Order::Document(document) if document.kind == note.kind => {
+                        // When it happened is not known here, and said by another correction.
+                        let document = Document { ended_at: None, ..document };
+                        self.state.check_document(stamp, &document)
+                    }
+                    Order::Document(_)
+                    | Order::Identity(_)
+                    | Order::Encounter(..)
+                    | Order::TransferRequest(..)
+                    | Order::Referral(..)
+                    | Order::Case(..)
+                    | Order::Correction(_) => {
+                        Err(correction::Refusal::OtherKind(note.event).into())
+                    }
+                }
+            }
+        }
+    }
+
+    /// What would be refused if all were told again with these corrections.
+    fn refused(&self, corrections: &Corrections) -> Vec<(EventId, Refusal)> {
+        let mut state = State::default();
+        let mut refused = Vec::new();
+        for told in &self.told {
+            let Some((stamp, fact)) = effective(told, corrections) else { continue };
+            if told.of.is_none()
+                && let Err(refusal) = state.decide(&stamp, fact.clone().into())
+            {
+                refused.push((stamp.event, refusal));
+            }
+            state.apply(&stamp, &fact);
+        }
+        refused
+    }
+}
+
+/// What was told, as it is corrected. None if it was entered in error.
+fn effective(told: &Told, corrections: &Corrections) -> Option<(Stamp, Fact)> {
+    let Event { stamp, fact } = &told.event;
+    if corrections.is_empty() {
+        return Some((stamp.clone(), fact.clone()));
+    }
+    let outcome = corrections.outcome(stamp.event);
+    if outcome.error.is_some() {
+        return None;
+    }
+    let occurred_at = outcome.time.map_or(stamp.occurred_at, |(_, at)| at);
+    let fact = outcome.value.map_or(fact, |(_, fact)| fact);
+    Some((Stamp { occurred_at, ..stamp.clone() }, fact.clone()))
+}
+
+/// Whether an event can be corrected in this way.
+fn check_change(told: &Told, change: &Change, now: Timestamp) -> Result<(), Refusal> {
+    let Event { stamp: Stamp { event: target, .. }, fact } = &told.event;
+    match (change, fact) {
+        (Change::Value(_) | Change::Time(_), Fact::Correction(_)) => {
+            return Err(correction::Refusal::IsACorrection(*target).into());
+        }
+        (
+            Change::EnteredInError,
+            Fact::Correction(_)
+            | Fact::Identity(
+                identity::Event::IdentifierLinked(_)
+                | identity::Event::DemographicsUpdated(_)
+                | identity::Event::DeathRecorded(_),
+            ),
+        ) => return Ok(()),
+        (_, Fact::Identity(_)) => {
+            return Err(correction::Refusal::NotCorrectable(*target).into());
+        }
+        (
+            _,
+            Fact::Encounter(..)
+            | Fact::TransferRequest(..)
+            | Fact::Referral(..)
+            | Fact::Case(..)
+            | Fact::Document(_),
+        ) => {}
+    }
+    match change {
+        Change::Time(at) if at.earliest() > now + FUTURE_TOLERANCE => Err(Refusal::InFuture),
+        Change::EnteredInError | Change::Time(_) => Ok(()),
+        Change::Value(instead) if is_of_same_kind(fact, instead) => {
+            check_ends(&Order::from(Fact::clone(instead)), now)
+        }
+        Change::Value(_) => Err(correction::Refusal::OtherKind(*target).into()),
+    }
+}
+
+/// Whether two facts tell of the same thing in the same way.
+fn is_of_same_kind(one: &Fact, other: &Fact) -> bool {
+    match (one, other) {
+        (Fact::Encounter(id, one), Fact::Encounter(of, other)) => {
+            id == of && discriminant(one) == discriminant(other)
+        }
+        (Fact::TransferRequest(id, one), Fact::TransferRequest(of, other)) => {
+            id == of && discriminant(one) == discriminant(other)
+        }
+        (Fact::Referral(id, one), Fact::Referral(of, other)) => {
+            id == of && discriminant(one) == discriminant(other)
+        }
+        (Fact::Case(id, one), Fact::Case(of, other)) => {
+            id == of && discriminant(one) == discriminant(other)
+        }
+        (Fact::Document(one), Fact::Document(other)) => {
+            let id = |document: &Document| document.step.map(|step| step.id);
+            one.kind == other.kind && id(one) == id(other)
+        }
+        (
+            Fact::Identity(_)
+            | Fact::Encounter(..)
+            | Fact::TransferRequest(..)
+            | Fact::Referral(..)
+            | Fact::Case(..)
+            | Fact::Document(_)
+            | Fact::Correction(_),
+            _,
+        ) => false,
+    }
+}
+
+#[cfg(test)]
+impl Record {
+    /// Whether the same follows from both, whatever the order in which it was told.
+    pub(crate) fn says_the_same_as(&self, other: &Self) -> bool {
+        self.state == other.state && self.corrections == other.corrections
+    }
+}
+
+impl State {
+    fn decide(&self, stamp: &Stamp, order: Order) -> Result<Fact, Refusal> {
+        let fact = match order {
+            Order::Identity(command) => Fact::Identity(self.patient.decide(stamp, command)?),
+            Order::Encounter(id, command) => {
+                Fact::Encounter(id, self.decide_encounter(id, stamp, command)?)
+            }
+            Order::TransferRequest(id, command) => {
+                Fact::TransferRequest(id, self.decide_transfer_request(id, stamp, command)?)
+            }
+            Order::Referral(id, command) => {
+                Fact::Referral(id, self.decide_referral(id, stamp, command)?)
+            }
+            Order::Case(id, command) => Fact::Case(id, self.decide_case(id, stamp, command)?),
+            Order::Document(document) => {
+                self.check_document(stamp, &document)?;
+                Fact::Document(document)
+            }
+            Order::Correction(correction) => Fact::Correction(correction),
+        };
+        if tells_of_the_patient(&fact) {
+            self.check_born(stamp.occurred_at)?;
+        }
+        Ok(fact)
+    }
+
+    fn apply(&mut self, stamp: &Stamp, fact: &Fact) {
+        match fact {
+            Fact::Identity(event) => self.patient.apply(stamp, event),
+            Fact::Encounter(id, event) => {
+                self.encounters.entry(*id).or_default().apply(stamp, event);
+            }
+            Fact::TransferRequest(id, event) => {
+                self.transfer_requests.entry(*id).or_default().apply(stamp, event);
+            }
+            Fact::Referral(id, event) => {
+                self.referrals.entry(*id).or_default().apply(stamp, event);
+            }
+            Fact::Case(id, event) => self.cases.entry(*id).or_default().apply(stamp, event),
+            Fact::Document(Document { step: Some(step), .. }) => {
+                self.courses.entry((step.of, step.id)).or_default().apply(stamp, *step);
+            }
+            Fact::Document(Document { step: None, .. }) | Fact::Correction(_) => {}
+        }
     }
 
     fn decide_encounter(
@@ -271,8 +633,8 @@ impl Record {
             (goes_on || went_on)
                 && other.place().is_some_and(|there| there.facility.id == place.facility.id)
         };
-        self.encounters()
-            .find_map(|(other, encounter)| (other != id && in_the_way(encounter)).then_some(other))
+        let mut others = self.encounters.iter().filter(|(other, _)| **other != id);
+        others.find_map(|(other, encounter)| in_the_way(encounter).then_some(*other))
     }
 
     fn leads_to(&self, from: EncounterId, to: EncounterId) -> bool {
@@ -301,8 +663,10 @@ impl Record {
                 return Err(transfer_request::Refusal::SameFacility.into());
             }
         }
-        let request = self.transfer_requests.get(&id);
-        if let (transfer_request::Command::Accept(()), Some(request)) = (&command, request) {
+        let unknown = TransferRequest::default();
+        let request = self.transfer_requests.get(&id).unwrap_or(&unknown);
+        if matches!(command, transfer_request::Command::Accept(())) && request.encounter().is_some()
+        {
             let mut others = self.transfer_requests.iter().filter(|(other, _)| **other != id);
             if others
                 .any(|(_, other)| other.is_accepted() && other.encounter() == request.encounter())
@@ -310,7 +674,7 @@ impl Record {
                 return Err(transfer_request::Refusal::AnotherAccepted.into());
             }
         }
-        Ok(transfer_request::decide(request, stamp, command)?)
+        Ok(request.decide(stamp, command)?)
     }
 
     fn decide_referral(
@@ -320,54 +684,80 @@ impl Record {
         command: referral::Command,
     ) -> Result<referral::Event, Refusal> {
         if let referral::Command::Request(referral::Asked { case: Some(case), .. }) = &command {
-            self.cases.get(case).ok_or(Refusal::UnknownCase(*case))?;
+            self.known_case(*case)?;
         }
-        Ok(referral::decide(self.referrals.get(&id), stamp, command)?)
+        let unknown = Referral::default();
+        Ok(self.referrals.get(&id).unwrap_or(&unknown).decide(stamp, command)?)
     }
 
-    fn decide_case(&self, id: CaseId, command: case::Command) -> Result<case::Event, Refusal> {
+    fn decide_case(
+        &self,
+        id: CaseId,
+        stamp: &Stamp,
+        command: case::Command,
+    ) -> Result<case::Event, Refusal> {
         if let case::Command::Open(Some(referral)) = &command {
-            let referral =
-                self.referrals.get(referral).ok_or(Refusal::UnknownReferral(*referral))?;
+            let found = self.referrals.get(referral).filter(|found| found.is_known());
+            let referral = found.ok_or(Refusal::UnknownReferral(*referral))?;
             if !referral.is_live() {
                 return Err(case::Refusal::ReferralNotLive.into());
             }
         }
-        Ok(case::decide(self.cases.get(&id).copied(), command)?)
+        let unknown = Case::default();
+        Ok(self.cases.get(&id).unwrap_or(&unknown).decide(stamp, command)?)
     }
 
-    /// Nothing happens to a patient before birth. What is said of the person checks itself, and
-    /// a cancel tells of the record.
-    fn check_born(&self, stamp: &Stamp, fact: &Fact) -> Result<(), Refusal> {
-        let tells_of_the_patient = match fact {
-            Fact::Identity(_) => false,
-            Fact::Encounter(_, event) => event.cancelled().is_none(),
-            Fact::TransferRequest(..) | Fact::Referral(..) | Fact::Case(..) | Fact::Document(_) => {
-                true
-            }
-        };
-        let birth = self.patient.birth_on();
-        if tells_of_the_patient && birth.is_some_and(|birth| stamp.occurred_at.is_before(&birth)) {
+    /// Nothing happens to a patient before birth.
+    fn check_born(&self, at: CareTime) -> Result<(), Refusal> {
+        if self.patient.birth_on().is_some_and(|birth| at.is_before(&birth)) {
             return Err(identity::Refusal::BornAfterEvent.into());
         }
         Ok(())
     }
 
-    fn check_document(&self, stamp: &Stamp, document: Document) -> Result<Document, Refusal> {
+    fn check_document(&self, stamp: &Stamp, document: &Document) -> Result<(), Refusal> {
         if document.ended_at.is_some_and(|end| end.is_before(&stamp.occurred_at)) {
             return Err(encounter::Refusal::EndsBeforeItBegins.into());
+        }
+        if let (Some(from), Some(to)) = document.valid
+            && to.is_before(&from)
+        {
+            return Err(note::Refusal::NeverValid.into());
         }
         if let Some(encounter) = document.encounter {
             self.known_encounter(encounter)?;
         }
-        match document.case {
-            Some(case) if !self.cases.contains_key(&case) => Err(Refusal::UnknownCase(case)),
-            Some(_) | None => Ok(document),
+        if let Some(case) = document.case {
+            self.known_case(case)?;
         }
+        if let Some(referral) = document.referral
+            && !self.referrals.get(&referral).is_some_and(Referral::is_known)
+        {
+            return Err(Refusal::UnknownReferral(referral));
+        }
+        if let Some(step) = document.step {
+            let unknown = Course::default();
+            self.courses.get(&(step.of, step.id)).unwrap_or(&unknown).decide(stamp, step)?;
+        }
+        Ok(())
     }
 
     fn known_encounter(&self, id: EncounterId) -> Result<&Encounter, Refusal> {
         self.encounters.get(&id).ok_or(Refusal::UnknownEncounter(id))
+    }
+
+    fn known_case(&self, id: CaseId) -> Result<(), Refusal> {
+        let case = self.cases.get(&id).filter(|case| case.state() != case::State::Unopened);
+        case.map(|_| ()).ok_or(Refusal::UnknownCase(id))
+    }
+}
+
+/// What is said of the person checks itself; a cancel and a correction tell of the record.
+fn tells_of_the_patient(fact: &Fact) -> bool {
+    match fact {
+        Fact::Identity(_) | Fact::Correction(_) => false,
+        Fact::Encounter(_, event) => event.cancelled().is_none(),
+        Fact::TransferRequest(..) | Fact::Referral(..) | Fact::Case(..) | Fact::Document(_) => true,
     }
 }
 
@@ -393,16 +783,12 @@ fn check_ends(order: &Order, now: Timestamp) -> Result<(), Refusal> {
     {
         return Err(identity::Refusal::DiesInFuture.into());
     }
-    Ok(())
-}
-
-/// Folds into an entry that may not be there before, or after.
-fn fold<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, change: impl FnOnce(&mut Option<V>)) {
-    let mut entry = map.remove(&key);
-    change(&mut entry);
-    if let Some(entry) = entry {
-        map.insert(key, entry);
+    if let Order::Identity(identity::Command::RecordDeath(death)) = order
+        && is_future(death.at)
+    {
+        return Err(identity::Refusal::DiesInFuture.into());
     }
+    Ok(())
 }
 
 impl Refusal {
@@ -422,6 +808,10 @@ impl Refusal {
             Self::Referral(referral::Refusal::NotTheReceiver) => "NOT_THE_RECEIVER",
             Self::Referral(referral::Refusal::NotTheRequester) => "NOT_THE_REQUESTER",
             Self::Referral(referral::Refusal::WrongState(_)) => "REFERRAL_IN_WRONG_STATE",
+            Self::Referral(referral::Refusal::BeforeRequest)
+            | Self::Case(case::Refusal::OutOfOrder) => "OUT_OF_ORDER",
+            Self::Note(refusal) => note_reason(refusal),
+            Self::Correction(refusal) => correction_reason(refusal),
             Self::Case(case::Refusal::AlreadyOpened) => "CASE_EXISTS",
             Self::Case(case::Refusal::Closed) => "CASE_CLOSED",
             Self::Case(case::Refusal::Open) => "CASE_OPEN",
@@ -442,19 +832,28 @@ impl Refusal {
                 | encounter::Refusal::EndsBeforeItBegins
                 | encounter::Refusal::EndsInFuture,
             )
-            | Self::TransferRequest(transfer_request::Refusal::SameFacility) => {
-                RefusalKind::Invalid
-            }
+            | Self::TransferRequest(transfer_request::Refusal::SameFacility)
+            | Self::Note(note::Refusal::NeverValid)
+            | Self::Correction(
+                correction::Refusal::IsACorrection(_)
+                | correction::Refusal::NotCorrectable(_)
+                | correction::Refusal::OtherKind(_),
+            ) => RefusalKind::Invalid,
             Self::UnknownEncounter(_)
             | Self::UnknownCase(_)
             | Self::UnknownReferral(_)
             | Self::Identity(identity::Refusal::Unknown)
             | Self::TransferRequest(transfer_request::Refusal::Unknown)
             | Self::Referral(referral::Refusal::Unknown)
-            | Self::Case(case::Refusal::Unknown) => RefusalKind::NotFound,
+            | Self::Case(case::Refusal::Unknown)
+            | Self::Note(note::Refusal::Unknown(_))
+            | Self::Correction(correction::Refusal::UnknownEvent(_)) => RefusalKind::NotFound,
             Self::Identity(
-                identity::Refusal::AlreadyRegistered | identity::Refusal::AlreadyLinked,
+                identity::Refusal::AlreadyRegistered
+                | identity::Refusal::AlreadyLinked
+                | identity::Refusal::AlreadyMerged,
             )
+            | Self::Note(note::Refusal::Exists(_))
             | Self::TransferRequest(transfer_request::Refusal::AlreadyRequested)
             | Self::Referral(referral::Refusal::AlreadyRequested)
             | Self::Case(case::Refusal::AlreadyOpened) => RefusalKind::Exists,
@@ -464,15 +863,25 @@ impl Refusal {
             )
             | Self::Referral(
                 referral::Refusal::NotTheReceiver | referral::Refusal::NotTheRequester,
-            ) => RefusalKind::NotYours,
-            Self::Encounter(_)
+            )
+            | Self::Note(note::Refusal::NeedsPerson)
+            | Self::Correction(correction::Refusal::NotTheAuthor(_)) => RefusalKind::NotYours,
+            Self::Identity(identity::Refusal::Retired(_) | identity::Refusal::NotMerged)
+            | Self::Note(note::Refusal::WrongState { .. })
+            | Self::Correction(
+                correction::Refusal::AlreadyInError(_) | correction::Refusal::LaterEventDepends(_),
+            )
+            | Self::Encounter(_)
             | Self::TransferRequest(
                 transfer_request::Refusal::WrongState(_)
                 | transfer_request::Refusal::AnotherAccepted,
             )
-            | Self::Referral(referral::Refusal::WrongState(_))
+            | Self::Referral(referral::Refusal::WrongState(_) | referral::Refusal::BeforeRequest)
             | Self::Case(
-                case::Refusal::Closed | case::Refusal::Open | case::Refusal::ReferralNotLive,
+                case::Refusal::Closed
+                | case::Refusal::Open
+                | case::Refusal::OutOfOrder
+                | case::Refusal::ReferralNotLive,
             ) => RefusalKind::State,
         }
     }
@@ -481,6 +890,9 @@ impl Refusal {
 fn identity_reason(refusal: &identity::Refusal) -> &'static str {
     match refusal {
         identity::Refusal::Unknown => "PATIENT_UNKNOWN",
+        identity::Refusal::Retired(_) => "PATIENT_MERGED",
+        identity::Refusal::AlreadyMerged => "ALREADY_MERGED",
+        identity::Refusal::NotMerged => "NOT_MERGED",
         identity::Refusal::AlreadyRegistered => "PATIENT_EXISTS",
         identity::Refusal::AlreadyLinked => "IDENTIFIER_LINKED",
         identity::Refusal::BornAfterEvent => "BORN_AFTER_EVENT",
@@ -520,6 +932,28 @@ fn transfer_request_reason(refusal: &transfer_request::Refusal) -> &'static str 
     }
 }
 
+fn note_reason(refusal: &note::Refusal) -> &'static str {
+    match refusal {
+        note::Refusal::Unknown(_) => "NOT_BEGUN",
+        note::Refusal::Exists(_) => "BEGUN_ALREADY",
+        note::Refusal::WrongState { .. } => "IN_WRONG_STATE",
+        note::Refusal::NeedsPerson => "PERSON_NEEDED",
+        note::Refusal::NeverValid => "NEVER_VALID",
+    }
+}
+
+fn correction_reason(refusal: &correction::Refusal) -> &'static str {
+    match refusal {
+        correction::Refusal::UnknownEvent(_) => "EVENT_UNKNOWN",
+        correction::Refusal::AlreadyInError(_) => "ALREADY_IN_ERROR",
+        correction::Refusal::NotTheAuthor(_) => "NOT_THE_AUTHOR",
+        correction::Refusal::IsACorrection(_) => "IS_A_CORRECTION",
+        correction::Refusal::NotCorrectable(_) => "NOT_CORRECTABLE",
+        correction::Refusal::OtherKind(_) => "CORRECTION_OF_OTHER_KIND",
+        correction::Refusal::LaterEventDepends(_) => "LATER_EVENT_DEPENDS",
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod testing {
     use super::Stamp;
@@ -543,6 +977,7 @@ pub(crate) mod testing {
             event: event_id(number),
             occurred_at: time(occurred_at),
             acting_for: OrganisationId::parse(organisation).unwrap(),
+            by_program: false,
         }
     }
 }
@@ -556,7 +991,7 @@ mod tests {
     use crate::place::{Facility, Place};
 
     fn encounter_id(number: u128) -> EncounterId {
-        EncounterId::new(uuid::Uuid::from_u128(number))
+        EncounterId::new(Uuid::from_u128(number))
     }
 
     fn register() -> Order {
@@ -572,7 +1007,7 @@ mod tests {
     }
 
     fn transfer_order(request: u128, command: transfer_request::Command) -> Order {
-        Order::TransferRequest(TransferRequestId::new(uuid::Uuid::from_u128(request)), command)
+        Order::TransferRequest(TransferRequestId::new(Uuid::from_u128(request)), command)
     }
 
     fn admit(encounter: u128, facility: &str, preceding: Option<u128>) -> Order {
@@ -708,8 +1143,8 @@ mod tests {
 
     #[test]
     fn a_case_stands_on_a_referral_that_lives_and_a_referral_on_a_case_that_is_known() {
-        let referral_id = ReferralId::new(uuid::Uuid::from_u128(1));
-        let case_id = CaseId::new(uuid::Uuid::from_u128(2));
+        let referral_id = ReferralId::new(Uuid::from_u128(1));
+        let case_id = CaseId::new(Uuid::from_u128(2));
         let ask = |case: Option<CaseId>| {
             let receiver = OrganisationId::parse("hospital").unwrap();
             let asked = referral::Asked { receiver, case };
@@ -788,7 +1223,7 @@ mod tests {
             record.when("2026-05-03", about(2)),
             Err(Refusal::UnknownEncounter(encounter_id(2)))
         );
-        let case = CaseId::new(uuid::Uuid::from_u128(5));
+        let case = CaseId::new(Uuid::from_u128(5));
         let of_case = Order::Document(Document { case: Some(case), ..Document::default() });
         assert_eq!(record.when("2026-05-03", of_case), Err(Refusal::UnknownCase(case)));
     }
@@ -823,7 +1258,7 @@ mod tests {
         let document = || Order::Document(Document::default());
         assert_eq!(record.when("2026-05-01", document()), born_later());
         assert_eq!(record.when("2026-05-01", admit(2, "rehab", None)), born_later());
-        let case = CaseId::new(uuid::Uuid::from_u128(5));
+        let case = CaseId::new(Uuid::from_u128(5));
         let open = Order::Case(case, case::Command::Open(None));
         assert_eq!(record.when("2026-05-01", open), born_later());
         assert_eq!(record.when("2026-05-02", document()), Ok(()), "the day of birth");
@@ -860,7 +1295,7 @@ mod tests {
                 encounter: encounter_id(1),
                 facility: OrganisationId::parse(facility).unwrap(),
             };
-            let id = TransferRequestId::new(uuid::Uuid::from_u128(8));
+            let id = TransferRequestId::new(Uuid::from_u128(8));
             Order::TransferRequest(id, transfer_request::Command::Request(question))
         };
         assert_eq!(record.when("2026-05-03", ask("rehab")), Ok(()));
@@ -878,7 +1313,7 @@ mod tests {
             encounter: encounter_id(1),
             facility: OrganisationId::parse("rehab").unwrap(),
         };
-        let id = TransferRequestId::new(uuid::Uuid::from_u128(8));
+        let id = TransferRequestId::new(Uuid::from_u128(8));
         record.apply(&Event {
             stamp: stamp(3, "2026-05-03"),
             fact: Fact::TransferRequest(id, transfer_request::Event::Requested(question)),
@@ -906,5 +1341,131 @@ mod tests {
             record.when("2026-05-03", cancel(1)),
             Err(Refusal::Encounter(encounter::Refusal::NothingToCancel(event_id(1))))
         );
+    }
+
+    fn correct(corrects: u128, change: Change) -> Order {
+        Order::Correction(Correction { corrects: event_id(corrects), change })
+    }
+
+    /// Registered, admitted on 2 May, discharged on 9 May.
+    fn stay() -> Record {
+        given(&[
+            ("2026-05-01", register()),
+            ("2026-05-02", admit(1, "acute", None)),
+            ("2026-05-09", discharge(1)),
+        ])
+    }
+
+    fn began(record: &Record) -> Option<CareTime> {
+        record.encounter(encounter_id(1)).and_then(Encounter::began_at)
+    }
+
+    #[test]
+    fn a_corrected_time_holds_from_then_on() {
+        let mut record = stay();
+        let earlier = correct(2, Change::Time(time("2026-05-01")));
+        assert_eq!(record.when("2026-05-10", earlier.clone()), Ok(()));
+        record.apply(&Event { stamp: stamp(4, "2026-05-10"), fact: earlier.into() });
+        assert_eq!(began(&record), Some(time("2026-05-01")));
+        let after_the_discharge = correct(2, Change::Time(time("2026-05-11")));
+        assert!(record.when("2026-05-12", after_the_discharge).is_err());
+    }
+
+    #[test]
+    fn what_others_build_on_is_not_entered_in_error_first() {
+        let mut record = stay();
+        assert_eq!(
+            record.when("2026-05-10", correct(2, Change::EnteredInError)),
+            Err(correction::Refusal::LaterEventDepends(event_id(3)).into())
+        );
+        let discharge = correct(3, Change::EnteredInError);
+        assert_eq!(record.when("2026-05-10", discharge.clone()), Ok(()));
+        record.apply(&Event { stamp: stamp(4, "2026-05-10"), fact: discharge.into() });
+        assert!(record.encounter(encounter_id(1)).unwrap().is_inpatient());
+        assert_eq!(record.when("2026-05-11", correct(2, Change::EnteredInError)), Ok(()));
+    }
+
+    #[test]
+    fn a_correction_that_was_an_error_itself_is_taken_back() {
+        let mut record = stay();
+        let error = |number, corrects| Event {
+            stamp: stamp(number, "2026-05-10"),
+            fact: correct(corrects, Change::EnteredInError).into(),
+        };
+        record.apply(&error(4, 3));
+        record.apply(&error(5, 4));
+        assert_eq!(record.outcome(event_id(3)), correction::Outcome::default());
+        assert!(!record.encounter(encounter_id(1)).unwrap().is_inpatient());
+        assert_eq!(
+            record.when("2026-05-12", correct(4, Change::Time(time("2026-05-03")))),
+            Err(correction::Refusal::AlreadyInError(event_id(4)).into())
+        );
+    }
+
+    #[test]
+    fn a_corrected_value_is_of_the_same_kind_and_about_the_same_thing() {
+        let instead = |order: Order| Change::Value(Box::new(order.into()));
+        let record = stay();
+        let elsewhere = correct(2, instead(admit(1, "rehab", None)));
+        assert_eq!(record.when("2026-05-10", elsewhere), Ok(()));
+        for other in [admit(2, "acute", None), discharge(1)] {
+            assert_eq!(
+                record.when("2026-05-10", correct(2, instead(other))),
+                Err(correction::Refusal::OtherKind(event_id(2)).into())
+            );
+        }
+    }
+
+    #[test]
+    fn only_whose_word_it_was_corrects_it() {
+        let record = stay();
+        let command = Command {
+            stamp: stamp_for(4, "2026-05-10", "nurses"),
+            order: correct(3, Change::EnteredInError),
+        };
+        assert_eq!(
+            record.decide(command, noon()),
+            Err(correction::Refusal::NotTheAuthor(event_id(3)).into())
+        );
+        assert_eq!(
+            record.when("2026-05-10", correct(77, Change::EnteredInError)),
+            Err(correction::Refusal::UnknownEvent(event_id(77)).into())
+        );
+        assert_eq!(
+            record.when("2026-05-10", correct(1, Change::EnteredInError)),
+            Err(correction::Refusal::NotCorrectable(event_id(1)).into())
+        );
+    }
+
+    #[test]
+    fn a_record_that_was_merged_takes_the_other_s_stays_over_and_gives_them_back() {
+        let retired = PatientId::new(Uuid::from_u128(7));
+        let other = given(&[("2026-05-01", register()), ("2026-05-04", admit(2, "rehab", None))]);
+        let mut record = stay();
+        let before = record.clone();
+        let merge = identity::Merge { retired };
+        let merged = Fact::Identity(identity::Event::Merged(merge));
+        record.apply(&Event { stamp: stamp(4, "2026-05-10"), fact: merged });
+        assert_eq!(record.wanted(), [(retired, event_id(4))]);
+        record.absorb(retired, &other);
+        assert!(record.wanted().is_empty());
+        assert!(record.encounter(encounter_id(2)).unwrap().is_inpatient());
+        assert_eq!(record.when("2026-05-11", discharge(2)), Ok(()), "what goes on there, goes on");
+        let unmerged = Fact::Identity(identity::Event::Unmerged(merge));
+        record.apply(&Event { stamp: stamp(5, "2026-05-12"), fact: unmerged });
+        assert_eq!(record.state, before.state);
+    }
+
+    #[test]
+    fn nothing_is_said_of_a_record_that_was_merged_into_another() {
+        let survivor = PatientId::new(Uuid::from_u128(8));
+        let retirement = identity::Retirement { survivor, merge: event_id(9) };
+        let mut record = stay();
+        let retired = Fact::Identity(identity::Event::Retired(retirement));
+        record.apply(&Event { stamp: stamp(4, "2026-05-10"), fact: retired });
+        let refused = || Err(Refusal::Identity(identity::Refusal::Retired(survivor)));
+        assert_eq!(record.when("2026-05-11", admit(2, "rehab", None)), refused());
+        let restore = Order::Identity(identity::Command::Restore(retirement));
+        assert_eq!(record.when("2026-05-11", restore), Ok(()));
     }
 }

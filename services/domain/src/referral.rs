@@ -1,9 +1,11 @@
 //! A referral to an organisation and its states: those of the Gravity SDOH Clinical Care task
 //! without `draft` (a draft is not published) and without `received` and `ready` (not used).
 
-use crate::id::{CaseId, OrganisationId};
+use crate::id::{CaseId, EventId, OrganisationId};
 use crate::pairs::commands_and_events;
+use crate::path::{Path, Step};
 use crate::record::Stamp;
+use crate::time::CareTime;
 
 /// Who is asked to take the person on, and for which case, if there is one.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,6 +45,8 @@ pub enum Refusal {
     NotTheRequester,
     #[error("the referral is {0} now, and this cannot be said of it")]
     WrongState(State),
+    #[error("the referral was asked for later: check `occurred_at` against the timeline")]
+    BeforeRequest,
 }
 
 /// Where a referral stands.
@@ -76,38 +80,129 @@ impl std::fmt::Display for State {
 }
 
 /// The state of one referral.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Referral {
+    asked: Option<Question>,
+    path: Path<State>,
+    /// When it was asked for: nothing is said of it before.
+    asked_at: Option<CareTime>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Question {
     requester: OrganisationId,
     receiver: OrganisationId,
-    state: State,
+    event: EventId,
 }
 
-/// The event that `command` causes for `referral` now, or why it causes none.
-pub fn decide(
-    referral: Option<&Referral>,
-    stamp: &Stamp,
-    command: Command,
-) -> Result<Event, Refusal> {
-    match (&command, referral) {
-        (Command::Request(_), None) => Ok(()),
-        (Command::Request(_), Some(_)) => Err(Refusal::AlreadyRequested),
-        (_, None) => Err(Refusal::Unknown),
-        (_, Some(referral)) => referral.allows(stamp, &command),
-    }?;
-    Ok(command.into())
+/// What is said of a referral leads to the state that it names, from the states of the table at
+/// `ReferralStep` in the schema.
+impl Step for State {
+    type State = Self;
+    const BEGINNING: Self = Self::Requested;
+
+    fn leads_from(&self, state: Self) -> Option<Self> {
+        let leads = match self {
+            Self::Requested => false,
+            Self::Accepted | Self::Rejected => state == Self::Requested,
+            Self::InProgress => matches!(state, Self::Accepted | Self::OnHold),
+            Self::OnHold => matches!(state, Self::Accepted | Self::InProgress),
+            Self::Failed => matches!(state, Self::Accepted | Self::InProgress | Self::OnHold),
+            Self::Completed => matches!(state, Self::Accepted | Self::InProgress),
+            Self::Cancelled => {
+                matches!(state, Self::Requested | Self::Accepted | Self::InProgress | Self::OnHold)
+            }
+            Self::EnteredInError => state != Self::EnteredInError,
+        };
+        leads.then_some(*self)
+    }
+
+    fn leads_to(&self) -> Self {
+        *self
+    }
 }
 
-pub fn apply(referral: &mut Option<Referral>, stamp: &Stamp, event: &Event) {
-    let state = match event {
-        Event::Requested(asked) => {
-            *referral = Some(Referral {
+impl Referral {
+    /// The event that `command` causes now, or why it causes none.
+    pub fn decide(&self, stamp: &Stamp, command: Command) -> Result<Event, Refusal> {
+        match (&command, &self.asked) {
+            (Command::Request(_), None) => Ok(()),
+            (Command::Request(_), Some(_)) => Err(Refusal::AlreadyRequested),
+            (_, None) => Err(Refusal::Unknown),
+            (_, Some(question)) => self.allows(question, stamp, &command),
+        }?;
+        Ok(command.into())
+    }
+
+    pub fn apply(&mut self, stamp: &Stamp, event: &Event) {
+        if let Event::Requested(asked) = event {
+            self.asked = Some(Question {
                 requester: stamp.acting_for.clone(),
                 receiver: asked.receiver.clone(),
-                state: State::Requested,
+                event: stamp.event,
             });
-            return;
+            self.asked_at = Some(stamp.occurred_at);
+        } else if let Some(state) = led_to(event) {
+            self.path.insert(stamp, state);
         }
+    }
+
+    /// Whether a case can be opened on it: it was not turned down or taken back.
+    pub(crate) fn is_live(&self) -> bool {
+        use State::{Cancelled, EnteredInError, Failed, Rejected};
+        self.is_known()
+            && !matches!(self.path.state(), Rejected | Cancelled | Failed | EnteredInError)
+    }
+
+    pub fn is_known(&self) -> bool {
+        self.asked.is_some()
+    }
+
+    pub fn state(&self) -> State {
+        self.path.state()
+    }
+
+    /// By whom it was asked for, of whom, and in which event.
+    pub fn parties(&self) -> Option<(&OrganisationId, &OrganisationId, EventId)> {
+        let Question { requester, receiver, event } = self.asked.as_ref()?;
+        Some((requester, receiver, *event))
+    }
+
+    /// Who may say it and in which states, as the table at `ReferralStep` in the schema has it.
+    fn allows(&self, asked: &Question, stamp: &Stamp, command: &Command) -> Result<(), Refusal> {
+        let receiver_says = match command {
+            Command::Request(_) | Command::Cancel(()) | Command::MarkEnteredInError(()) => false,
+            Command::Accept(())
+            | Command::Reject(())
+            | Command::Start(())
+            | Command::Hold(())
+            | Command::Fail(())
+            | Command::Complete(())
+            | Command::RecordAttendance(())
+            | Command::RecordNonAttendance(()) => true,
+        };
+        if receiver_says && stamp.acting_for != asked.receiver {
+            return Err(Refusal::NotTheReceiver);
+        }
+        if !receiver_says && stamp.acting_for != asked.requester {
+            return Err(Refusal::NotTheRequester);
+        }
+        let state = self.path.state();
+        if self.asked_at.is_some_and(|asked_at| stamp.occurred_at.is_before(&asked_at)) {
+            return Err(Refusal::BeforeRequest);
+        }
+        let may_be_said = match led_to(&command.clone().into()) {
+            Some(next) => self.path.accepts(stamp, next),
+            // Who came is often told afterwards.
+            None => matches!(state, State::Accepted | State::InProgress | State::Completed),
+        };
+        if may_be_said { Ok(()) } else { Err(Refusal::WrongState(state)) }
+    }
+}
+
+/// The state to which an event leads, if it changes it.
+fn led_to(event: &Event) -> Option<State> {
+    Some(match event {
         Event::Accepted(()) => State::Accepted,
         Event::Rejected(()) => State::Rejected,
         Event::Started(()) => State::InProgress,
@@ -116,48 +211,8 @@ pub fn apply(referral: &mut Option<Referral>, stamp: &Stamp, event: &Event) {
         Event::Completed(()) => State::Completed,
         Event::Cancelled(()) => State::Cancelled,
         Event::EnteredInError(()) => State::EnteredInError,
-        Event::Attended(()) | Event::Unattended(()) => return,
-    };
-    if let Some(referral) = referral {
-        referral.state = state;
-    }
-}
-
-impl Referral {
-    /// Whether a case can be opened on it: it was not turned down or taken back.
-    pub(crate) fn is_live(&self) -> bool {
-        use State::{Cancelled, EnteredInError, Failed, Rejected};
-        !matches!(self.state, Rejected | Cancelled | Failed | EnteredInError)
-    }
-
-    /// Who may say it and in which states, as the table at `ReferralStep` in the schema has it.
-    fn allows(&self, stamp: &Stamp, command: &Command) -> Result<(), Refusal> {
-        use State::{Accepted, Completed, InProgress, OnHold, Requested};
-        let all_but_error = self.state != State::EnteredInError;
-        let (receiver_says, in_state) = match command {
-            Command::Request(_) => (false, false),
-            Command::Accept(()) | Command::Reject(()) => (true, self.state == Requested),
-            Command::Start(()) => (true, matches!(self.state, Accepted | OnHold)),
-            Command::Hold(()) => (true, matches!(self.state, Accepted | InProgress)),
-            Command::Fail(()) => (true, matches!(self.state, Accepted | InProgress | OnHold)),
-            Command::Complete(()) => (true, matches!(self.state, Accepted | InProgress)),
-            // Who came is often told afterwards.
-            Command::RecordAttendance(()) | Command::RecordNonAttendance(()) => {
-                (true, matches!(self.state, Accepted | InProgress | Completed))
-            }
-            Command::Cancel(()) => {
-                (false, matches!(self.state, Requested | Accepted | InProgress | OnHold))
-            }
-            Command::MarkEnteredInError(()) => (false, all_but_error),
-        };
-        if receiver_says && stamp.acting_for != self.receiver {
-            return Err(Refusal::NotTheReceiver);
-        }
-        if !receiver_says && stamp.acting_for != self.requester {
-            return Err(Refusal::NotTheRequester);
-        }
-        if in_state { Ok(()) } else { Err(Refusal::WrongState(self.state)) }
-    }
+        Event::Requested(_) | Event::Attended(()) | Event::Unattended(()) => return None,
+    })
 }
 
 #[cfg(test)]
@@ -165,10 +220,10 @@ mod tests {
     use super::*;
     use crate::record::testing::stamp_for;
 
-    fn given(events: &[Event]) -> Option<Referral> {
-        let mut referral = None;
-        for event in events {
-            apply(&mut referral, &stamp_for(1, "2026-05-01", "hospital"), event);
+    fn given(events: &[Event]) -> Referral {
+        let mut referral = Referral::default();
+        for (event, number) in events.iter().zip(1..) {
+            referral.apply(&stamp_for(number, "2026-05-01", "hospital"), event);
         }
         referral
     }
@@ -179,7 +234,7 @@ mod tests {
     }
 
     fn when(events: &[Event], organisation: &str, command: Command) -> Result<Event, Refusal> {
-        decide(given(events).as_ref(), &stamp_for(2, "2026-05-02", organisation), command)
+        given(events).decide(&stamp_for(99, "2026-05-02", organisation), command)
     }
 
     #[test]
@@ -215,6 +270,20 @@ mod tests {
         assert_eq!(
             when(&held, "link-workers", Command::Complete(())),
             Err(Refusal::WrongState(State::OnHold))
+        );
+    }
+
+    #[test]
+    fn the_state_is_made_of_when_things_happened_and_not_of_when_they_were_told() {
+        let mut referral = given(&[requested(), Event::Accepted(())]);
+        let at = |number, day: &str| stamp_for(number, day, "link-workers");
+        referral.apply(&at(3, "2026-05-09"), &Event::Completed(()));
+        assert!(referral.decide(&at(4, "2026-05-04"), Command::Start(())).is_ok());
+        referral.apply(&at(4, "2026-05-04"), &Event::Started(()));
+        assert_eq!(referral.state(), State::Completed);
+        assert_eq!(
+            referral.decide(&at(5, "2026-04-04"), Command::Hold(())),
+            Err(Refusal::BeforeRequest)
         );
     }
 

@@ -1,7 +1,8 @@
 //! The search for a facility to transfer to (転院調整): one request for each facility asked.
 
-use crate::id::{EncounterId, OrganisationId};
+use crate::id::{EncounterId, EventId, OrganisationId};
 use crate::pairs::commands_and_events;
+use crate::path::{Path, Step};
 use crate::record::Stamp;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -68,80 +69,107 @@ impl std::fmt::Display for State {
 }
 
 /// The state of one request.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct TransferRequest {
+    asked: Option<Asked>,
+    path: Path<State>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Asked {
     question: Question,
     requester: OrganisationId,
-    state: State,
+    event: EventId,
 }
 
-/// The event that `command` causes for `request` now, or why it causes none.
-pub fn decide(
-    request: Option<&TransferRequest>,
-    stamp: &Stamp,
-    command: Command,
-) -> Result<Event, Refusal> {
-    match (&command, request) {
-        (Command::Request(_), None) => Ok(()),
-        (Command::Request(_), Some(_)) => Err(Refusal::AlreadyRequested),
-        (_, None) => Err(Refusal::Unknown),
-        (Command::Offer(()) | Command::Decline(()), Some(request)) => {
-            said_by(&request.question.facility, stamp, Refusal::NotTheFacilityAsked)
-        }
-        (Command::Accept(()) | Command::Withdraw(()), Some(request)) => {
-            said_by(&request.requester, stamp, Refusal::NotTheRequester)
-        }
-    }?;
-    if let Some(request) = request {
-        request.allows(&command)?;
+/// What is said of a request leads to the state that it names.
+impl Step for State {
+    type State = Self;
+    const BEGINNING: Self = Self::Requested;
+
+    fn leads_from(&self, state: Self) -> Option<Self> {
+        let leads = match self {
+            Self::Requested => false,
+            Self::Offered => matches!(state, Self::Requested | Self::Declined),
+            // A facility may change its mind until its offer was taken.
+            Self::Declined => matches!(state, Self::Requested | Self::Offered),
+            Self::Accepted => state == Self::Offered,
+            Self::Withdrawn => matches!(state, Self::Requested | Self::Offered | Self::Accepted),
+        };
+        leads.then_some(*self)
     }
-    Ok(command.into())
-}
 
-pub fn apply(request: &mut Option<TransferRequest>, stamp: &Stamp, event: &Event) {
-    let state = match event {
-        Event::Requested(question) => {
-            *request = Some(TransferRequest {
-                question: question.clone(),
-                requester: stamp.acting_for.clone(),
-                state: State::Requested,
-            });
-            return;
-        }
-        Event::Offered(()) => State::Offered,
-        Event::Declined(()) => State::Declined,
-        Event::Accepted(()) => State::Accepted,
-        Event::Withdrawn(()) => State::Withdrawn,
-    };
-    if let Some(request) = request {
-        request.state = state;
+    fn leads_to(&self) -> Self {
+        *self
     }
 }
 
 impl TransferRequest {
+    /// The event that `command` causes now, or why it causes none.
+    pub fn decide(&self, stamp: &Stamp, command: Command) -> Result<Event, Refusal> {
+        match (&command, &self.asked) {
+            (Command::Request(_), None) => Ok(()),
+            (Command::Request(_), Some(_)) => Err(Refusal::AlreadyRequested),
+            (_, None) => Err(Refusal::Unknown),
+            (Command::Offer(()) | Command::Decline(()), Some(asked)) => {
+                said_by(&asked.question.facility, stamp, Refusal::NotTheFacilityAsked)
+            }
+            (Command::Accept(()) | Command::Withdraw(()), Some(asked)) => {
+                said_by(&asked.requester, stamp, Refusal::NotTheRequester)
+            }
+        }?;
+        if let Some(next) = led_to(&command.clone().into())
+            && !self.path.accepts(stamp, next)
+        {
+            return Err(Refusal::WrongState(self.path.state()));
+        }
+        Ok(command.into())
+    }
+
+    pub fn apply(&mut self, stamp: &Stamp, event: &Event) {
+        if let Event::Requested(question) = event {
+            self.asked = Some(Asked {
+                question: question.clone(),
+                requester: stamp.acting_for.clone(),
+                event: stamp.event,
+            });
+        } else if let Some(state) = led_to(event) {
+            self.path.insert(stamp, state);
+        }
+    }
+
     pub(crate) fn is_accepted(&self) -> bool {
-        self.state == State::Accepted
+        self.path.state() == State::Accepted
     }
 
-    pub fn encounter(&self) -> EncounterId {
-        self.question.encounter
+    pub fn state(&self) -> State {
+        self.path.state()
     }
 
-    fn allows(&self, command: &Command) -> Result<(), Refusal> {
-        let allowed: &[State] = match command {
-            Command::Request(_) => &[],
-            // A facility may change its mind until its offer was taken.
-            Command::Offer(()) => &[State::Requested, State::Declined],
-            Command::Decline(()) => &[State::Requested, State::Offered],
-            Command::Accept(()) => &[State::Offered],
-            Command::Withdraw(()) => &[State::Requested, State::Offered, State::Accepted],
-        };
-        if allowed.contains(&self.state) { Ok(()) } else { Err(Refusal::WrongState(self.state)) }
+    pub fn encounter(&self) -> Option<EncounterId> {
+        self.asked.as_ref().map(|asked| asked.question.encounter)
+    }
+
+    /// By whom it was sent, to which facility, and in which event.
+    pub fn parties(&self) -> Option<(&OrganisationId, &OrganisationId, EventId)> {
+        let Asked { question, requester, event } = self.asked.as_ref()?;
+        Some((requester, &question.facility, *event))
     }
 }
 
-fn said_by(organisation: &OrganisationId, stamp: &Stamp, refusal: Refusal) -> Result<(), Refusal> {
-    if stamp.acting_for == *organisation { Ok(()) } else { Err(refusal) }
+/// The state to which an event leads, if it changes it.
+fn led_to(event: &Event) -> Option<State> {
+    Some(match event {
+        Event::Requested(_) => return None,
+        Event::Offered(()) => State::Offered,
+        Event::Declined(()) => State::Declined,
+        Event::Accepted(()) => State::Accepted,
+        Event::Withdrawn(()) => State::Withdrawn,
+    })
+}
+
+fn said_by(who: &OrganisationId, stamp: &Stamp, refusal: Refusal) -> Result<(), Refusal> {
+    if stamp.acting_for == *who { Ok(()) } else { Err(refusal) }
 }
 
 #[cfg(test)]
@@ -156,44 +184,38 @@ mod tests {
         }
     }
 
-    fn given(events: &[(&str, Event)]) -> Option<TransferRequest> {
-        let mut request = None;
-        for (organisation, event) in events {
-            apply(&mut request, &stamp_for(1, "2026-05-01", organisation), event);
+    fn given(events: &[(&str, Event)]) -> TransferRequest {
+        let mut request = TransferRequest::default();
+        for ((organisation, event), number) in events.iter().zip(1..) {
+            request.apply(&stamp_for(number, "2026-05-01", organisation), event);
         }
         request
     }
 
     fn when(
-        request: Option<&TransferRequest>,
+        request: &TransferRequest,
         organisation: &str,
         command: Command,
     ) -> Result<Event, Refusal> {
-        decide(request, &stamp_for(2, "2026-05-02", organisation), command)
+        request.decide(&stamp_for(99, "2026-05-02", organisation), command)
     }
 
     #[test]
     fn the_facility_asked_answers_and_the_hospital_accepts() {
         let asked = given(&[("acute", Event::Requested(question()))]);
-        assert_eq!(
-            when(asked.as_ref(), "acute", Command::Offer(())),
-            Err(Refusal::NotTheFacilityAsked)
-        );
-        assert_eq!(when(asked.as_ref(), "rehab", Command::Offer(())), Ok(Event::Offered(())));
+        assert_eq!(when(&asked, "acute", Command::Offer(())), Err(Refusal::NotTheFacilityAsked));
+        assert_eq!(when(&asked, "rehab", Command::Offer(())), Ok(Event::Offered(())));
         let offered =
             given(&[("acute", Event::Requested(question())), ("rehab", Event::Offered(()))]);
-        assert_eq!(
-            when(offered.as_ref(), "rehab", Command::Accept(())),
-            Err(Refusal::NotTheRequester)
-        );
-        assert_eq!(when(offered.as_ref(), "acute", Command::Accept(())), Ok(Event::Accepted(())));
+        assert_eq!(when(&offered, "rehab", Command::Accept(())), Err(Refusal::NotTheRequester));
+        assert_eq!(when(&offered, "acute", Command::Accept(())), Ok(Event::Accepted(())));
     }
 
     #[test]
     fn only_an_offer_can_be_accepted() {
         let asked = given(&[("acute", Event::Requested(question()))]);
         assert_eq!(
-            when(asked.as_ref(), "acute", Command::Accept(())),
+            when(&asked, "acute", Command::Accept(())),
             Err(Refusal::WrongState(State::Requested))
         );
     }
@@ -207,19 +229,19 @@ mod tests {
         ];
         let accepted = given(&history);
         assert_eq!(
-            when(accepted.as_ref(), "rehab", Command::Decline(())),
+            when(&accepted, "rehab", Command::Decline(())),
             Err(Refusal::WrongState(State::Accepted))
         );
         let offered = given(&history[..2]);
-        assert_eq!(when(offered.as_ref(), "rehab", Command::Decline(())), Ok(Event::Declined(())));
+        assert_eq!(when(&offered, "rehab", Command::Decline(())), Ok(Event::Declined(())));
     }
 
     #[test]
     fn an_unknown_request_has_no_answer_and_a_known_one_no_second_question() {
-        assert_eq!(when(None, "rehab", Command::Offer(())), Err(Refusal::Unknown));
+        assert_eq!(when(&given(&[]), "rehab", Command::Offer(())), Err(Refusal::Unknown));
         let asked = given(&[("acute", Event::Requested(question()))]);
         assert_eq!(
-            when(asked.as_ref(), "acute", Command::Request(question())),
+            when(&asked, "acute", Command::Request(question())),
             Err(Refusal::AlreadyRequested)
         );
     }

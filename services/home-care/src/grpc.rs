@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use tonic::{Request, Response, Status};
 use tsunagi_bus::{Desk, Handler};
-use tsunagi_proto::catalogue::Payload;
-use tsunagi_proto::v1;
 use tsunagi_proto::v1::home_care_server::HomeCare;
 
 /// The service.
@@ -20,55 +17,32 @@ impl Service {
     }
 }
 
-type Receipt = Result<Response<v1::Receipt>, Status>;
-
-#[tonic::async_trait]
-impl HomeCare for Service {
-    async fn register_patient(&self, request: Request<v1::RegisterPatientRequest>) -> Receipt {
-        self.desk.record(request, Payload::PatientRegistered).await
-    }
-
-    async fn link_identifier(&self, request: Request<v1::LinkIdentifierRequest>) -> Receipt {
-        self.desk.record(request, Payload::IdentifierLinked).await
-    }
-
-    async fn update_demographics(
-        &self,
-        request: Request<v1::UpdateDemographicsRequest>,
-    ) -> Receipt {
-        self.desk.record(request, Payload::DemographicsUpdated).await
-    }
-
-    async fn record_visit(&self, request: Request<v1::RecordVisitRequest>) -> Receipt {
-        self.desk.record(request, Payload::VisitCompleted).await
-    }
-
-    async fn record_missed_visit(&self, request: Request<v1::RecordMissedVisitRequest>) -> Receipt {
-        self.desk.record(request, Payload::VisitMissed).await
-    }
-
-    async fn record_observation(&self, request: Request<v1::RecordObservationRequest>) -> Receipt {
-        self.desk.record(request, Payload::ObservationRecorded).await
-    }
-
-    async fn report_condition_change(
-        &self,
-        request: Request<v1::ReportConditionChangeRequest>,
-    ) -> Receipt {
-        self.desk.record(request, Payload::ConditionChanged).await
-    }
-
-    async fn provide_admission_info(
-        &self,
-        request: Request<v1::ProvideAdmissionInfoRequest>,
-    ) -> Receipt {
-        self.desk.record(request, Payload::AdmissionInfoProvided).await
-    }
-
-    async fn record_discharge_info(
-        &self,
-        request: Request<v1::RecordDischargeInfoRequest>,
-    ) -> Receipt {
-        self.desk.record(request, Payload::DischargeInfoRecorded).await
+tsunagi_bus::records! {
+    /// Each rpc records one event.
+    HomeCare for Service {
+        register_patient(RegisterPatientRequest) => PatientRegistered,
+        link_identifier(LinkIdentifierRequest) => IdentifierLinked,
+        update_demographics(UpdateDemographicsRequest) => DemographicsUpdated,
+        record_visit(RecordVisitRequest) => VisitCompleted,
+        record_missed_visit(RecordMissedVisitRequest) => VisitMissed,
+        record_observation(RecordObservationRequest) => ObservationRecorded,
+        report_condition_change(ReportConditionChangeRequest) => ConditionChanged,
+        provide_admission_info(ProvideAdmissionInfoRequest) => AdmissionInfoProvided,
+        record_discharge_info(RecordDischargeInfoRequest) => DischargeInfoRecorded,
+        schedule_visit(ScheduleVisitRequest) => VisitScheduled,
+        issue_order(IssueOrderRequest) => OrderIssued,
+        amend_order(AmendOrderRequest) => OrderAmended,
+        issue_special_order(IssueSpecialOrderRequest) => SpecialOrderIssued,
+        expire_order(ExpireOrderRequest) => OrderExpired,
+        submit_nursing_plan(SubmitNursingPlanRequest) => NursingPlanSubmitted,
+        submit_nursing_report(SubmitNursingReportRequest) => NursingReportSubmitted,
+        share_care_plan(ShareCarePlanRequest) => CarePlanShared,
+        record_service_meeting(RecordServiceMeetingRequest) => ServiceMeetingHeld,
+        apply_for_certification(ApplyForCertificationRequest) => CertificationApplied,
+        record_certification(RecordCertificationRequest) => CertificationDecided,
+        remind_of_certification(RemindOfCertificationRequest) => CertificationExpiring,
+        reconcile_medication(ReconcileMedicationRequest) => MedicationReconciled,
+        report_incident(ReportIncidentRequest) => IncidentReported,
+        record_emergency_transport(RecordEmergencyTransportRequest) => EmergencyTransported,
     }
 }

@@ -219,4 +219,11 @@ impl Timeline for Bare {
     ) -> Result<Response<v1::ListPatientsResponse>, Status> {
         Ok(Response::new(v1::ListPatientsResponse::default()))
     }
+
+    async fn find_look_alikes(
+        &self,
+        _request: Request<v1::FindLookAlikesRequest>,
+    ) -> Result<Response<v1::FindLookAlikesResponse>, Status> {
+        Ok(Response::new(v1::FindLookAlikesResponse::default()))
+    }
 }

@@ -13,8 +13,8 @@ use tsunagi_chassis::config::{Origin, SETTINGS, Values};
 use tsunagi_chassis::{Config, telemetry};
 
 use crate::{
-    backup, config, demo, import, nats_child, output, patients, prove, quarantine, serve, simulate,
-    timeline, up, verify,
+    backup, board, codes, config, demo, import, nats_child, output, patients, prove, quarantine,
+    serve, simulate, timeline, up, verify,
 };
 
 const TEACH: &str = "\
@@ -24,6 +24,7 @@ To begin:
   tsunagi import fhir EXPORT/      take in a FHIR bulk export or Bundles
   tsunagi patients                 who is there
   tsunagi timeline PATIENT         one patient's timeline
+  tsunagi board liaison HOSPITAL   who is expected, here, leaving, and which requests wait
   tsunagi verify                   whether the log still says what was signed
 
 Every setting can be given as a flag, an environment variable or in ./tsunagi.toml;
@@ -66,6 +67,11 @@ enum Command {
     Timeline(timeline::Options),
     /// List patients
     Patients(patients::Options),
+    /// Print what somebody at a desk has before them
+    #[command(subcommand)]
+    Board(board::Board),
+    /// List the code sets, or the codes of one
+    Codes(codes::Options),
     /// List what came in and could not be read, or print one of these as it came
     Quarantine(quarantine::Options),
     /// Verify that the log is whole and still what was signed
@@ -156,6 +162,8 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
             }
             Command::Timeline(options) => timeline::run(&settings, server, &options).await,
             Command::Patients(options) => patients::run(&settings, server, &options).await,
+            Command::Board(board) => board::run(&settings, server, &board).await,
+            Command::Codes(options) => codes::run(&options),
             Command::Quarantine(options) => quarantine::run(&settings, server, &options).await,
             Command::Simulate(scale) => simulate::run(&settings, server, &scale).await,
             Command::Backup(options) => backup::backup(&settings, options).await,

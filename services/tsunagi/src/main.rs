@@ -1,8 +1,10 @@
 //! `tsunagi`: every service in one process, and the commands around it.
 
 mod backup;
+mod board;
 mod cli;
 mod client;
+mod codes;
 mod config;
 mod demo;
 mod import;

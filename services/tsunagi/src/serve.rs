@@ -12,6 +12,7 @@ use tsunagi_chassis::Config;
 use tsunagi_chassis::server::{Server, add_reflection};
 use tsunagi_event_store::{has_region, read_region};
 use tsunagi_proto::v1::care_bus_server::CareBusServer;
+use tsunagi_proto::v1::care_team_server::CareTeamServer;
 use tsunagi_proto::v1::discharge_desk_server::DischargeDeskServer;
 use tsunagi_proto::v1::home_care_server::HomeCareServer;
 use tsunagi_proto::v1::link_worker_server::LinkWorkerServer;
@@ -82,10 +83,13 @@ async fn routes(
             routes.add_service(desk)
         }
         Service::HomeCare => {
-            let desk = HomeCareServer::new(tsunagi_home_care::Service::new(handler))
+            let desk = HomeCareServer::new(tsunagi_home_care::Service::new(Arc::clone(&handler)))
                 .max_decoding_message_size(limit);
+            let care_team = tsunagi_home_care::CareTeamService::new(handler);
+            let care_team = CareTeamServer::new(care_team).max_decoding_message_size(limit);
             serving(&reporter, &desk).await;
-            routes.add_service(desk)
+            serving(&reporter, &care_team).await;
+            routes.add_service(desk).add_service(care_team)
         }
         Service::LinkWorker => {
             let desk = LinkWorkerServer::new(tsunagi_link_worker::Service::new(handler))

@@ -9,6 +9,7 @@
 //! more are in hospital than in life: they are those whom a care team shares.
 
 mod casework;
+mod hardships;
 mod hospital;
 mod living_at_home;
 mod people;
@@ -117,6 +118,12 @@ async fn tell_one(mut story: Story, number: u32) -> anyhow::Result<()> {
             3 => hospital::transfer_between_hospitals(&mut story).await,
             4 => hospital::discharge_brought_forward(&mut story).await,
             5 => casework::from_screening_to_outcome(&mut story).await,
+            6 => hardships::death_in_hospital(&mut story).await,
+            7 => hardships::registered_twice(&mut story).await,
+            8 => hardships::without_family(&mut story).await,
+            9 => hardships::readmission(&mut story).await,
+            10 => hardships::slips(&mut story).await,
+            11 => hardships::watched_over(&mut story).await,
             _ => living_at_home::living_at_home(&mut story).await,
         },
         Err(stop) => Err(stop),
@@ -129,7 +136,7 @@ async fn tell_one(mut story: Story, number: u32) -> anyhow::Result<()> {
 
 /// Which story it is: the first people tell one of each, the others as it comes.
 fn kind(story: &mut Story, number: u32) -> u32 {
-    const STORIES: u32 = 7;
+    const STORIES: u32 = 13;
     if number < STORIES {
         return number;
     }
@@ -139,8 +146,14 @@ fn kind(story: &mut Story, number: u32) -> u32 {
         14..17 => 2,
         17..22 => 3,
         22..30 => 4,
-        30..40 => 5,
-        _ => 6,
+        30..38 => 5,
+        38..40 => 6,
+        40..42 => 7,
+        42..45 => 8,
+        45..48 => 9,
+        48..50 => 10,
+        50..55 => 11,
+        _ => 12,
     }
 }
 

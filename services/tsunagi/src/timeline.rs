@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use tonic::transport::Channel;
 use tsunagi_chassis::Config;
 use tsunagi_domain::{CareTime, PatientId, Zone};
-use tsunagi_event_store::timeline::wording::{local_time, place};
+use tsunagi_event_store::timeline::wording::{local_time, place, role_words};
 use tsunagi_proto::v1;
 use tsunagi_proto::v1::timeline_client::TimelineClient;
 use tsunagi_proto::v1::watch_timeline_response::Frame;
@@ -32,6 +32,14 @@ pub(crate) struct Options {
     /// Show what the record said at this time, such as 2026-05-02T09:00:00+09:00 or 2026-05-02
     #[arg(long, value_name = "TIME")]
     as_known_at: Option<String>,
+
+    /// Only entries of these families, such as home-care or social-prescribing
+    #[arg(long, value_name = "FAMILY")]
+    family: Vec<String>,
+
+    /// Only entries by these roles, such as visiting-nurse
+    #[arg(long, value_name = "ROLE")]
+    role: Vec<String>,
 
     /// Go on showing what is recorded, until Ctrl-C
     #[arg(long, conflicts_with = "as_known_at")]
@@ -78,6 +86,8 @@ async fn show(
         order: order.into(),
         page_size: 1000,
         as_known_at: as_known_at.map(tsunagi_bus::handler::to_wire),
+        families: families(&options.family)?,
+        roles: options.role.clone(),
         ..v1::ReadTimelineRequest::default()
     };
     let cursor = loop {
@@ -101,6 +111,17 @@ async fn show(
         follow(client, patient_id, cursor, printer).await?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The families of these names.
+fn families(names: &[String]) -> anyhow::Result<Vec<i32>> {
+    let family = |name: &String| {
+        let code = format!("FAMILY_{}", name.replace('-', "_").to_uppercase());
+        let family = v1::Family::from_str_name(&code);
+        let known = "identity, team, consent, encounter, discharge-planning, home-care, watch, social-prescribing, documents, delivery, record";
+        family.map(i32::from).with_context(|| format!("`{name}` is no family: there are {known}"))
+    };
+    names.iter().map(family).collect()
 }
 
 async fn follow(
@@ -133,7 +154,7 @@ async fn find(client: &mut TimelineClient<Channel>, named: &str) -> anyhow::Resu
     }
     if let Some((system, value)) = named.rsplit_once('|') {
         let identifier = v1::Identifier { system: system.to_owned(), value: value.to_owned() };
-        let request = v1::FindPatientRequest { identifier: Some(identifier) };
+        let request = v1::FindPatientRequest { identifier: Some(identifier), as_known_at: None };
         let found = client.find_patient(own(request)).await.map_err(|status| refused(&status))?;
         return Ok(found.into_inner().patient.map(|patient| patient.patient_id));
     }
@@ -198,6 +219,9 @@ impl Printer {
             say(format_args!("  {}|{}", identifier.system, identifier.value));
         }
         say(state_words(patient, self.language, &self.zone));
+        for (ja, en) in glance(patient, &self.zone) {
+            say(format_args!("  {}", if self.language == Language::En { en } else { ja }));
+        }
     }
 
     fn entry(&mut self, entry: &v1::TimelineEntry) {
@@ -211,9 +235,17 @@ impl Printer {
         let episode = self.episode(&entry.episode_id);
         let by = entry.by.clone().unwrap_or_default();
         let is_cancelled = !entry.cancelled_by_event_id.is_empty();
+        let is_error = !entry.entered_in_error_by_event_id.is_empty();
         let words = entry.text.clone().unwrap_or_default();
-        let (mark, ja, en) =
-            if is_cancelled { ("×", "【取消】", "[cancelled] ") } else { (" ", "", "") };
+        let (mark, ja, en) = if is_error {
+            ("×", "【誤登録】", "[entered in error] ")
+        } else if is_cancelled {
+            ("×", "【取消】", "[cancelled] ")
+        } else if entry.earlier.is_empty() {
+            (" ", "", "")
+        } else {
+            ("*", "【訂正】", "[corrected] ")
+        };
         let note = &entry.note;
         let note = if note.is_empty() { String::new() } else { format!("  「{note}」") };
         let (late_ja, late_en) = self.recorded_late(entry).unwrap_or_default();
@@ -223,6 +255,15 @@ impl Printer {
         say(format_args!("{mark} {clock}  {episode:<3}  {first}"));
         if self.language == Language::Both {
             say(format_args!("              {english}"));
+        }
+        for earlier in &entry.earlier {
+            let words = earlier.text.clone().unwrap_or_default();
+            let at = local_time(&earlier.occurred_at, &self.zone);
+            if self.language == Language::En {
+                say(format_args!("              before: {at} {}", words.en));
+            } else {
+                say(format_args!("              訂正前: {at} {}", words.ja));
+            }
         }
     }
 
@@ -266,6 +307,51 @@ impl Printer {
         });
         format!("E{}", index + 1)
     }
+}
+
+/// What somebody has to know first, one thing a line, in Japanese and English.
+fn glance(patient: &v1::PatientSummary, zone: &Zone) -> Vec<(String, String)> {
+    let mut lines = Vec::new();
+    let named = |who: &v1::Participant| {
+        let office = who.organisation.clone().unwrap_or_default();
+        let office = if office.name.is_empty() { office.id } else { office.name };
+        let office = if office.is_empty() { office } else { format!(" ({office})") };
+        let (ja, en) = role_words(&who.role);
+        let called =
+            |role: &str| if who.name.is_empty() { role.to_owned() } else { who.name.clone() };
+        (format!("{}{office}", called(ja)), format!("{}{office}", called(en)))
+    };
+    if !patient.merged_into_patient_id.is_empty() {
+        let into = &patient.merged_into_patient_id;
+        lines.push((format!("統合先: {into}"), format!("merged into {into}")));
+    }
+    let manager = patient.team.iter().find(|member| member.is_care_manager);
+    if let Some(manager) = manager.and_then(|member| member.member.as_ref()) {
+        let (ja, en) = named(manager);
+        lines.push((format!("担当ケアマネジャー: {ja}"), format!("care manager: {en}")));
+    }
+    let others = patient.team.iter().filter(|member| !member.is_care_manager);
+    let (ja, en): (Vec<String>, Vec<String>) =
+        others.filter_map(|of| of.member.as_ref()).map(named).unzip();
+    if !ja.is_empty() {
+        lines.push((format!("ケアチーム: {}", ja.join("、")), format!("team: {}", en.join(", "))));
+    }
+    if let Some(wish) = &patient.wish {
+        let (at, what) = (local_time(&wish.said_at, zone), &wish.preference);
+        lines.push((format!("心づもり {at}: {what}"), format!("wish {at}: {what}")));
+    }
+    let asked = patient.transfer_requests.iter().chain(&patient.referrals);
+    for asked in asked {
+        let receiver = asked.receiver.clone().unwrap_or_default();
+        let name = if receiver.name.is_empty() { receiver.id } else { receiver.name };
+        let state = asked.state.clone().unwrap_or_default();
+        lines.push((format!("{name}: {}", state.ja), format!("{name}: {}", state.en)));
+    }
+    for question in &patient.questions {
+        let (ja, en) = role_words(&question.owner_role);
+        lines.push((format!("未回答の質問 → {ja}"), format!("open question → {en}")));
+    }
+    lines
 }
 
 fn sex(sex: v1::Sex, language: Language) -> &'static str {

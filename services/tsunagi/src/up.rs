@@ -18,11 +18,14 @@ use tsunagi_bus::claims::Claims;
 use tsunagi_bus::grpc::CareBusService;
 use tsunagi_chassis::Config;
 use tsunagi_chassis::server::{Server, add_reflection};
+use tsunagi_event_store::boards::BoardsService;
 use tsunagi_event_store::grpc::TimelineService;
 use tsunagi_event_store::service::EventStoreService;
 use tsunagi_event_store::sharded::ShardedTimeline;
 use tsunagi_event_store::{OpenError, Patients, Store, scrub};
+use tsunagi_proto::v1::boards_server::BoardsServer;
 use tsunagi_proto::v1::care_bus_server::CareBusServer;
+use tsunagi_proto::v1::care_team_server::CareTeamServer;
 use tsunagi_proto::v1::discharge_desk_server::DischargeDeskServer;
 use tsunagi_proto::v1::event_store_server::EventStoreServer;
 use tsunagi_proto::v1::home_care_server::HomeCareServer;
@@ -123,6 +126,8 @@ async fn routes(
     let limit = config.message_bytes;
     let care_bus = CareBusService::new(Arc::clone(handler), config, stop.clone());
     let care_bus = CareBusServer::new(care_bus).max_decoding_message_size(limit);
+    let boards = BoardsService::new(store.clone(), patients.clone(), config);
+    let boards = BoardsServer::new(boards).max_decoding_message_size(limit);
     let timeline = TimelineService::new(store.clone(), patients, config, stop.clone());
     let claims = Arc::new(Claims::new(Arc::clone(handler.bus()), config.claim_wait_ms));
     let slots = store.region().slots;
@@ -136,6 +141,8 @@ async fn routes(
             .max_decoding_message_size(limit);
     let home_care = HomeCareServer::new(tsunagi_home_care::Service::new(Arc::clone(handler)))
         .max_decoding_message_size(limit);
+    let care_team = tsunagi_home_care::CareTeamService::new(Arc::clone(handler));
+    let care_team = CareTeamServer::new(care_team).max_decoding_message_size(limit);
     let link_worker = LinkWorkerServer::new(tsunagi_link_worker::Service::new(Arc::clone(handler)))
         .max_decoding_message_size(limit);
     let (reporter, health) = tonic_health::server::health_reporter();
@@ -144,6 +151,8 @@ async fn routes(
     serving(&reporter, &discharge_desk).await;
     serving(&reporter, &home_care).await;
     serving(&reporter, &link_worker).await;
+    serving(&reporter, &care_team).await;
+    serving(&reporter, &boards).await;
     let routes = Routes::new(health);
     let routes =
         if config.shard.1 > 1 { routes.add_service(sharded) } else { routes.add_service(timeline) };
@@ -154,17 +163,20 @@ async fn routes(
         .add_service(care_bus)
         .add_service(discharge_desk)
         .add_service(home_care)
-        .add_service(link_worker);
+        .add_service(link_worker)
+        .add_service(care_team)
+        .add_service(boards);
     Ok((reporter, add_reflection(routes)?))
 }
 
 /// Health says so when nothing can be stored any more; what is stored is still served.
 async fn tell_of_a_broken_log(broken: CancellationToken, health: HealthReporter) {
-    const WRITING: [&str; 4] = [
+    const WRITING: [&str; 5] = [
         CareBusServer::<CareBusService>::NAME,
         DischargeDeskServer::<tsunagi_discharge_desk::Service>::NAME,
         HomeCareServer::<tsunagi_home_care::Service>::NAME,
         LinkWorkerServer::<tsunagi_link_worker::Service>::NAME,
+        CareTeamServer::<tsunagi_home_care::CareTeamService>::NAME,
     ];
     broken.cancelled().await;
     for service in WRITING.iter().chain(&[""]) {
@@ -200,7 +212,7 @@ pub(crate) fn announce(config: &Config, running: &Running) {
     }
     say(format_args!("gRPC  {}", running.url()));
     say(
-        "      care.v1.DischargeDesk, HomeCare, LinkWorker, CareBus, Timeline; health and reflection",
+        "      care.v1.DischargeDesk, HomeCare, LinkWorker, CareTeam, CareBus, Timeline, Boards; health and reflection",
     );
     say("Stop with Ctrl-C.");
 }

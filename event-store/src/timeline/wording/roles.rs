@@ -3,12 +3,14 @@
 
 /// What a role is called in Japanese and English.
 const ROLES: &[(&str, &str, &str)] = &[
+    ("ai-tool", "AIツール", "AI tool"),
     ("care-manager", "ケアマネジャー", "care manager"),
     ("care-worker", "介護職員", "care worker"),
     ("clerk", "事務職員", "clerk"),
     ("daughter", "娘", "daughter"),
     ("dental-hygienist", "歯科衛生士", "dental hygienist"),
     ("dentist", "歯科医師", "dentist"),
+    ("device", "見守り機器", "device"),
     ("dietitian", "管理栄養士", "dietitian"),
     ("discharge-nurse", "入退院支援看護師", "discharge nurse"),
     ("doctor", "医師", "doctor"),
@@ -31,6 +33,7 @@ const ROLES: &[(&str, &str, &str)] = &[
     ("social-worker", "医療ソーシャルワーカー", "social worker"),
     ("son", "息子", "son"),
     ("speech-therapist", "言語聴覚士", "speech therapist"),
+    ("supporter", "支援者", "supporter"),
     ("system", "システム", "system"),
     ("therapist", "リハビリ療法士", "therapist"),
     ("visiting-nurse", "訪問看護師", "visiting nurse"),

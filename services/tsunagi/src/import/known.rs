@@ -140,7 +140,7 @@ impl Work {
         let Some(id) = patient_key.strip_prefix("Patient/") else { return Ok(None) };
         let identifier =
             v1::Identifier { system: self.ids.identifier_system(), value: id.to_owned() };
-        let request = v1::FindPatientRequest { identifier: Some(identifier) };
+        let request = v1::FindPatientRequest { identifier: Some(identifier), as_known_at: None };
         let mut timeline = TimelineClient::new(self.channel.clone());
         let earlier = match timeline.find_patient(own(request)).await {
             Ok(found) => {

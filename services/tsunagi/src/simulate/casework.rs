@@ -143,5 +143,5 @@ async fn measure(story: &mut Story, who: Person, case: &str, score: &str) -> Res
 }
 
 fn step(referral: &str) -> v1::ReferralStep {
-    v1::ReferralStep { referral_id: referral.to_owned(), reason: None, note: String::new() }
+    v1::ReferralStep { referral_id: referral.to_owned(), ..v1::ReferralStep::default() }
 }

@@ -330,7 +330,7 @@ async fn find_rehabilitation_bed(
     tell!(story, full.liaison_nurse(), discharge_desk.decline_transfer(DeclineTransferRequest {
         v1::TransferAnswer {
             transfer_request_id: first,
-            reason: Some(code("jp.transfer-decline-reason", "no-bed", "満床")),
+            reason: Some(code("transfer.decline-reason", "no-bed", "満床")),
             ..v1::TransferAnswer::default()
         }
     }));

@@ -19,7 +19,7 @@ pub(super) async fn living_at_home(story: &mut Story) -> Result<(), Stop> {
                 tell!(story, nurse, home_care.record_missed_visit(RecordMissedVisitRequest {
                     v1::VisitMissed {
                         kind: v1::VisitKind::Nursing.into(),
-                        reason: Some(code("jp.visit-missed-reason", "absent", "不在")),
+                        reason: Some(code("visit.missed-reason", "absent", "不在")),
                         note: String::new(),
                         next_visit_at,
                     }

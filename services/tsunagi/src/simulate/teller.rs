@@ -10,6 +10,7 @@ use rand_pcg::Pcg64Mcg;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 use tsunagi_proto::v1;
+use tsunagi_proto::v1::care_team_client::CareTeamClient;
 use tsunagi_proto::v1::discharge_desk_client::DischargeDeskClient;
 use tsunagi_proto::v1::home_care_client::HomeCareClient;
 use tsunagi_proto::v1::link_worker_client::LinkWorkerClient;
@@ -28,12 +29,13 @@ pub(super) enum Stop {
     Failed(anyhow::Error),
 }
 
-/// Reaches the three desks, and counts what was told.
+/// Reaches the desks, and counts what was told.
 #[derive(Debug, Clone)]
 pub(super) struct Teller {
     pub(super) discharge_desk: DischargeDeskClient<Channel>,
     pub(super) home_care: HomeCareClient<Channel>,
     pub(super) link_worker: LinkWorkerClient<Channel>,
+    pub(super) care_team: CareTeamClient<Channel>,
     horizon: DateTime,
     events: Arc<AtomicU64>,
 }
@@ -66,7 +68,8 @@ impl Teller {
         Self {
             discharge_desk: DischargeDeskClient::new(channel.clone()),
             home_care: HomeCareClient::new(channel.clone()),
-            link_worker: LinkWorkerClient::new(channel),
+            link_worker: LinkWorkerClient::new(channel.clone()),
+            care_team: CareTeamClient::new(channel),
             horizon,
             events: Arc::default(),
         }
@@ -102,6 +105,15 @@ impl Story {
 
     pub(super) fn patient_id(&self) -> &str {
         &self.patient_id
+    }
+
+    /// Goes on about another record; gives the one that it was about.
+    pub(super) fn speak_of(&mut self, patient_id: String) -> String {
+        std::mem::replace(&mut self.patient_id, patient_id)
+    }
+
+    pub(super) fn demographics(&self) -> v1::Demographics {
+        self.demographics.clone()
     }
 
     /// A new id for an encounter, a case, a conference.

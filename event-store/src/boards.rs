@@ -1,0 +1,339 @@
+//! `Boards` over gRPC: what the people at each desk have before them, picked out of the
+//! patients' rows (I5).
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tonic::{Request, Response, Status};
+use tsunagi_bus::{Cursor, Region, StreamId};
+use tsunagi_chassis::{Config, Refused, caller};
+use tsunagi_domain::{CareTime, PatientId, Zone};
+use tsunagi_proto::v1;
+use tsunagi_proto::v1::boards_server::Boards;
+
+use crate::grpc::{checked, rows_unreadable, wait_for};
+use crate::patients::Patients;
+use crate::store::Store;
+use crate::timeline::{Timeline, View};
+
+/// Rows of one kind on a board.
+const ROWS_MAX: usize = 500;
+/// Entries that are shown of what changed about one patient.
+const CHANGES_MAX: usize = 20;
+const SILENT_DAYS: u32 = 28;
+
+/// The service.
+#[derive(Clone)]
+pub struct BoardsService {
+    store: Store,
+    patients: Patients,
+    read_wait: Duration,
+}
+
+/// The patients of one organisation, and up to where their rows were made.
+struct Shown {
+    organisation: String,
+    rows: Vec<v1::PatientSummary>,
+    cursor: String,
+}
+
+impl BoardsService {
+    pub fn new(store: Store, patients: Patients, config: &Config) -> Self {
+        Self { store, patients, read_wait: Duration::from_millis(config.read_wait_ms) }
+    }
+
+    /// The rows of an organisation's patients; of the caller's, if none is named. Shows all that
+    /// was stored when it was asked.
+    async fn rows(&self, caller: String, named: &str, at_least: &str) -> Result<Shown, Refused> {
+        let organisation = if named.is_empty() { caller } else { named.to_owned() };
+        let wanted = self.store.region().read_cursor(at_least)?;
+        let end = self.store.end();
+        wait_for(self.patients.watch(), &end, self.read_wait).await?;
+        wait_for(self.patients.watch(), &wanted, self.read_wait).await?;
+        let cursor = self.store.region().cursor_text(&self.patients.watch().borrow().clone());
+        let (patients, of) = (self.patients.clone(), organisation.clone());
+        let rows = tokio::task::spawn_blocking(move || patients.of_organisation(&of)).await;
+        match rows {
+            Ok(Ok(rows)) => Ok(Shown { organisation, rows, cursor }),
+            Ok(Err(error)) => Err(rows_unreadable(&error)),
+            Err(error) => Err(rows_unreadable(&error)),
+        }
+    }
+
+    /// The day that counts as today.
+    fn today(&self, named: &str) -> CareTime {
+        let zone = &self.store.region().zone;
+        CareTime::parse(named, zone).unwrap_or_else(|_not_named| {
+            let day = CareTime::at(Timestamp::now()).words(zone);
+            let day = day.split_once(' ').map(|(day, _)| day.to_owned()).unwrap_or(day);
+            CareTime::parse(&day, zone).unwrap_or_else(|_no_day| CareTime::at(Timestamp::now()))
+        })
+    }
+
+    /// What was recorded of a patient that `since` has not seen.
+    async fn changes(
+        &self,
+        row: &v1::PatientSummary,
+        since: &Cursor,
+    ) -> Result<Vec<v1::TimelineEntry>, Refused> {
+        let Ok(patient) = PatientId::parse(&row.patient_id) else { return Ok(Vec::new()) };
+        let since = since.clone();
+        let changes = self.store.reading(move |store, patience| {
+            let read = &mut |of| store.read_all(StreamId::Patient(of), patience);
+            let events = read(patient)?;
+            let unseen = |stored: &&tsunagi_bus::Stored| !since.has_seen(stored.placed.position);
+            let unseen: Vec<u64> =
+                events.iter().filter(unseen).map(|stored| stored.placed.version).collect();
+            if unseen.is_empty() {
+                return Ok(Vec::new());
+            }
+            let zone = &store.region().zone;
+            let timeline = Timeline::fold_with(&events, zone, View::default(), read)?;
+            Ok(unseen.into_iter().filter_map(|version| timeline.entry(version)).collect())
+        });
+        Ok(changes.await?)
+    }
+
+    async fn team_rows(
+        &self,
+        shown: &Shown,
+        request: &v1::ReadTeamBoardRequest,
+    ) -> Result<Vec<v1::TeamRow>, Refused> {
+        let since = self.since(&request.since_cursor)?;
+        let mut rows = Vec::new();
+        for row in &shown.rows {
+            let is_ours = |member: &v1::TeamMember| {
+                is_one(member.member.as_ref(), &shown.organisation, &request.person)
+            };
+            if !row.team.iter().any(is_ours) {
+                continue;
+            }
+            let mut changes = match &since {
+                Some(since) if self.has_news(row, since) => self.changes(row, since).await?,
+                Some(_) | None => Vec::new(),
+            };
+            let more = changes.len().saturating_sub(CHANGES_MAX);
+            changes.truncate(CHANGES_MAX);
+            rows.push(v1::TeamRow {
+                patient: Some(board_patient(row)),
+                state: row.state,
+                stays: row.stays.clone(),
+                questions: row.questions.clone(),
+                alerts: row.alerts.clone(),
+                changes,
+                more_changes: u32::try_from(more).unwrap_or(u32::MAX),
+            });
+        }
+        rows.sort_by_key(|row| row.changes.is_empty());
+        Ok(rows)
+    }
+
+    fn since(&self, cursor: &str) -> Result<Option<Cursor>, Refused> {
+        if cursor.is_empty() {
+            return Ok(None);
+        }
+        let cursor = self.store.region().read_cursor(cursor)?;
+        Ok(Some(cursor))
+    }
+
+    /// Whether the newest of the patient's events has not been seen.
+    fn has_news(&self, row: &v1::PatientSummary, since: &Cursor) -> bool {
+        let region: &Region = self.store.region();
+        let newest = region.read_cursor(&row.newest_cursor);
+        newest.map_or(true, |newest: Cursor| !since.covers(&newest))
+    }
+}
+
+#[tonic::async_trait]
+impl Boards for BoardsService {
+    async fn read_liaison_board(
+        &self,
+        request: Request<v1::ReadLiaisonBoardRequest>,
+    ) -> Result<Response<v1::ReadLiaisonBoardResponse>, Status> {
+        let organisation = caller(request.metadata())?.organisation().to_string();
+        let request = checked(request)?;
+        let shown = self.rows(organisation, &request.facility_id, &request.at_least_cursor).await?;
+        let zone = &self.store.region().zone;
+        let board = liaison(&shown, &self.today(&request.on_day), zone);
+        Ok(Response::new(board))
+    }
+
+    async fn read_team_board(
+        &self,
+        request: Request<v1::ReadTeamBoardRequest>,
+    ) -> Result<Response<v1::ReadTeamBoardResponse>, Status> {
+        let organisation = caller(request.metadata())?.organisation().to_string();
+        let request = checked(request)?;
+        let shown =
+            self.rows(organisation, &request.organisation_id, &request.at_least_cursor).await?;
+        let mut patients = self.team_rows(&shown, &request).await?;
+        let is_cut = cut(&mut patients);
+        Ok(Response::new(v1::ReadTeamBoardResponse { patients, is_cut, cursor: shown.cursor }))
+    }
+
+    async fn read_caseload_board(
+        &self,
+        request: Request<v1::ReadCaseloadBoardRequest>,
+    ) -> Result<Response<v1::ReadCaseloadBoardResponse>, Status> {
+        let organisation = caller(request.metadata())?.organisation().to_string();
+        let request = checked(request)?;
+        let shown =
+            self.rows(organisation, &request.organisation_id, &request.at_least_cursor).await?;
+        let zone = &self.store.region().zone;
+        let board = caseload(&shown, &request, &self.today(&request.on_day), zone);
+        Ok(Response::new(board))
+    }
+}
+
+/// The liaison office's board of a hospital's patients.
+fn liaison(shown: &Shown, today: &CareTime, zone: &Zone) -> v1::ReadLiaisonBoardResponse {
+    let Shown { organisation, rows, cursor } = shown;
+    let mut board = v1::ReadLiaisonBoardResponse { cursor: cursor.clone(), ..Default::default() };
+    for row in rows.iter().filter(|row| row.state() != v1::PatientState::Deceased) {
+        let patient = board_patient(row);
+        for stay in row.planned_stays.iter().filter(|stay| is_at(stay.place.as_ref(), organisation))
+        {
+            let planned = CareTime::parse(&stay.planned_at, zone).ok();
+            if planned.is_some_and(|planned| !today.is_before(&planned)) {
+                board.expected.push(v1::ExpectedRow {
+                    patient: Some(patient.clone()),
+                    stay: Some(stay.clone()),
+                    is_overdue: planned.is_some_and(|planned| planned.is_before(today)),
+                });
+            }
+        }
+        let here = row
+            .stays
+            .iter()
+            .filter(|stay| stay.is_stay && is_at(stay.place.as_ref(), organisation));
+        board.admitted.extend(
+            here.map(|stay| v1::StayRow {
+                patient: Some(patient.clone()),
+                stay: Some(stay.clone()),
+            }),
+        );
+        let waiting = row.transfer_requests.iter().filter(|asked| asked.is_waiting);
+        board
+            .transfers_waiting
+            .extend(waiting.filter_map(|asked| waiting_row(&patient, asked, organisation)));
+    }
+    let time = |text: &str| CareTime::parse(text, zone).ok().map(|time| time.earliest());
+    let planned = |row: &v1::StayRow| {
+        let at = row.stay.as_ref().map(|stay| stay.planned_discharge_at.as_str());
+        time(at.unwrap_or_default())
+    };
+    board.planned_discharges =
+        board.admitted.iter().filter(|row| planned(row).is_some()).cloned().collect();
+    board.planned_discharges.sort_by_key(planned);
+    board.expected.sort_by_key(|row| row.stay.as_ref().and_then(|stay| time(&stay.planned_at)));
+    board.admitted.sort_by_key(|row| row.stay.as_ref().and_then(|stay| time(&stay.since_at)));
+    board
+        .transfers_waiting
+        .sort_by_key(|row| row.request.as_ref().and_then(|asked| time(&asked.asked_at)));
+    board.is_cut = cut(&mut board.expected)
+        | cut(&mut board.admitted)
+        | cut(&mut board.planned_discharges)
+        | cut(&mut board.transfers_waiting);
+    board
+}
+
+/// The board of a link workers' office.
+fn caseload(
+    shown: &Shown,
+    request: &v1::ReadCaseloadBoardRequest,
+    today: &CareTime,
+    zone: &Zone,
+) -> v1::ReadCaseloadBoardResponse {
+    let Shown { organisation, rows, cursor } = shown;
+    let mut board = v1::ReadCaseloadBoardResponse { cursor: cursor.clone(), ..Default::default() };
+    let days = if request.silent_days == 0 { SILENT_DAYS } else { request.silent_days };
+    let silent_since = today.earliest() - SignedDuration::from_hours(24 * i64::from(days));
+    let time = |text: &str| CareTime::parse(text, zone).ok();
+    for row in rows.iter().filter(|row| row.state() != v1::PatientState::Deceased) {
+        let patient = board_patient(row);
+        let ours = row
+            .cases
+            .iter()
+            .filter(|case| is_one(case.link_worker.as_ref(), organisation, &request.person));
+        for case in ours {
+            let last = if case.last_contact_at.is_empty() {
+                &case.opened_at
+            } else {
+                &case.last_contact_at
+            };
+            board.cases.push(v1::CaseRow {
+                patient: Some(patient.clone()),
+                case: Some(case.clone()),
+                is_due: time(&case.next_contact_on).is_none_or(|next| !today.is_before(&next)),
+                is_silent: time(last).is_some_and(|last| last.latest() < silent_since),
+            });
+        }
+        let waiting = row.referrals.iter().filter(|asked| asked.is_waiting);
+        board.referrals_waiting.extend(
+            waiting
+                .filter_map(|asked| waiting_row(&patient, asked, organisation))
+                .filter(|row| row.is_ours_to_answer),
+        );
+    }
+    let earliest = |text: &str| time(text).map(|time| time.earliest());
+    board
+        .cases
+        .sort_by_key(|row| row.case.as_ref().and_then(|case| earliest(&case.next_contact_on)));
+    board
+        .referrals_waiting
+        .sort_by_key(|row| row.request.as_ref().and_then(|asked| earliest(&asked.asked_at)));
+    board.is_cut = cut(&mut board.cases) | cut(&mut board.referrals_waiting);
+    board
+}
+
+fn waiting_row(
+    patient: &v1::BoardPatient,
+    asked: &v1::OpenRequest,
+    organisation: &str,
+) -> Option<v1::WaitingRow> {
+    let is = |party: &Option<v1::Organisation>| {
+        party.as_ref().is_some_and(|party| party.id == organisation)
+    };
+    let is_ours_to_answer = is(&asked.receiver);
+    (is_ours_to_answer || is(&asked.requester)).then(|| v1::WaitingRow {
+        patient: Some(patient.clone()),
+        request: Some(asked.clone()),
+        is_ours_to_answer,
+    })
+}
+
+fn board_patient(row: &v1::PatientSummary) -> v1::BoardPatient {
+    let known = row.demographics.clone().unwrap_or_default();
+    let whole = |name: &v1::HumanName| match (&*name.family, &*name.given) {
+        ("", "") => name.text.clone(),
+        (family, given) => format!("{family} {given}"),
+    };
+    let kana = |name: &&v1::HumanName| name.script() == v1::NameScript::Syllabic;
+    let care_manager = row.team.iter().find(|member| member.is_care_manager);
+    v1::BoardPatient {
+        patient_id: row.patient_id.clone(),
+        name: known.names.first().map(whole).unwrap_or_default(),
+        kana: known.names.iter().find(kana).map(whole).unwrap_or_default(),
+        birth_on: known.birth_on,
+        care_manager: care_manager.and_then(|member| member.member.clone()),
+    }
+}
+
+fn is_at(place: Option<&v1::Place>, organisation: &str) -> bool {
+    place.and_then(|place| place.facility.as_ref()).is_some_and(|of| of.id == organisation)
+}
+
+/// Whether somebody is of an organisation, and a certain person, if one is named.
+fn is_one(who: Option<&v1::Participant>, organisation: &str, person: &str) -> bool {
+    who.is_some_and(|who| {
+        who.organisation.as_ref().is_some_and(|of| of.id == organisation)
+            && (person.is_empty() || who.person == person)
+    })
+}
+
+/// Leaves the rows that a board shows. True if there were more.
+fn cut<T>(rows: &mut Vec<T>) -> bool {
+    let is_cut = rows.len() > ROWS_MAX;
+    rows.truncate(ROWS_MAX);
+    is_cut
+}

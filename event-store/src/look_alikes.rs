@@ -1,0 +1,191 @@
+//! Who may be the same person, for somebody to look at: by name, birth date and sex. Names are
+//! compared by how they sound, and by their kanji without regard to how these are written; what
+//! is shown is always written as it was.
+
+use tsunagi_proto::v1;
+
+use crate::patients::{Patients, RowsError};
+
+/// Kanji that are written in several ways in names: the usual one first, in each line.
+const VARIANTS: &str = include_str!("look_alikes/variants.txt");
+
+/// Those who may be the same person as `of`, the likeliest first, `max` at most.
+pub(crate) fn find(
+    rows: &Patients,
+    of: &v1::PatientSummary,
+    max: u32,
+) -> Result<Vec<v1::LookAlike>, RowsError> {
+    let one = Person::of(of);
+    let is_other = |row: &v1::PatientSummary| {
+        row.patient_id != of.patient_id && row.merged_into_patient_id.is_empty()
+    };
+    let rows = rows.all(|row| is_other(row) && one.resembles(&Person::of(row)).is_some())?;
+    let mut found: Vec<v1::LookAlike> = rows
+        .into_iter()
+        .filter_map(|row| {
+            let likeness = one.resembles(&Person::of(&row))?;
+            Some(v1::LookAlike { patient: Some(row), ..likeness })
+        })
+        .collect();
+    let likeness = |of: &v1::LookAlike| {
+        let agree = [of.birth_agrees, of.kana_agree, of.kanji_agree, of.sex_agrees];
+        agree.into_iter().filter(|agrees| *agrees).count()
+    };
+    found.sort_by_key(|candidate| std::cmp::Reverse(likeness(candidate)));
+    found.truncate(usize::try_from(max).unwrap_or(usize::MAX));
+    Ok(found)
+}
+
+/// What of a person is compared.
+struct Person {
+    kana: Vec<String>,
+    kanji: Vec<String>,
+    birth_on: String,
+    sex: v1::Sex,
+}
+
+impl Person {
+    fn of(summary: &v1::PatientSummary) -> Self {
+        let known = summary.demographics.clone().unwrap_or_default();
+        let mut person = Self {
+            kana: Vec::new(),
+            kanji: Vec::new(),
+            birth_on: known.birth_on.clone(),
+            sex: known.sex(),
+        };
+        for name in &known.names {
+            let whole = format!("{}{}{}", name.family, name.given, name.text);
+            let folded = fold(&whole);
+            if folded.is_empty() {
+                continue;
+            }
+            if folded.chars().all(|c| matches!(c, 'ァ'..='ー')) {
+                person.kana.push(folded);
+            } else {
+                person.kanji.push(folded);
+            }
+        }
+        person
+    }
+
+    /// In what two people resemble each other, if it is worth looking at.
+    fn resembles(&self, other: &Self) -> Option<v1::LookAlike> {
+        let share = |one: &[String], other: &[String]| one.iter().any(|name| other.contains(name));
+        let (one, two) = (&self.birth_on, &other.birth_on);
+        let is_known = !one.is_empty() && !two.is_empty();
+        let sexes = [v1::Sex::Female, v1::Sex::Male];
+        let both_known = sexes.contains(&self.sex) && sexes.contains(&other.sex);
+        let likeness = v1::LookAlike {
+            patient: None,
+            kana_agree: share(&self.kana, &other.kana),
+            kanji_agree: share(&self.kanji, &other.kanji),
+            birth_agrees: is_known
+                && (one.starts_with(two.as_str()) || two.starts_with(one.as_str())),
+            sex_agrees: both_known && self.sex == other.sex,
+        };
+        let name_agrees = likeness.kana_agree || likeness.kanji_agree;
+        let birth_differs = is_known && !likeness.birth_agrees;
+        let sex_differs = both_known && !likeness.sex_agrees;
+        // A name and a birth date, or both ways of writing the name though a digit of the date is
+        // wrong, or the birth date not known.
+        let worth = name_agrees
+            && (likeness.birth_agrees
+                || !birth_differs && !sex_differs
+                || likeness.kana_agree && likeness.kanji_agree && !sex_differs);
+        worth.then_some(likeness)
+    }
+}
+
+/// A name without spaces, with hiragana as katakana, half-width kana as full, and each kanji as
+/// it is usually written.
+fn fold(name: &str) -> String {
+    let mut folded = String::new();
+    for c in name.chars() {
+        match c {
+            // The marks of voiced sounds follow half-width kana.
+            'ﾞ' | '\u{3099}' => voiced(&mut folded, 1),
+            'ﾟ' | '\u{309a}' => voiced(&mut folded, 2),
+            c if c.is_whitespace() || matches!(c, '・' | '･' | ',' | '.') => {}
+            // Selectors of how a kanji is drawn.
+            '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}' => {}
+            'ぁ'..='ゖ' => folded.extend(char::from_u32(u32::from(c) + 0x60)),
+            'ｦ'..='ﾝ' => folded.push(full_width(c)),
+            c => folded.push(usual(c)),
+        }
+    }
+    folded.to_uppercase()
+}
+
+/// Makes the last sound of a name a voiced one: カ, ガ and ハ, バ, パ follow each other.
+fn voiced(name: &mut String, by: u32) {
+    if let Some(last) = name.pop() {
+        let is_wu = last == 'ウ';
+        name.extend(if is_wu { Some('ヴ') } else { char::from_u32(u32::from(last) + by) });
+    }
+}
+
+fn full_width(c: char) -> char {
+    const FULL: &str = "ヲァィゥェォャュョッーアイウエオカキクケコサシスセソタチツテトナニヌネノハヒフヘホマミムメモヤユヨラリルレロワン";
+    let place = u32::from(c) - u32::from('ｦ');
+    FULL.chars().nth(usize::try_from(place).unwrap_or(usize::MAX)).unwrap_or(c)
+}
+
+/// The kanji as it is usually written.
+fn usual(c: char) -> char {
+    if c.is_ascii() {
+        return c;
+    }
+    let mut lines = VARIANTS.lines().filter(|line| !line.starts_with('#'));
+    let usual = lines.find(|line| line.chars().skip(1).any(|variant| variant == c));
+    usual.and_then(|line| line.chars().next()).unwrap_or(c)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn person(kanji: &str, kana: &str, birth_on: &str, sex: v1::Sex) -> Person {
+        let name = |text: &str| v1::HumanName { text: text.into(), ..Default::default() };
+        let demographics = v1::Demographics {
+            names: vec![name(kanji), name(kana)],
+            birth_on: birth_on.into(),
+            sex: sex.into(),
+            ..Default::default()
+        };
+        let demographics = Some(demographics);
+        Person::of(&v1::PatientSummary { demographics, ..Default::default() })
+    }
+
+    #[test]
+    fn ways_of_writing_a_name_make_no_difference() {
+        assert_eq!(fold("髙橋 ハナ"), fold("高橋　はな"));
+        assert_eq!(fold("山﨑"), fold("山崎"));
+        assert_eq!(fold("渡邊"), fold("渡辺"));
+        assert_eq!(fold("ﾀｶﾊｼ ﾊﾅ"), fold("たかはし はな"));
+        assert_eq!(fold("ｶﾞｯﾎﾟ"), "ガッポ");
+        assert_ne!(fold("高橋"), fold("高嶋"));
+    }
+
+    #[test]
+    fn each_kanji_has_one_usual_form() {
+        let mut seen = std::collections::BTreeSet::new();
+        for line in VARIANTS.lines().filter(|line| !line.starts_with('#')) {
+            assert!(line.chars().count() > 1, "{line}");
+            assert!(line.chars().all(|c| seen.insert(c)), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_person_is_recognised_by_name_and_birth() {
+        let hana = || person("髙橋ハナ", "タカハシハナ", "1938-04-02", v1::Sex::Female);
+        let same = hana().resembles(&person("高橋はな", "", "1938-04", v1::Sex::Female)).unwrap();
+        assert!(same.birth_agrees && same.kanji_agree || same.kana_agree);
+        let typed = person("高橋ハナ", "たかはしはな", "1938-04-20", v1::Sex::Female);
+        let typed = hana().resembles(&typed).unwrap();
+        assert!(typed.kana_agree && typed.kanji_agree && !typed.birth_agrees);
+        let other_birth = person("髙橋花", "タカハシハナ", "1971-12-24", v1::Sex::Female);
+        assert!(hana().resembles(&other_birth).is_none());
+        let twin = person("髙橋太郎", "タカハシタロウ", "1938-04-02", v1::Sex::Male);
+        assert!(hana().resembles(&twin).is_none());
+    }
+}

@@ -1,0 +1,400 @@
+//! What somebody who opens a patient's timeline has to know first: who is on the team, what was
+//! asked and not answered, what holds. Made of the entries as they are corrected, in the order in
+//! which things happened.
+
+use std::collections::BTreeMap;
+
+use tsunagi_domain::encounter::Stage;
+use tsunagi_domain::{CaseId, EncounterId, case, referral, transfer_request};
+use tsunagi_proto::catalogue::Payload;
+use tsunagi_proto::v1;
+use uuid::Uuid;
+
+use super::{Standing, Timeline, sort};
+
+/// Whether a glance looks at such an event, besides those of encounters.
+pub(super) fn looks_at(payload: &Payload) -> bool {
+    payload.step().is_some()
+        || payload.ruled().is_some()
+        || matches!(
+            payload,
+            Payload::TeamMemberJoined(_)
+                | Payload::TeamMemberLeft(_)
+                | Payload::PrimaryCareManagerDeclared(_)
+        )
+}
+
+/// Adds to the summary what stands now.
+pub(super) fn add(timeline: &Timeline, summary: &mut v1::PatientSummary) {
+    let mut glance = Glance { timeline, ..Glance::new(timeline) };
+    let mut entries: Vec<Standing<'_>> =
+        timeline.standing().filter(|standing| standing.error.is_none()).collect();
+    sort(&mut entries);
+    for standing in &entries {
+        glance.see(standing);
+    }
+    summary.team = glance.team();
+    summary.stays = glance.stays();
+    summary.planned_stays = glance.planned_stays();
+    summary.transfer_requests = glance.transfer_requests();
+    summary.referrals = glance.referrals();
+    summary.questions = glance.questions();
+    summary.alerts = glance.alerts();
+    summary.cases = glance.cases();
+    summary.wish = glance.wish();
+    summary.orders = glance.orders();
+    summary.care_level = glance.care_level;
+}
+
+struct Glance<'a> {
+    timeline: &'a Timeline,
+    team: Vec<Member>,
+    ready: BTreeMap<String, String>,
+    asked: BTreeMap<String, Asked>,
+    questions: BTreeMap<String, v1::OpenQuestion>,
+    alerts: BTreeMap<String, v1::OpenAlert>,
+    cases: BTreeMap<String, v1::OpenCase>,
+    wishes: Vec<v1::StandingWish>,
+    orders: BTreeMap<String, v1::StandingOrder>,
+    care_level: Option<v1::CareLevel>,
+}
+
+struct Member {
+    shown: v1::TeamMember,
+    encounter: Option<EncounterId>,
+    case: Option<CaseId>,
+}
+
+/// When a transfer request or referral was sent, and by when it is to be answered.
+#[derive(Default, Clone)]
+struct Asked {
+    at: String,
+    answer_by_on: String,
+}
+
+impl<'a> Glance<'a> {
+    fn new(timeline: &'a Timeline) -> Self {
+        Self {
+            timeline,
+            team: Vec::new(),
+            ready: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            questions: BTreeMap::new(),
+            alerts: BTreeMap::new(),
+            cases: BTreeMap::new(),
+            wishes: Vec::new(),
+            orders: BTreeMap::new(),
+            care_level: None,
+        }
+    }
+
+    fn see(&mut self, standing: &Standing<'_>) {
+        let at = || standing.occurred_at.to_owned();
+        self.see_team(&standing.payload, &at());
+        if let Payload::DischargeReadyDeclared(m) = &*standing.payload {
+            self.ready.insert(m.encounter_id.clone(), m.ready_on.clone());
+        } else if let Payload::TransferRequested(m) = &*standing.payload {
+            let asked = Asked { at: at(), ..Asked::default() };
+            self.asked.insert(m.transfer_request_id.clone(), asked);
+        } else if let Payload::ReferralRequested(m) = &*standing.payload {
+            let asked = Asked { at: at(), answer_by_on: m.answer_by_on.clone() };
+            self.asked.insert(m.referral_id.clone(), asked);
+        } else if let Payload::CertificationDecided(m) = &*standing.payload {
+            self.care_level = Some(v1::CareLevel {
+                level: m.level.clone(),
+                valid_from_on: m.valid_from_on.clone(),
+                valid_to_on: m.valid_to_on.clone(),
+            });
+        } else if let Payload::OrderIssued(m)
+        | Payload::OrderAmended(m)
+        | Payload::SpecialOrderIssued(m) = &*standing.payload
+        {
+            let order = v1::StandingOrder {
+                order_id: m.order_id.clone(),
+                kind: m.kind.clone(),
+                valid_to_on: m.valid_to_on.clone(),
+            };
+            self.orders.insert(m.order_id.clone(), order);
+        } else if let Payload::AcpPreferenceRecorded(m) = &*standing.payload {
+            self.wishes.push(v1::StandingWish {
+                preference_id: m.preference_id.clone(),
+                scope: m.scope.clone(),
+                preference: m.preference.clone(),
+                said_at: at(),
+                author: m.author.clone(),
+                earlier_count: 0,
+            });
+        } else {
+            self.see_asked(&standing.payload, &at());
+        }
+    }
+
+    fn see_team(&mut self, payload: &Payload, at: &str) {
+        if let Payload::TeamMemberJoined(m) = payload {
+            let encounter = EncounterId::parse(&m.encounter_id).ok();
+            for member in &m.members {
+                self.join(member, at, encounter, None);
+            }
+        } else if let Payload::TeamMemberLeft(m) = payload {
+            for member in &m.members {
+                self.team.retain(|of| !is_same(of.shown.member.as_ref(), member));
+            }
+        } else if let Payload::PrimaryCareManagerDeclared(m) = payload
+            && let Some(care_manager) = &m.care_manager
+        {
+            self.team.iter_mut().for_each(|of| of.shown.is_care_manager = false);
+            self.join(care_manager, at, None, None);
+            if let Some(last) = self.team.last_mut() {
+                last.shown.is_care_manager = true;
+            }
+        } else if let Payload::CaseOpened(m) = payload
+            && let Some(link_worker) = &m.link_worker
+        {
+            self.join(link_worker, at, None, CaseId::parse(&m.case_id).ok());
+        }
+    }
+
+    /// Who joins again is on the team since then, last of all.
+    fn join(
+        &mut self,
+        member: &v1::Participant,
+        at: &str,
+        encounter: Option<EncounterId>,
+        case: Option<CaseId>,
+    ) {
+        let before = self.team.iter().position(|of| is_same(of.shown.member.as_ref(), member));
+        let before = before.map(|place| self.team.remove(place).shown);
+        let since_at = before.as_ref().map_or_else(|| at.to_owned(), |of| of.since_at.clone());
+        let is_care_manager = before.is_some_and(|of| of.is_care_manager);
+        let shown = v1::TeamMember { member: Some(member.clone()), since_at, is_care_manager };
+        self.team.push(Member { shown, encounter, case });
+    }
+
+    fn see_asked(&mut self, payload: &Payload, at: &str) {
+        if let Payload::QuestionAsked(m) = payload {
+            let question = v1::OpenQuestion {
+                question_id: m.question_id.clone(),
+                owner_role: m.owner_role.clone(),
+                owner: None,
+                asked_at: at.to_owned(),
+                answer_by_on: m.answer_by_on.clone(),
+            };
+            self.questions.insert(m.question_id.clone(), question);
+        } else if let Payload::QuestionAssigned(m) = payload {
+            if let Some(question) = self.questions.get_mut(&m.question_id) {
+                question.owner.clone_from(&m.owner);
+            }
+        } else if let Payload::AlertRaised(m) = payload {
+            let alert = v1::OpenAlert {
+                alert_id: m.alert_id.clone(),
+                severity: m.severity,
+                owner_role: m.owner_role.clone(),
+                next_action: m.next_action.clone(),
+                raised_at: at.to_owned(),
+                is_acknowledged: false,
+            };
+            self.alerts.insert(m.alert_id.clone(), alert);
+        } else if let Payload::CaseOpened(m) = payload {
+            let case = v1::OpenCase {
+                case_id: m.case_id.clone(),
+                link_worker: m.link_worker.clone(),
+                opened_at: at.to_owned(),
+                ..v1::OpenCase::default()
+            };
+            self.cases.insert(m.case_id.clone(), case);
+        } else if let Payload::ContactHeld(m) = payload {
+            if let Some(case) = self.cases.get_mut(&m.case_id) {
+                at.clone_into(&mut case.last_contact_at);
+                case.next_contact_on.clone_from(&m.next_contact_on);
+            }
+        } else if let Payload::ContactAttempted(m) = payload
+            && let Some(case) = self.cases.get_mut(&m.case_id)
+        {
+            case.next_contact_on.clone_from(&m.next_contact_on);
+        }
+    }
+
+    /// Where the steps of something stand.
+    fn state(&self, of: &'static str, id: &str) -> &'static str {
+        let id = Uuid::parse_str(id).unwrap_or_default();
+        self.timeline.record().course(of, id).map_or("none", |course| course.state())
+    }
+
+    /// Those who belong to a stay that has ended, or to a case that is closed, have left. Where
+    /// nobody was declared, the care manager who joined last is the patient's.
+    fn team(&mut self) -> Vec<v1::TeamMember> {
+        let record = self.timeline.record();
+        let has_ended = |of: &Member| {
+            let stay = of.encounter.and_then(|id| record.encounter(id));
+            let case = of.case.and_then(|id| record.cases().find(|(case, _)| *case == id));
+            stay.is_some_and(|stay| stay.stage() == Stage::Ended)
+                || case.is_some_and(|(_, case)| case.state() != case::State::Open)
+        };
+        self.team.retain(|of| !has_ended(of));
+        let mut team: Vec<_> = self.team.drain(..).map(|of| of.shown).collect();
+        if !team.iter().any(|of| of.is_care_manager)
+            && let Some(last) = team
+                .iter_mut()
+                .rev()
+                .find(|of| of.member.as_ref().is_some_and(|member| member.role == "care-manager"))
+        {
+            last.is_care_manager = true;
+        }
+        team.sort_by_key(|of| !of.is_care_manager);
+        team
+    }
+
+    fn stays(&self) -> Vec<v1::OpenStay> {
+        let record = self.timeline.record();
+        let open = record.encounters().filter(|(_, encounter)| {
+            matches!(encounter.stage(), Stage::InHospital | Stage::OnLeave | Stage::Visiting)
+        });
+        let shown = open.map(|(id, encounter)| {
+            let planned = encounter.planned_discharge();
+            let encounter_id = id.to_string();
+            v1::OpenStay {
+                place: encounter.place().map(Into::into),
+                since_at: super::summary::since(self.timeline, encounter),
+                planned_discharge_at: planned
+                    .map(|(event, _)| super::summary::planned_at(self.timeline, event))
+                    .unwrap_or_default(),
+                ready_on: self.ready.get(&encounter_id).cloned().unwrap_or_default(),
+                is_stay: encounter.is_inpatient(),
+                encounter_id,
+            }
+        });
+        shown.collect()
+    }
+
+    fn planned_stays(&self) -> Vec<v1::PlannedStay> {
+        let record = self.timeline.record();
+        let planned = record.encounters().filter_map(|(id, encounter)| {
+            let (event, _) = encounter.planned_admission()?;
+            Some(v1::PlannedStay {
+                encounter_id: id.to_string(),
+                place: encounter.place().map(Into::into),
+                planned_at: super::summary::planned_at(self.timeline, event),
+            })
+        });
+        planned.collect()
+    }
+
+    fn organisation(&self, id: &str) -> v1::Organisation {
+        let name = self.timeline.names.organisation(id);
+        let name = if name == id { "" } else { name };
+        v1::Organisation { id: id.to_owned(), name: name.to_owned() }
+    }
+
+    fn transfer_requests(&self) -> Vec<v1::OpenRequest> {
+        use transfer_request::State;
+        let record = self.timeline.record();
+        let shown = record.transfer_requests().filter_map(|(id, request)| {
+            let (requester, facility, _) = request.parties()?;
+            let stay = request.encounter().and_then(|stay| record.encounter(stay));
+            if stay.is_none_or(|stay| stay.stage() == Stage::Ended) {
+                return None;
+            }
+            let (ja, en) = match request.state() {
+                State::Requested => ("返事待ち", "waiting for an answer"),
+                State::Offered => ("受入可", "offered"),
+                State::Accepted => ("転院先決定", "accepted"),
+                State::Declined | State::Withdrawn => return None,
+            };
+            let asked = self.asked.get(&id.to_string()).cloned().unwrap_or_default();
+            Some(v1::OpenRequest {
+                request_id: id.to_string(),
+                requester: Some(self.organisation(requester.as_str())),
+                receiver: Some(self.organisation(facility.as_str())),
+                state: Some(v1::Words { ja: ja.to_owned(), en: en.to_owned() }),
+                asked_at: asked.at,
+                answer_by_on: asked.answer_by_on,
+                is_waiting: request.state() == State::Requested,
+            })
+        });
+        shown.collect()
+    }
+
+    fn referrals(&self) -> Vec<v1::OpenRequest> {
+        use referral::State;
+        let shown = self.timeline.record().referrals().filter_map(|(id, referral)| {
+            let (requester, receiver, _) = referral.parties()?;
+            let (ja, en) = match referral.state() {
+                State::Requested => ("返事待ち", "waiting for an answer"),
+                State::Accepted => ("受入", "accepted"),
+                State::InProgress => ("対応中", "in progress"),
+                State::OnHold => ("保留", "on hold"),
+                State::Rejected
+                | State::Failed
+                | State::Completed
+                | State::Cancelled
+                | State::EnteredInError => return None,
+            };
+            let asked = self.asked.get(&id.to_string()).cloned().unwrap_or_default();
+            Some(v1::OpenRequest {
+                request_id: id.to_string(),
+                requester: Some(self.organisation(requester.as_str())),
+                receiver: Some(self.organisation(receiver.as_str())),
+                state: Some(v1::Words { ja: ja.to_owned(), en: en.to_owned() }),
+                asked_at: asked.at,
+                answer_by_on: asked.answer_by_on,
+                is_waiting: referral.state() == State::Requested,
+            })
+        });
+        shown.collect()
+    }
+
+    fn questions(&mut self) -> Vec<v1::OpenQuestion> {
+        let questions = std::mem::take(&mut self.questions);
+        let is_open = |question: &v1::OpenQuestion| {
+            matches!(self.state("question_id", &question.question_id), "open" | "assigned")
+        };
+        questions.into_values().filter(is_open).collect()
+    }
+
+    fn alerts(&mut self) -> Vec<v1::OpenAlert> {
+        let alerts = std::mem::take(&mut self.alerts);
+        let open = alerts.into_values().filter_map(|alert| {
+            let state = self.state("alert_id", &alert.alert_id);
+            let is_acknowledged = state == "acknowledged";
+            let is_open = is_acknowledged || state == "raised";
+            is_open.then_some(v1::OpenAlert { is_acknowledged, ..alert })
+        });
+        open.collect()
+    }
+
+    fn cases(&mut self) -> Vec<v1::OpenCase> {
+        let cases = std::mem::take(&mut self.cases);
+        let record = self.timeline.record();
+        let open = record.cases().filter(|(_, case)| case.state() == case::State::Open);
+        open.filter_map(|(id, _)| cases.get(&id.to_string()).cloned()).collect()
+    }
+
+    /// What was said last holds, unless it was said to hold no more.
+    fn wish(&mut self) -> Option<v1::StandingWish> {
+        let wishes = std::mem::take(&mut self.wishes);
+        let count = wishes.len();
+        let holds = |wish: &v1::StandingWish| {
+            self.state("preference_id", &wish.preference_id) == "recorded"
+        };
+        let (place, wish) = wishes.into_iter().enumerate().rev().find(|(_, wish)| holds(wish))?;
+        let earlier = count.min(place);
+        Some(v1::StandingWish { earlier_count: u32::try_from(earlier).unwrap_or(u32::MAX), ..wish })
+    }
+
+    fn orders(&mut self) -> Vec<v1::StandingOrder> {
+        let orders = std::mem::take(&mut self.orders);
+        let holds = |order: &v1::StandingOrder| self.state("order_id", &order.order_id) == "issued";
+        orders.into_values().filter(holds).collect()
+    }
+}
+
+/// Whether both are the same person, as far as they are named.
+fn is_same(one: Option<&v1::Participant>, other: &v1::Participant) -> bool {
+    let organisation = |of: &v1::Participant| of.organisation.as_ref().map(|of| of.id.clone());
+    one.is_some_and(|one| {
+        organisation(one) == organisation(other)
+            && one.role == other.role
+            && one.person == other.person
+            && one.name == other.name
+    })
+}

@@ -1,0 +1,176 @@
+//! News arrives in any order, and the timeline is the same: what happened decides, and not when it
+//! was told.
+
+use jiff::SignedDuration;
+use proptest::prelude::*;
+use prost::Message as _;
+use tsunagi_bus::{Placed, Position, Slot, Stored, StreamId};
+use tsunagi_domain::{EventId, PatientId, Zone};
+use tsunagi_event_store::timeline::{Timeline, View};
+use tsunagi_proto::catalogue::Payload;
+use tsunagi_proto::v1;
+use uuid::Uuid;
+
+use crate::support::{ENCOUNTER, admitted, care_event, discharged, event, registered, visited};
+
+fn patient() -> PatientId {
+    PatientId::new(Uuid::from_u128(1))
+}
+
+fn thing(number: u128) -> String {
+    Uuid::from_u128(0xabc0 + number).to_string()
+}
+
+fn named(id: &str) -> v1::Organisation {
+    v1::Organisation { id: id.to_owned(), name: id.to_owned() }
+}
+
+fn wish(number: u128, preference: &str) -> Payload {
+    Payload::AcpPreferenceRecorded(v1::AcpPreferenceRecorded {
+        preference_id: thing(number),
+        preference: preference.to_owned(),
+        ..Default::default()
+    })
+}
+
+fn planned(on: &str) -> Payload {
+    Payload::DischargePlanned(v1::DischargePlanned {
+        encounter_id: ENCOUNTER.into(),
+        planned_at: on.to_owned(),
+        ..Default::default()
+    })
+}
+
+fn manager(person: &str) -> Payload {
+    Payload::PrimaryCareManagerDeclared(v1::PrimaryCareManagerDeclared {
+        care_manager: Some(v1::Participant {
+            organisation: Some(named("cm-office")),
+            role: "care-manager".to_owned(),
+            person: person.to_owned(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    })
+}
+
+/// A patient's month, one thing a day, as it would be told in order.
+fn month() -> Vec<v1::Event> {
+    let step = |number| v1::ReferralStep { referral_id: thing(number), ..Default::default() };
+    let payloads = vec![
+        registered(&["77"]),
+        manager("cm-1"),
+        admitted("4E"),
+        planned("2026-05-28"),
+        wish(1, "病院で"),
+        Payload::QuestionAsked(v1::QuestionAsked {
+            question_id: thing(2),
+            question: "誰が".to_owned(),
+            owner_role: "care-manager".to_owned(),
+            ..Default::default()
+        }),
+        planned("2026-05-20"),
+        Payload::QuestionAnswered(v1::QuestionAnswered {
+            question_id: thing(2),
+            answer: "私が".to_owned(),
+        }),
+        Payload::ReferralRequested(v1::ReferralRequested {
+            referral_id: thing(3),
+            receiver: Some(named("acute")),
+            ..Default::default()
+        }),
+        Payload::ReferralAccepted(step(3)),
+        Payload::ReferralInProgress(step(3)),
+        wish(4, "家で"),
+        Payload::CaseOpened(v1::CaseOpened {
+            case_id: thing(5),
+            referral_id: thing(3),
+            ..Default::default()
+        }),
+        Payload::ContactHeld(v1::ContactHeld {
+            case_id: thing(5),
+            next_contact_on: "2026-05-20".to_owned(),
+            ..Default::default()
+        }),
+        visited(),
+        Payload::TimeCorrected(v1::TimeCorrected {
+            corrects_event_id: event(2).to_string(),
+            occurred_at: "2026-05-02T20:00:00+09:00".to_owned(),
+            ..Default::default()
+        }),
+        Payload::EnteredInError(v1::EnteredInError {
+            corrects_event_id: event(14).to_string(),
+            ..Default::default()
+        }),
+        manager("cm-2"),
+        discharged(),
+        Payload::DischargeCancelled(v1::EncounterCancellation {
+            encounter_id: ENCOUNTER.into(),
+            cancelled_event_id: event(18).to_string(),
+            ..Default::default()
+        }),
+        Payload::PatientDeceased(v1::PatientDeceased::default()),
+        Payload::EnteredInError(v1::EnteredInError {
+            corrects_event_id: event(20).to_string(),
+            ..Default::default()
+        }),
+    ];
+    (0..)
+        .zip(1..)
+        .zip(&payloads)
+        .map(|((number, day), told)| care_event(0, number, day, told))
+        .collect()
+}
+
+/// What everybody sees if the events are told in this order, but for when that was.
+fn seen(order: &[v1::Event]) -> (Vec<v1::TimelineEntry>, v1::PatientSummary) {
+    let began = jiff::Timestamp::UNIX_EPOCH;
+    let stored: Vec<Stored> = (1..)
+        .zip(order)
+        .map(|(version, told)| Stored {
+            stream: StreamId::Patient(patient()),
+            placed: Placed {
+                position: Position { slot: Slot(0), n: version },
+                version,
+                recorded_at: began + SignedDuration::from_secs(i64::try_from(version).unwrap()),
+            },
+            event: EventId::parse(&told.event_id).unwrap(),
+            record: told.encode_to_vec().into(),
+        })
+        .collect();
+    let zone = Zone::named("Asia/Tokyo").unwrap();
+    let timeline = Timeline::fold(&stored, &zone, View::default());
+    let mut entries = timeline.entries_oldest_first();
+    for entry in &mut entries {
+        (entry.recorded_at, entry.version) = (None, 0);
+        entry.earlier.iter_mut().for_each(|earlier| earlier.recorded_at = None);
+    }
+    (entries, timeline.summary(patient()))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_order_of_arrival_makes_no_difference(order in Just(month()).prop_shuffle()) {
+        let in_order = seen(&month());
+        let (entries, summary) = seen(&order);
+        prop_assert_eq!(entries, in_order.0);
+        prop_assert_eq!(summary, in_order.1);
+    }
+}
+
+#[test]
+fn the_month_says_what_it_should() {
+    let (entries, summary) = seen(&month());
+    assert_eq!(entries.len(), 22);
+    assert_eq!(summary.state(), v1::PatientState::InHospital);
+    assert_eq!(summary.since_at, "2026-05-02T20:00:00+09:00");
+    assert_eq!(summary.planned_discharge_at, "2026-05-20");
+    assert_eq!(summary.wish.as_ref().unwrap().preference, "家で");
+    assert_eq!(summary.wish.as_ref().unwrap().earlier_count, 1);
+    assert_eq!(summary.team[0].member.as_ref().unwrap().person, "cm-2");
+    assert!(summary.questions.is_empty());
+    assert_eq!(summary.cases[0].next_contact_on, "2026-05-20");
+    let visit = entries.iter().find(|entry| entry.event_id == event(14).to_string()).unwrap();
+    assert_eq!(visit.entered_in_error_by_event_id, event(16).to_string());
+}

@@ -1,0 +1,63 @@
+//! Writes the code sets of `codes/*.toml` as tables.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::fs;
+
+use toml::{Table, Value};
+
+pub(crate) fn generate(folder: &str) -> Result<String, Box<dyn Error>> {
+    let mut files = fs::read_dir(folder)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<Vec<_>, std::io::Error>>()?;
+    files.sort();
+    let mut code = String::from(
+        "/// All code sets, in the order of their names.\npub const SETS: &[CodeSet] = &[\n",
+    );
+    for file in files {
+        let set: Table = toml::from_str(&fs::read_to_string(&file)?)
+            .map_err(|error| format!("{}: {error}", file.display()))?;
+        write_set(&set, &mut code).map_err(|error| format!("{}: {error}", file.display()))?;
+        let name = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        if text(&set, "name")? != name {
+            return Err(format!("{}: is named otherwise than its file", file.display()).into());
+        }
+    }
+    code.push_str("];\n");
+    Ok(code)
+}
+
+fn write_set(set: &Table, code: &mut String) -> Result<(), Box<dyn Error>> {
+    let name = text(set, "name")?;
+    let verified = set.get("verified").and_then(Value::as_bool).ok_or("no `verified`")?;
+    writeln!(
+        code,
+        "    CodeSet {{ name: {name:?}, version: {:?}, ja: {:?}, en: {:?}, source: {:?}, verified: {verified}, codes: &[",
+        text(set, "version")?,
+        text(set, "ja")?,
+        text(set, "en")?,
+        text(set, "source")?,
+    )?;
+    let codes = set.get("codes").and_then(Value::as_array).ok_or("no `codes`")?;
+    let mut before = Vec::new();
+    for one in codes {
+        let one = one.as_table().ok_or("a code is a table")?;
+        let known = text(one, "code")?;
+        if before.contains(&known) {
+            return Err(format!("`{known}` twice").into());
+        }
+        writeln!(
+            code,
+            "        KnownCode {{ code: {known:?}, ja: {:?}, en: {:?} }},",
+            text(one, "ja")?,
+            text(one, "en")?
+        )?;
+        before.push(known);
+    }
+    writeln!(code, "    ] }},")?;
+    Ok(())
+}
+
+fn text<'a>(table: &'a Table, key: &str) -> Result<&'a str, String> {
+    table.get(key).and_then(Value::as_str).ok_or(format!("no `{key}`"))
+}

@@ -1,0 +1,63 @@
+//! The code sets that a ministry or a region changes: data files in `proto/codes`, each with its
+//! version, its source, and whether somebody has compared it with that source.
+
+/// A code set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CodeSet {
+    /// As `Code.system` names it: `jp.care-level`.
+    pub name: &'static str,
+    pub version: &'static str,
+    pub ja: &'static str,
+    pub en: &'static str,
+    /// Where it was read.
+    pub source: &'static str,
+    /// Whether somebody has compared it with its source.
+    pub verified: bool,
+    pub codes: &'static [KnownCode],
+}
+
+/// One code, and what people call it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownCode {
+    pub code: &'static str,
+    pub ja: &'static str,
+    pub en: &'static str,
+}
+
+include!(concat!(env!("OUT_DIR"), "/codes.rs"));
+
+/// The set of this name.
+pub fn set(name: &str) -> Option<&'static CodeSet> {
+    SETS.iter().find(|set| set.name == name)
+}
+
+/// The words for a code of a set, if both are known.
+pub fn words(system: &str, code: &str) -> Option<&'static KnownCode> {
+    set(system)?.codes.iter().find(|known| known.code == code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_set_says_where_it_comes_from_and_has_words_in_both_languages() {
+        assert!(SETS.len() > 10);
+        for set in SETS {
+            assert!(!set.source.is_empty() && !set.version.is_empty(), "{}", set.name);
+            assert!(!set.codes.is_empty(), "{}", set.name);
+            for known in set.codes {
+                let words = !known.ja.is_empty() && known.en.is_ascii() && !known.en.is_empty();
+                assert!(words, "{} {}", set.name, known.code);
+                assert!(tsunagi_domain::id::is_code(known.code), "{} {}", set.name, known.code);
+            }
+        }
+    }
+
+    #[test]
+    fn a_code_is_told_in_words() {
+        assert_eq!(words("jp.care-level", "care-3").map(|known| known.ja), Some("要介護3"));
+        assert_eq!(words("jp.care-level", "care-9"), None);
+        assert_eq!(words("moon", "care-3"), None);
+    }
+}

@@ -1,0 +1,117 @@
+//! What was recorded wrongly is never changed (I1): a correction is an event that names it. What
+//! holds is what was corrected last; what was there before stays to be read.
+
+use std::collections::BTreeMap;
+
+use crate::id::EventId;
+use crate::record::{Fact, Stamp};
+use crate::time::CareTime;
+
+/// What is wrong with an event.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Correction {
+    pub corrects: EventId,
+    pub change: Change,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// It should never have been recorded.
+    EnteredInError,
+    /// This happened instead, at the time at which it was said to happen.
+    Value(Box<Fact>),
+    /// It happened then.
+    Time(CareTime),
+}
+
+/// Why a correction is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("event {0} is not known for this patient: check the id, or the patient")]
+    UnknownEvent(EventId),
+    #[error("event {0} counts as entered in error already")]
+    AlreadyInError(EventId),
+    #[error(
+        "only the organisation whose word event {0} was corrects it; an entry on its behalf names it in `on_behalf_of`"
+    )]
+    NotTheAuthor(EventId),
+    #[error(
+        "event {0} is a correction: name the event that it corrects, or mark the correction as entered in error"
+    )]
+    IsACorrection(EventId),
+    #[error(
+        "what event {0} says cannot be corrected so: record what is known now in an event of its own"
+    )]
+    NotCorrectable(EventId),
+    #[error("the correction must be of the type of event {0}, and about the same thing")]
+    OtherKind(EventId),
+    #[error("event {0} builds on what is to be corrected: correct or cancel that first")]
+    LaterEventDepends(EventId),
+}
+
+/// The corrections of a record.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Corrections {
+    /// By the event that they correct, in the order in which they were made.
+    of: BTreeMap<EventId, Vec<Made>>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Made {
+    event: EventId,
+    at: CareTime,
+    change: Change,
+}
+
+/// What became of an event.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Outcome<'a> {
+    /// The event that says that it was entered in error.
+    pub error: Option<EventId>,
+    /// What is said now instead, and the event that says so.
+    pub value: Option<(EventId, &'a Fact)>,
+    /// When it happened, and the event that says so.
+    pub time: Option<(EventId, CareTime)>,
+}
+
+impl Corrections {
+    pub fn is_empty(&self) -> bool {
+        self.of.is_empty()
+    }
+
+    pub(crate) fn add(&mut self, stamp: &Stamp, correction: &Correction) {
+        let made = self.of.entry(correction.corrects).or_default();
+        let (event, at) = (stamp.event, stamp.occurred_at);
+        // Made later holds, however it came.
+        let place = made.partition_point(|before| before.at.earliest() <= at.earliest());
+        made.insert(place, Made { event, at, change: correction.change.clone() });
+    }
+
+    /// What became of an event.
+    pub fn outcome(&self, event: EventId) -> Outcome<'_> {
+        self.outcome_within(event, self.of.len())
+    }
+
+    /// A correction may itself be entered in error, and that too: `depth` times at most.
+    fn outcome_within(&self, event: EventId, depth: usize) -> Outcome<'_> {
+        let mut outcome = Outcome::default();
+        let made = self.of.get(&event).map(Vec::as_slice).unwrap_or_default();
+        for made in made {
+            let is_void = depth > 0
+                && self.of.contains_key(&made.event)
+                && self.outcome_within(made.event, depth - 1).error.is_some();
+            match &made.change {
+                _ if is_void => {}
+                Change::EnteredInError => outcome.error = Some(made.event),
+                Change::Value(fact) => outcome.value = Some((made.event, fact)),
+                Change::Time(at) => outcome.time = Some((made.event, *at)),
+            }
+        }
+        outcome
+    }
+
+    /// The corrections of an event, in the order in which they were made.
+    pub fn of(&self, event: EventId) -> impl Iterator<Item = EventId> {
+        self.of.get(&event).into_iter().flatten().map(|made| made.event)
+    }
+}

@@ -1,0 +1,222 @@
+//! `tsunagi board`: what somebody at a desk has before them, in the terminal.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use tonic::transport::Channel;
+use tsunagi_chassis::Config;
+use tsunagi_domain::Zone;
+use tsunagi_event_store::timeline::wording::{local_time, place, role_words};
+use tsunagi_proto::v1;
+use tsunagi_proto::v1::boards_client::BoardsClient;
+
+use crate::client::{Connection, own, refused};
+use crate::output::{leave_a_line, say};
+use crate::timeline::{Language, zone};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Board {
+    /// A hospital's liaison office: expected, here, leaving, waiting for an answer
+    Liaison(Options),
+    /// A care manager's or nurses' office: its patients, and what changed
+    Team(TeamOptions),
+    /// A link workers' office: cases by next contact, waiting referrals
+    Caseload(Options),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// The organisation's id
+    organisation: String,
+
+    /// Only this person's cases
+    #[arg(long)]
+    person: Option<String>,
+
+    /// The day that counts as today, such as 2026-05-02
+    #[arg(long, value_name = "DAY")]
+    on: Option<String>,
+
+    /// The language of the words between names and codes
+    #[arg(long, value_enum, default_value_t = Language::Ja)]
+    lang: Language,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TeamOptions {
+    /// The organisation's id
+    organisation: String,
+
+    /// Only patients on whose team this person is
+    #[arg(long)]
+    person: Option<String>,
+
+    /// Show what changed since this cursor, which the board printed last time
+    #[arg(long, value_name = "CURSOR")]
+    since: Option<String>,
+
+    /// The language of the words between names and codes
+    #[arg(long, value_enum, default_value_t = Language::Ja)]
+    lang: Language,
+}
+
+pub(crate) async fn run(
+    config: &Config,
+    server: Option<String>,
+    board: &Board,
+) -> anyhow::Result<ExitCode> {
+    let zone = zone(config)?;
+    let connection = Connection::to_read(config, server).await?;
+    let mut client = BoardsClient::new(connection.channel.clone());
+    let shown = match board {
+        Board::Liaison(options) => liaison(&mut client, options, &zone).await,
+        Board::Team(options) => team(&mut client, options, &zone).await,
+        Board::Caseload(options) => caseload(&mut client, options, &zone).await,
+    };
+    connection.close().await?;
+    shown.map(|()| ExitCode::SUCCESS)
+}
+
+type Boards = BoardsClient<Channel>;
+
+async fn liaison(client: &mut Boards, options: &Options, zone: &Zone) -> anyhow::Result<()> {
+    let request = v1::ReadLiaisonBoardRequest {
+        facility_id: options.organisation.clone(),
+        on_day: options.on.clone().unwrap_or_default(),
+        ..v1::ReadLiaisonBoardRequest::default()
+    };
+    let board = client.read_liaison_board(own(request)).await.map_err(|s| refused(&s))?;
+    let board = board.into_inner();
+    let tell = Tell { language: options.lang, zone };
+    tell.head("入院予定", "expected", board.expected.len());
+    for row in &board.expected {
+        let stay = row.stay.clone().unwrap_or_default();
+        let late = if row.is_overdue { tell.words("  未着", "  overdue") } else { "" };
+        let (at, to) = (tell.time(&stay.planned_at), place(stay.place.as_ref()));
+        say(format_args!("  {at}  {}  {to}{late}", tell.patient(row.patient.as_ref())));
+    }
+    tell.head("入院中", "in hospital", board.admitted.len());
+    for row in &board.admitted {
+        say(tell.stay(row));
+    }
+    tell.head("退院予定", "planned discharges", board.planned_discharges.len());
+    for row in &board.planned_discharges {
+        say(tell.stay(row));
+    }
+    tell.head("転院の返事待ち", "transfers waiting", board.transfers_waiting.len());
+    for row in &board.transfers_waiting {
+        say(tell.waiting(row));
+    }
+    Ok(())
+}
+
+async fn team(client: &mut Boards, options: &TeamOptions, zone: &Zone) -> anyhow::Result<()> {
+    let request = v1::ReadTeamBoardRequest {
+        organisation_id: options.organisation.clone(),
+        person: options.person.clone().unwrap_or_default(),
+        since_cursor: options.since.clone().unwrap_or_default(),
+        ..v1::ReadTeamBoardRequest::default()
+    };
+    let board = client.read_team_board(own(request)).await.map_err(|s| refused(&s))?;
+    let board = board.into_inner();
+    let tell = Tell { language: options.lang, zone };
+    tell.head("担当", "patients", board.patients.len());
+    for row in &board.patients {
+        let stay = row.stays.first().cloned().unwrap_or_default();
+        let (at, ready) = (place(stay.place.as_ref()), tell.time(&stay.planned_discharge_at));
+        say(format_args!("  {}  {at}  {ready}", tell.patient(row.patient.as_ref())));
+        for entry in &row.changes {
+            let words = entry.text.clone().unwrap_or_default();
+            let words = tell.words(&words.ja, &words.en).to_owned();
+            say(format_args!("      {}  {words}", tell.time(&entry.occurred_at)));
+        }
+        for question in &row.questions {
+            let asked = tell.words("質問", "question");
+            let (ja, en) = role_words(&question.owner_role);
+            say(format_args!("      ? {asked} → {}", tell.words(ja, en)));
+        }
+        for alert in &row.alerts {
+            let (ja, en) = role_words(&alert.owner_role);
+            say(format_args!("      ! {} → {}", tell.words(ja, en), alert.next_action));
+        }
+    }
+    leave_a_line();
+    say(format_args!("--since {}", board.cursor));
+    Ok(())
+}
+
+async fn caseload(client: &mut Boards, options: &Options, zone: &Zone) -> anyhow::Result<()> {
+    let request = v1::ReadCaseloadBoardRequest {
+        organisation_id: options.organisation.clone(),
+        person: options.person.clone().unwrap_or_default(),
+        on_day: options.on.clone().unwrap_or_default(),
+        ..v1::ReadCaseloadBoardRequest::default()
+    };
+    let board = client.read_caseload_board(own(request)).await.map_err(|s| refused(&s))?;
+    let board = board.into_inner();
+    let tell = Tell { language: options.lang, zone };
+    tell.head("ケース", "cases", board.cases.len());
+    for row in &board.cases {
+        let case = row.case.clone().unwrap_or_default();
+        let due = if row.is_due { tell.words("  要連絡", "  due") } else { "" };
+        let silent =
+            if row.is_silent { tell.words("  長く連絡なし", "  silent") } else { "" };
+        let next = tell.time(&case.next_contact_on);
+        say(format_args!("  {next:<10}  {}{due}{silent}", tell.patient(row.patient.as_ref())));
+    }
+    tell.head("返事待ちの紹介", "referrals waiting", board.referrals_waiting.len());
+    for row in &board.referrals_waiting {
+        say(tell.waiting(row));
+    }
+    Ok(())
+}
+
+/// How a board is told.
+struct Tell<'a> {
+    language: Language,
+    zone: &'a Zone,
+}
+
+impl Tell<'_> {
+    fn words<'w>(&self, ja: &'w str, en: &'w str) -> &'w str {
+        if self.language == Language::En { en } else { ja }
+    }
+
+    fn time(&self, time: &str) -> String {
+        if time.is_empty() { String::new() } else { local_time(time, self.zone) }
+    }
+
+    fn head(&self, ja: &str, en: &str, count: usize) {
+        say(format_args!("{} ({count})", self.words(ja, en)));
+    }
+
+    fn patient(&self, patient: Option<&v1::BoardPatient>) -> String {
+        let patient = patient.cloned().unwrap_or_default();
+        let nameless = self.words("匿名", "anonymous");
+        let name = if patient.name.is_empty() { nameless } else { &patient.name };
+        format!("{name}  {}  {}", patient.birth_on, patient.patient_id)
+    }
+
+    fn stay(&self, row: &v1::StayRow) -> String {
+        let stay = row.stay.clone().unwrap_or_default();
+        let (since, at) = (self.time(&stay.since_at), place(stay.place.as_ref()));
+        let mut line = format!("  {since}  {}  {at}", self.patient(row.patient.as_ref()));
+        for (ja, en, at) in [
+            ("退院予定", "discharge planned for", &stay.planned_discharge_at),
+            ("退院可能", "ready from", &stay.ready_on),
+        ] {
+            if !at.is_empty() {
+                line = format!("{line}  {} {}", self.words(ja, en), self.time(at));
+            }
+        }
+        line
+    }
+
+    fn waiting(&self, row: &v1::WaitingRow) -> String {
+        let asked = row.request.clone().unwrap_or_default();
+        let receiver = asked.receiver.unwrap_or_default();
+        let receiver = if receiver.name.is_empty() { receiver.id } else { receiver.name };
+        let at = self.time(&asked.asked_at);
+        format!("  {at}  {}  → {receiver}", self.patient(row.patient.as_ref()))
+    }
+}
