@@ -20,6 +20,7 @@ mod evidence;
 mod export;
 mod faulty_disk;
 mod import;
+mod mllp;
 mod odd_exports;
 mod refusals;
 mod shared_data;

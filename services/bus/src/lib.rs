@@ -11,6 +11,7 @@ pub mod grpc;
 pub mod handler;
 pub mod patients;
 pub mod port;
+pub mod quarantine;
 mod refusals;
 pub mod region;
 pub mod stream;

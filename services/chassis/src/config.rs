@@ -142,6 +142,47 @@ pub const SETTINGS: &[Setting] = &[
         "Milliseconds that a read waits for the cursor that it must have seen; then UNAVAILABLE",
     ),
     setting(
+        "mllp-listen",
+        "",
+        "Where HL7 v2 is taken over MLLP, such as 127.0.0.1:2575; empty for nowhere. Other addresses than loopback need mllp-client-ca or insecure-listen",
+    ),
+    setting(
+        "mllp-connections",
+        "1024",
+        "MLLP connections at once; one more is closed as soon as it is made",
+    ),
+    setting(
+        "mllp-frame-bytes",
+        "1048576",
+        "Bytes of the largest HL7 message taken; of a larger one the beginning is quarantined, and it is answered with AR",
+    ),
+    setting(
+        "mllp-pipeline",
+        "16",
+        "Messages of one MLLP connection that are read ahead while one is worked on; no more are read until answers are taken",
+    ),
+    setting(
+        "mllp-idle-ms",
+        "3600000",
+        "Milliseconds of silence after which an MLLP connection is closed; 0 for never",
+    ),
+    setting(
+        "mllp-tls-cert",
+        "",
+        "The PEM file with the certificates that MLLP is served with over TLS; empty for no TLS",
+    ),
+    setting("mllp-tls-key", "", "The PEM file with the private key of mllp-tls-cert"),
+    setting(
+        "mllp-client-ca",
+        "",
+        "The PEM file with the authorities that must have signed a client's certificate; empty for clients without",
+    ),
+    setting(
+        "hl7-profiles",
+        "",
+        "The TOML file that says of each sending facility how its HL7 v2 is to be read; empty for none",
+    ),
+    setting(
         "stop-wait-ms",
         "10000",
         "Milliseconds that calls may still take when the server stops",
@@ -212,7 +253,22 @@ pub struct Config {
     pub append_wait_ms: u64,
     pub checkpoint_interval_ms: u64,
     pub read_wait_ms: u64,
+    pub mllp: Mllp,
+    pub hl7_profiles: Option<PathBuf>,
     pub stop_wait_ms: u64,
+}
+
+/// The settings of the MLLP door.
+#[derive(Debug, Clone)]
+pub struct Mllp {
+    pub listen: Option<SocketAddr>,
+    pub connections: usize,
+    pub frame_bytes: usize,
+    pub pipeline: usize,
+    pub idle_ms: u64,
+    pub tls_cert: Option<PathBuf>,
+    pub tls_key: Option<PathBuf>,
+    pub client_ca: Option<PathBuf>,
 }
 
 impl Values {
@@ -262,6 +318,18 @@ impl Values {
         self.get(setting).and_then(|(value, _)| value.parse().ok()).ok_or(error)
     }
 
+    /// A setting that may be empty.
+    fn optional<T: FromStr>(
+        &self,
+        setting: &'static str,
+        expected: &'static str,
+    ) -> Result<Option<T>, ConfigError> {
+        match self.get(setting) {
+            None | Some(("", _)) => Ok(None),
+            Some(_) => self.parse(setting, expected).map(Some),
+        }
+    }
+
     fn number<T: FromStr + PartialOrd + Copy>(
         &self,
         setting: &'static str,
@@ -306,6 +374,8 @@ impl Config {
             append_wait_ms: values.number("append-wait-ms", 1)?,
             checkpoint_interval_ms: values.number("checkpoint-interval-ms", 10)?,
             read_wait_ms: values.number("read-wait-ms", 0)?,
+            mllp: Mllp::new(values)?,
+            hl7_profiles: values.optional("hl7-profiles", "a path, or nothing")?,
             stop_wait_ms: values.number("stop-wait-ms", 0)?,
         };
         if Zone::named(&config.zone).is_none() {
@@ -313,6 +383,30 @@ impl Config {
             return Err(ConfigError::Value { setting: "zone", expected });
         }
         Ok(config)
+    }
+}
+
+impl Mllp {
+    fn new(values: &Values) -> Result<Self, ConfigError> {
+        const PATH: &str = "the path of a PEM file, or nothing";
+        let tls = Self {
+            listen: values.optional("mllp-listen", "an address and port such as 127.0.0.1:2575")?,
+            connections: values.number("mllp-connections", 1)?,
+            frame_bytes: values.number("mllp-frame-bytes", 1024)?,
+            pipeline: values.number("mllp-pipeline", 1)?,
+            idle_ms: values.number("mllp-idle-ms", 0)?,
+            tls_cert: values.optional("mllp-tls-cert", PATH)?,
+            tls_key: values.optional("mllp-tls-key", PATH)?,
+            client_ca: values.optional("mllp-client-ca", PATH)?,
+        };
+        let wrong = |setting, expected| Err(ConfigError::Value { setting, expected });
+        match (&tls.tls_cert, &tls.tls_key, &tls.client_ca) {
+            (Some(_), None, _) => wrong("mllp-tls-key", "given with mllp-tls-cert"),
+            (None, Some(_), _) | (None, None, Some(_)) => {
+                wrong("mllp-tls-cert", "given with mllp-tls-key and mllp-client-ca")
+            }
+            (Some(_), Some(_), _) | (None, None, None) => Ok(tls),
+        }
     }
 }
 

@@ -8,7 +8,6 @@ mod names;
 pub mod reader;
 pub mod resource;
 mod stations;
-mod text;
 mod withdrawal;
 
 pub use directory::Directory;

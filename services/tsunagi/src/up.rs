@@ -18,6 +18,8 @@ use tsunagi_chassis::Config;
 use tsunagi_chassis::server::{Server, add_reflection};
 use tsunagi_event_store::grpc::TimelineService;
 use tsunagi_event_store::{OpenError, Patients, Store, scrub};
+use tsunagi_gateway::adt::Intake;
+use tsunagi_gateway::mllp;
 use tsunagi_proto::v1::care_bus_server::CareBusServer;
 use tsunagi_proto::v1::discharge_desk_server::DischargeDeskServer;
 use tsunagi_proto::v1::home_care_server::HomeCareServer;
@@ -29,6 +31,7 @@ use crate::output::say;
 /// A running server. It runs until it is stopped.
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
+    mllp_address: Option<SocketAddr>,
     pub(crate) store: Store,
     stop: CancellationToken,
     served: JoinHandle<anyhow::Result<()>>,
@@ -52,6 +55,8 @@ pub(crate) async fn serve(config: &Config) -> anyhow::Result<()> {
 pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
     let server = Server::bind(config).await?;
     let address = server.address();
+    let mllp = mllp::Server::bind(config).await?;
+    let mllp_address = mllp.as_ref().map(mllp::Server::address);
     let store = open(config.clone()).await?;
     // The disk may be full, and what is stored is to be read all the same.
     if let Err(error) = store.announce(&format!("http://{address}")) {
@@ -73,15 +78,20 @@ pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
     });
     let bus: Arc<dyn Bus> = Arc::new(store.clone());
     let handler = Arc::new(Handler::new(bus, config));
+    let intake = Arc::new(Intake::new(Arc::clone(&handler), config)?);
     let (health, routes) = routes(config, &handler, &store, patients, &stop).await?;
     tokio::spawn(scrub::run(store.clone(), config.scrub_bytes_per_second, stop.clone()));
     tokio::spawn(tell_of_a_broken_log(store.broken().clone(), health.clone()));
+    let mllp = mllp.map(|mllp| tokio::spawn(mllp.run(intake, stop.clone())));
     let served = tokio::spawn({
         let (config, store, stop) = (config.clone(), store.clone(), stop.clone());
         async move {
             let served = server.run(&config, routes, health, stop.clone()).await;
             stop.cancel();
             let rows = rows.await;
+            if let Some(mllp) = mllp {
+                mllp.await?;
+            }
             handler.finish().await;
             // Last: what is acknowledged until now is written, and where it ends is noted.
             tokio::task::spawn_blocking(move || store.close()).await??;
@@ -90,7 +100,7 @@ pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
         }
     });
     tracing::info!(%address, "serving");
-    Ok(Running { address, store, stop, served })
+    Ok(Running { address, mllp_address, store, stop, served })
 }
 
 /// Opens the data folder off the runtime: the whole log is read.
@@ -170,6 +180,9 @@ pub(crate) fn announce(config: &Config, running: &Running) {
     let (id, slots, zone) = (region.id, region.slots, &region.zone_name);
     say(format_args!("tsunagi {version}"));
     say(format_args!("data  {data}  (region {id}, {slots} slots, {zone})"));
+    if let Some(mllp) = running.mllp_address {
+        say(format_args!("MLLP  {mllp}"));
+    }
     say(format_args!("gRPC  {}", running.url()));
     say(
         "      care.v1.DischargeDesk, HomeCare, LinkWorker, CareBus, Timeline; health and reflection",

@@ -41,8 +41,12 @@ impl<'a> Message<'a> {
 
     /// The first segment of a name; an empty one if there is none.
     pub fn segment(&self, name: &str) -> Segment<'_> {
-        let found = self.segments().find(|segment| segment.is(name));
-        found.unwrap_or(Segment { line: "", delimiters: &self.delimiters })
+        self.segments().find(|segment| segment.is(name)).unwrap_or(self.none())
+    }
+
+    /// A segment that is not there.
+    pub fn none(&self) -> Segment<'_> {
+        Segment { line: "", delimiters: &self.delimiters }
     }
 
     /// A field of the first segment of a name.

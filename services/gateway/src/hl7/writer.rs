@@ -34,11 +34,12 @@ impl Writer {
         self.components(&[text])
     }
 
-    /// Adds a field with several components.
+    /// Adds a field with several components. Empty ones at its end are left out.
     #[must_use]
     pub fn components(mut self, texts: &[&str]) -> Self {
         self.text.push(self.delimiters.field);
-        for (at, text) in texts.iter().enumerate() {
+        let said = texts.iter().rposition(|text| !text.is_empty()).map_or(0, |last| last + 1);
+        for (at, text) in texts.iter().take(said).enumerate() {
             if at > 0 {
                 self.text.push(self.delimiters.component);
             }
