@@ -34,7 +34,7 @@ impl Sender {
     }
 
     /// The next answer, without its frame. None when the server has closed the connection.
-    async fn answer(&mut self) -> Option<String> {
+    pub(crate) async fn answer(&mut self) -> Option<String> {
         loop {
             if let Some(end) = self.read.windows(2).position(|two| two == b"\x1c\r") {
                 let frame: Vec<u8> = self.read.drain(..end + 2).collect();
@@ -74,7 +74,7 @@ const ADMITTED: &str =
 /// The code and the text of an answer.
 pub(crate) fn code(answer: &str) -> (&str, &str) {
     let msa = answer.split('\r').find(|line| line.starts_with("MSA")).unwrap();
-    let fields: Vec<&str> = msa.split('|').collect();
+    let fields: Vec<&str> = msa.split(answer.chars().nth(3).unwrap()).collect();
     (fields[1], fields.get(3).copied().unwrap_or_default())
 }
 

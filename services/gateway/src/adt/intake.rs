@@ -60,6 +60,8 @@ pub struct Taken {
     pub charset: Charset,
     /// Names the answer: the same for the same message.
     pub answer_id: String,
+    /// The facility's profile says to answer, whatever the message says.
+    pub is_always_answered: bool,
 }
 
 /// A message on its way in.
@@ -113,6 +115,10 @@ impl Intake {
                 };
                 self.take_read(&incoming).await
             }
+            // What is not taken from anybody is not missing its sender's name.
+            Err(_) if message.kind().0 != "ADT" => {
+                Outcome::Refused(trigger::not_adt(&message.kind().0))
+            }
             Err(refusal) => Outcome::Refused(refusal.clone()),
         };
         let facility = profile.as_ref().map(|profile| profile.facility.id.as_str());
@@ -122,8 +128,13 @@ impl Intake {
         {
             outcome = Outcome::Refused(refusal);
         }
-        let (charset, answer_id) = (decoded.charset, key.answer());
-        Taken { outcome, text: decoded.text.into_owned(), charset, answer_id }
+        Taken {
+            outcome,
+            charset: decoded.charset,
+            answer_id: key.answer(),
+            is_always_answered: profile.as_ref().is_ok_and(Profile::always_acknowledges),
+            text: decoded.text.into_owned(),
+        }
     }
 
     /// Refuses a message of which only the beginning is there, which is kept.
@@ -152,6 +163,7 @@ impl Intake {
             charset: decoded.charset,
             text: decoded.text.into_owned(),
             answer_id: String::new(),
+            is_always_answered: true,
         }
     }
 
@@ -298,7 +310,8 @@ impl Intake {
         let zone = &self.handler.bus().region().zone;
         let visit = Visit { group, profile: incoming.profile, zone, now: Timestamp::now() };
         let happened = Situation { visit, known, patient }.tells(act)?;
-        let mut told = person(&visit, known, numbers, happened.first().map(|told| &told.at))?;
+        let numbers = Numbers { all: numbers, are_one_person: act == Act::SamePerson };
+        let mut told = person(&visit, known, &numbers, happened.first().map(|told| &told.at))?;
         told.extend(happened);
         Ok(told)
     }
@@ -339,11 +352,18 @@ fn says_prior(group: &Group<'_>) -> bool {
     group.segments("MRG").any(|merged| !merged.field(1).is_empty() || !merged.field(4).is_empty())
 }
 
+/// The numbers of one patient.
+struct Numbers<'a> {
+    all: &'a [v1::Identifier],
+    /// The message says so itself, and who is somebody else is no question.
+    are_one_person: bool,
+}
+
 /// What a message says of who the patient is, beyond what is known.
 fn person(
     visit: &Visit<'_>,
     known: &Known,
-    numbers: &[v1::Identifier],
+    numbers: &Numbers<'_>,
     happened: Option<&Said>,
 ) -> Result<Vec<Told>, Refusal> {
     let demographics = patient::demographics(visit.group, visit.profile, &known.demographics)?;
@@ -356,12 +376,13 @@ fn person(
         };
         let at = Said { field: "PID-7", ..at };
         let demographics = Some(demographics);
-        let identifiers = numbers.iter().take(20).cloned().collect();
+        let identifiers = numbers.all.iter().take(20).cloned().collect();
         let registered = v1::PatientRegistered { identifiers, demographics };
         return Ok(vec![Told { at, payload: Payload::PatientRegistered(registered) }]);
     }
     let has = |number: &v1::Identifier| known.record.patient().has_identifier(&number.into());
-    if !numbers.first().is_some_and(has) && is_somebody_else(&known.demographics, &demographics) {
+    let is_vouched_for = numbers.are_one_person || numbers.all.first().is_some_and(has);
+    if !is_vouched_for && is_somebody_else(&known.demographics, &demographics) {
         return Err(Refusal::contradicts(
             "PID-3",
             "PATIENT_MISMATCH",
@@ -377,7 +398,7 @@ fn person(
         let updated = v1::DemographicsUpdated { demographics };
         told.push(Told { at, payload: Payload::DemographicsUpdated(updated) });
     }
-    for number in numbers.iter().filter(|number| !has(number)) {
+    for number in numbers.all.iter().filter(|number| !has(number)) {
         let at = Said { field: "PID-3", ..said_at.clone() };
         let linked = v1::IdentifierLinked { identifier: Some(number.clone()) };
         told.push(Told { at, payload: Payload::IdentifierLinked(linked) });

@@ -1,6 +1,7 @@
 //! Who the patient is: PID, and what it changes of what was known. A field that is empty says
 //! nothing, and one that is `""` takes back what was known.
 
+use tsunagi_domain::{CareTime, Zone};
 use tsunagi_proto::v1;
 
 use super::group::Group;
@@ -154,8 +155,13 @@ fn birth(field: Field<'_>, profile: &Profile) -> Result<String, Refusal> {
     if field.is_null() {
         return Ok(String::new());
     }
-    time::parse_date(&field.first(), &profile.zone).map_err(|error| {
-        Refusal::wrong("PID-7", &format!("the date of birth {error}; as far as it is known, 1948 or 194803 will do, or nothing"))
+    let birth = time::parse_date(&field.first(), &profile.zone);
+    let of_our_years = birth.ok().filter(|birth| CareTime::parse(birth, &Zone::utc()).is_ok());
+    of_our_years.ok_or_else(|| {
+        Refusal::wrong(
+            "PID-7",
+            "the date of birth is none between 1800 and 2299: give it as far as it is known, such as 19480309, 194803 or 1948, or leave it out",
+        )
     })
 }
 

@@ -43,6 +43,7 @@ struct Entry {
     zone: Option<String>,
     charset: Option<String>,
     authority: Option<String>,
+    always_acknowledge: bool,
     ignore: BTreeSet<String>,
     authorities: BTreeMap<String, String>,
     classes: BTreeMap<String, String>,
@@ -108,8 +109,17 @@ impl Profiles {
         let is_sender = |profile: &&Profile| {
             says(application, &profile.entry.application) && says(facility, &profile.entry.facility)
         };
-        if let Some(listed) = self.listed.iter().find(is_sender) {
-            return Ok(listed.clone());
+        let listed = self.listed.iter().find(is_sender).cloned();
+        let profile = match listed {
+            Some(listed) => listed,
+            None => {
+                Profile::new(Entry::default(), &self.region_zone).map_err(|(key, expected)| {
+                    Refusal::wrong("MSH-4", &format!("the profile's `{key}` must be {expected}"))
+                })?
+            }
+        };
+        if !profile.facility.id.is_empty() {
+            return Ok(profile);
         }
         let names = [facility.first(), application.first()];
         let name = names.iter().find(|name| !name.is_empty()).ok_or_else(|| {
@@ -118,22 +128,14 @@ impl Profiles {
                 "name the sending facility in MSH-4 (or the application in MSH-3): record numbers are only unique within it",
             )
         })?;
-        let id = text::code(name);
-        let facility = v1::Organisation { id, name: String::new() };
-        Ok(Profile {
-            authority: format!("urn:tsunagi:hl7:{}", facility.id),
-            facility,
-            zone: self.region_zone.clone(),
-            charset: None,
-            entry: Entry::default(),
-        })
+        Ok(profile.of_facility(text::code(name)))
     }
 }
 
 impl Profile {
     fn new(entry: Entry, region_zone: &TimeZone) -> Result<Self, (&'static str, &'static str)> {
-        if !is_code(&entry.id) {
-            return Err(("id", "1 to 64 ASCII letters, digits, `.`, `_`, `:` or `-`"));
+        if !entry.id.is_empty() && !is_code(&entry.id) {
+            return Err(("id", "1 to 64 ASCII letters, digits, `.`, `_`, `:` or `-`, or left out"));
         }
         let zone = match &entry.zone {
             None => region_zone.clone(),
@@ -160,14 +162,24 @@ impl Profile {
         if entry.sexes.values().any(|name| sex_named(name).is_none()) {
             return Err(("sexes", "each one of female, male, other, unknown"));
         }
-        let authority = entry.authority.clone();
-        Ok(Self {
-            authority: authority.unwrap_or_else(|| format!("urn:tsunagi:hl7:{}", entry.id)),
-            facility: v1::Organisation { id: entry.id.clone(), name: text::cut(&entry.name, 200) },
-            zone,
-            charset,
-            entry,
-        })
+        let authority = entry.authority.clone().unwrap_or_default();
+        let facility = v1::Organisation { id: String::new(), name: text::cut(&entry.name, 200) };
+        let id = entry.id.clone();
+        Ok(Self { authority, facility, zone, charset, entry }.of_facility(id))
+    }
+
+    /// The profile with the id of its facility, which messages give where the profile does not.
+    fn of_facility(mut self, id: String) -> Self {
+        if self.authority.is_empty() && !id.is_empty() {
+            self.authority = format!("urn:tsunagi:hl7:{id}");
+        }
+        self.facility.id = id;
+        self
+    }
+
+    /// Whether its messages are answered also when they say that no answer is wanted.
+    pub(super) fn always_acknowledges(&self) -> bool {
+        self.entry.always_acknowledge
     }
 
     /// Whether messages of this event are to be passed over.

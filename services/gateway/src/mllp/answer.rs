@@ -35,6 +35,7 @@ fn answer_texts(taken: &Taken) -> Vec<String> {
     let write = |mode| write(Some(&message), taken, mode);
     match asked.each_ref().map(String::as_str) {
         ["", ""] => vec![write('A')],
+        ["NE", "NE"] if taken.is_always_answered => vec![write('A')],
         [accept, application] => {
             let is_good = letter(&taken.outcome) == 'A';
             let modes = [(accept, 'C'), (application, 'A')];
@@ -146,8 +147,13 @@ mod tests {
     use crate::hl7::Charset;
 
     fn taken(header: &str, outcome: Outcome) -> Taken {
-        let (text, answer_id) = (format!("{header}\rPID|1"), "0123456789abcdef0123".to_owned());
-        Taken { outcome, text, charset: Charset::Iso2022Jp, answer_id }
+        Taken {
+            outcome,
+            text: format!("{header}\rPID|1"),
+            charset: Charset::Iso2022Jp,
+            answer_id: "0123456789abcdef0123".to_owned(),
+            is_always_answered: false,
+        }
     }
 
     fn refused() -> Outcome {
@@ -202,6 +208,7 @@ mod tests {
             text: String::new(),
             charset: Charset::Ascii,
             answer_id: String::new(),
+            is_always_answered: false,
         };
         let answer = String::from_utf8(answers(&nothing).remove(0)).unwrap();
         assert!(answer.contains("\rMSA|AE||MSH: no message [MESSAGE_UNREADABLE]\r"), "{answer}");
