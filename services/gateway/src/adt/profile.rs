@@ -165,7 +165,7 @@ impl Profile {
         let authority = entry.authority.clone().unwrap_or_default();
         let facility = v1::Organisation { id: String::new(), name: text::cut(&entry.name, 200) };
         let id = entry.id.clone();
-        Ok(Self { authority, facility, zone, charset, entry }.of_facility(id))
+        Ok(Self { facility, zone, charset, authority, entry }.of_facility(id))
     }
 
     /// The profile with the id of its facility, which messages give where the profile does not.
