@@ -25,6 +25,7 @@ mod odd_exports;
 mod refusals;
 mod shared_data;
 mod simulate;
+mod ssmix2;
 mod support;
 mod timeline;
 mod traffic;

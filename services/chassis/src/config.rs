@@ -177,6 +177,18 @@ pub const SETTINGS: &[Setting] = &[
         "",
         "The PEM file with the authorities that must have signed a client's certificate; empty for clients without",
     ),
+    setting("ssmix2-folder", "", "The folder with an SS-MIX2 storage that is read; empty for none"),
+    setting("ssmix2-poll-ms", "10000", "Milliseconds between two looks into the SS-MIX2 storage"),
+    setting(
+        "ssmix2-settle-ms",
+        "2000",
+        "Milliseconds that a file of the SS-MIX2 storage must have been left alone to be read to its end",
+    ),
+    setting(
+        "ssmix2-file-bytes",
+        "268435456",
+        "Bytes of the largest file of the SS-MIX2 storage that is read; a larger one is told of and passed over",
+    ),
     setting(
         "hl7-profiles",
         "",
@@ -255,7 +267,17 @@ pub struct Config {
     pub read_wait_ms: u64,
     pub mllp: Mllp,
     pub hl7_profiles: Option<PathBuf>,
+    pub ssmix2: Ssmix2,
     pub stop_wait_ms: u64,
+}
+
+/// The settings of the reader of SS-MIX2 storages.
+#[derive(Debug, Clone)]
+pub struct Ssmix2 {
+    pub folder: Option<PathBuf>,
+    pub poll_ms: u64,
+    pub settle_ms: u64,
+    pub file_bytes: u64,
 }
 
 /// The settings of the MLLP door.
@@ -375,6 +397,12 @@ impl Config {
             checkpoint_interval_ms: values.number("checkpoint-interval-ms", 10)?,
             read_wait_ms: values.number("read-wait-ms", 0)?,
             mllp: Mllp::new(values)?,
+            ssmix2: Ssmix2 {
+                folder: values.optional("ssmix2-folder", "a path, or nothing")?,
+                poll_ms: values.number("ssmix2-poll-ms", 10)?,
+                settle_ms: values.number("ssmix2-settle-ms", 0)?,
+                file_bytes: values.number("ssmix2-file-bytes", 1024)?,
+            },
             hl7_profiles: values.optional("hl7-profiles", "a path, or nothing")?,
             stop_wait_ms: values.number("stop-wait-ms", 0)?,
         };

@@ -15,6 +15,6 @@ pub mod refusal;
 mod trigger;
 mod visit;
 
-pub use intake::{Intake, Outcome, Taken};
+pub use intake::{Intake, Manner, Outcome, Taken};
 pub use profile::{ProfileError, Profiles};
 pub use refusal::{Kind, Refusal};

@@ -3,6 +3,7 @@
 //! | door | step 1 of the way data takes |
 //! |---|---|
 //! | HL7 v2 over MLLP | `mllp` reads frames and answers, `hl7` reads messages, `adt` says what they mean |
+//! | SS-MIX2 storages | `ssmix2` reads folders; messages are taken by `adt` |
 //! | FHIR R4 files | `fhir` |
 //!
 //! What a message says is decided by the same handler as what people say at the desks.
@@ -13,4 +14,5 @@ pub mod hl7;
 mod known;
 pub mod mllp;
 pub mod person;
+pub mod ssmix2;
 mod text;

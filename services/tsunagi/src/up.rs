@@ -19,7 +19,7 @@ use tsunagi_chassis::server::{Server, add_reflection};
 use tsunagi_event_store::grpc::TimelineService;
 use tsunagi_event_store::{OpenError, Patients, Store, scrub};
 use tsunagi_gateway::adt::Intake;
-use tsunagi_gateway::mllp;
+use tsunagi_gateway::{mllp, ssmix2};
 use tsunagi_proto::v1::care_bus_server::CareBusServer;
 use tsunagi_proto::v1::discharge_desk_server::DischargeDeskServer;
 use tsunagi_proto::v1::home_care_server::HomeCareServer;
@@ -82,6 +82,8 @@ pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
     let (health, routes) = routes(config, &handler, &store, patients, &stop).await?;
     tokio::spawn(scrub::run(store.clone(), config.scrub_bytes_per_second, stop.clone()));
     tokio::spawn(tell_of_a_broken_log(store.broken().clone(), health.clone()));
+    let ssmix2 = ssmix2::Reader::new(config, Arc::clone(&intake));
+    let ssmix2 = ssmix2.map(|reader| tokio::spawn(reader.run(stop.clone())));
     let mllp = mllp.map(|mllp| tokio::spawn(mllp.run(intake, stop.clone())));
     let served = tokio::spawn({
         let (config, store, stop) = (config.clone(), store.clone(), stop.clone());
@@ -91,6 +93,9 @@ pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
             let rows = rows.await;
             if let Some(mllp) = mllp {
                 mllp.await?;
+            }
+            if let Some(ssmix2) = ssmix2 {
+                ssmix2.await?;
             }
             handler.finish().await;
             // Last: what is acknowledged until now is written, and where it ends is noted.

@@ -4,8 +4,8 @@
 //! tells of a stay whose admission never came, and says when it began, its admission is said
 //! with it: a feed begins in the middle, and messages get lost.
 
-use tsunagi_domain::EncounterId;
 use tsunagi_domain::encounter::{Encounter, Stage};
+use tsunagi_domain::{EncounterId, EventId};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::v1;
 
@@ -284,6 +284,21 @@ impl Situation<'_> {
             reason: String::new(),
         };
         Ok(vec![Told { at, payload: cancels(step.kind, cancellation) }])
+    }
+
+    /// Takes back what these events did and is still in effect, the last first.
+    pub(super) fn take_back(&self, events: &[EventId]) -> Tells {
+        let at = self.visit.happened_at()?;
+        let steps = self.known.steps.iter().rev().filter(|step| events.contains(&step.event));
+        let told = steps.map(|step| {
+            let cancellation = v1::EncounterCancellation {
+                encounter_id: step.encounter.to_string(),
+                cancelled_event_id: step.event.to_string(),
+                reason: String::new(),
+            };
+            Told { at: at.clone(), payload: cancels(step.kind, cancellation) }
+        });
+        Ok(told.collect())
     }
 
     fn has_place_here(&self, encounter: EncounterId) -> bool {

@@ -33,6 +33,11 @@ impl MessageKey {
         Self(Uuid::new_v5(&HL7, content.as_bytes()))
     }
 
+    /// The same message, taken in another manner.
+    pub(super) fn taken(self, manner: &str) -> Self {
+        Self(Uuid::new_v5(&self.0, manner.as_bytes()))
+    }
+
     /// The event at a place among those that the message says about its `group`th patient.
     /// Whenever anything is stored, the first is.
     pub(super) fn event(self, group: usize, at: usize) -> EventId {

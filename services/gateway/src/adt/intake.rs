@@ -37,6 +37,16 @@ pub struct Intake {
     attempts_max: u32,
 }
 
+/// How a message is to be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    AsSaid,
+    /// What it said, or its like, is to be taken back.
+    Withdrawn,
+    /// Another message has taken its place: what was stored of this very one is taken back.
+    Replaced,
+}
+
 /// What came of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -70,6 +80,7 @@ struct Incoming<'a> {
     profile: &'a Profile,
     key: MessageKey,
     door: &'a str,
+    manner: Manner,
     warning: String,
 }
 
@@ -84,6 +95,11 @@ impl Intake {
     /// Takes a message that came through `door`. Answers when what it says is durable, and what
     /// somebody has to look at is kept.
     pub async fn take(&self, raw: &[u8], door: &str) -> Taken {
+        self.take_as(raw, door, Manner::AsSaid).await
+    }
+
+    /// Takes a message in a manner that stands beside it.
+    pub async fn take_as(&self, raw: &[u8], door: &str, manner: Manner) -> Taken {
         let decoded = decode(raw, None);
         let (profile, decoded) = match Message::parse(&decoded.text) {
             Ok(message) => {
@@ -111,6 +127,7 @@ impl Intake {
                     profile,
                     key,
                     door,
+                    manner,
                     warning: warning.unwrap_or_default(),
                 };
                 self.take_read(&incoming).await
@@ -123,7 +140,8 @@ impl Intake {
         };
         let facility = profile.as_ref().map(|profile| profile.facility.id.as_str());
         let origin = format!("{door}: {}", facility.unwrap_or("unknown sender"));
-        if let Some(reason) = kept_because(&outcome, &decoded)
+        if let Some(reason) =
+            kept_because(&outcome, &decoded).filter(|_| manner != Manner::Replaced)
             && let Err(refusal) = self.keep(raw, &origin, &reason).await
         {
             outcome = Outcome::Refused(refusal);
@@ -197,7 +215,10 @@ impl Intake {
         if kind != "ADT" {
             return Err(trigger::not_adt(&kind));
         }
-        let act = trigger::act(&event)?;
+        let mut act = trigger::act(&event)?;
+        if incoming.manner == Manner::Withdrawn {
+            act = trigger::withdrawal(act, &event)?;
+        }
         let mut groups = Group::all(incoming.message);
         let has_priors = groups.iter().any(|group| !group.segment("MRG").is_missing());
         if act == Act::SamePerson && !has_priors {
@@ -241,12 +262,13 @@ impl Intake {
             let mut known = known.lock().await;
             let bus = self.handler.bus();
             known.catch_up(bus.as_ref(), patient).await.map_err(Refusal::of_read)?;
-            let first = incoming.key.event(number, 0);
+            let first = incoming.events().event(number, 0);
             let before = bus.find(StreamId::Patient(patient), first).await;
             if before.map_err(Refusal::of_read)?.is_some() {
                 return Ok(Outcome::Repeated);
             }
-            let told = self.told(incoming, act, group, (&numbers, patient, &known))?;
+            let about = About { act, number, group, numbers: &numbers, patient, known: &known };
+            let told = self.told(incoming, &about)?;
             if told.is_empty() {
                 return Ok(Outcome::NothingNew);
             }
@@ -300,20 +322,45 @@ impl Intake {
     }
 
     /// What the message says that is not known yet: who the patient is, and what happened.
-    fn told(
-        &self,
-        incoming: &Incoming<'_>,
-        act: Act,
-        group: &Group<'_>,
-        (numbers, patient, known): (&[v1::Identifier], PatientId, &Known),
-    ) -> Result<Vec<Told>, Refusal> {
+    fn told(&self, incoming: &Incoming<'_>, about: &About<'_>) -> Result<Vec<Told>, Refusal> {
+        let About { act, number, group, numbers, patient, known } = *about;
         let zone = &self.handler.bus().region().zone;
         let visit = Visit { group, profile: incoming.profile, zone, now: Timestamp::now() };
-        let happened = Situation { visit, known, patient }.tells(act)?;
+        let situation = Situation { visit, known, patient };
+        if incoming.manner == Manner::Replaced {
+            let said = |at| incoming.key.event(number, at);
+            return situation.take_back(&(0..EVENTS_MAX).map(said).collect::<Vec<_>>());
+        }
+        let happened = situation.tells(act)?;
         let numbers = Numbers { all: numbers, are_one_person: act == Act::SamePerson };
         let mut told = person(&visit, known, &numbers, happened.first().map(|told| &told.at))?;
         told.extend(happened);
         Ok(told)
+    }
+}
+
+/// More events than a message says of one patient.
+const EVENTS_MAX: usize = 30;
+
+/// One patient's part of a message, and what is known of the patient.
+#[derive(Clone, Copy)]
+struct About<'a> {
+    act: Act,
+    number: usize,
+    group: &'a Group<'a>,
+    numbers: &'a [v1::Identifier],
+    patient: PatientId,
+    known: &'a Known,
+}
+
+impl Incoming<'_> {
+    /// What the events that are said now are named by.
+    fn events(&self) -> MessageKey {
+        match self.manner {
+            Manner::AsSaid => self.key,
+            Manner::Withdrawn => self.key.taken("withdrawn"),
+            Manner::Replaced => self.key.taken("replaced"),
+        }
     }
 }
 
@@ -433,7 +480,7 @@ fn events(
         warning: cut(&warnings.join("; "), 200),
     };
     let event = |(at, told): (usize, Told)| v1::Event {
-        event_id: incoming.key.event(group, at).to_string(),
+        event_id: incoming.events().event(group, at).to_string(),
         r#type: told.payload.event_type().to_owned(),
         patient_id: patient.to_string(),
         occurred_at: told.at.text,

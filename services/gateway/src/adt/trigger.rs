@@ -63,6 +63,28 @@ pub(super) fn act(event: &str) -> Result<Act, Refusal> {
     })
 }
 
+/// What withdraws a message that asked for an act.
+pub(super) fn withdrawal(act: Act, event: &str) -> Result<Act, Refusal> {
+    use StepKind as K;
+    Ok(match act {
+        Act::Admit | Act::Register => Act::Cancel(&[K::Admitted, K::Registered]),
+        Act::PlanAdmission => Act::Cancel(&[K::AdmissionPlanned]),
+        Act::Transfer => Act::Cancel(&[K::Transferred]),
+        Act::PlanTransfer => Act::Cancel(&[K::TransferPlanned]),
+        Act::StartLeave => Act::Cancel(&[K::LeaveStarted]),
+        Act::ReturnFromLeave => Act::Cancel(&[K::LeaveReturned]),
+        Act::PlanDischarge => Act::Cancel(&[K::DischargePlanned]),
+        Act::Discharge => Act::Cancel(&[K::Discharged]),
+        // It says itself that it withdraws.
+        Act::Cancel(kinds) => Act::Cancel(kinds),
+        Act::BecomeInpatient | Act::BecomeOutpatient | Act::Person | Act::SamePerson => {
+            let message =
+                format!("a deleted ADT {event} is not taken: what was recorded is never deleted");
+            return Err(Refusal::unsupported(true, message));
+        }
+    })
+}
+
 fn unsupported(event: &str) -> Refusal {
     let why = match event {
         "A09" | "A10" | "A32" | "A33" => {
