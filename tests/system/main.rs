@@ -19,6 +19,7 @@ mod disk_full;
 mod evidence;
 mod export;
 mod faulty_disk;
+mod fhir;
 mod import;
 mod mllp;
 mod odd_exports;

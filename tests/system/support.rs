@@ -24,6 +24,8 @@ pub(crate) struct Server {
     pub(crate) url: String,
     /// Where it takes HL7 v2, if it does.
     pub(crate) mllp: Option<String>,
+    /// Where it serves FHIR, if it does.
+    pub(crate) fhir: Option<String>,
     child: Child,
 }
 
@@ -48,7 +50,7 @@ impl Server {
         let mut child = up.stdout(Stdio::piped()).spawn().unwrap();
         let mut output = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
-        let mut mllp = None;
+        let (mut mllp, mut fhir) = (None, None);
         let url = loop {
             line.clear();
             if output.read_line(&mut line).unwrap() == 0 {
@@ -58,13 +60,16 @@ impl Server {
             if let Some((_, address)) = line.split_once("MLLP  ") {
                 mllp = Some(address.trim().to_owned());
             }
+            if let Some((_, address)) = line.split_once("FHIR  http://") {
+                fhir = address.trim().split('/').next().map(str::to_owned);
+            }
             if let Some((_, url)) = line.split_once("gRPC  ") {
                 break url.trim().to_owned();
             }
         };
         // What else it says is let through, so that it never waits for a reader.
         std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
-        Some(Self { url, mllp, child })
+        Some(Self { url, mllp, fhir, child })
     }
 
     pub(crate) async fn channel(&self) -> Channel {

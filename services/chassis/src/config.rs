@@ -177,6 +177,21 @@ pub const SETTINGS: &[Setting] = &[
         "",
         "The PEM file with the authorities that must have signed a client's certificate; empty for clients without",
     ),
+    setting(
+        "fhir-listen",
+        "",
+        "Where FHIR R4 is served, such as 127.0.0.1:7480; empty for nowhere. Other addresses than loopback need insecure-listen",
+    ),
+    setting(
+        "fhir-requests",
+        "256",
+        "FHIR requests worked on at once; one more is answered with 503",
+    ),
+    setting(
+        "fhir-body-bytes",
+        "16777216",
+        "Bytes of the largest Bundle taken; a larger one is answered with 413",
+    ),
     setting("ssmix2-folder", "", "The folder with an SS-MIX2 storage that is read; empty for none"),
     setting("ssmix2-poll-ms", "10000", "Milliseconds between two looks into the SS-MIX2 storage"),
     setting(
@@ -268,7 +283,16 @@ pub struct Config {
     pub mllp: Mllp,
     pub hl7_profiles: Option<PathBuf>,
     pub ssmix2: Ssmix2,
+    pub fhir: Fhir,
     pub stop_wait_ms: u64,
+}
+
+/// The settings of the FHIR door.
+#[derive(Debug, Clone)]
+pub struct Fhir {
+    pub listen: Option<SocketAddr>,
+    pub requests: usize,
+    pub body_bytes: usize,
 }
 
 /// The settings of the reader of SS-MIX2 storages.
@@ -397,6 +421,12 @@ impl Config {
             checkpoint_interval_ms: values.number("checkpoint-interval-ms", 10)?,
             read_wait_ms: values.number("read-wait-ms", 0)?,
             mllp: Mllp::new(values)?,
+            fhir: Fhir {
+                listen: values
+                    .optional("fhir-listen", "an address and port such as 127.0.0.1:7480")?,
+                requests: values.number("fhir-requests", 1)?,
+                body_bytes: values.number("fhir-body-bytes", 1024)?,
+            },
             ssmix2: Ssmix2 {
                 folder: values.optional("ssmix2-folder", "a path, or nothing")?,
                 poll_ms: values.number("ssmix2-poll-ms", 10)?,

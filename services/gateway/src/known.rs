@@ -42,6 +42,25 @@ pub(crate) struct Step {
     pub(crate) place: Option<v1::Place>,
     /// When what is planned is to happen.
     pub(crate) planned_at: String,
+    /// The person in whose name it was said.
+    pub(crate) by: String,
+}
+
+impl StepKind {
+    /// The type of the event that takes the step.
+    pub(crate) fn event_type(self) -> &'static str {
+        match self {
+            Self::AdmissionPlanned => "care.encounter.admission_planned.v1",
+            Self::Registered => "care.encounter.registered.v1",
+            Self::Admitted => "care.encounter.admitted.v1",
+            Self::TransferPlanned => "care.encounter.transfer_planned.v1",
+            Self::Transferred => "care.encounter.transferred.v1",
+            Self::LeaveStarted => "care.encounter.leave_started.v1",
+            Self::LeaveReturned => "care.encounter.leave_returned.v1",
+            Self::DischargePlanned => "care.encounter.discharge_planned.v1",
+            Self::Discharged => "care.encounter.discharged.v1",
+        }
+    }
 }
 
 /// One patient, as far as the stream was read.
@@ -81,6 +100,7 @@ impl Known {
         let Ok(mut payload) = Payload::decode(&event.r#type, &event.payload) else { return };
         let Some(happened) = happened(&event, &payload, zone) else { return };
         let at = happened.stamp.occurred_at;
+        let by = event.actor.map(|actor| actor.person).unwrap_or_default();
         if let Some(demographics) = tsunagi_bus::address::demographics(&mut payload) {
             self.demographics = std::mem::take(demographics);
             self.told_at = Some(at);
@@ -90,7 +110,7 @@ impl Known {
                 self.steps.retain(|step| step.event != cancelled);
             } else if let Some((kind, place, planned_at)) = step(payload) {
                 let (event, encounter) = (happened.stamp.event, *encounter);
-                self.steps.push(Step { event, encounter, kind, at, place, planned_at });
+                self.steps.push(Step { event, encounter, kind, at, place, planned_at, by });
             }
         }
         self.record.apply(&happened);

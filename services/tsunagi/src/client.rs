@@ -7,7 +7,7 @@ use tonic::{Request, Status};
 use tonic_types::StatusExt as _;
 use tsunagi_chassis::Config;
 use tsunagi_chassis::caller::{ORGANISATION, PERSON, ROLE};
-use tsunagi_chassis::config::{Mllp, Ssmix2};
+use tsunagi_chassis::config::{Fhir, Mllp, Ssmix2};
 use tsunagi_event_store::OpenError;
 
 use crate::up::{self, Running};
@@ -46,7 +46,8 @@ impl Connection {
         let mllp = Mllp { listen: None, ..config.mllp.clone() };
         let ssmix2 = Ssmix2 { folder: None, ..config.ssmix2.clone() };
         let listen = ([127, 0, 0, 1], 0).into();
-        let own = Config { listen, mllp, ssmix2, ..config.clone() };
+        let fhir = Fhir { listen: None, ..config.fhir.clone() };
+        let own = Config { listen, mllp, ssmix2, fhir, ..config.clone() };
         match up::start(&own).await {
             Ok(running) => {
                 let channel = connect(&running.url()).await?;

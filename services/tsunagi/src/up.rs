@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
 use tonic::service::Routes;
+use tonic::transport::Endpoint;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tsunagi_bus::grpc::CareBusService;
@@ -19,6 +20,7 @@ use tsunagi_chassis::server::{Server, add_reflection};
 use tsunagi_event_store::grpc::TimelineService;
 use tsunagi_event_store::{OpenError, Patients, Store, scrub};
 use tsunagi_gateway::adt::Intake;
+use tsunagi_gateway::fhir::door;
 use tsunagi_gateway::{mllp, ssmix2};
 use tsunagi_proto::v1::care_bus_server::CareBusServer;
 use tsunagi_proto::v1::discharge_desk_server::DischargeDeskServer;
@@ -32,6 +34,7 @@ use crate::output::say;
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     mllp_address: Option<SocketAddr>,
+    fhir_address: Option<SocketAddr>,
     pub(crate) store: Store,
     stop: CancellationToken,
     served: JoinHandle<anyhow::Result<()>>,
@@ -57,6 +60,8 @@ pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
     let address = server.address();
     let mllp = mllp::Server::bind(config).await?;
     let mllp_address = mllp.as_ref().map(mllp::Server::address);
+    let fhir = door::Server::bind(config).await?;
+    let fhir_address = fhir.as_ref().map(door::Server::address);
     let store = open(config.clone()).await?;
     // The disk may be full, and what is stored is to be read all the same.
     if let Err(error) = store.announce(&format!("http://{address}")) {
@@ -85,6 +90,11 @@ pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
     let ssmix2 = ssmix2::Reader::new(config, Arc::clone(&intake));
     let ssmix2 = ssmix2.map(|reader| tokio::spawn(reader.run(stop.clone())));
     let mllp = mllp.map(|mllp| tokio::spawn(mllp.run(intake, stop.clone())));
+    let timeline = Endpoint::from_shared(format!("http://{address}"))?.connect_lazy();
+    let fhir = fhir.map(|fhir| {
+        let handler = Arc::clone(&handler);
+        tokio::spawn(fhir.run(config.clone(), handler, timeline, stop.clone()))
+    });
     let served = tokio::spawn({
         let (config, store, stop) = (config.clone(), store.clone(), stop.clone());
         async move {
@@ -93,6 +103,9 @@ pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
             let rows = rows.await;
             if let Some(mllp) = mllp {
                 mllp.await?;
+            }
+            if let Some(fhir) = fhir {
+                fhir.await??;
             }
             if let Some(ssmix2) = ssmix2 {
                 ssmix2.await?;
@@ -105,7 +118,7 @@ pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
         }
     });
     tracing::info!(%address, "serving");
-    Ok(Running { address, mllp_address, store, stop, served })
+    Ok(Running { address, mllp_address, fhir_address, store, stop, served })
 }
 
 /// Opens the data folder off the runtime: the whole log is read.
@@ -187,6 +200,9 @@ pub(crate) fn announce(config: &Config, running: &Running) {
     say(format_args!("data  {data}  (region {id}, {slots} slots, {zone})"));
     if let Some(mllp) = running.mllp_address {
         say(format_args!("MLLP  {mllp}"));
+    }
+    if let Some(fhir) = running.fhir_address {
+        say(format_args!("FHIR  http://{fhir}/fhir"));
     }
     say(format_args!("gRPC  {}", running.url()));
     say(
