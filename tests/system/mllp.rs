@@ -274,6 +274,28 @@ async fn what_cannot_be_read_is_answered_and_kept_byte_for_byte() {
 }
 
 #[tokio::test]
+async fn what_is_in_quarantine_is_sent_again_after_a_fix() {
+    let data = folder();
+    let server = start(data.path(), &[]);
+    let mut sender = Sender::connect(&server).await;
+    // The stay is not known, and nothing says when it began.
+    let moved = message("A02", "1", "7", "PV1|1|I|5W^1||||||||||||||||V-1");
+    assert_eq!(code(&sender.send(&moved).await).0, "AE");
+    assert_eq!(code(&sender.send(message("A01", "2", "7", ADMITTED)).await).0, "AA");
+    let (url, mllp) = (server.url.clone(), server.mllp.clone().unwrap());
+    let again = tokio::task::spawn_blocking(move || {
+        let list = stdout(&run(&["quarantine", "--server", &url]));
+        let id = list.split_whitespace().next().unwrap();
+        run(&["quarantine", id, "--replay", &mllp, "--server", &url])
+    });
+    let again = again.await.unwrap();
+    assert_eq!(again.status.code(), Some(0), "{}", stdout(&again));
+    assert!(stdout(&again).contains("MSA|AA|1"), "{}", stdout(&again));
+    let types = types(&server.channel().await, "7").await;
+    assert!(types.contains(&"encounter.transferred".to_owned()), "{types:?}");
+}
+
+#[tokio::test]
 async fn the_enhanced_mode_answers_as_it_is_asked() {
     let data = folder();
     let server = start(data.path(), &[]);

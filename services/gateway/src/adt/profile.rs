@@ -295,6 +295,22 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_s_example_is_one() {
+        let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md");
+        let readme = std::fs::read_to_string(readme).unwrap();
+        let (_, example) = readme.split_once("    [[facility]]").unwrap();
+        let example: String = example
+            .lines()
+            .take_while(|line| line.is_empty() || line.starts_with("    "))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let profiles = read(&format!("[[facility]]{example}")).unwrap();
+        let profile = of(&profiles, "HIS", "SEND").unwrap();
+        assert_eq!(profile.ward("12B"), "12B病棟");
+        assert_eq!(profile.place_of("visit-number").unwrap().component, Some(1));
+    }
+
+    #[test]
     fn a_profile_that_cannot_be_meant_is_refused_by_name() {
         for (toml, named) in [
             ("[[facility]]\nid = \"a b\"", "`id`"),
