@@ -295,6 +295,9 @@ impl Intake {
 
     /// The patient to whom the numbers belong, or who is to have them.
     async fn owner(&self, act: Act, numbers: &[v1::Identifier]) -> Result<PatientId, Refusal> {
+        if let Some(owner) = self.proven_owner(numbers).await? {
+            return Ok(owner);
+        }
         let mut owners = Vec::new();
         for number in numbers {
             let owner = self.handler.claims().owner(&Identifier::from(number)).await;
@@ -319,6 +322,18 @@ impl Intake {
                 ),
             )),
         }
+    }
+
+    /// The patient who was registered here by the first of the numbers, if the patient's own
+    /// record has all of them: a shorter way than by the claim of each.
+    async fn proven_owner(&self, numbers: &[v1::Identifier]) -> Result<Option<PatientId>, Refusal> {
+        let Some(patient) = numbers.first().map(ids::patient) else { return Ok(None) };
+        let known = self.known.get(patient);
+        let mut known = known.lock().await;
+        let bus = self.handler.bus();
+        known.catch_up(bus.as_ref(), patient).await.map_err(Refusal::of_read)?;
+        let has = |number: &v1::Identifier| known.record.patient().has_identifier(&number.into());
+        Ok(numbers.iter().all(has).then_some(patient))
     }
 
     /// What the message says that is not known yet: who the patient is, and what happened.

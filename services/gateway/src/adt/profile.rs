@@ -299,11 +299,9 @@ mod tests {
         let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md");
         let readme = std::fs::read_to_string(readme).unwrap();
         let (_, example) = readme.split_once("    [[facility]]").unwrap();
-        let example: String = example
-            .lines()
-            .take_while(|line| line.is_empty() || line.starts_with("    "))
-            .map(|line| format!("{line}\n"))
-            .collect();
+        let is_example = |line: &&str| line.is_empty() || line.starts_with("    ");
+        let example: Vec<&str> = example.lines().take_while(is_example).collect();
+        let example = example.join("\n");
         let profiles = read(&format!("[[facility]]{example}")).unwrap();
         let profile = of(&profiles, "HIS", "SEND").unwrap();
         assert_eq!(profile.ward("12B"), "12B病棟");

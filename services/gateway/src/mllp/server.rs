@@ -20,8 +20,8 @@ use crate::adt::{Intake, Kind, Outcome, Taken};
 use crate::hl7::batch;
 
 const DOOR: &str = "mllp";
-/// Bytes read at once.
-const READ_BYTES: usize = 16 << 10;
+/// Bytes read at once: as many as most messages have, and each silent connection holds.
+const READ_BYTES: usize = 4 << 10;
 /// How long the handshake of TLS may take.
 const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
 
