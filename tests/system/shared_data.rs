@@ -136,7 +136,8 @@ fn server_for_real_messages(data: &Path) -> Server {
     let profiles = data.join("profiles.toml");
     std::fs::write(&profiles, "[[facility]]\nalways-acknowledge = true\n").unwrap();
     let profiles = profiles.to_str().unwrap();
-    Server::start_with(data, &["--mllp-listen", "127.0.0.1:0", "--hl7-profiles", profiles])
+    let settings = ["--mllp-listen", "127.0.0.1:0", "--hl7-profiles", profiles, "--log", "warn"];
+    Server::start_with(data, &settings)
 }
 
 #[tokio::test]
