@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use crate::evidence::audit::{self, ArchiveError, Problem};
 use crate::evidence::{checkpoint_file, key_file};
 use crate::log::LogError;
 use crate::log::file::Patience;
@@ -54,6 +55,16 @@ pub enum BackupError {
         "{0} has a region already, or one that was restored in part: restore into an empty folder"
     )]
     NotEmpty(PathBuf),
+    #[error(
+        "no copy was made, and earlier ones are as they were: the data folder is not what was signed: {problem}; `tsunagi verify` names all of it"
+    )]
+    NotAsSigned { problem: Box<Problem> },
+    #[error(
+        "nothing was restored: this copy is not what was signed: {problem}; use an earlier copy, and tell whoever answers for the data that this one was changed (`tsunagi verify --data` with the folder of the copy names all of it)"
+    )]
+    CopyNotAsSigned { problem: Box<Problem> },
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     #[error("{0} is the data folder, or in it, or around it: take a folder apart from it")]
     OverItself(PathBuf),
     #[error(
@@ -102,6 +113,9 @@ pub fn backup(data: &Path, to: &Path) -> Result<Copied, BackupError> {
     refuse_target(data, to)?;
     let region = region_file::read(data)?;
     let from = Folder::to_read(data.join("log"), region.id);
+    if let Some(problem) = not_as_signed(data)? {
+        return Err(BackupError::NotAsSigned { problem });
+    }
     let before = match read_manifest(to)? {
         Some(Manifest { region: id, .. }) if id != region.id => {
             return Err(BackupError::OtherCopy(to.to_owned()));
@@ -189,6 +203,9 @@ pub fn restore(from: &Path, data: &Path) -> Result<Copied, BackupError> {
     }
     let source = Folder::to_read(from.join("log"), manifest.region);
     let events = check(&source, &listed)?;
+    if let Some(problem) = not_as_signed(from)? {
+        return Err(BackupError::CopyNotAsSigned { problem });
+    }
     let into = Folder::to_read(data.join("log"), manifest.region);
     create_folder(data)?;
     create_folder(&into.path)?;
@@ -203,6 +220,22 @@ pub fn restore(from: &Path, data: &Path) -> Result<Copied, BackupError> {
     copy_beside(from, data)?;
     let segments = listed.len();
     Ok(Copied { region: manifest.region, segments, fresh: segments, events, bytes })
+}
+
+/// What of a folder's record is not as it was signed, if anything is. Damage is told of where it
+/// is copied, with its place.
+fn not_as_signed(folder: &Path) -> Result<Option<Box<Problem>>, ArchiveError> {
+    let options = audit::Options { newest_alone: true, ..audit::Options::default() };
+    let report = match audit::verify(folder, &options) {
+        Ok(report) => report,
+        // There is nothing to compare with in a folder that is older than keys.
+        Err(ArchiveError::NoKey(_)) if !folder.join(checkpoint_file::NAME).exists() => {
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    let mut problems = report.problems.into_iter();
+    Ok(problems.find(Problem::is_against_signatures).map(Box::new))
 }
 
 /// Checks that the listed segments are there as they are listed, and that they are one log.

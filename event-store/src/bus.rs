@@ -12,7 +12,7 @@ use tsunagi_domain::EventId;
 
 use crate::log::Location;
 use crate::log::writer::{AppendError, Appended};
-use crate::store::{Failed, LogPoint, Store, off_the_runtime};
+use crate::store::{Failed, LogPoint, Store};
 
 #[async_trait]
 impl Bus for Store {
@@ -112,8 +112,9 @@ impl Feed for LogFeed {
         loop {
             // Marked as seen before reading: what moves from here on wakes the wait below.
             self.moved.mark_unchanged();
-            let (store, point) = (self.store.clone(), self.point);
-            let (mut events, point) = off_the_runtime(move || store.read_log(point)).await?;
+            let point = self.point;
+            let read = self.store.reading(move |store, patience| store.read_log(point, patience));
+            let (mut events, point) = read.await?;
             self.point = point;
             let is_at_end = events.is_empty();
             // Reading begins where the first unseen event of any slot lies; other slots may

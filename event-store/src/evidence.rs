@@ -17,19 +17,24 @@
 //! What must stay true: no tree is ever signed that does not contain the one signed before; all
 //! of this happens off the acknowledgement path; of a tree, only its frontier is in memory.
 //!
+//! What was found without anything signed of it is remarked for ever (`history`).
+//!
 //! What it cannot do: whoever has the secret key can sign another history. That is found by
 //! comparing with checkpoints that somebody else keeps.
 
+pub mod accept;
 mod archive;
 pub mod audit;
 pub mod checkpoint;
 pub mod checkpoint_file;
 pub mod growth;
+pub mod history;
 pub mod key_file;
 pub mod leaf;
 pub mod merkle;
 pub(crate) mod notary;
 pub mod note;
+pub mod problem;
 pub mod proof;
 pub mod prove;
 pub mod tree_file;

@@ -42,6 +42,7 @@ pub struct TimelineService {
     heartbeat: Duration,
     /// Held by those who have a large timeline in memory.
     large: Arc<Semaphore>,
+    open: answers::Open,
     stop: CancellationToken,
 }
 
@@ -59,7 +60,8 @@ impl TimelineService {
         let read_wait = Duration::from_millis(config.read_wait_ms);
         let heartbeat = Duration::from_millis(config.heartbeat_ms);
         let large = Arc::new(Semaphore::new(config.large_timelines));
-        Self { store, patients, claims, read_wait, heartbeat, large, stop }
+        let open = answers::Open::new(config.open_streams);
+        Self { store, patients, claims, read_wait, heartbeat, large, open, stop }
     }
 }
 
@@ -83,7 +85,9 @@ impl TimelineApi for TimelineService {
         let patient = patient_id(&request.patient_id)?;
         let cursor = self.cursor(&request.cursor)?;
         let cursor = cursor.within(&self.store.end()).map_err(Refused::from)?;
-        Ok(Response::new(Box::pin(self.follow(patient, cursor).await?)))
+        let right = self.open.enter()?;
+        let frames = self.follow(patient, cursor).await?;
+        Ok(Response::new(Box::pin(answers::holding(frames, right))))
     }
 
     async fn find_patient(
@@ -149,7 +153,7 @@ impl TimelineService {
         let patient = patient_id(&request.patient_id)?;
         let wanted = self.cursor(&request.at_least_cursor)?;
         self.wait_for_log(&wanted).await?;
-        let page = PageToken::read(&request.page_token)?;
+        let page = PageToken::read(&request.page_token, patient)?;
         let as_known_at = request.as_known_at.as_ref().map(from_wire).transpose()?;
         let view = View { as_known_at, version_max: page.map(|page| page.version) };
         let Held { timeline, _large } = self.timeline(patient, view).await?;
@@ -167,7 +171,8 @@ impl TimelineService {
         let entries: Vec<_> = entries.take(page_size(request.page_size)).take_while(fits).collect();
         let shown = skip.saturating_add(entries.len());
         let next = PageToken { version: timeline.version(), skip: shown };
-        let next_page_token = if shown < timeline.entries() { next.write() } else { String::new() };
+        let has_more = shown < timeline.entries();
+        let next_page_token = if has_more { next.write(patient) } else { String::new() };
         Ok(v1::ReadTimelineResponse {
             patient: Some(timeline.summary(patient)),
             entries,
@@ -337,17 +342,20 @@ struct PageToken {
 struct MalformedToken;
 
 impl PageToken {
-    fn write(self) -> String {
-        BASE64_URL_SAFE_NO_PAD.encode(format!("{} {}", self.version, self.skip))
+    /// As it is given out: of one patient's timeline.
+    fn write(self, patient: PatientId) -> String {
+        BASE64_URL_SAFE_NO_PAD.encode(format!("{} {} {patient}", self.version, self.skip))
     }
 
-    fn read(text: &str) -> Result<Option<Self>, MalformedToken> {
+    fn read(text: &str, patient: PatientId) -> Result<Option<Self>, MalformedToken> {
         if text.is_empty() {
             return Ok(None);
         }
         let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).or(Err(MalformedToken))?;
         let text = String::from_utf8(bytes).or(Err(MalformedToken))?;
-        let (version, skip) = text.split_once(' ').ok_or(MalformedToken)?;
+        let of_patient = text.strip_suffix(&patient.to_string()).ok_or(MalformedToken)?;
+        let of_patient = of_patient.strip_suffix(' ').ok_or(MalformedToken)?;
+        let (version, skip) = of_patient.split_once(' ').ok_or(MalformedToken)?;
         let version = version.parse().or(Err(MalformedToken))?;
         let skip = skip.parse().or(Err(MalformedToken))?;
         Ok(Some(Self { version, skip }))
@@ -356,7 +364,7 @@ impl PageToken {
 
 impl From<MalformedToken> for Refused {
     fn from(_: MalformedToken) -> Self {
-        let message = "the page token is not one that this server gave out: use tokens as they came, or none for the first page";
+        let message = "the page token is not one that this server gave out for this patient: use tokens as they came, or none for the first page";
         Self::new(Code::InvalidArgument, "PAGE_TOKEN_MALFORMED", message)
     }
 }

@@ -17,5 +17,5 @@ pub mod store;
 pub mod timeline;
 
 pub use patients::Patients;
-pub use region_file::has_region;
+pub use region_file::{has_log, has_region};
 pub use store::{OpenError, Store};

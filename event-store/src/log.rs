@@ -23,6 +23,9 @@ pub mod writer;
 
 use std::path::PathBuf;
 
+/// What the system says of a disk that fails.
+const EIO: i32 = 5;
+
 /// A place in the log: a segment and an offset in its file. Ordered as written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Location {
@@ -55,16 +58,36 @@ pub enum LogError {
         "{path} was written in format {found}, and this version reads format {known}: use the version that wrote it, or a newer one"
     )]
     Format { path: PathBuf, found: u32, known: u32 },
-    #[error("{path} belongs to another region")]
+    #[error(
+        "{path} belongs to another region: it was put here from elsewhere, or exchanged; restore this region's file from a backup"
+    )]
     OtherRegion { path: PathBuf },
     /// Only when reading from memory alone: ask again, where waiting for the disk is allowed.
     #[error("this is not in memory")]
     WouldWait,
+    #[error(
+        "{path}, offset {offset}: no whole batch is here, and it cannot have been one that was never acknowledged: {size} events of slot {slot} were signed, and {events} lie before it; restore the file from a backup. To go on without what is from here on, take checkpoints.txt out of the data folder and keep it: `tsunagi verify` tells of that from then on"
+    )]
+    Signed { path: PathBuf, offset: u32, slot: u16, size: u64, events: u64 },
     #[error("{path} is missing: the log has later parts; restore the file from a backup")]
     Missing { path: PathBuf },
 }
 
 impl LogError {
+    /// Whether something is not as it was written, and not merely out of reach.
+    pub fn is_finding(&self) -> bool {
+        match self {
+            Self::Damaged { .. }
+            | Self::Format { .. }
+            | Self::OtherRegion { .. }
+            | Self::Signed { .. }
+            | Self::Missing { .. } => true,
+            // A disk that cannot give back what it was given.
+            Self::Io { source, .. } => source.raw_os_error() == Some(EIO),
+            Self::WouldWait => false,
+        }
+    }
+
     pub(crate) fn io(
         action: &'static str,
         path: &std::path::Path,

@@ -4,10 +4,11 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::ErrorKind;
+use std::num::NonZeroUsize;
 use std::ops::Bound;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, mpsc};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -42,6 +43,9 @@ pub enum RowsError {
     #[error("a background task was lost")]
     Task(#[from] tokio::task::JoinError),
 }
+
+/// What is written of a patient, if it could be made.
+type Row = Result<(PatientId, v1::PatientSummary), RowsError>;
 
 /// The rows, open.
 #[derive(Clone)]
@@ -194,17 +198,44 @@ impl Patients {
         Ok((patients, false))
     }
 
-    /// Makes the rows of these patients of all that is stored about them.
+    /// Makes the rows of these patients of all that is stored about them, on all cores.
     fn make_anew(&self, changed: &BTreeSet<PatientId>, end: &Cursor) -> Result<(), RowsError> {
-        let row = |patient: &PatientId| {
-            let events = self.store.read_all(StreamId::Patient(*patient), Patience::Wait)?;
-            let mut timeline = Timeline::for_summary(&self.store.region().zone);
-            for stored in &events {
-                timeline.add(stored);
+        let changed: Vec<PatientId> = changed.iter().copied().collect();
+        let makers = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let share = changed.len().div_ceil(makers).max(1);
+        std::thread::scope(|scope| {
+            let (made, rows) = mpsc::sync_channel(BATCH_ROWS);
+            let start = |patients| {
+                let made: mpsc::SyncSender<_> = made.clone();
+                scope.spawn(move || self.make_each(patients, &made))
+            };
+            let mut makers: Vec<_> = changed.chunks(share).map(start).collect();
+            drop(made);
+            // Before how far the rows are made is written: all of them must be.
+            let are_all_made = std::iter::from_fn(|| {
+                let panicked = makers.drain(..).find_map(|maker| maker.join().err());
+                panicked.map(|panic| std::panic::resume_unwind(panic))
+            });
+            self.write(rows.into_iter().chain(are_all_made), end)
+        })
+    }
+
+    fn make_each(&self, patients: &[PatientId], made: &mpsc::SyncSender<Row>) {
+        for patient in patients {
+            if made.send(self.row(*patient)).is_err() {
+                // Nobody takes rows any more: writing them failed, and that is told.
+                return;
             }
-            Ok((*patient, timeline.summary(*patient)))
-        };
-        self.write(changed.iter().map(row), end)
+        }
+    }
+
+    /// The row of a patient, of all that is stored.
+    fn row(&self, patient: PatientId) -> Row {
+        let mut timeline = Timeline::for_summary(&self.store.region().zone);
+        for stored in &self.store.read_all(StreamId::Patient(patient), Patience::Wait)? {
+            timeline.add(stored);
+        }
+        Ok((patient, timeline.summary(patient)))
     }
 
     /// Makes the rows of the patients that these events are about.
@@ -226,11 +257,7 @@ impl Patients {
     }
 
     /// Writes rows, and with the last of them how far they are made.
-    fn write(
-        &self,
-        made: impl Iterator<Item = Result<(PatientId, v1::PatientSummary), RowsError>>,
-        end: &Cursor,
-    ) -> Result<(), RowsError> {
+    fn write(&self, made: impl Iterator<Item = Row>, end: &Cursor) -> Result<(), RowsError> {
         let rows = self.rows();
         let (mut batch, mut count) = (sled::Batch::default(), 0);
         for row in made {

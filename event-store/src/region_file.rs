@@ -42,8 +42,13 @@ pub fn has_region(data: &Path) -> bool {
 /// Reads the region of the data folder, which must be there.
 pub(crate) fn read(data: &Path) -> Result<Region, RegionError> {
     let path = data.join(NAME);
-    let text = std::fs::read_to_string(&path).map_err(LogError::io("reading", &path))?;
-    parse(&text).ok_or(RegionError::Malformed(path))
+    if !path.exists() && has_log(data) {
+        return Err(RegionError::Lost(path));
+    }
+    let bytes = std::fs::read(&path).map_err(LogError::io("reading", &path))?;
+    // What is damaged need not be text any more.
+    let region = str::from_utf8(&bytes).ok().and_then(parse);
+    region.ok_or(RegionError::Malformed(path))
 }
 
 /// Reads the region of the data folder, or creates it.
@@ -69,7 +74,7 @@ pub(crate) fn open(config: &Config) -> Result<Region, RegionError> {
 }
 
 /// Whether something was ever written to the folder's log.
-pub(crate) fn has_log(data: &Path) -> bool {
+pub fn has_log(data: &Path) -> bool {
     let files = std::fs::read_dir(data.join("log")).into_iter().flatten().flatten();
     files.into_iter().any(|file| file.path().extension().is_some_and(|end| end == "seg"))
 }

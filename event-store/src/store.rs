@@ -18,12 +18,13 @@ use tsunagi_chassis::Config;
 use tsunagi_domain::EventId;
 use uuid::Uuid;
 
+use crate::evidence::checkpoint_file;
 use crate::evidence::key_file::{self, KeyFileError};
 use crate::evidence::notary::Notary;
 use crate::keys;
 use crate::log::file::Patience;
 use crate::log::frame::{HEADER_BYTES, Sealed};
-use crate::log::scan::{Frame, Scanner, read_frame};
+use crate::log::scan::{Frame, Reader, Scanner};
 use crate::log::segment::{Folder, SEGMENT_HEADER_BYTES, Segment, create_folder};
 use crate::log::writer::{Append, AppendError, Appended, Entry, Limits, Shared, Writer};
 use crate::log::{Location, LogError, indexer, recovery};
@@ -35,6 +36,8 @@ const STREAM_PAGE_EVENTS: usize = 512;
 const STREAM_PAGE_EVENTS_AT_ONCE: usize = 128;
 /// Bytes of records after which no more are read at a time.
 const PAGE_BYTES: usize = 4 << 20;
+/// The same for a reader of the whole log, who keeps them until the subscriber takes them.
+const FEED_BYTES: usize = 128 << 10;
 
 /// Why a data folder cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -120,7 +123,9 @@ impl Store {
         create_folder(&config.data.join("log"))?;
         let region = region_file::open(config)?;
         let folder = Folder::open(config.data.join("log"), region.id, config.segment_bytes)?;
-        let recovered = recovery::open(&folder, region.slots)?;
+        let key = key_file::open(&config.data, region.id)?;
+        let signed = checkpoint_file::signed(&config.data, &key.public())?;
+        let recovered = recovery::open(&folder, region.slots, &signed)?;
         if recovered.cut_bytes > 0 {
             tracing::warn!(
                 bytes = recovered.cut_bytes,
@@ -136,7 +141,6 @@ impl Store {
             batch_bytes: config.batch_bytes,
             disk_floor_bytes: config.disk_floor_bytes,
         };
-        let key = key_file::open(&config.data, region.id)?;
         let notary = Notary::open(&config.data, &folder, Arc::clone(&shared), key, region.slots)?;
         let (to_indexer, to_index) = std::sync::mpsc::channel();
         let (to_notary, to_sign) = std::sync::mpsc::channel();
@@ -264,12 +268,18 @@ impl Store {
         }
         let mut events = Vec::with_capacity(locations.len());
         let mut bytes = 0;
-        for (version, location) in (after + 1..).zip(locations) {
-            let stored = self.read_at(stream, version, location, patience)?;
-            bytes += stored.record.len();
-            events.push(stored);
-            if bytes >= PAGE_BYTES {
-                break;
+        let mut version = after;
+        for run in locations.chunk_by(|one, next| are_read_together(*one, *next)) {
+            let ([first, .., last] | [first @ last]) = run else { continue };
+            let mut reader = Reader::new(self.segment(first.segment)?, patience);
+            for location in run {
+                version += 1;
+                let stored = read_at(&mut reader, location.offset, last.offset, (stream, version))?;
+                bytes += stored.record.len();
+                events.push(stored);
+                if bytes >= PAGE_BYTES {
+                    return Ok(events);
+                }
             }
         }
         Ok(events)
@@ -315,7 +325,9 @@ impl Store {
         let id = event.uuid().into_bytes();
         match self.0.shared.find(&stream.to_parts(), &id, patience)? {
             Some((location, version)) if location < durable => {
-                self.read_at(stream, version, location, patience).map(Some)
+                let mut reader = Reader::new(self.segment(location.segment)?, patience);
+                let offset = location.offset;
+                read_at(&mut reader, offset, offset, (stream, version)).map(Some)
             }
             Some(_) | None => Ok(None),
         }
@@ -359,7 +371,11 @@ impl Store {
     }
 
     /// The events from `point` on, as many as are read at once, and the point behind them.
-    pub(crate) fn read_log(&self, point: LogPoint) -> Result<(Vec<Stored>, LogPoint), LogError> {
+    pub(crate) fn read_log(
+        &self,
+        point: LogPoint,
+        patience: Patience,
+    ) -> Result<(Vec<Stored>, LogPoint), LogError> {
         let durable = self.0.shared.durable();
         let mut at = point.0;
         let mut events = Vec::new();
@@ -367,12 +383,20 @@ impl Store {
         while at < durable {
             let segment = self.segment(at.segment)?;
             let (limit, next) = self.end_of(&segment, durable)?;
-            let mut scanner = Scanner::new(&segment, at.offset, limit);
-            while let Some(frame) = scanner.read_frame()? {
+            let mut scanner = Scanner::new(&segment, at.offset, limit).with_patience(patience);
+            loop {
+                let frame = match scanner.read_frame() {
+                    Ok(Some(frame)) => frame,
+                    Ok(None) => break,
+                    Err(LogError::WouldWait) if !events.is_empty() => {
+                        return Ok((events, LogPoint(at)));
+                    }
+                    Err(error) => return Err(error),
+                };
                 bytes += frame.header.frame_bytes();
                 at.offset = frame.end();
                 events.push(stored(&segment, frame)?);
-                if events.len() >= self.0.subscribe_batch || bytes >= PAGE_BYTES {
+                if events.len() >= self.0.subscribe_batch || bytes >= FEED_BYTES {
                     return Ok((events, LogPoint(at)));
                 }
             }
@@ -426,24 +450,29 @@ impl Store {
         let missing = || LogError::Missing { path: self.0.folder.segment_path(number) };
         self.0.shared.segment(number).ok_or_else(missing)
     }
+}
 
-    fn read_at(
-        &self,
-        stream: StreamId,
-        version: u64,
-        location: Location,
-        patience: Patience,
-    ) -> Result<Stored, LogError> {
-        let segment = self.segment(location.segment)?;
-        let frame = read_frame(&segment, location.offset, patience)?;
-        if (frame.header.stream_kind, frame.header.stream_key) != stream.to_parts() {
-            return Err(segment.damaged(location.offset, "another event is here than expected"));
-        }
-        if u64::from(frame.header.version) != version {
-            return Err(segment.damaged(location.offset, "another version is here than expected"));
-        }
-        Ok(to_stored(stream, frame))
+/// Whether two events lie so close together that one read for both is cheaper than two.
+fn are_read_together(one: Location, next: Location) -> bool {
+    const NEAR_BYTES: u32 = 2048;
+    one.segment == next.segment && next.offset.saturating_sub(one.offset) <= NEAR_BYTES
+}
+
+/// Reads the event that must be at `offset`, knowing that those up to `last` are read next.
+fn read_at(
+    reader: &mut Reader,
+    offset: u32,
+    last: u32,
+    (stream, version): (StreamId, u64),
+) -> Result<Stored, LogError> {
+    let frame = reader.read(offset, last)?;
+    if (frame.header.stream_kind, frame.header.stream_key) != stream.to_parts() {
+        return Err(reader.segment().damaged(offset, "another event is here than expected"));
     }
+    if u64::from(frame.header.version) != version {
+        return Err(reader.segment().damaged(offset, "another version is here than expected"));
+    }
+    Ok(to_stored(stream, frame))
 }
 
 /// Starts a thread that follows the writer.
@@ -504,7 +533,7 @@ fn refuse_lost_log(data: &Path) -> Result<(), OpenError> {
 }
 
 /// Takes the folder for this process alone, until the process ends.
-fn lock(folder: &Path) -> Result<File, OpenError> {
+pub(crate) fn lock(folder: &Path) -> Result<File, OpenError> {
     let path = folder.join("lock");
     let mut options = std::fs::OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);

@@ -98,6 +98,9 @@ impl Options {
         } else if let Kind::Message(message) = field.kind() {
             if message.package_name() == PACKAGE {
                 writeln!(body, "        {}.message({place}.as_ref(), {at});", must.literal())?;
+                if must.given && is_code(field) {
+                    writeln!(body, "        said({place}.as_ref(), {at});")?;
+                }
             } else if must.given {
                 writeln!(body, "        {}.presence({place}.is_some(), {at});", must.literal())?;
             }
@@ -140,9 +143,15 @@ impl Options {
                 Some(check) => ("value", check),
                 None => ("_", String::new()),
             };
+            // Of the alternatives, one must be chosen: so it must say something.
+            let said = if is_code(&field) {
+                format!(" said(Some({binding}), {at});")
+            } else {
+                String::new()
+            };
             writeln!(
                 body,
-                "            Some({enumeration}::{}({binding})) => {{ {check} }}",
+                "            Some({enumeration}::{}({binding})) => {{ {check}{said} }}",
                 camel_case(field.name())
             )?;
         }
@@ -235,6 +244,15 @@ impl Must {
             }
             _ => None,
         }
+    }
+}
+
+/// Whether a field is a code out of a code set, which may be there and say nothing.
+#[expect(clippy::wildcard_enum_match_arm, reason = "all others are none")]
+fn is_code(field: &FieldDescriptor) -> bool {
+    match field.kind() {
+        Kind::Message(message) => message.full_name() == "care.v1.Code",
+        _ => false,
     }
 }
 

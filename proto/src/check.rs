@@ -6,6 +6,8 @@ use std::fmt;
 use tsunagi_domain::id::{IdError, is_code, parse_uuid};
 use tsunagi_domain::{CareTime, Zone};
 
+use crate::v1::Code;
+
 /// One field that is not what it must be. Says where and what, never the value: it may be a
 /// patient's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -168,6 +170,14 @@ impl Must {
     }
 }
 
+/// A code that is there must say something, in code or in words.
+pub(crate) fn said(code: Option<&Code>, at: &Path<'_>, violations: &mut Vec<Violation>) {
+    let is_blank = |text: &str| text.trim().is_empty();
+    if code.is_some_and(|code| is_blank(&code.code) && is_blank(&code.display)) {
+        add(violations, at, "must have a `code`, or words in `display`");
+    }
+}
+
 /// What is wrong with the form of a text, by the numbers of `care.v1.Form`.
 fn form_problem(form: i32, text: &str) -> Option<String> {
     use crate::v1::Form;
@@ -264,6 +274,22 @@ mod tests {
         assert_eq!(fields(&nothing), ["severity", "change", "owner_role", "next_action"]);
         assert_eq!(fields(&v1::Observation::default()), ["code", "value"]);
         assert_eq!(fields(&v1::AdmitRequest::default()), ["context", "event"]);
+    }
+
+    #[test]
+    fn a_code_that_must_be_given_says_something() {
+        use v1::observation::Value;
+        let words = |display: &str| Code { display: display.into(), ..Default::default() };
+        let missed = |reason| v1::VisitMissed { kind: 1, reason, ..Default::default() };
+        for silent in [Code::default(), words(" "), Code { system: "x".into(), ..words("") }] {
+            assert_eq!(fields(&missed(Some(silent.clone()))), ["reason"]);
+            let seen =
+                v1::Observation { code: Some(silent.clone()), value: Some(Value::Coded(silent)) };
+            assert_eq!(fields(&seen), ["code", "coded"]);
+        }
+        assert_eq!(missed(Some(words("不在"))).violations(), []);
+        let coded = Code { code: "absent".into(), ..Default::default() };
+        assert_eq!(missed(Some(coded)).violations(), []);
     }
 
     #[test]

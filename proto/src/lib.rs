@@ -24,7 +24,7 @@ pub mod care {
 
 #[expect(clippy::unreadable_literal, reason = "generated")]
 mod checks {
-    use crate::check::{Check, Must, Path, VIOLATIONS_MAX, Violation};
+    use crate::check::{Check, Must, Path, VIOLATIONS_MAX, Violation, said};
     use crate::{CommandRequest, v1};
 
     include!(concat!(env!("OUT_DIR"), "/checks.rs"));

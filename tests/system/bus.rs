@@ -8,6 +8,7 @@ use tsunagi_proto::v1;
 use tsunagi_proto::v1::care_bus_client::CareBusClient;
 use tsunagi_proto::v1::publish_session_response::Outcome;
 use tsunagi_proto::v1::subscribe_response::Frame;
+use tsunagi_proto::v1::timeline_client::TimelineClient;
 
 use crate::desks::{place, registration};
 use crate::support::{FAR_AHEAD, Server, folder, id, liaison, reason, sentences};
@@ -296,4 +297,35 @@ async fn what_cannot_be_read_is_kept_once_byte_for_byte() {
     assert!(list.contains("no separators") && list.contains(&first.event_id));
     let shown = crate::support::run(&["quarantine", &first.event_id, "--data", data]);
     assert_eq!(shown.stdout, raw);
+}
+
+#[tokio::test]
+async fn no_more_streams_are_open_than_the_server_takes() {
+    let data = folder();
+    let server = Server::start_with(data.path(), &["--open-streams", "2"]);
+    let channel = server.channel().await;
+    crate::desks::register(&channel, &id(1), "00123").await;
+    let mut bus = CareBusClient::new(channel.clone());
+    let mut timeline = TimelineClient::new(channel);
+    let everything = || liaison(v1::SubscribeRequest::default());
+    let watch = || liaison(v1::WatchTimelineRequest { patient_id: id(1), ..Default::default() });
+    let mut subscribed = Vec::new();
+    let mut watched = Vec::new();
+    for _ in 0..2 {
+        subscribed.push(bus.subscribe(everything()).await.unwrap());
+        watched.push(timeline.watch_timeline(watch()).await.unwrap());
+    }
+    let full = [
+        bus.subscribe(everything()).await.unwrap_err(),
+        timeline.watch_timeline(watch()).await.unwrap_err(),
+    ];
+    for status in full {
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        assert_eq!(reason(&status), "SERVER_FULL");
+    }
+    // Who lets go of one makes room for another.
+    subscribed.pop();
+    watched.pop();
+    while bus.subscribe(everything()).await.is_err() {}
+    while timeline.watch_timeline(watch()).await.is_err() {}
 }

@@ -122,7 +122,7 @@ fn a_rewritten_event_is_found_though_its_checksums_match() {
             let found = wrong(data.path(), arguments);
             let slot = format!("slot {}: the log does not match what was signed", header.slot);
             assert!(found.contains(&slot), "{what}: {found}");
-            let (_, places) = found.split_once("(segment 1 offset ").unwrap();
+            let (_, places) = found.split_once("(0000000001.seg offset ").unwrap();
             let numbers = places.split(|c: char| !c.is_ascii_digit()).filter(|n| !n.is_empty());
             let numbers: Vec<usize> = numbers.take(3).map(|n| n.parse().unwrap()).collect();
             assert!(numbers[0] <= at && (numbers[1] > 1 || at <= numbers[2]), "{what}: {found}");
@@ -274,5 +274,281 @@ fn a_log_without_anything_signed_is_not_called_what_was_signed() {
     assert_eq!(refused.status.code(), Some(1), "nothing to compare with");
     fs::remove_file(data.join("checkpoints.txt")).unwrap();
     let told = wrong(data, &["verify"]);
-    assert!(told.contains("nothing signed was found"), "{told}");
+    assert!(told.contains("were not signed when they were recorded"), "{told}");
+}
+
+/// The lines that `verify` has for what is wrong.
+fn lines(data: &Path, arguments: &[&str]) -> Vec<String> {
+    wrong(data, arguments).lines().map(str::to_owned).collect()
+}
+
+fn number_of_segments(data: &Path) -> u32 {
+    u32::try_from((1..99).filter(|number| segment(data, *number).exists()).count()).unwrap()
+}
+
+/// Does something to a copy of a region, and says what `verify` has to say of it.
+fn spoilt(region: &Path, spoil: impl FnOnce(&Path)) -> Vec<String> {
+    let data = folder();
+    copy(region, data.path());
+    spoil(data.path());
+    lines(data.path(), &["verify"])
+}
+
+fn flip(path: &Path, at: usize) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[at] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn one_flipped_bit_is_told_once_and_what_follows_is_counted() {
+    let region = region();
+    let last = number_of_segments(region.path());
+    assert!(last >= 4, "{last}");
+    for number in 1..=last {
+        let bytes = fs::read(segment(region.path(), number)).unwrap();
+        let frames = frames(&bytes);
+        for (at, place) in [(frames[2].0, 20), (frames[2].0, HEADER_BYTES + 5)] {
+            for has_trees in [true, false] {
+                let found = spoilt(region.path(), |data| {
+                    flip(&segment(data, number), at + place);
+                    if !has_trees {
+                        fs::remove_dir_all(data.join("log/tree")).unwrap();
+                    }
+                });
+                let cause = format!("{number:010}.seg is damaged at offset {at}");
+                assert!(found[0].contains(&cause), "{found:?}");
+                assert!(found.len() <= 2, "segment {number}, {has_trees}: {found:?}");
+                let rest = found.get(1).map_or("could not be compared", String::as_str);
+                assert!(rest.contains("could not be compared"), "{found:?}");
+            }
+        }
+    }
+    let header = spoilt(region.path(), |data| flip(&segment(data, 2), 20));
+    assert!(header[0].contains("0000000002.seg is damaged at offset 0"), "{header:?}");
+    assert!(header.len() <= 2, "{header:?}");
+    let note = spoilt(region.path(), |data| flip(&data.join("checkpoints.txt"), 400));
+    assert!(note[0].contains("checkpoints.txt, offset ") && note.len() == 1, "{note:?}");
+    let tree = spoilt(region.path(), |data| flip(&data.join("log/tree/0000000002.tree"), 100));
+    assert!(tree[0].contains("0000000002.tree") && tree.len() == 1, "{tree:?}");
+    for name in ["region.toml", "signing.key"] {
+        let found = spoilt(region.path(), |data| flip(&data.join(name), 100));
+        assert!(found[0].contains(name) && found.len() == 1, "{found:?}");
+    }
+}
+
+#[test]
+fn two_damaged_segments_are_two_causes_with_trees_and_without() {
+    let region = region();
+    for has_trees in [true, false] {
+        let found = spoilt(region.path(), |data| {
+            for number in [1, 3] {
+                flip(&segment(data, number), 100);
+            }
+            if !has_trees {
+                fs::remove_dir_all(data.join("log/tree")).unwrap();
+            }
+        });
+        assert!(found[0].contains("0000000001.seg is damaged at offset 64"), "{found:?}");
+        assert!(found[1].contains("0000000003.seg is damaged at offset 64"), "{found:?}");
+        let is_rest = |line: &String| line.contains("could not be compared");
+        assert!(found.len() <= 3 && found[2..].iter().all(is_rest), "{found:?}");
+        assert!(has_trees || found.len() == 3, "{found:?}");
+    }
+}
+
+#[test]
+fn missing_swapped_and_foreign_segments_are_found_and_named_once() {
+    let (region, foreign) = (region(), region());
+    let last = number_of_segments(region.path());
+    for number in 1..last {
+        let name = format!("{number:010}.seg");
+        let missing = spoilt(region.path(), |data| fs::remove_file(segment(data, number)).unwrap());
+        assert!(missing[0].contains(&name) && missing[0].contains("is missing"), "{missing:?}");
+        let other = spoilt(region.path(), |data| {
+            fs::copy(segment(foreign.path(), number), segment(data, number)).unwrap();
+        });
+        assert!(other[0].contains(&name) && other[0].contains("another region"), "{other:?}");
+        assert!(missing.len() <= 2 && other.len() <= 2, "{missing:?} {other:?}");
+    }
+    let swapped = spoilt(region.path(), |data| {
+        let passing = data.join("passing");
+        fs::rename(segment(data, 1), &passing).unwrap();
+        fs::rename(segment(data, 2), segment(data, 1)).unwrap();
+        fs::rename(&passing, segment(data, 2)).unwrap();
+    });
+    assert!(swapped[0].contains("0000000001.seg") && swapped[1].contains("0000000002.seg"));
+    assert!(swapped.len() <= 3, "{swapped:?}");
+    // Cut at its end, in every slot: one cause.
+    let cut = spoilt(region.path(), |data| fs::remove_file(segment(data, last)).unwrap());
+    assert!(cut.len() <= 2 && cut[0].contains("it was cut"), "{cut:?}");
+    let name = format!("{:010}.seg, offset ", last - 1);
+    assert!(cut[0].contains(&name), "{cut:?}");
+    let none = spoilt(region.path(), |data| {
+        (1..=last).for_each(|number| fs::remove_file(segment(data, number)).unwrap());
+    });
+    assert!(none.len() == 2 && none[0].contains("no segment"), "{none:?}");
+}
+
+#[test]
+fn another_key_is_told_in_one_sentence() {
+    let (region, other) = (region(), region());
+    let key = done(other.path(), &["key"]);
+    let found = lines(region.path(), &["verify", "--key", key.trim()]);
+    assert!(found.len() == 1 && found[0].contains("--key"), "{found:?}");
+    // A key of the same name: somebody made their own, and signed everything anew.
+    let data = folder();
+    copy(region.path(), data.path());
+    let key = done(region.path(), &["key"]);
+    fs::remove_file(data.path().join("signing.key")).unwrap();
+    fs::remove_file(data.path().join("checkpoints.txt")).unwrap();
+    run(data.path(), &["patients"]);
+    let found = lines(data.path(), &["verify", "--key", key.trim()]);
+    assert!(found[0].contains("--key"), "{found:?}");
+    assert!(found.len() <= 2, "{found:?}");
+}
+
+#[test]
+fn what_cannot_be_run_is_told_from_what_is_wrong() {
+    let region = region();
+    let last = number_of_segments(region.path());
+    let refused = run(region.path(), &["verify", "--segments", "40"]);
+    assert_eq!(refused.status.code(), Some(1), "{}", stdout(&refused));
+    let said = stderr(&refused);
+    assert!(said.contains(&format!("segments 1 to {last}")), "{said}");
+    let nowhere = folder();
+    assert_eq!(run(nowhere.path(), &["verify"]).status.code(), Some(1));
+    // A folder whose region is gone, and not its log, is a region that was damaged.
+    let lost = spoilt(region.path(), |data| fs::remove_file(data.join("region.toml")).unwrap());
+    assert!(lost.len() == 1 && lost[0].contains("region.toml is missing"), "{lost:?}");
+}
+
+/// Takes the notes that `is_taken` out of `checkpoints.txt`.
+fn take_out(data: &Path, is_taken: impl Fn(&str) -> bool) {
+    let path = data.join("checkpoints.txt");
+    let text = fs::read_to_string(&path).unwrap();
+    let mut kept = String::new();
+    let mut note = String::new();
+    for line in text.split_inclusive('\n') {
+        note.push_str(line);
+        if line.starts_with('—') {
+            kept.extend((!is_taken(&note)).then_some(&*note));
+            note.clear();
+        }
+    }
+    assert!(kept.len() < text.len(), "something was taken");
+    fs::write(&path, kept).unwrap();
+}
+
+/// A region whose checkpoints were removed, and a copy of them as kept elsewhere.
+fn robbed(region: &Path, with_trees: bool) -> (TempDir, PathBuf) {
+    let data = folder();
+    copy(region, data.path());
+    let kept = data.path().join("kept.txt");
+    fs::rename(data.path().join("checkpoints.txt"), &kept).unwrap();
+    if !with_trees {
+        fs::remove_dir_all(data.path().join("log/tree")).unwrap();
+    }
+    (data, kept)
+}
+
+const UNSIGNED: &str = "were not signed when they were recorded";
+
+#[test]
+fn removed_checkpoints_are_told_for_ever() {
+    let region = region();
+    for with_trees in [true, false] {
+        let (data, _) = robbed(region.path(), with_trees);
+        rewrite(data.path(), 30, |_, record| record[9] ^= 1);
+        assert!(wrong(data.path(), &["verify"]).contains(UNSIGNED), "before anything is signed");
+        let served = run(data.path(), &["patients"]);
+        assert!(stderr(&served).contains("nothing was signed of the log up to here"));
+        assert!(wrong(data.path(), &["verify"]).contains(UNSIGNED));
+        let export = folder();
+        crate::export::Export { patients: 200 }.write(export.path());
+        done(data.path(), &["import", "fhir", export.path().to_str().unwrap()]);
+        assert!(wrong(data.path(), &["verify"]).contains(UNSIGNED));
+        // Nor does it help to take the remark away, or to put back that the region began.
+        take_out(data.path(), |note| note.contains("/history"));
+        assert!(wrong(data.path(), &["verify"]).contains(UNSIGNED), "without the remark");
+        done(data.path(), &["patients"]);
+        assert!(wrong(data.path(), &["verify"]).contains(UNSIGNED), "without the remark");
+    }
+}
+
+#[test]
+fn one_slots_checkpoints_cannot_be_left_out_either() {
+    let data = region();
+    let (_, header) = rewrite(data.path(), 30, |_, record| record[9] ^= 1);
+    let slot = format!("/slot-{:02}\n", header.slot);
+    take_out(data.path(), |note| note.contains(&slot));
+    fs::remove_dir_all(data.path().join("log/tree")).unwrap();
+    done(data.path(), &["patients"]);
+    assert!(wrong(data.path(), &["verify"]).contains(UNSIGNED));
+}
+
+#[test]
+fn checkpoints_kept_elsewhere_close_the_gap_or_show_what_was_done() {
+    let region = region();
+    let (data, kept) = robbed(region.path(), true);
+    let kept = kept.to_str().unwrap();
+    for _ in 0..2 {
+        let told = done(data.path(), &["verify", "--checkpoint", kept]);
+        assert!(told.contains("is what was signed"), "{told}");
+        done(data.path(), &["patients"]);
+    }
+    // Those of afterwards close nothing.
+    let later = data.path().join("later.txt");
+    fs::copy(data.path().join("checkpoints.txt"), &later).unwrap();
+    let arguments = ["verify", "--checkpoint", later.to_str().unwrap()];
+    assert!(wrong(data.path(), &arguments).contains(UNSIGNED));
+    rewrite(data.path(), 30, |_, record| record[9] ^= 1);
+    let found = wrong(data.path(), &["verify", "--checkpoint", kept]);
+    assert!(found.contains("does not match what was signed"), "{found}");
+}
+
+#[tokio::test]
+async fn what_is_accepted_is_said_and_no_longer_called_wrong() {
+    let region = region();
+    let (data, _) = robbed(region.path(), true);
+    let accept = ["verify", "--accept-unsigned"];
+    let server = Server::start_with(data.path(), &SMALL);
+    let refused = run(data.path(), &accept);
+    assert!(stderr(&refused).contains("stop the server first"), "{}", stderr(&refused));
+    assert!(server.terminate().await.success());
+    assert!(wrong(data.path(), &["verify"]).contains(UNSIGNED));
+    let told = done(data.path(), &accept);
+    assert!(told.contains("Accepted up to segment"), "{told}");
+    for _ in 0..2 {
+        let told = done(data.path(), &["verify"]);
+        assert!(told.contains("accepted     what was recorded before segment"), "{told}");
+        done(data.path(), &["simulate", "--patients", "30"]);
+    }
+    let refused = run(data.path(), &accept);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(stderr(&refused).contains("nothing to accept"), "{}", stderr(&refused));
+    // What is wrong otherwise is not accepted with it.
+    rewrite(data.path(), 30, |_, record| record[9] ^= 1);
+    fs::remove_file(data.path().join("checkpoints.txt")).unwrap();
+    fs::remove_file(segment(data.path(), 2)).unwrap();
+    let refused = run(data.path(), &accept);
+    assert!(stderr(&refused).contains("something else is wrong"), "{}", stderr(&refused));
+}
+
+#[tokio::test]
+async fn a_power_loss_before_the_first_checkpoint_is_no_gap() {
+    let data = folder();
+    let server = Server::start(data.path());
+    crate::desks::register(&server.channel().await, &id(1), "00123").await;
+    server.kill();
+    done(data.path(), &["verify"]);
+    let server = Server::start(data.path());
+    assert!(server.terminate().await.success());
+    done(data.path(), &["verify"]);
+    // But one that was signed, and whose file is gone, is told of in the first segment too.
+    fs::remove_file(data.path().join("checkpoints.txt")).unwrap();
+    assert!(wrong(data.path(), &["verify"]).contains(UNSIGNED));
+    let server = Server::start(data.path());
+    assert!(server.terminate().await.success());
+    assert!(wrong(data.path(), &["verify"]).contains(UNSIGNED));
 }

@@ -24,6 +24,7 @@ mod import;
 mod mllp;
 mod odd_exports;
 mod refusals;
+mod reimports;
 mod shared_data;
 mod simulate;
 mod ssmix2;

@@ -8,7 +8,9 @@ use tsunagi_proto::v1::timeline_client::TimelineClient;
 use tsunagi_proto::v1::watch_timeline_response::Frame;
 
 use crate::desks::{place, register, registration};
-use crate::support::{FAR_AHEAD, Server, by, context, folder, id, liaison, run, stderr, stdout};
+use crate::support::{
+    FAR_AHEAD, Server, by, context, folder, id, liaison, reason, run, stderr, stdout,
+};
 
 /// A visit on the `day`th of May, and the receipt of it.
 async fn visit(channel: &tonic::transport::Channel, day: u8) -> v1::Receipt {
@@ -67,6 +69,24 @@ async fn pages_show_the_timeline_as_it_was_when_reading_began() {
 }
 
 #[tokio::test]
+async fn a_page_token_is_of_one_patient() {
+    let data = folder();
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    let mut client = TimelineClient::new(channel.clone());
+    register(&channel, &id(1), "00123").await;
+    register(&channel, &id(2), "00456").await;
+    visit(&channel, 2).await;
+    let paged = v1::ReadTimelineRequest { page_size: 1, ..request() };
+    let first = client.read_timeline(liaison(paged.clone())).await.unwrap().into_inner();
+    let page_token = first.next_page_token;
+    assert!(!page_token.is_empty());
+    let of_other = v1::ReadTimelineRequest { page_token, patient_id: id(2), ..paged };
+    let refused = client.read_timeline(liaison(of_other)).await.unwrap_err();
+    assert_eq!(reason(&refused), "PAGE_TOKEN_MALFORMED");
+}
+
+#[tokio::test]
 async fn a_timeline_is_read_as_it_was_known() {
     let data = folder();
     let server = Server::start(data.path());
@@ -85,7 +105,7 @@ async fn a_timeline_is_read_as_it_was_known() {
     assert_eq!(page.patient.unwrap().version, u64::try_from(page.entries.len()).unwrap());
     let early = Timestamp { seconds: 0, nanos: 0 };
     let status = client.read_timeline(known_at(Some(early))).await.unwrap_err();
-    assert_eq!(crate::support::reason(&status), "PATIENT_UNKNOWN");
+    assert_eq!(reason(&status), "PATIENT_UNKNOWN");
 }
 
 #[tokio::test]
@@ -141,10 +161,10 @@ async fn a_timeline_is_watched_from_a_cursor_on() {
     let ahead = v1::WatchTimelineRequest { patient_id: id(1), cursor: FAR_AHEAD.to_owned() };
     let status = client.watch_timeline(liaison(ahead)).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::OutOfRange);
-    assert_eq!(crate::support::reason(&status), "CURSOR_AHEAD");
+    assert_eq!(reason(&status), "CURSOR_AHEAD");
     let nobody = v1::WatchTimelineRequest { patient_id: id(9), cursor: String::new() };
     let status = client.watch_timeline(liaison(nobody)).await.unwrap_err();
-    assert_eq!(crate::support::reason(&status), "PATIENT_UNKNOWN");
+    assert_eq!(reason(&status), "PATIENT_UNKNOWN");
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! `checkpoints.txt`: the checkpoints of a region, signed, one behind the other.
 //!
+//! Beside them, remarks on how far back they reach (`history`).
+//!
 //! Each is appended and flushed. They cannot be made again: they belong into the backup, beside
 //! the log and the key. Those that were made at a segment's end are kept for ever. Of the others,
 //! only each slot's newest is needed, because it stands for all before it; they are thinned out
@@ -14,7 +16,12 @@ use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
+use uuid::Uuid;
+
 use super::checkpoint::Checkpoint;
+use super::history::{Remark, Said};
+use super::merkle::Hash;
 use super::note::{PublicKey, SIGNATURE, SigningKey};
 use crate::log::LogError;
 use crate::log::segment::sync_folder;
@@ -33,10 +40,20 @@ pub struct Signed {
     pub checkpoint: Checkpoint,
 }
 
+/// A remark as it lies in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remarked {
+    pub offset: usize,
+    pub note: String,
+    /// What it says, whether or not its signature is good.
+    pub remark: Remark,
+}
+
 /// What a text of checkpoints holds.
 #[derive(Debug, Default)]
 pub struct Contents {
     pub signed: Vec<Signed>,
+    pub remarks: Vec<Remarked>,
     /// Where something stands that is no checkpoint.
     pub bad: Vec<usize>,
 }
@@ -52,9 +69,8 @@ pub fn read(bytes: &[u8]) -> Contents {
         if !line.starts_with(SIGNATURE.as_bytes()) || !line.ends_with(b"\n") {
             continue;
         }
-        match bytes.get(begin..end).and_then(|note| read_one(note, begin)) {
-            Some(signed) => contents.signed.push(signed),
-            None => contents.bad.push(begin),
+        if !bytes.get(begin..end).is_some_and(|note| contents.enter(note, begin)) {
+            contents.bad.push(begin);
         }
         begin = end;
     }
@@ -64,11 +80,41 @@ pub fn read(bytes: &[u8]) -> Contents {
     contents
 }
 
-fn read_one(note: &[u8], offset: usize) -> Option<Signed> {
-    let note = str::from_utf8(note).ok()?;
-    let (text, _signature) = note.rsplit_once("\n\n")?;
-    let checkpoint = Checkpoint::from_text(&format!("{text}\n"))?;
-    Some(Signed { offset, note: note.to_owned(), checkpoint })
+impl Contents {
+    /// Enters a note, if it is one of ours.
+    fn enter(&mut self, note: &[u8], offset: usize) -> bool {
+        let Ok(note) = str::from_utf8(note) else { return false };
+        let Some((text, _signature)) = note.rsplit_once("\n\n") else { return false };
+        let (text, note) = (format!("{text}\n"), note.to_owned());
+        if let Some(checkpoint) = Checkpoint::from_text(&text) {
+            self.signed.push(Signed { offset, note, checkpoint });
+            return true;
+        }
+        let Some(remark) = Remark::from_text(&text) else { return false };
+        self.remarks.push(Remarked { offset, note, remark });
+        true
+    }
+
+    /// Leaves out all checkpoints but each slot's newest.
+    pub(crate) fn keep_newest(&mut self) {
+        let mut newest: BTreeMap<u16, Signed> = BTreeMap::new();
+        for signed in self.signed.drain(..) {
+            let one = newest.get(&signed.checkpoint.slot);
+            if one.is_none_or(|one| one.checkpoint.size <= signed.checkpoint.size) {
+                newest.insert(signed.checkpoint.slot, signed);
+            }
+        }
+        self.signed = newest.into_values().collect();
+    }
+
+    /// What was made at which time, in the order of the file.
+    fn moments(&self) -> Vec<(usize, Timestamp)> {
+        let signed = self.signed.iter().map(|one| (one.offset, one.checkpoint.made_at));
+        let remarks = self.remarks.iter().map(|one| (one.offset, one.remark.made_at));
+        let mut moments: Vec<_> = signed.chain(remarks).collect();
+        moments.sort_unstable();
+        moments
+    }
 }
 
 /// Reads the file of a data folder; empty if there is none yet.
@@ -81,6 +127,15 @@ pub(crate) fn read_file(data: &Path) -> Result<Vec<u8>, LogError> {
     }
 }
 
+/// How many events of each slot were signed by `key`.
+pub(crate) fn signed(data: &Path, key: &PublicKey) -> Result<BTreeMap<u16, u64>, LogError> {
+    let mut contents = read(&read_file(data)?);
+    // That is enough, and checking signatures takes time.
+    contents.keep_newest();
+    let good = contents.signed.iter().filter(|signed| key.verify(&signed.note).is_ok());
+    Ok(good.map(|signed| (signed.checkpoint.slot, signed.checkpoint.size)).collect())
+}
+
 /// A region's checkpoints, open for more.
 #[derive(Debug)]
 pub(crate) struct CheckpointFile {
@@ -89,6 +144,12 @@ pub(crate) struct CheckpointFile {
     newest: BTreeMap<u16, Checkpoint>,
     /// How many events of each slot lie before the newest that was made at a segment's end.
     sealed: BTreeMap<u16, u64>,
+    /// The last segment of whose end there is a checkpoint.
+    sealed_last: u32,
+    /// What it said of segments' ends when it was opened: by slot and size, the root.
+    ends: BTreeMap<(u16, u64), Hash>,
+    /// What the remarks say that are signed by the region's key.
+    remarks: Vec<Said>,
     /// Bytes of those that will be thinned out, and of the others.
     loose_bytes: usize,
     kept_bytes: usize,
@@ -127,13 +188,57 @@ impl CheckpointFile {
             path,
             newest: newest.into_iter().map(|(slot, signed)| (slot, signed.checkpoint)).collect(),
             sealed: BTreeMap::new(),
+            sealed_last: 0,
+            ends: BTreeMap::new(),
+            remarks: Vec::new(),
             loose_bytes: 0,
             kept_bytes: 0,
         };
         for signed in &contents.signed {
+            let Checkpoint { slot, size, root, sealed, .. } = signed.checkpoint;
+            file.ends.extend(sealed.map(|_| ((slot, size), root)));
             file.count(&signed.checkpoint, signed.note.len());
         }
+        for one in contents.remarks.iter().filter(|one| key.verify(&one.note).is_ok()) {
+            file.remarks.push(one.remark.said);
+            file.kept_bytes += one.note.len();
+        }
         Ok((file, forged))
+    }
+
+    /// What it said, when it was opened, that a slot's root was at the end of a segment.
+    pub(crate) fn root_of_end(&self, slot: u16, size: u64) -> Option<Hash> {
+        self.ends.get(&(slot, size)).copied()
+    }
+
+    /// Whether it says that the region began with it.
+    pub(crate) fn is_from_the_beginning(&self) -> bool {
+        self.remarks.contains(&Said::Begun)
+    }
+
+    /// The first segment whose end may be signed: those before were signed when they ended, or
+    /// never will be.
+    pub(crate) fn sealed_from(&self) -> u32 {
+        let unsigned = self.remarks.iter().filter_map(|said| match said {
+            Said::Unsigned(at) => Some(at.segment),
+            Said::Begun | Said::Accepted(_) => None,
+        });
+        unsigned.max().unwrap_or(0).max(self.sealed_last)
+    }
+
+    /// Signs a remark and appends it, flushed.
+    pub(crate) fn remark(
+        &mut self,
+        region: Uuid,
+        said: Said,
+        key: &SigningKey,
+    ) -> Result<(), LogError> {
+        let remark = Remark { region, said, made_at: Timestamp::now() };
+        let note = key.sign(&remark.to_text());
+        self.write(note.as_bytes())?;
+        self.remarks.push(said);
+        self.kept_bytes += note.len();
+        Ok(())
     }
 
     /// Each slot's newest checkpoint.
@@ -156,15 +261,7 @@ impl CheckpointFile {
             return Ok(());
         }
         let notes: Vec<_> = new.iter().map(|one| key.sign(&one.to_text())).collect();
-        let is_first = !self.path.exists();
-        let mut options = OpenOptions::new();
-        let file = options.append(true).create(true).mode(0o600).open(&self.path);
-        let mut file = file.map_err(LogError::io("opening", &self.path))?;
-        file.write_all(notes.concat().as_bytes()).map_err(LogError::io("writing", &self.path))?;
-        file.sync_all().map_err(LogError::io("flushing", &self.path))?;
-        if is_first {
-            self.path.parent().map_or(Ok(()), sync_folder)?;
-        }
+        self.write(notes.concat().as_bytes())?;
         for (checkpoint, note) in new.iter().zip(&notes) {
             self.newest.insert(checkpoint.slot, *checkpoint);
             self.count(checkpoint, note.len());
@@ -177,8 +274,24 @@ impl CheckpointFile {
         Ok(())
     }
 
+    fn write(&self, notes: &[u8]) -> Result<(), LogError> {
+        let is_first = !self.path.exists();
+        let mut options = OpenOptions::new();
+        let file = options.append(true).create(true).mode(0o600).open(&self.path);
+        let mut file = file.map_err(LogError::io("opening", &self.path))?;
+        let before = file.metadata().map_err(LogError::io("reading", &self.path))?.len();
+        if let Err(error) = file.write_all(notes) {
+            // Half a note before later ones would look as if somebody had changed it.
+            let cut = file.set_len(before);
+            return Err(LogError::io("writing", &self.path)(cut.err().unwrap_or(error)));
+        }
+        file.sync_all().map_err(LogError::io("flushing", &self.path))?;
+        if is_first { self.path.parent().map_or(Ok(()), sync_folder) } else { Ok(()) }
+    }
+
     fn count(&mut self, checkpoint: &Checkpoint, bytes: usize) {
-        if checkpoint.sealed.is_some() {
+        if let Some(segment) = checkpoint.sealed {
+            self.sealed_last = self.sealed_last.max(segment);
             self.sealed.insert(checkpoint.slot, checkpoint.size);
             self.kept_bytes += bytes;
         } else {
@@ -197,8 +310,10 @@ impl CheckpointFile {
             let checkpoint = &signed.checkpoint;
             checkpoint.sealed.is_some() || self.newest.get(&checkpoint.slot) == Some(checkpoint)
         };
-        let kept: Vec<_> = contents.signed.iter().filter(is_kept).map(|s| &*s.note).collect();
-        let kept = kept.concat();
+        let signed = contents.signed.iter().filter(is_kept).map(|one| (one.offset, &*one.note));
+        let remarks = contents.remarks.iter().map(|one| (one.offset, &*one.note));
+        let kept: BTreeMap<usize, &str> = signed.chain(remarks).collect();
+        let kept: String = kept.into_values().collect();
         write_durably(&self.path, kept.as_bytes())?;
         self.loose_bytes = 0;
         self.kept_bytes = kept.len();
@@ -210,9 +325,10 @@ impl CheckpointFile {
 /// at one moment.
 fn torn_at(contents: &Contents) -> Option<usize> {
     let bad = *contents.bad.first()?;
-    let mut later = contents.signed.iter().filter(|signed| signed.offset > bad);
-    let moment = later.next().map(|signed| signed.checkpoint.made_at);
-    later.all(|signed| Some(signed.checkpoint.made_at) == moment).then_some(bad)
+    let moments = contents.moments();
+    let mut later = moments.iter().filter(|(offset, _)| *offset > bad).map(|(_, moment)| moment);
+    let moment = later.next();
+    later.all(|later| Some(later) == moment).then_some(bad)
 }
 
 #[cfg(test)]

@@ -53,13 +53,14 @@ pub(crate) fn open(data: &Path, region: Uuid) -> Result<SigningKey, KeyFileError
 /// Reads the key, if it is there.
 pub(crate) fn read(data: &Path, region: Uuid) -> Result<Option<SigningKey>, KeyFileError> {
     let path = data.join(NAME);
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
+    let bytes = match std::fs::read(&path) {
+        Ok(bytes) => bytes,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(LogError::io("reading", &path)(error).into()),
     };
     let malformed = |source| KeyFileError::Malformed { path: path.clone(), source };
-    let key = SigningKey::from_secret_text(&text).map_err(malformed)?;
+    let text = str::from_utf8(&bytes).or(Err(note::KeyError)).map_err(malformed)?;
+    let key = SigningKey::from_secret_text(text).map_err(malformed)?;
     if key.public().name() != region_name(region) {
         return Err(KeyFileError::OtherRegion(path));
     }

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, PoisonError, mpsc};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -15,14 +15,18 @@ use uuid::Uuid;
 
 use super::checkpoint::Checkpoint;
 use super::checkpoint_file::CheckpointFile;
+use super::history::Said;
 use super::merkle::Frontier;
 use super::note::SigningKey;
 use super::tree_file::{self, SegmentTrees};
-use super::trees::{GAP, OutOfOrder, Trees};
+use super::trees::{Chunks, GAP, OutOfOrder, Trees};
 use crate::log::scan::Scanner;
 use crate::log::segment::{Folder, SEGMENT_HEADER_BYTES, Segment, create_folder};
 use crate::log::writer::Shared;
 use crate::log::{Location, LogError};
+
+/// The first checkpoint of a region is not waited for any longer.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
 
 pub(crate) struct Notary {
     region: Uuid,
@@ -51,18 +55,14 @@ impl Notary {
         key: SigningKey,
         slots: u16,
     ) -> Result<Self, LogError> {
-        let (file, forged) = CheckpointFile::open(data, &key.public())?;
+        let (mut file, forged) = CheckpointFile::open(data, &key.public())?;
         for slot in &forged {
             tracing::error!(
                 slot,
                 "the newest checkpoint is not signed by this region's key; nothing more is signed for this slot"
             );
         }
-        if file.newest().is_empty() && shared.durable().segment > 1 {
-            tracing::error!(
-                "no checkpoint is there, though the log has sealed segments: checkpoints.txt was lost or removed, or the log is older than checkpoints; what is signed from now on does not tell what the log was before"
-            );
-        }
+        remark_beginning(folder, &mut file, &shared, &key)?;
         Ok(Self {
             region: folder.region,
             key,
@@ -86,7 +86,10 @@ impl Notary {
         }
         tell(checked);
         loop {
-            let told = sealed.recv_timeout(interval);
+            // A log of which nothing is signed yet looks like one whose checkpoints were removed.
+            let is_first = self.file.newest().is_empty();
+            let wait = if is_first { interval.min(FIRST_WAIT) } else { interval };
+            let told = sealed.recv_timeout(wait);
             let done = self.catch_up();
             let is_read = done.is_ok();
             tell(done);
@@ -105,14 +108,20 @@ impl Notary {
     fn resume(&mut self, slots: u16) -> Result<(), LogError> {
         create_folder(&self.folder)?;
         let mut last = None;
+        let mut chunks = Chunks::new(slots);
         for number in 1.. {
             let (Some(segment), Some(next)) =
                 (self.shared.segment(number), self.shared.segment(number + 1))
             else {
                 break;
             };
-            let read = SegmentTrees::read(&self.folder, &segment, next.previous_end, slots);
-            match read {
+            let is_of = |trees: &SegmentTrees| trees.is_of(&segment, next.previous_end);
+            match SegmentTrees::read(&self.folder, number, slots).map(|read| read.filter(is_of)) {
+                Ok(Some(trees)) if !chunks.add(&trees) || !self.is_good(&trees) => {
+                    let path = tree_file::path(&self.folder, number);
+                    tracing::warn!(path = %path.display(), "a tree file is not what was signed, and is made again from the log");
+                    break;
+                }
                 Ok(Some(trees)) if self.is_before_expected(&trees) => last = Some(trees),
                 Err(LogError::Damaged { path, offset, problem }) => {
                     tracing::warn!(path = %path.display(), offset, problem, "a tree file is made again");
@@ -134,6 +143,21 @@ impl Notary {
             self.sign(Some(segment))?;
         }
         Ok(())
+    }
+
+    /// Whether trees are what was signed of them; where nothing was, whether they have as many
+    /// events as the log. Whose signature it is does not matter: what is in doubt is made again.
+    fn is_good(&self, trees: &SegmentTrees) -> bool {
+        let index = self.shared.index.read().unwrap_or_else(PoisonError::into_inner);
+        (0..).zip(&trees.slots).all(|(slot, tree)| {
+            let size = tree.frontier.size();
+            if let Some(root) = self.file.root_of_end(slot, size) {
+                return root == tree.frontier.root();
+            }
+            let lies_behind =
+                |n| index.begin_of(slot, n).is_none_or(|at| at.segment > trees.segment);
+            lies_behind(size + 1) && (size == 0 || !lies_behind(size))
+        })
     }
 
     fn is_before_expected(&self, trees: &SegmentTrees) -> bool {
@@ -208,6 +232,11 @@ impl Notary {
 
     /// Signs the trees that have grown.
     fn sign(&mut self, sealed: Option<u32>) -> Result<(), LogError> {
+        // A segment's end is signed when it is sealed. Signed later, it would tell nothing of
+        // what the log was then, and look as if it did.
+        if sealed.is_some_and(|segment| segment < self.file.sealed_from()) {
+            return Ok(());
+        }
         let made_at = Timestamp::now();
         let is_new = |(slot, tree): &(u16, &Frontier)| {
             tree.size() > self.file.covered(*slot, sealed.is_some())
@@ -225,6 +254,38 @@ impl Notary {
         let new: Vec<_> = self.trees.iter().filter(is_new).map(checkpoint).collect();
         self.file.append(&new, &self.key)
     }
+}
+
+/// Remarks where the log begins, or that it was found with nothing signed of it: for ever, as
+/// what is signed from now on does not tell of it.
+fn remark_beginning(
+    folder: &Folder,
+    file: &mut CheckpointFile,
+    shared: &Shared,
+    key: &SigningKey,
+) -> Result<(), LogError> {
+    if !file.newest().is_empty() {
+        return Ok(());
+    }
+    let end = shared.durable();
+    let begin = Location { segment: 1, offset: SEGMENT_HEADER_BYTES };
+    if end <= begin {
+        let is_new = !file.is_from_the_beginning();
+        return if is_new { file.remark(folder.region, Said::Begun, key) } else { Ok(()) };
+    }
+    // What was stored just before a power loss may be unsigned: in the segment of a remark, and
+    // of no tree.
+    let has_trees = || tree_file::path(&tree_file::folder(&folder.path), end.segment).exists();
+    let remarked = file.sealed_from().max(u32::from(file.is_from_the_beginning()));
+    if remarked == end.segment && !has_trees() {
+        return Ok(());
+    }
+    tracing::error!(
+        segment = end.segment,
+        offset = end.offset,
+        "nothing was signed of the log up to here: checkpoints.txt was lost or removed, or the log is older than checkpoints; that is remarked in it, and `tsunagi verify` says what can be done"
+    );
+    file.remark(folder.region, Said::Unsigned(end), key)
 }
 
 fn tell(done: Result<(), LogError>) {

@@ -52,14 +52,10 @@ pub(crate) fn path(folder: &Path, segment: u32) -> PathBuf {
 }
 
 impl SegmentTrees {
-    /// Reads the file of a segment; none if there is none, or if it was made of another segment.
-    pub fn read(
-        folder: &Path,
-        segment: &Segment,
-        end: u32,
-        slots: u16,
-    ) -> Result<Option<Self>, LogError> {
-        let path = path(folder, segment.number);
+    /// Reads the file of this number; none if there is none, or if it is of another number or
+    /// of a region of other slots.
+    pub fn read(folder: &Path, number: u32, slots: u16) -> Result<Option<Self>, LogError> {
+        let path = path(folder, number);
         if !path.exists() {
             return Ok(None);
         }
@@ -68,9 +64,13 @@ impl SegmentTrees {
         let bytes = blocks.read(0, content, Patience::Wait)?;
         let problem = "it is not a tree as this version writes it";
         let read = decode(&bytes).ok_or(LogError::Damaged { path, offset: 0, problem })?;
-        let is_about = (read.segment, read.salt, read.end) == (segment.number, segment.salt, end)
-            && read.slots.len() == usize::from(slots);
-        Ok(is_about.then_some(read))
+        let is_named = read.segment == number && read.slots.len() == usize::from(slots);
+        Ok(is_named.then_some(read))
+    }
+
+    /// Whether it was made of this very segment, which ends there.
+    pub fn is_of(&self, segment: &Segment, end: u32) -> bool {
+        (self.segment, self.salt, self.end) == (segment.number, segment.salt, end)
     }
 
     pub fn write(&self, folder: &Path) -> Result<(), LogError> {

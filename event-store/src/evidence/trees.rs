@@ -1,7 +1,7 @@
 //! The trees of all slots as they grow with the log, event by event.
 
 use super::leaf;
-use super::merkle::{Frontier, Hash};
+use super::merkle::{CHUNK_LEAVES, Frontier, Hash};
 use super::tree_file::{SegmentTrees, SlotTree};
 use crate::log::frame::Header;
 use crate::log::segment::Segment;
@@ -17,6 +17,28 @@ pub struct Trees {
 /// An event has another position than the next one of its slot, or no slot of the region.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutOfOrder;
+
+/// The chunks of all segments so far, to check tree files by: what they say of a tree's large
+/// subtrees follows from its chunks.
+#[derive(Debug)]
+pub struct Chunks(Vec<Frontier>);
+
+impl Chunks {
+    pub fn new(slots: u16) -> Self {
+        Self(vec![Frontier::default(); usize::from(slots)])
+    }
+
+    /// Adds those of the next segment. Whether they lead to its trees.
+    pub fn add(&mut self, trees: &SegmentTrees) -> bool {
+        self.0.iter_mut().zip(&trees.slots).all(|(chunks, slot)| {
+            for chunk in &slot.chunks {
+                chunks.push(*chunk);
+            }
+            let is_complete = chunks.size() == slot.frontier.size() / CHUNK_LEAVES;
+            is_complete && slot.frontier.subtrees().starts_with(chunks.subtrees())
+        })
+    }
+}
 
 impl Trees {
     pub fn new(slots: u16) -> Self {

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 use super::file::Patience;
 use super::index::StreamKey;
 use super::index_file::{IndexFile, tag};
-use super::scan::{Scanner, read_frame};
+use super::scan::{Reader, Scanner};
 use super::segment::{SEGMENT_HEADER_BYTES, Segment};
 use super::writer::Shared;
 use super::{Location, LogError};
@@ -92,7 +92,7 @@ impl Shared {
         };
         for location in candidates {
             let Some(segment) = self.segment(location.segment) else { continue };
-            let frame = read_frame(&segment, location.offset, patience)?;
+            let frame = Reader::new(segment, patience).read(location.offset, location.offset)?;
             let of = (frame.header.stream_kind, frame.header.stream_key);
             if of == *stream && frame.header.event == *event {
                 return Ok(Some((location, frame.header.version.into())));

@@ -4,10 +4,11 @@
 //! A batch that was being written when the power went leaves its frames torn, in any order of
 //! pages. It was never acknowledged, and is cut. A batch can only have been torn if none was
 //! begun after it: a frame of a later batch behind a broken place means that acknowledged
-//! events are damaged, and then the log is not opened. Sealed segments are checked when they
+//! events are damaged, and then the log is not opened. Nor is it if events were signed that would
+//! be cut: only what is durable is signed. Sealed segments are checked when they
 //! are read.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
@@ -37,7 +38,13 @@ pub struct Recovered {
 /// Says where the log ended when it was closed in order.
 const CLOSED: &str = "closed";
 
-pub fn open(folder: &Folder, slots: u16) -> Result<Recovered, LogError> {
+/// Opens the log of a folder. `signed` says how many events of each slot were signed: these are
+/// never cut.
+pub fn open(
+    folder: &Folder,
+    slots: u16,
+    signed: &BTreeMap<u16, u64>,
+) -> Result<Recovered, LogError> {
     let closed_at = read_closed(folder)?;
     let mut segments = open_segments(folder)?;
     if segments.is_empty() && closed_at.is_none() {
@@ -62,7 +69,7 @@ pub fn open(folder: &Folder, slots: u16) -> Result<Recovered, LogError> {
             continue;
         }
         rest = later;
-        recovered.read_segment(segment, later.first(), closed_at.is_some())?;
+        recovered.read_segment(segment, later.first(), closed_at.is_some(), signed)?;
         if let Some(next) = later.first() {
             let sealed = recovered.index.seal(segment.salt, next.previous_end);
             match indexer::write(&indexer::folder(&folder.path), &sealed) {
@@ -226,6 +233,7 @@ impl Recovered {
         segment: &Segment,
         next: Option<&Arc<Segment>>,
         was_closed: bool,
+        signed: &BTreeMap<u16, u64>,
     ) -> Result<(), LogError> {
         let size = segment.bytes()?;
         let mut end = SEGMENT_HEADER_BYTES;
@@ -236,7 +244,14 @@ impl Recovered {
             }
             // Where it should end is compared with the note.
             None if was_closed => {}
-            None => self.cut(segment, end, stopped_at, size)?,
+            None => {
+                let rest = read_rest(segment, end, size)?;
+                if has_later_batch(&rest, segment.salt, end) {
+                    let problem = "an event is not intact, and later ones are";
+                    return Err(segment.damaged(stopped_at, problem));
+                }
+                self.cut(segment, end, &rest, signed)?;
+            }
             Some(_) => {}
         }
         self.end = Location { segment: segment.number, offset: end };
@@ -261,12 +276,15 @@ impl Recovered {
         &mut self,
         segment: &Segment,
         end: u32,
-        stopped_at: u32,
-        size: u32,
+        rest: &[u8],
+        signed: &BTreeMap<u16, u64>,
     ) -> Result<(), LogError> {
-        let rest = read_rest(segment, end, size)?;
-        if has_later_batch(&rest, segment.salt, end) {
-            return Err(segment.damaged(stopped_at, "an event is not intact, and later ones are"));
+        // Nothing is signed that was not flushed before.
+        for (&slot, &size) in signed {
+            let events = self.index.last_n(slot);
+            if events < size {
+                return Err(segment.signed(end, slot, size, events));
+            }
         }
         if !rest.is_empty() {
             segment.write(&vec![0; rest.len()], end)?;

@@ -1,6 +1,8 @@
 //! Reads frames one after the other, in large pieces.
 
-use bytes::{Bytes, BytesMut};
+use std::sync::Arc;
+
+use bytes::{Buf as _, Bytes};
 
 use super::LogError;
 use super::file::Patience;
@@ -37,25 +39,33 @@ pub enum Next {
 /// A place in a segment from which frames are read on.
 pub struct Scanner<'a> {
     segment: &'a Segment,
-    /// Where `buffer` begins in the file.
+    /// Where what is left of `piece` begins in the file.
     offset: u32,
     /// Where to stop at the latest.
     limit: u32,
-    buffer: BytesMut,
+    patience: Patience,
+    /// What was read, and is not handed out yet. The records share its memory.
+    piece: Bytes,
 }
 
 impl<'a> Scanner<'a> {
     pub fn new(segment: &'a Segment, offset: u32, limit: u32) -> Self {
-        Self { segment, offset, limit, buffer: BytesMut::new() }
+        Self { segment, offset, limit, patience: Patience::Wait, piece: Bytes::new() }
+    }
+
+    /// One that may not wait for the disk.
+    #[must_use]
+    pub fn with_patience(self, patience: Patience) -> Self {
+        Self { patience, ..self }
     }
 
     pub fn read_next(&mut self) -> Result<Next, LogError> {
         if !self.fill(HEADER_BYTES)? {
-            let is_empty = self.buffer.iter().all(|byte| *byte == 0);
+            let is_empty = self.piece.iter().all(|byte| *byte == 0);
             let reason = if is_empty { FrameError::Empty } else { FrameError::Header };
             return Ok(Next::End(self.offset, reason));
         }
-        let header = match self.buffer.first_chunk().map(|h| Header::decode(h, self.segment.salt)) {
+        let header = match self.piece.first_chunk().map(|h| Header::decode(h, self.segment.salt)) {
             Some(Ok(header)) => header,
             Some(Err(reason)) => return Ok(Next::End(self.offset, reason)),
             None => return Ok(Next::End(self.offset, FrameError::Empty)),
@@ -63,11 +73,11 @@ impl<'a> Scanner<'a> {
         if !self.fill(header.frame_bytes())? {
             return Ok(Next::End(self.offset, FrameError::Record));
         }
-        let mut frame = self.buffer.split_to(header.frame_bytes()).freeze();
-        let record = frame.split_off(HEADER_BYTES);
+        let record = self.piece.slice(HEADER_BYTES..header.frame_bytes());
         if let Err(reason) = header.check(&record) {
             return Ok(Next::End(self.offset, reason));
         }
+        self.piece.advance(header.frame_bytes());
         let frame = Frame { offset: self.offset, header, record };
         self.offset = frame.end();
         Ok(Next::Frame(frame))
@@ -87,50 +97,87 @@ impl<'a> Scanner<'a> {
 
     /// Whether `wanted` bytes could be had.
     fn fill(&mut self, wanted: usize) -> Result<bool, LogError> {
-        if self.buffer.len() >= wanted {
+        let have = self.piece.len();
+        if have >= wanted {
             return Ok(true);
         }
-        let have = self.buffer.len();
         let begin = self.offset.saturating_add(u32::try_from(have).unwrap_or(u32::MAX));
         let left = usize::try_from(self.limit.saturating_sub(begin)).unwrap_or(usize::MAX);
         let more = wanted.saturating_sub(have).max(PIECE_BYTES).min(left);
-        self.buffer.resize(have + more, 0);
-        let read = match self.buffer.get_mut(have..) {
-            Some(place) => self.segment.read(place, begin, Patience::Wait)?,
+        let mut piece = Vec::with_capacity(have + more);
+        piece.extend_from_slice(&self.piece);
+        piece.resize(have + more, 0);
+        let read = match piece.get_mut(have..) {
+            Some(place) => self.segment.read(place, begin, self.patience)?,
             None => 0,
         };
-        self.buffer.truncate(have + read);
-        Ok(self.buffer.len() >= wanted)
+        piece.truncate(have + read);
+        self.piece = Bytes::from(piece);
+        // From memory, less may come than there is.
+        if self.piece.len() < wanted && read < more && self.patience == Patience::FromMemory {
+            return Err(LogError::WouldWait);
+        }
+        Ok(self.piece.len() >= wanted)
     }
 }
 
-/// Reads one frame whose place is known.
-pub fn read_frame(segment: &Segment, offset: u32, patience: Patience) -> Result<Frame, LogError> {
-    /// Most records are shorter: one read is enough for them.
-    const GUESS_BYTES: usize = 1024;
-    let read = |buffer: &mut [u8]| segment.read(buffer, offset, patience);
-    let mut buffer = BytesMut::zeroed(GUESS_BYTES);
-    let mut length = read(&mut buffer)?;
-    // From memory, less may come than there is.
-    let is_short =
-        |length: usize, wanted: usize| length < wanted && patience == Patience::FromMemory;
-    if is_short(length, HEADER_BYTES) {
-        return Err(LogError::WouldWait);
+/// Reads frames whose places are known: those that lie close together with one read.
+pub struct Reader {
+    segment: Arc<Segment>,
+    patience: Patience,
+    /// Where `piece` begins in the file.
+    begin: u32,
+    piece: Bytes,
+}
+
+impl Reader {
+    pub fn new(segment: Arc<Segment>, patience: Patience) -> Self {
+        Self { segment, patience, begin: 0, piece: Bytes::new() }
     }
-    let header = match buffer.first_chunk() {
-        Some(header) if length >= HEADER_BYTES => Header::decode(header, segment.salt),
-        Some(_) | None => Err(FrameError::Empty),
-    };
-    let header = header.map_err(|reason| segment.damaged(offset, reason.problem()))?;
-    if header.frame_bytes() > length {
-        buffer.resize(header.frame_bytes(), 0);
-        length = read(&mut buffer)?;
-        if is_short(length, header.frame_bytes()) {
+
+    pub fn segment(&self) -> &Segment {
+        &self.segment
+    }
+
+    /// The frame at `offset`. All up to the one at `last` is read with it, for those that are
+    /// asked for next.
+    pub fn read(&mut self, offset: u32, last: u32) -> Result<Frame, LogError> {
+        /// Most records are shorter: one read is enough for them.
+        const GUESS_BYTES: usize = 1024;
+        let ahead = usize::try_from(last.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let wanted = GUESS_BYTES.saturating_add(ahead);
+        let header = {
+            let header = self.at(offset, HEADER_BYTES, wanted)?;
+            match header.first_chunk() {
+                Some(header) => Header::decode(header, self.segment.salt),
+                None => Err(FrameError::Empty),
+            }
+        };
+        let header = header.map_err(|reason| self.segment.damaged(offset, reason.problem()))?;
+        let mut frame = self.at(offset, header.frame_bytes(), wanted)?;
+        let record = frame.split_off(HEADER_BYTES.min(frame.len()));
+        let damaged = |reason: FrameError| self.segment.damaged(offset, reason.problem());
+        header.check(&record).map_err(damaged)?;
+        Ok(Frame { offset, header, record })
+    }
+
+    /// So many bytes at `offset`, or fewer if there are no more: what was read before, or else
+    /// `wanted` bytes at least are read.
+    fn at(&mut self, offset: u32, bytes: usize, wanted: usize) -> Result<Bytes, LogError> {
+        let skip = offset.checked_sub(self.begin).and_then(|skip| usize::try_from(skip).ok());
+        let end = |skip: usize| skip.saturating_add(bytes);
+        if let Some(skip) = skip.filter(|skip| end(*skip) <= self.piece.len()) {
+            return Ok(self.piece.slice(skip..end(skip)));
+        }
+        let mut piece = vec![0; bytes.max(wanted)];
+        let length = self.segment.read(&mut piece, offset, self.patience)?;
+        // From memory, less may come than there is.
+        if length < bytes && self.patience == Patience::FromMemory {
             return Err(LogError::WouldWait);
         }
+        piece.truncate(length);
+        self.begin = offset;
+        self.piece = Bytes::from(piece);
+        Ok(self.piece.slice(..bytes.min(length)))
     }
-    buffer.truncate(header.frame_bytes());
-    let record = buffer.freeze().split_off(HEADER_BYTES);
-    header.check(&record).map_err(|reason| segment.damaged(offset, reason.problem()))?;
-    Ok(Frame { offset, header, record })
 }

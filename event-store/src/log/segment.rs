@@ -57,6 +57,15 @@ impl Folder {
 
     /// The numbers of the segments, in order. None is missing between the first and the last.
     pub fn numbers(&self) -> Result<Vec<u32>, LogError> {
+        let numbers = self.present()?;
+        match numbers.iter().zip(1..).find(|(number, expected)| **number != *expected) {
+            Some((_, missing)) => Err(LogError::Missing { path: self.segment_path(missing) }),
+            None => Ok(numbers),
+        }
+    }
+
+    /// The numbers of the segments that are there, in order.
+    pub fn present(&self) -> Result<Vec<u32>, LogError> {
         let mut numbers = Vec::new();
         let reading = || LogError::io("reading", &self.path);
         for entry in std::fs::read_dir(&self.path).map_err(reading())? {
@@ -65,10 +74,7 @@ impl Folder {
             numbers.extend(number.and_then(|number| number.parse::<u32>().ok()));
         }
         numbers.sort_unstable();
-        match numbers.iter().zip(1..).find(|(number, expected)| **number != *expected) {
-            Some((_, missing)) => Err(LogError::Missing { path: self.segment_path(missing) }),
-            None => Ok(numbers),
-        }
+        Ok(numbers)
     }
 
     pub fn segment_path(&self, number: u32) -> PathBuf {
@@ -224,6 +230,11 @@ impl Segment {
 
     pub fn bytes(&self) -> Result<u32, LogError> {
         Ok(u32::try_from(self.file.bytes()?).unwrap_or(u32::MAX))
+    }
+
+    /// That events were signed which should lie behind `offset`, and do not.
+    pub fn signed(&self, offset: u32, slot: u16, size: u64, events: u64) -> LogError {
+        LogError::Signed { path: self.file.path.clone(), offset, slot, size, events }
     }
 
     pub fn damaged(&self, offset: u32, problem: &'static str) -> LogError {

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use tsunagi_event_store::Store;
 use tsunagi_event_store::backup::{BackupError, backup, restore};
 use tsunagi_event_store::log::file::Patience;
-use tsunagi_event_store::log::frame::HEADER_BYTES;
+use tsunagi_event_store::log::frame::{HEADER_BYTES, Header};
 
 use crate::support::{config, draft, folder, open, publish, stream};
 
@@ -198,4 +198,59 @@ async fn damage_before_whole_events_of_the_last_segment_does_not_shorten_a_copy(
     std::fs::write(&segment, bytes).unwrap();
     let refused = backup(data.path(), copy.path()).unwrap_err().to_string();
     assert!(refused.contains("0000000001.seg is damaged"), "{refused}");
+}
+
+/// Changes a record as somebody does who knows the format: all checksums match again.
+fn rewrite(folder: &Path) {
+    let path = folder.join("log/0000000001.seg");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let salt = u64::from_be_bytes(bytes[16..24].try_into().unwrap());
+    let mut header = Header::decode(bytes[64..].first_chunk().unwrap(), salt).unwrap();
+    let end = 64 + HEADER_BYTES + RECORD_BYTES;
+    bytes[end - 1] ^= 1;
+    header.record_crc = crc32c::crc32c(&bytes[64 + HEADER_BYTES..end]);
+    bytes[64..64 + HEADER_BYTES].copy_from_slice(&header.encode(salt));
+    std::fs::write(&path, bytes).unwrap();
+}
+
+#[tokio::test]
+async fn a_log_that_is_not_what_was_signed_is_not_copied() {
+    let (data, copy) = (folder(), folder());
+    let store = open(&data);
+    written(&store, 0, 10).await;
+    store.close().unwrap();
+    backup(data.path(), copy.path()).unwrap();
+    let before = std::fs::read(copy.path().join("log/0000000001.seg")).unwrap();
+    rewrite(data.path());
+    let refused = backup(data.path(), copy.path()).unwrap_err();
+    assert!(matches!(refused, BackupError::NotAsSigned { .. }), "{refused}");
+    assert!(std::fs::read(copy.path().join("log/0000000001.seg")).unwrap() == before);
+    restored(copy.path());
+}
+
+#[tokio::test]
+async fn a_copy_that_is_not_what_was_signed_is_not_restored() {
+    let (data, copy, elsewhere) = (folder(), folder(), folder());
+    let store = open(&data);
+    written(&store, 0, 10).await;
+    store.close().unwrap();
+    backup(data.path(), copy.path()).unwrap();
+    rewrite(copy.path());
+    // Whoever rewrites the log of a copy rewrites its list, too.
+    let crc = |folder: &Path, name: &str| {
+        format!("{:08x}", crc32c::crc32c(&std::fs::read(folder.join(name)).unwrap()))
+    };
+    let name = "log/0000000001.seg";
+    backup(data.path(), elsewhere.path()).unwrap();
+    let list = std::fs::read_to_string(copy.path().join("backup.toml")).unwrap();
+    let list = list.replace(&crc(elsewhere.path(), name), &crc(copy.path(), name));
+    let (text, _) = list.rsplit_once("\n# crc32c").unwrap();
+    let sum = crc32c::crc32c(text.as_bytes());
+    let list = format!("{text}\n# crc32c of the lines above: {sum:08x}\n");
+    std::fs::write(copy.path().join("backup.toml"), list).unwrap();
+    let into = folder().path().join("data");
+    let refused = restore(copy.path(), &into).unwrap_err();
+    assert!(matches!(refused, BackupError::CopyNotAsSigned { .. }), "{refused}");
+    assert!(refused.to_string().contains("use an earlier copy"), "{refused}");
+    assert!(!into.exists());
 }

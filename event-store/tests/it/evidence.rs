@@ -9,6 +9,7 @@ use tsunagi_event_store::Store;
 use tsunagi_event_store::evidence::audit::{Options, Problem, verify};
 use tsunagi_event_store::evidence::checkpoint::Checkpoint;
 use tsunagi_event_store::evidence::checkpoint_file::read;
+use tsunagi_event_store::evidence::merkle::Frontier;
 use tsunagi_event_store::evidence::tree_file::{self, SegmentTrees};
 use tsunagi_event_store::log::frame::{HEADER_BYTES, Header};
 use tsunagi_event_store::log::segment::{Folder, Segment};
@@ -59,7 +60,7 @@ async fn what_is_stored_is_signed_while_the_store_is_open() {
     let config = tsunagi_chassis::Config { checkpoint_interval_ms: 10, ..config(folder.path()) };
     let store = Store::open(&config).unwrap();
     publish(&store, 0, vec![draft(0, "x")]).await.unwrap();
-    while !folder.path().join("checkpoints.txt").exists() {
+    while checkpoints(&folder).is_empty() {
         tokio::task::yield_now().await;
     }
 }
@@ -179,7 +180,8 @@ async fn a_tree_file_that_is_wrong_is_named_and_not_the_log() {
     let folder = folder();
     let (segment, end, trees) = chunks(&folder).await;
     assert!(problems(&folder, None).is_empty());
-    let mut stored = SegmentTrees::read(&trees, &segment, end, 4).unwrap().unwrap();
+    let mut stored = SegmentTrees::read(&trees, 1, 4).unwrap().unwrap();
+    assert!(stored.is_of(&segment, end));
     stored.slots.iter_mut().flat_map(|slot| &mut slot.chunks).for_each(|chunk| chunk[0] ^= 1);
     stored.write(&trees).unwrap();
     assert!(matches!(&problems(&folder, None)[..], [Problem::Tree(_)]));
@@ -191,4 +193,57 @@ async fn a_tree_file_that_is_wrong_is_named_and_not_the_log() {
     assert!(matches!(problems(&folder, Some((2, 2)))[0], Problem::Unanchored { .. }));
     std::fs::remove_dir_all(&trees).unwrap();
     assert!(matches!(&problems(&folder, Some((2, 2)))[..], [Problem::NoTree(_)]));
+}
+
+#[tokio::test]
+async fn what_was_signed_is_not_cut_as_if_it_were_torn() {
+    let folder = folder();
+    write(&folder, 0..20).await;
+    // Opened and killed: there is no note of an orderly end any more.
+    drop(open(&folder));
+    let path = folder.path().join("log/0000000001.seg");
+    let whole = std::fs::read(&path).unwrap();
+    let end = whole.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    let last = end - (HEADER_BYTES + 1_000);
+    for damaged in [last + 3, last + HEADER_BYTES, end - 1] {
+        let mut bytes = whole.clone();
+        bytes[damaged] ^= 1;
+        std::fs::write(&path, &bytes).unwrap();
+        for _ in 0..2 {
+            let error = Store::open(&config(folder.path())).err().unwrap().to_string();
+            let place = format!("0000000001.seg, offset {last}: ");
+            assert!(error.contains(&place) && error.contains("were signed"), "{error}");
+            assert!(std::fs::read(&path).unwrap() == bytes, "nothing was written");
+        }
+    }
+    // As the error says.
+    std::fs::remove_file(folder.path().join("checkpoints.txt")).unwrap();
+    open(&folder).close().unwrap();
+}
+
+#[tokio::test]
+async fn a_forged_tree_file_is_made_again_from_the_log() {
+    let folder = folder();
+    let (_, _, trees) = chunks(&folder).await;
+    let files = tree_files(&folder);
+    let forge = |change: fn(&mut SegmentTrees)| {
+        let mut forged = SegmentTrees::read(&trees, 1, 4).unwrap().unwrap();
+        change(&mut forged);
+        forged.write(&trees).unwrap();
+        assert!(tree_files(&folder) != files);
+        open(&folder).close().unwrap();
+        assert!(tree_files(&folder) == files, "it is made again");
+        assert!(problems(&folder, None).is_empty());
+    };
+    forge(|trees| trees.slots.iter_mut().flat_map(|slot| &mut slot.chunks).for_each(|c| c[0] ^= 1));
+    forge(|trees| {
+        let slot = trees.slots.iter_mut().find(|slot| slot.frontier.size() > 0).unwrap();
+        let mut subtrees = slot.frontier.subtrees().to_vec();
+        subtrees.last_mut().unwrap()[0] ^= 1;
+        slot.frontier = Frontier::new(slot.frontier.size(), subtrees).unwrap();
+    });
+    forge(|trees| {
+        let slot = trees.slots.iter_mut().find(|slot| slot.frontier.size() > 0).unwrap();
+        slot.frontier.push([0; 32]);
+    });
 }

@@ -84,15 +84,14 @@ async fn a_cancelled_wait_loses_nothing() {
     assert!(to_the_end(&mut feed).await.is_empty());
     let (mut handed_over, mut cancelled) = (0, 0);
     for number in 0..200 {
-        publish(&store, 0, vec![draft(number, "x")]).await.unwrap();
-        // Dropped while it reads, unless it was quick: what it would have handed over comes
-        // with the next.
+        // Dropped while it waits, or hands over what was published before.
         let next = async {
             if let Delivery::Events(events) = feed.next().await.unwrap() {
                 handed_over += events.len();
             }
         };
         cancelled += usize::from(!poll_some(next, 1).await);
+        publish(&store, 0, vec![draft(number, "x")]).await.unwrap();
     }
     assert!(cancelled > 0, "none was cancelled");
     assert_eq!(handed_over + to_the_end(&mut feed).await.len(), 200);

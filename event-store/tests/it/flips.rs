@@ -106,10 +106,10 @@ async fn a_bit_flipped_in_the_region_is_named_or_changes_nothing() {
 }
 
 /// What was written, by event.
-type Written = BTreeMap<EventId, Stored>;
+pub(crate) type Written = BTreeMap<EventId, Stored>;
 
 /// A log of several segments, of which all but the last have an index.
-async fn sealed_log() -> (TempDir, Written) {
+pub(crate) async fn sealed_log() -> (TempDir, Written) {
     let folder = folder();
     let store = open(&folder);
     for number in 0..60 {
@@ -124,7 +124,7 @@ async fn sealed_log() -> (TempDir, Written) {
 
 /// Reads all that can be read in every way: nothing but what was written may come. How many
 /// streams could not be read to their ends.
-async fn assert_only(store: &Store, written: &Written) -> usize {
+pub(crate) async fn assert_only(store: &Store, written: &Written) -> usize {
     let mut feed = store.follow(Cursor::start());
     while let Ok(Delivery::Events(events)) = feed.next().await {
         assert!(events.iter().all(|stored| written.get(&stored.event) == Some(stored)));

@@ -12,6 +12,7 @@ mod damage;
 mod evidence;
 mod feed;
 mod flips;
+mod fuzz;
 mod golden;
 mod handler;
 mod index;

@@ -36,6 +36,7 @@ pub struct CareBusService {
     handler: Arc<Handler>,
     session_window: usize,
     heartbeat: Duration,
+    open: answers::Open,
     stop: CancellationToken,
 }
 
@@ -44,7 +45,8 @@ type Frames<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 impl CareBusService {
     pub fn new(handler: Arc<Handler>, config: &Config, stop: CancellationToken) -> Self {
         let heartbeat = Duration::from_millis(config.heartbeat_ms);
-        Self { handler, session_window: config.session_window, heartbeat, stop }
+        let open = answers::Open::new(config.open_streams);
+        Self { handler, session_window: config.session_window, heartbeat, open, stop }
     }
 }
 
@@ -95,6 +97,7 @@ impl CareBus for CareBusService {
         let cursor = bus.region().read_cursor(&request.cursor).map_err(Refused::from)?;
         let cursor = cursor.within(&bus.end()).map_err(Refused::from)?;
         let filter = Filter::new(request)?;
+        let right = self.open.enter()?;
         let feed = bus.follow(cursor.clone());
         let (bus, seen) = (Arc::clone(bus), Progress::from(cursor));
         let heartbeat = {
@@ -106,7 +109,7 @@ impl CareBus for CareBusService {
             Ok(Some((reader.next().await?, reader)))
         });
         let frames = answers::follow(frames, heartbeat, self.heartbeat, self.stop.clone());
-        Ok(Response::new(Box::pin(frames)))
+        Ok(Response::new(Box::pin(answers::holding(frames, right))))
     }
 
     async fn quarantine(

@@ -1,9 +1,11 @@
 //! Answers that go on for as long as somebody reads: signs of life while nothing comes, and
 //! one end when the server stops.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, Stream, StreamExt as _};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
@@ -28,6 +30,35 @@ pub fn follow<T: Send>(
         Some((answer, (answers, heartbeat)))
     });
     lively.take_until(stop.clone().cancelled_owned()).chain(end(stop))
+}
+
+/// How many answers that go on may be open at once.
+#[derive(Debug, Clone)]
+pub struct Open(Arc<Semaphore>);
+
+impl Open {
+    pub fn new(streams_max: usize) -> Self {
+        Self(Arc::new(Semaphore::new(streams_max.min(Semaphore::MAX_PERMITS))))
+    }
+
+    /// The right to open one more, for as long as it is held.
+    pub fn enter(&self) -> Result<OwnedSemaphorePermit, Refused> {
+        Arc::clone(&self.0).try_acquire_owned().map_err(|_full| {
+            let message = "as many streams are open as this server takes (open-streams): close one that nobody reads, or try again later";
+            Refused::new(Code::ResourceExhausted, "SERVER_FULL", message)
+        })
+    }
+}
+
+/// The answers, which hold a right until they are let go of.
+pub fn holding<T>(
+    answers: impl Stream<Item = T> + Send,
+    right: OwnedSemaphorePermit,
+) -> impl Stream<Item = T> + Send {
+    answers.map(move |answer| {
+        let _held = &right;
+        answer
+    })
 }
 
 /// What stands behind the last answer: why there are no more, if the server stops.

@@ -73,6 +73,11 @@ pub const SETTINGS: &[Setting] = &[
         "256",
         "Requests of one publish session worked on at once; no more are read until answers are taken",
     ),
+    setting(
+        "open-streams",
+        "1024",
+        "Subscriptions that may be open at once, and as many watched timelines; further ones are refused with RESOURCE_EXHAUSTED",
+    ),
     setting("subscribe-batch", "256", "Events a reader of the feed gets from the log at a time"),
     setting(
         "heartbeat-ms",
@@ -264,6 +269,7 @@ pub struct Config {
     pub record_bytes: usize,
     pub calls_per_connection: usize,
     pub session_window: usize,
+    pub open_streams: usize,
     pub subscribe_batch: usize,
     pub heartbeat_ms: u64,
     pub large_timelines: usize,
@@ -404,6 +410,7 @@ impl Config {
             record_bytes: values.number("record-bytes", 1024)?,
             calls_per_connection: values.number("calls-per-connection", 1)?,
             session_window: values.number("session-window", 1)?,
+            open_streams: values.number("open-streams", 1)?,
             subscribe_batch: values.number("subscribe-batch", 1)?,
             heartbeat_ms: values.number("heartbeat-ms", 100)?,
             large_timelines: values.number("large-timelines", 1)?,

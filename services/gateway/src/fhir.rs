@@ -1,5 +1,6 @@
 //! FHIR R4: reading bulk exports (NDJSON) and Bundles, and what their resources say as events.
 
+mod again;
 pub mod directory;
 pub mod door;
 pub mod files;

@@ -64,7 +64,8 @@ enum Command {
     Quarantine(quarantine::Options),
     /// Verify that the log is whole and still what was signed
     ///
-    /// Reads the data folder itself, beside a running server or without one, and changes nothing:
+    /// Reads the data folder itself, beside a running server or without one, and changes nothing
+    /// (but with --accept-unsigned):
     /// checks every checksum, makes the Merkle tree of each slot anew, and compares it with every
     /// signed checkpoint. Whoever can write the data folder can also cut both the log and its
     /// checkpoints: keep copies of checkpoints.txt elsewhere, and compare with --checkpoint.
@@ -84,7 +85,7 @@ enum Command {
     Simulate(simulate::Scale),
     /// Copy the data folder, while it is in use, and check the copy
     Backup(backup::BackupOptions),
-    /// Make a data folder of a copy
+    /// Make a data folder of a copy: the one that --data names
     Restore(backup::RestoreOptions),
     /// List all settings
     Config,
@@ -130,7 +131,11 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
             Command::Quarantine(options) => quarantine::run(&settings, server, &options).await,
             Command::Simulate(scale) => simulate::run(&settings, server, &scale).await,
             Command::Backup(options) => backup::backup(&settings, options).await,
-            Command::Restore(options) => backup::restore(&settings, options).await,
+            Command::Restore(options) => {
+                let origin = values.get("data").map(|(_, origin)| origin);
+                let is_named = origin.is_some_and(|origin| origin != Origin::Default);
+                backup::restore(&settings, is_named, options).await
+            }
             Command::Verify(options) => verify::run(&settings, server.as_deref(), &options),
             Command::Prove(options) => prove::run(&settings, server.as_deref(), &options),
             Command::CheckProof(options) => prove::check(&options),

@@ -70,13 +70,19 @@ impl Connection {
 }
 
 /// For commands that read the data folder themselves: nobody's word is taken for what is in it.
-pub(crate) fn needs_region(config: &Config, server: Option<&str>) -> anyhow::Result<()> {
-    let data = config.data.display();
+pub(crate) fn reads_here(server: Option<&str>) -> anyhow::Result<()> {
     if server.is_some() {
         anyhow::bail!(
             "this reads the data folder itself, whether or not a server has it open: run it there, with --data"
         );
     }
+    Ok(())
+}
+
+/// The same, for a folder that must have a region.
+pub(crate) fn needs_region(config: &Config, server: Option<&str>) -> anyhow::Result<()> {
+    let data = config.data.display();
+    reads_here(server)?;
     if !tsunagi_event_store::has_region(&config.data) {
         anyhow::bail!("there is no region in {data}: name its folder with --data");
     }

@@ -3,6 +3,7 @@
 //! Three readings of the files, so that they may stand in any order: patients and whatever
 //! others refer to; encounters; care teams. Each reading is over when all its answers are in.
 
+mod again;
 mod answers;
 mod known;
 mod odd;

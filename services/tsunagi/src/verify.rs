@@ -7,14 +7,18 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Args;
 use tsunagi_chassis::Config;
+use tsunagi_event_store::evidence::accept::accept;
 use tsunagi_event_store::evidence::audit::{self, Report, public_key};
 use tsunagi_event_store::evidence::note::PublicKey;
+use tsunagi_event_store::{has_log, has_region};
 
-use crate::client::needs_region;
+use crate::client::{needs_region, reads_here};
 use crate::output::{complain, say};
 
 /// What the exit code is when something is wrong with the log.
 const WRONG: u8 = 2;
+/// Problems that are listed, each in a line.
+const LINES_MAX: usize = 20;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -31,6 +35,12 @@ pub(crate) struct Options {
     /// that of the data folder
     #[arg(long, value_name = "PUB")]
     key: Option<PublicKey>,
+
+    /// Sign that what was found without anything signed of it is right as it is, and say so from
+    /// then on instead of calling it wrong. Only if nothing else is wrong, and with the server
+    /// stopped
+    #[arg(long, conflicts_with_all = ["segments", "key"])]
+    accept_unsigned: bool,
 }
 
 fn segments(text: &str) -> Result<(u32, u32), String> {
@@ -45,29 +55,51 @@ pub(crate) fn run(
     server: Option<&str>,
     options: &Options,
 ) -> anyhow::Result<ExitCode> {
-    needs_region(config, server)?;
+    reads_here(server)?;
+    let accepts = options.accept_unsigned;
     let kept = options.checkpoint.as_ref().map(|path| anyhow::Ok((path.clone(), read(path)?)));
     let options = audit::Options {
         segments: options.segments,
         key: options.key.clone(),
         kept: kept.transpose()?,
+        newest_alone: false,
     };
-    let report = audit::verify(&config.data, &options)?;
+    if !has_region(&config.data) && !has_log(&config.data) {
+        needs_region(config, server)?;
+    }
+    let report = match audit::verify(&config.data, &options) {
+        Ok(report) => report,
+        Err(error) if error.is_finding() => {
+            complain(&error.into());
+            return Ok(ExitCode::from(WRONG));
+        }
+        Err(error) => return Err(error.into()),
+    };
     tell(&report);
+    if accepts {
+        let to = accept(&config.data, &report)?;
+        say(format_args!("Accepted up to segment {} offset {}.", to.segment, to.offset));
+        return Ok(ExitCode::SUCCESS);
+    }
     if report.problems.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    for problem in &report.problems {
-        complain(&anyhow::anyhow!("{problem}"));
-    }
+    complain_of(&report);
     Ok(ExitCode::from(WRONG))
 }
 
 fn tell(report: &Report) {
-    let Report { key, segments, events, bytes, matched, uncovered, problems } = report;
+    let Report { key, segments, events, bytes, matched, uncovered, accepted, problems, .. } =
+        report;
     say(format_args!("key          {key}"));
     say(format_args!("read         {segments} segments, {events} events, {bytes} bytes"));
     say(format_args!("checkpoints  {matched} match; {uncovered} events are newer than the newest"));
+    if let Some(to) = accepted {
+        let (segment, offset) = (to.segment, to.offset);
+        say(format_args!(
+            "accepted     what was recorded before segment {segment} offset {offset}, though it was not signed then"
+        ));
+    }
     let found = problems.len();
     if found == 0 && *matched == 0 {
         say("All checksums match. Nothing was signed yet that could be compared.");
@@ -75,6 +107,22 @@ fn tell(report: &Report) {
         say("All checksums match, and the log is what was signed.");
     } else {
         say(format_args!("{found} problems were found."));
+    }
+}
+
+/// Tells what is wrong: each cause in a line, and how much follows from them.
+fn complain_of(report: &Report) {
+    let Report { problems, follow_on, .. } = report;
+    for problem in problems.iter().take(LINES_MAX) {
+        complain(&anyhow::anyhow!("{problem}"));
+    }
+    if let Some(more @ 1..) = problems.len().checked_sub(LINES_MAX) {
+        complain(&anyhow::anyhow!("{more} more problems of this kind are not listed"));
+    }
+    if *follow_on > 0 {
+        complain(&anyhow::anyhow!(
+            "{follow_on} checkpoints do not match or could not be compared: that follows from the above; mend it, and verify again"
+        ));
     }
 }
 

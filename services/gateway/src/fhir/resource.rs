@@ -125,6 +125,7 @@ pub struct Encounter {
     pub location: Vec<EncounterLocation>,
     pub service_provider: Reference,
     pub part_of: Reference,
+    pub meta: Meta,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

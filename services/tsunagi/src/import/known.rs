@@ -53,7 +53,10 @@ impl Work {
             return Ok(Err(mismatch(owner)));
         }
         let mut events = Vec::new();
-        if let Some(news) = news(&before, said) {
+        if let Some(news) = news(&before, said)
+            // Of one that was never taken in, all is new, however old.
+            && !(is_linked && self.is_overtaken(patient, owner).await?)
+        {
             events.push(self.mapper().patient_update(patient, news, known.version));
         }
         for identifier in identifiers {

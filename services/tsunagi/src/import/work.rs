@@ -166,7 +166,7 @@ impl Work {
     }
 
     /// Waits until all that was sent is answered.
-    async fn settle(&mut self, session: &mut Session) -> anyhow::Result<()> {
+    pub(super) async fn settle(&mut self, session: &mut Session) -> anyhow::Result<()> {
         while !self.under_way.is_empty() {
             self.answered(session).await?;
         }
@@ -248,7 +248,10 @@ impl Work {
                 return Ok(Vec::new());
             }
         }
-        let mapped = self.mapper().encounter(&encounter);
+        let mut mapped = self.mapper().encounter(&encounter);
+        if let Ok(mapped) = &mut mapped {
+            self.say_again(&encounter, mapped, session).await?;
+        }
         Ok(self.about_patient(found.origin, name, mapped).await?)
     }
 

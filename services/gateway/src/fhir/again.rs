@@ -1,0 +1,88 @@
+//! What is said again, and is another fact: a plan that goes back to an earlier time, and an
+//! encounter that was withdrawn and took place after all.
+//!
+//! Only of resources that say when they were written, and were written after what they differ
+//! from was recorded: an older export that is read again says nothing new.
+
+use std::collections::HashMap;
+
+use tsunagi_domain::{CareTime, Zone};
+use tsunagi_proto::v1;
+
+use super::directory::key;
+use super::map::{Mapped, Mapper};
+use super::resource::Encounter;
+
+const PLANNED: &str = "care.encounter.admission_planned.v1";
+
+type ById<'t> = HashMap<&'t str, &'t v1::TimelineEntry>;
+
+impl Mapper<'_> {
+    /// Gives new ids to those events of an encounter that say something again, as the patient's
+    /// timeline tells.
+    pub fn say_again(
+        &self,
+        encounter: &Encounter,
+        mapped: &mut Mapped,
+        timeline: &[v1::TimelineEntry],
+    ) {
+        let by_id: ById<'_> =
+            timeline.iter().map(|entry| (entry.event_id.as_str(), entry)).collect();
+        for event in mapped.events.iter_mut().chain(&mut mapped.ending) {
+            self.reinstate(encounter, event, &by_id);
+            if event.r#type == PLANNED {
+                self.plan_again(encounter, event, timeline);
+            }
+        }
+    }
+
+    /// What an import took back is said again under another id.
+    fn reinstate(&self, encounter: &Encounter, event: &mut v1::Event, by_id: &ById<'_>) {
+        let about = key("Encounter", &encounter.id);
+        while let Some(entry) = by_id.get(event.event_id.as_str()) {
+            let cancelled = self.ids.event(&about, &format!("cancelled {}", event.event_id));
+            let is_ours = entry.cancelled_by_event_id == cancelled.to_string();
+            let cancel = by_id.get(entry.cancelled_by_event_id.as_str());
+            if !is_ours || !cancel.is_some_and(|cancel| is_newer(encounter, cancel)) {
+                return;
+            }
+            let again = self.ids.event(&about, &format!("again {}", event.event_id));
+            event.event_id = again.to_string();
+        }
+    }
+
+    /// A time that was planned before another one was is planned once more.
+    fn plan_again(
+        &self,
+        encounter: &Encounter,
+        event: &mut v1::Event,
+        timeline: &[v1::TimelineEntry],
+    ) {
+        let mut plans = self.said_of(encounter, timeline);
+        plans.retain(|entry| entry.r#type == PLANNED);
+        plans.sort_by_key(|entry| entry.version);
+        let Some((last, before)) = plans.split_last() else { return };
+        let is_last = last.event_id == event.event_id;
+        if is_last || !before.iter().any(|plan| plan.event_id == event.event_id) {
+            return;
+        }
+        let after = |plan: &v1::TimelineEntry| {
+            let fact = format!("planned {} after {}", encounter.period.start, plan.event_id);
+            self.ids.event(&key("Encounter", &encounter.id), &fact).to_string()
+        };
+        if before.last().is_some_and(|plan| after(plan) == last.event_id) {
+            event.event_id.clone_from(&last.event_id);
+        } else if is_newer(encounter, last) {
+            event.event_id = after(last);
+        }
+    }
+}
+
+/// Whether a resource was written after an entry was recorded.
+fn is_newer(encounter: &Encounter, entry: &v1::TimelineEntry) -> bool {
+    let written = CareTime::parse(&encounter.meta.last_updated, &Zone::utc());
+    let recorded = entry.recorded_at.as_ref().map(|at| (at.seconds, at.nanos));
+    let written = written.ok().map(|at| at.earliest());
+    let written = written.map(|at| (at.as_second(), at.subsec_nanosecond()));
+    written.zip(recorded).is_some_and(|(written, recorded)| written > recorded)
+}

@@ -1,0 +1,55 @@
+//! Resources that say again what was said before, and mean it: against what is known of the
+//! patient, and against what somebody else has said since.
+
+use tsunagi_domain::{CareTime, PatientId, Zone};
+use tsunagi_gateway::fhir::Mapped;
+use tsunagi_gateway::fhir::resource::{Encounter, Patient};
+
+use super::session::Session;
+use super::work::Work;
+
+/// What says who a patient is.
+const DEMOGRAPHICS: [&str; 2] =
+    ["care.patient.registered.v1", "care.patient.demographics_updated.v1"];
+
+impl Work {
+    /// Gives new ids to what an encounter says again.
+    pub(super) async fn say_again(
+        &mut self,
+        encounter: &Encounter,
+        mapped: &mut Mapped,
+        session: &mut Session,
+    ) -> anyhow::Result<()> {
+        let is_plan = encounter.status == "planned";
+        if encounter.meta.last_updated.is_empty() {
+            return Ok(());
+        }
+        if is_plan {
+            // An earlier plan of these files may still be under way.
+            self.settle(session).await?;
+        }
+        let Some(patient) = self.patient(&mapped.patient_key).await? else { return Ok(()) };
+        // Of somebody who was not known, nothing was taken back; plans may follow each other.
+        if is_plan || !self.newcomers.contains(&patient.to_string()) {
+            let timeline = self.timeline(patient).await?;
+            self.mapper().say_again(encounter, mapped, &timeline);
+        }
+        Ok(())
+    }
+
+    /// Whether a patient's resource was written before what is known of the patient was said: by
+    /// a later export, or at a desk.
+    pub(super) async fn is_overtaken(
+        &self,
+        patient: &Patient,
+        owner: PatientId,
+    ) -> anyhow::Result<bool> {
+        let time = |text: &str| CareTime::parse(text, &Zone::utc()).ok();
+        let Some(written) = time(&patient.meta.last_updated) else { return Ok(false) };
+        let timeline = self.timeline(owner).await?;
+        let said = timeline.iter().filter(|entry| DEMOGRAPHICS.contains(&entry.r#type.as_str()));
+        let last = said.max_by_key(|entry| entry.version);
+        let last = last.and_then(|entry| time(&entry.occurred_at));
+        Ok(last.is_some_and(|last| written.is_before(&last)))
+    }
+}
