@@ -2,9 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tonic::transport::Channel;
 use tsunagi_proto::v1;
 use tsunagi_proto::v1::timeline_client::TimelineClient;
@@ -19,14 +26,46 @@ fn start(data: &Path, settings: &[&str]) -> Server {
 
 /// A sender's connection.
 pub(crate) struct Sender {
-    stream: TcpStream,
+    stream: Box<dyn Wire>,
     read: Vec<u8>,
 }
+
+/// A connection, with TLS or without.
+trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
 
 impl Sender {
     pub(crate) async fn connect(server: &Server) -> Self {
         let stream = TcpStream::connect(server.mllp.as_deref().unwrap()).await.unwrap();
-        Self { stream, read: Vec::new() }
+        Self { stream: Box::new(stream), read: Vec::new() }
+    }
+
+    /// Over TLS, trusting an authority, with a certificate or without.
+    async fn connect_tls(
+        server: &Server,
+        authority: &str,
+        own: Option<(&str, &str)>,
+    ) -> Option<Self> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(authority.as_bytes()).unwrap()).unwrap();
+        let provider = Arc::new(ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots);
+        let config = match own {
+            None => builder.with_no_client_auth(),
+            Some((cert, key)) => {
+                let cert = CertificateDer::from_pem_slice(cert.as_bytes()).unwrap();
+                let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+                builder.with_client_auth_cert(vec![cert], key).unwrap()
+            }
+        };
+        let stream = TcpStream::connect(server.mllp.as_deref().unwrap()).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.ok()?;
+        Some(Self { stream: Box::new(stream), read: Vec::new() })
     }
 
     async fn write(&mut self, bytes: &[u8]) {
@@ -344,6 +383,49 @@ async fn a_server_that_stops_answers_what_it_has_read() {
     assert_eq!(code(&sender.send(message("A01", "1", "7", ADMITTED)).await).0, "AA");
     assert!(server.terminate().await.success());
     assert_eq!(sender.answer().await, None);
+}
+
+#[tokio::test]
+async fn over_tls_only_those_are_let_in_whom_the_authority_has_signed() {
+    let authority = |name: &str| {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let cert = params.self_signed(&key).unwrap().pem();
+        (cert, Issuer::new(params, key))
+    };
+    let signed = |issuer: &Issuer<'_, KeyPair>| {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        (params.signed_by(&key, issuer).unwrap().pem(), key.serialize_pem())
+    };
+    let ((ours, issuer), (_, stranger)) = (authority("ours"), authority("stranger"));
+    let (data, files) = (folder(), folder());
+    let (cert, key) = signed(&issuer);
+    let [cert, key, ca] = [("cert", &cert), ("key", &key), ("ca", &ours)].map(|(name, pem)| {
+        let path = files.path().join(format!("{name}.pem"));
+        std::fs::write(&path, pem).unwrap();
+        path.to_str().unwrap().to_owned()
+    });
+    let settings = ["--mllp-tls-cert", &cert, "--mllp-tls-key", &key, "--mllp-client-ca", &ca];
+    let server = start(data.path(), &settings);
+    let (cert, key) = signed(&issuer);
+    let mut sender = Sender::connect_tls(&server, &ours, Some((&cert, &key))).await.unwrap();
+    assert_eq!(code(&sender.send(message("A01", "1", "7", ADMITTED)).await).0, "AA");
+    // Without a certificate, or with another's, or without TLS, nothing is answered.
+    let (cert, key) = signed(&stranger);
+    for own in [None, Some((cert.as_str(), key.as_str()))] {
+        // In TLS 1.3 a client learns only when it reads that it was not let in.
+        if let Some(mut sender) = Sender::connect_tls(&server, &ours, own).await {
+            let _refused =
+                sender.stream.write_all(&framed(message("A01", "2", "8", ADMITTED))).await;
+            assert_eq!(sender.answer().await, None);
+        }
+    }
+    let mut plain = Sender::connect(&server).await;
+    plain.write(&framed(message("A01", "3", "9", ADMITTED))).await;
+    assert_eq!(plain.answer().await.filter(|answer| answer.contains("MSA")), None);
+    assert_eq!(code(&sender.send(message("A01", "4", "10", ADMITTED)).await).0, "AA");
 }
 
 #[tokio::test]
