@@ -24,7 +24,7 @@ const MAY_IMPORT: [(&str, &[&str]); 10] = [
     ("tsunagi-discharge-desk", &["tsunagi-proto", "tsunagi-bus"]),
     ("tsunagi-home-care", &["tsunagi-proto", "tsunagi-bus"]),
     ("tsunagi-link-worker", &["tsunagi-proto", "tsunagi-bus"]),
-    ("tsunagi-gateway", &["tsunagi-domain", "tsunagi-proto"]),
+    ("tsunagi-gateway", &["tsunagi-domain", "tsunagi-proto", "tsunagi-chassis", "tsunagi-bus"]),
     (
         "tsunagi",
         &[
@@ -42,7 +42,7 @@ const MAY_IMPORT: [(&str, &[&str]); 10] = [
 ];
 
 /// The one crate that may use a technology.
-const DOORS: [(&str, &str); 17] = [
+const DOORS: [(&str, &str); 19] = [
     ("async-nats", "tsunagi-bus"),
     ("lru", "tsunagi-bus"),
     ("hmac", "tsunagi-bus"),
@@ -55,6 +55,8 @@ const DOORS: [(&str, &str); 17] = [
     ("protox", "tsunagi-proto"),
     ("prost-reflect", "tsunagi-proto"),
     ("axum", "tsunagi-gateway"),
+    ("encoding_rs", "tsunagi-gateway"),
+    ("tokio-rustls", "tsunagi-gateway"),
     ("clap", "tsunagi"),
     ("indicatif", "tsunagi"),
     ("rand", "tsunagi"),

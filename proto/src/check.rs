@@ -148,7 +148,7 @@ impl Must {
         if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
             add(violations, at, "must not have control characters");
         }
-        if self.form != v1::Form::Uuid.into() && my_number::is_in(text) {
+        if self.form != i32::from(v1::Form::Uuid) && my_number::is_in(text) {
             add(violations, at, "must not have a My Number (個人番号) in it: leave it out");
         }
         if let Some(problem) = form_problem(self.form, text) {

@@ -21,7 +21,9 @@ mod disk_full;
 mod evidence;
 mod export;
 mod faulty_disk;
+mod fhir;
 mod import;
+mod mllp;
 mod nats;
 #[path = "../nats/servers.rs"]
 mod nats_servers;
@@ -33,6 +35,7 @@ mod rpcs;
 mod scenarios;
 mod shared_data;
 mod simulate;
+mod ssmix2;
 mod stories;
 mod support;
 mod timeline;

@@ -22,6 +22,10 @@ pub(crate) const FAR_AHEAD: &str = "AgN_";
 /// A server process. Killed when the test lets go of it.
 pub(crate) struct Server {
     pub(crate) url: String,
+    /// Where it takes HL7 v2, if it does.
+    pub(crate) mllp: Option<String>,
+    /// Where it serves FHIR, if it does.
+    pub(crate) fhir: Option<String>,
     child: Child,
 }
 
@@ -46,11 +50,18 @@ impl Server {
         let mut child = up.stdout(Stdio::piped()).spawn().unwrap();
         let mut output = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
+        let (mut mllp, mut fhir) = (None, None);
         let url = loop {
             line.clear();
             if output.read_line(&mut line).unwrap() == 0 {
                 child.wait().unwrap();
                 return None;
+            }
+            if let Some((_, address)) = line.split_once("MLLP  ") {
+                mllp = Some(address.trim().to_owned());
+            }
+            if let Some((_, address)) = line.split_once("FHIR  http://") {
+                fhir = address.trim().split('/').next().map(str::to_owned);
             }
             if let Some((_, url)) = line.split_once("gRPC  ") {
                 break url.trim().to_owned();
@@ -58,7 +69,7 @@ impl Server {
         };
         // What else it says is let through, so that it never waits for a reader.
         std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
-        Some(Self { url, child })
+        Some(Self { url, mllp, fhir, child })
     }
 
     pub(crate) async fn channel(&self) -> Channel {

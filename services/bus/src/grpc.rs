@@ -5,29 +5,24 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt as _};
-use jiff::Timestamp;
 use prost::Message as _;
 use tokio_util::sync::CancellationToken;
-use tonic::{Code, Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming};
 use tsunagi_chassis::server::unreadable;
 use tsunagi_chassis::{Config, Refused, answers, caller};
-use tsunagi_domain::{Actor, EventId, PatientId};
-use tsunagi_proto::catalogue::Payload;
+use tsunagi_domain::{Actor, PatientId};
 use tsunagi_proto::check::{Check as _, Path};
 use tsunagi_proto::v1;
 use tsunagi_proto::v1::care_bus_server::CareBus;
 use tsunagi_proto::v1::publish_session_response::Outcome;
 use tsunagi_proto::v1::subscribe_response::Frame as Sign;
-use uuid::Uuid;
 
 use crate::address;
-use crate::cursor::{Cursor, Progress};
-use crate::handler::{Handler, Submission, SubmitError, to_wire};
-use crate::port::{
-    Bus, Delivery, Draft, Expected, Feed, Publication, PublishError, ReadError, Stored,
-};
+use crate::cursor::Progress;
+use crate::handler::{Handler, Submission, to_wire};
+use crate::port::{Bus, Delivery, Feed, ReadError, Stored};
+use crate::quarantine;
 use crate::region::Region;
 use crate::stream::StreamId;
 
@@ -133,59 +128,9 @@ impl CareBus for CareBusService {
             let part = at.field("part").violation("must be at most `parts`");
             return Err(Refused::fields(vec![part]).into());
         }
-        Ok(Response::new(self.keep(message, &actor).await?))
+        let bus = self.handler.bus().as_ref();
+        Ok(Response::new(quarantine::keep(bus, message, &actor, DOOR).await?))
     }
-}
-
-impl CareBusService {
-    async fn keep(
-        &self,
-        message: v1::MessageQuarantined,
-        actor: &Actor,
-    ) -> Result<v1::Receipt, Refused> {
-        let event = quarantine_id(&message);
-        let payload = Payload::MessageQuarantined(message);
-        let record = v1::Event {
-            event_id: event.to_string(),
-            r#type: payload.event_type().to_owned(),
-            occurred_at: Timestamp::now().to_string(),
-            actor: Some(actor.into()),
-            source: Some(v1::Source { door: DOOR.to_owned(), ..v1::Source::default() }),
-            payload: payload.encode_to_vec(),
-            ..v1::Event::default()
-        };
-        let draft = Draft { event, record: Bytes::from(record.encode_to_vec()) };
-        let (stream, expected) = (StreamId::Quarantine, Expected::Any);
-        let bus = self.handler.bus();
-        let published = bus.publish(Publication { stream, expected, drafts: vec![draft] }).await;
-        let (placed, repeated) = match published {
-            Ok(placed) => (placed.first().copied(), false),
-            Err(PublishError::Repeated { stored }) => (stored.first().map(|s| s.placed), true),
-            Err(PublishError::NoRoom) => return Err(SubmitError::NoRoom.into()),
-            Err(PublishError::Full) => return Err(SubmitError::Full.into()),
-            Err(_error) => (None, false),
-        };
-        let placed = placed.ok_or_else(|| {
-            let message = "it is not known whether this was kept: send it again";
-            Refused::new(Code::Unavailable, "OUTCOME_UNKNOWN", message)
-        })?;
-        Ok(v1::Receipt {
-            event_id: event.to_string(),
-            patient_id: String::new(),
-            version: placed.version,
-            recorded_at: Some(to_wire(placed.recorded_at)),
-            cursor: bus.region().cursor_text(&Cursor::at(placed.position)),
-            repeated,
-        })
-    }
-}
-
-/// The same bytes from the same place have the same id, and are kept once.
-fn quarantine_id(message: &v1::MessageQuarantined) -> EventId {
-    let of_origin = Uuid::new_v5(&Uuid::NAMESPACE_URL, message.origin.as_bytes());
-    let part = format!("{}/{}", message.part, message.parts);
-    let of_part = Uuid::new_v5(&of_origin, part.as_bytes());
-    EventId::new(Uuid::new_v5(&of_part, &message.raw))
 }
 
 /// A request of a session that has queued up for its patient.

@@ -13,6 +13,7 @@ pub mod handler;
 pub mod nats;
 pub mod patients;
 pub mod port;
+pub mod quarantine;
 mod refusals;
 pub mod region;
 pub mod remote;

@@ -250,6 +250,74 @@ pub const SETTINGS: &[Setting] = &[
         "Milliseconds that a read waits for the cursor that it must have seen; then UNAVAILABLE",
     ),
     setting(
+        "mllp-listen",
+        "",
+        "Where HL7 v2 is taken over MLLP, such as 127.0.0.1:2575; empty for nowhere. Other addresses than loopback need mllp-client-ca or insecure-listen",
+    ),
+    setting(
+        "mllp-connections",
+        "1024",
+        "MLLP connections at once; one more is closed as soon as it is made",
+    ),
+    setting(
+        "mllp-frame-bytes",
+        "1048576",
+        "Bytes of the largest HL7 message taken; of a larger one the beginning is quarantined, and it is answered with AR",
+    ),
+    setting(
+        "mllp-pipeline",
+        "16",
+        "Messages of one MLLP connection that are read ahead while one is worked on; no more are read until answers are taken",
+    ),
+    setting(
+        "mllp-idle-ms",
+        "3600000",
+        "Milliseconds of silence after which an MLLP connection is closed; 0 for never",
+    ),
+    setting(
+        "mllp-tls-cert",
+        "",
+        "The PEM file with the certificates that MLLP is served with over TLS; empty for no TLS",
+    ),
+    setting("mllp-tls-key", "", "The PEM file with the private key of mllp-tls-cert"),
+    setting(
+        "mllp-client-ca",
+        "",
+        "The PEM file with the authorities that must have signed a client's certificate; empty for clients without",
+    ),
+    setting(
+        "fhir-listen",
+        "",
+        "Where FHIR R4 is served, such as 127.0.0.1:7480; empty for nowhere. Other addresses than loopback need insecure-listen",
+    ),
+    setting(
+        "fhir-requests",
+        "256",
+        "FHIR requests worked on at once; one more is answered with 503",
+    ),
+    setting(
+        "fhir-body-bytes",
+        "16777216",
+        "Bytes of the largest Bundle taken; a larger one is answered with 413",
+    ),
+    setting("ssmix2-folder", "", "The folder with an SS-MIX2 storage that is read; empty for none"),
+    setting("ssmix2-poll-ms", "10000", "Milliseconds between two looks into the SS-MIX2 storage"),
+    setting(
+        "ssmix2-settle-ms",
+        "2000",
+        "Milliseconds that a file of the SS-MIX2 storage must have been left alone to be read to its end",
+    ),
+    setting(
+        "ssmix2-file-bytes",
+        "268435456",
+        "Bytes of the largest file of the SS-MIX2 storage that is read; a larger one is told of and passed over",
+    ),
+    setting(
+        "hl7-profiles",
+        "",
+        "The TOML file that says of each sending facility how its HL7 v2 is to be read; empty for none",
+    ),
+    setting(
         "stop-wait-ms",
         "10000",
         "Milliseconds that calls may still take when the server stops",
@@ -330,6 +398,10 @@ pub struct Config {
     pub append_wait_ms: u64,
     pub checkpoint_interval_ms: u64,
     pub read_wait_ms: u64,
+    pub mllp: Mllp,
+    pub hl7_profiles: Option<PathBuf>,
+    pub ssmix2: Ssmix2,
+    pub fhir: Fhir,
     pub stop_wait_ms: u64,
     /// None: the embedded bus.
     pub nats: Option<String>,
@@ -355,6 +427,36 @@ pub struct Config {
     pub replicas: Vec<String>,
     pub replica_check_ms: u64,
     pub ingest_batch: usize,
+}
+
+/// The settings of the FHIR door.
+#[derive(Debug, Clone)]
+pub struct Fhir {
+    pub listen: Option<SocketAddr>,
+    pub requests: usize,
+    pub body_bytes: usize,
+}
+
+/// The settings of the reader of SS-MIX2 storages.
+#[derive(Debug, Clone)]
+pub struct Ssmix2 {
+    pub folder: Option<PathBuf>,
+    pub poll_ms: u64,
+    pub settle_ms: u64,
+    pub file_bytes: u64,
+}
+
+/// The settings of the MLLP door.
+#[derive(Debug, Clone)]
+pub struct Mllp {
+    pub listen: Option<SocketAddr>,
+    pub connections: usize,
+    pub frame_bytes: usize,
+    pub pipeline: usize,
+    pub idle_ms: u64,
+    pub tls_cert: Option<PathBuf>,
+    pub tls_key: Option<PathBuf>,
+    pub client_ca: Option<PathBuf>,
 }
 
 impl Values {
@@ -420,14 +522,16 @@ impl Values {
         parts.map(str::to_owned).collect()
     }
 
-    /// None if it is empty.
+    /// A setting that may be empty.
     fn optional<T: FromStr>(
         &self,
         setting: &'static str,
         expected: &'static str,
     ) -> Result<Option<T>, ConfigError> {
-        let is_given = self.get(setting).is_some_and(|(value, _)| !value.is_empty());
-        is_given.then(|| self.parse(setting, expected)).transpose()
+        match self.get(setting) {
+            None | Some(("", _)) => Ok(None),
+            Some(_) => self.parse(setting, expected).map(Some),
+        }
     }
 
     fn number<T: FromStr + PartialOrd + Copy>(
@@ -475,6 +579,10 @@ impl Config {
             append_wait_ms: values.number("append-wait-ms", 1)?,
             checkpoint_interval_ms: values.number("checkpoint-interval-ms", 10)?,
             read_wait_ms: values.number("read-wait-ms", 0)?,
+            mllp: Mllp::new(values)?,
+            fhir: Fhir::new(values)?,
+            ssmix2: Ssmix2::new(values)?,
+            hl7_profiles: values.optional("hl7-profiles", "a path, or nothing")?,
             stop_wait_ms: values.number("stop-wait-ms", 0)?,
             nats: values.optional("nats", "a URL such as nats://127.0.0.1:4222")?,
             with_nats: values.parse("with-nats", "`true` or `false`")?,
@@ -505,6 +613,51 @@ impl Config {
             return Err(ConfigError::Value { setting: "zone", expected });
         }
         Ok(config)
+    }
+}
+
+impl Fhir {
+    fn new(values: &Values) -> Result<Self, ConfigError> {
+        Ok(Self {
+            listen: values.optional("fhir-listen", "an address and port such as 127.0.0.1:7480")?,
+            requests: values.number("fhir-requests", 1)?,
+            body_bytes: values.number("fhir-body-bytes", 1024)?,
+        })
+    }
+}
+
+impl Ssmix2 {
+    fn new(values: &Values) -> Result<Self, ConfigError> {
+        Ok(Self {
+            folder: values.optional("ssmix2-folder", "a path, or nothing")?,
+            poll_ms: values.number("ssmix2-poll-ms", 10)?,
+            settle_ms: values.number("ssmix2-settle-ms", 0)?,
+            file_bytes: values.number("ssmix2-file-bytes", 1024)?,
+        })
+    }
+}
+
+impl Mllp {
+    fn new(values: &Values) -> Result<Self, ConfigError> {
+        const PATH: &str = "the path of a PEM file, or nothing";
+        let tls = Self {
+            listen: values.optional("mllp-listen", "an address and port such as 127.0.0.1:2575")?,
+            connections: values.number("mllp-connections", 1)?,
+            frame_bytes: values.number("mllp-frame-bytes", 1024)?,
+            pipeline: values.number("mllp-pipeline", 1)?,
+            idle_ms: values.number("mllp-idle-ms", 0)?,
+            tls_cert: values.optional("mllp-tls-cert", PATH)?,
+            tls_key: values.optional("mllp-tls-key", PATH)?,
+            client_ca: values.optional("mllp-client-ca", PATH)?,
+        };
+        let wrong = |setting, expected| Err(ConfigError::Value { setting, expected });
+        match (&tls.tls_cert, &tls.tls_key, &tls.client_ca) {
+            (Some(_), None, _) => wrong("mllp-tls-key", "given with mllp-tls-cert"),
+            (None, Some(_), _) | (None, None, Some(_)) => {
+                wrong("mllp-tls-cert", "given with mllp-tls-key and mllp-client-ca")
+            }
+            (Some(_), Some(_), _) | (None, None, None) => Ok(tls),
+        }
     }
 }
 

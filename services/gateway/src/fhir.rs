@@ -2,6 +2,7 @@
 
 mod again;
 pub mod directory;
+pub mod door;
 pub mod files;
 pub mod ids;
 pub mod map;
@@ -9,7 +10,6 @@ mod names;
 pub mod reader;
 pub mod resource;
 mod stations;
-mod text;
 mod withdrawal;
 
 pub use directory::Directory;

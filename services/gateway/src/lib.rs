@@ -1,3 +1,18 @@
-//! What other systems speak, and how it becomes care events. Today: FHIR R4 files.
+//! What other systems speak, and how it becomes care events: FHIR R4 and HL7 v2.
+//!
+//! | door | step 1 of the way data takes |
+//! |---|---|
+//! | HL7 v2 over MLLP | `mllp` reads frames and answers, `hl7` reads messages, `adt` says what they mean |
+//! | SS-MIX2 storages | `ssmix2` reads folders; messages are taken by `adt` |
+//! | FHIR R4 files | `fhir` |
+//!
+//! What a message says is decided by the same handler as what people say at the desks.
 
+pub mod adt;
 pub mod fhir;
+pub mod hl7;
+mod known;
+pub mod mllp;
+pub mod person;
+pub mod ssmix2;
+mod text;

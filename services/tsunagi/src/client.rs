@@ -7,6 +7,7 @@ use tonic::{Request, Status};
 use tonic_types::StatusExt as _;
 use tsunagi_chassis::Config;
 use tsunagi_chassis::caller::{ORGANISATION, PERSON, ROLE};
+use tsunagi_chassis::config::{Fhir, Mllp, Ssmix2};
 use tsunagi_event_store::OpenError;
 
 use crate::up::{self, Running};
@@ -41,7 +42,12 @@ impl Connection {
             return Self::to(&url).await;
         }
         // An own server serves this command alone, and takes whatever port is free.
-        let own = Config { listen: ([127, 0, 0, 1], 0).into(), ..config.clone() };
+        // Nor does it open other doors meanwhile.
+        let mllp = Mllp { listen: None, ..config.mllp.clone() };
+        let ssmix2 = Ssmix2 { folder: None, ..config.ssmix2.clone() };
+        let listen = ([127, 0, 0, 1], 0).into();
+        let fhir = Fhir { listen: None, ..config.fhir.clone() };
+        let own = Config { listen, mllp, ssmix2, fhir, ..config.clone() };
         match up::start(&own).await {
             Ok(running) => {
                 let channel = connect(&running.url()).await?;

@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
 use tonic::service::Routes;
+use tonic::transport::Endpoint;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tsunagi_bus::Handler;
@@ -23,6 +24,9 @@ use tsunagi_event_store::grpc::TimelineService;
 use tsunagi_event_store::service::EventStoreService;
 use tsunagi_event_store::sharded::ShardedTimeline;
 use tsunagi_event_store::{OpenError, Patients, Store, scrub};
+use tsunagi_gateway::adt::Intake;
+use tsunagi_gateway::fhir::door;
+use tsunagi_gateway::{mllp, ssmix2};
 use tsunagi_proto::v1::boards_server::BoardsServer;
 use tsunagi_proto::v1::care_bus_server::CareBusServer;
 use tsunagi_proto::v1::care_team_server::CareTeamServer;
@@ -38,6 +42,8 @@ use crate::region_bus::RegionBus;
 /// A running server. It runs until it is stopped.
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
+    mllp_address: Option<SocketAddr>,
+    fhir_address: Option<SocketAddr>,
     pub(crate) store: Store,
     /// What was done to go over to NATS, and where that is.
     on_nats: Option<String>,
@@ -67,6 +73,10 @@ pub(crate) async fn serve(config: &Config) -> anyhow::Result<()> {
 pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
     let server = Server::bind(config).await?;
     let address = server.address();
+    let mllp = mllp::Server::bind(config).await?;
+    let mllp_address = mllp.as_ref().map(mllp::Server::address);
+    let fhir = door::Server::bind(config).await?;
+    let fhir_address = fhir.as_ref().map(door::Server::address);
     let store = open(config.clone()).await?;
     // The disk may be full, and what is stored is to be read all the same.
     if let Err(error) = store.announce(&format!("http://{address}")) {
@@ -89,15 +99,33 @@ pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
     let bus = RegionBus::start(config, &store).await?;
     let on_nats = bus.told(config);
     let handler = Arc::new(Handler::new(Arc::clone(&bus.bus), config));
+    let intake = Arc::new(Intake::new(Arc::clone(&handler), config)?);
     let (health, routes) = routes(config, &handler, &store, patients, &stop).await?;
     tokio::spawn(scrub::run(store.clone(), config.scrub_bytes_per_second, stop.clone()));
     tokio::spawn(tell_of_a_broken_log(store.broken().clone(), health.clone()));
+    let ssmix2 = ssmix2::Reader::new(config, Arc::clone(&intake));
+    let ssmix2 = ssmix2.map(|reader| tokio::spawn(reader.run(stop.clone())));
+    let mllp = mllp.map(|mllp| tokio::spawn(mllp.run(intake, stop.clone())));
+    let timeline = Endpoint::from_shared(format!("http://{address}"))?.connect_lazy();
+    let fhir = fhir.map(|fhir| {
+        let handler = Arc::clone(&handler);
+        tokio::spawn(fhir.run(config.clone(), handler, timeline, stop.clone()))
+    });
     let served = tokio::spawn({
         let (config, store, stop) = (config.clone(), store.clone(), stop.clone());
         async move {
             let served = server.run(&config, routes, health, stop.clone()).await;
             stop.cancel();
             let rows = rows.await;
+            if let Some(mllp) = mllp {
+                mllp.await?;
+            }
+            if let Some(fhir) = fhir {
+                fhir.await??;
+            }
+            if let Some(ssmix2) = ssmix2 {
+                ssmix2.await?;
+            }
             handler.finish().await;
             bus.stop().await;
             // Last: what is acknowledged until now is written, and where it ends is noted.
@@ -107,7 +135,7 @@ pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
         }
     });
     tracing::info!(%address, "serving");
-    Ok(Running { address, store, on_nats, stop, served })
+    Ok(Running { address, mllp_address, fhir_address, store, on_nats, stop, served })
 }
 
 /// Opens the data folder off the runtime: the whole log is read.
@@ -209,6 +237,12 @@ pub(crate) fn announce(config: &Config, running: &Running) {
     say(format_args!("data  {data}  (region {id}, {slots} slots, {zone})"));
     if let Some(told) = &running.on_nats {
         say(format_args!("NATS  {told}"));
+    }
+    if let Some(mllp) = running.mllp_address {
+        say(format_args!("MLLP  {mllp}"));
+    }
+    if let Some(fhir) = running.fhir_address {
+        say(format_args!("FHIR  http://{fhir}/fhir"));
     }
     say(format_args!("gRPC  {}", running.url()));
     say(

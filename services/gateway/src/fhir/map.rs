@@ -22,7 +22,7 @@ use super::resource::{
     Address, CareTeam, CodeableConcept, ContactPoint, Encounter, EncounterLocation, Patient, Period,
 };
 use super::stations::stations;
-use super::text::{code, cut};
+use crate::text::{code, cut};
 
 /// Why a resource is not taken: a stable reason, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]

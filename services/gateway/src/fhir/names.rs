@@ -4,7 +4,7 @@ use tsunagi_domain::{CareTime, Zone};
 use tsunagi_proto::v1;
 
 use super::resource::HumanName;
-use super::text::cut;
+use crate::text::cut;
 
 /// As many names as the schema takes.
 const NAMES_MAX: usize = 10;

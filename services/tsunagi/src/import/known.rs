@@ -4,6 +4,7 @@ use tonic::Code;
 use tsunagi_domain::PatientId;
 use tsunagi_gateway::fhir::map::set_patient;
 use tsunagi_gateway::fhir::resource::Patient;
+use tsunagi_gateway::person::{is_somebody_else, news};
 use tsunagi_proto::v1;
 use tsunagi_proto::v1::care_bus_client::CareBusClient;
 use tsunagi_proto::v1::timeline_client::TimelineClient;
@@ -155,107 +156,11 @@ impl Work {
     }
 }
 
-/// What a resource says that is not known. None if that is nothing.
-fn news(known: &v1::Demographics, mut said: v1::Demographics) -> Option<v1::Demographics> {
-    if known.address.as_ref().is_some_and(|address| address.confidential) {
-        // Whether it is another address cannot be told: nobody is shown the one that is known.
-        // Few systems say that an address is confidential, so it stays so; and where no address
-        // is said, the one that is known stays.
-        said.address = said.address.filter(says_where);
-        if let Some(address) = &mut said.address {
-            address.confidential = true;
-        }
-        let all_else = |of: &v1::Demographics| v1::Demographics { address: None, ..of.clone() };
-        return (all_else(known) != all_else(&said)).then_some(said);
-    }
-    (*known != said).then_some(said)
-}
-
-/// Whether an address says more than that it is confidential.
-fn says_where(address: &v1::Address) -> bool {
-    let withheld = v1::Address { confidential: address.confidential, ..v1::Address::default() };
-    *address != withheld
-}
-
-/// Whether these are two people: of another birth date or sex, as far as both are known.
-fn is_somebody_else(one: &v1::Demographics, other: &v1::Demographics) -> bool {
-    // `1938` does not differ from `1938-04-02`.
-    let differ = |one: &str, other: &str| !one.starts_with(other) && !other.starts_with(one);
-    let is_known = |sex: v1::Sex| !matches!(sex, v1::Sex::Unspecified | v1::Sex::Unknown);
-    differ(&one.birth_on, &other.birth_on)
-        || (is_known(one.sex()) && is_known(other.sex()) && one.sex() != other.sex())
-}
-
 fn mismatch(owner: PatientId) -> Outcome {
     Outcome::Refused {
         reason: "PATIENT_MISMATCH".to_owned(),
         message: format!(
             "an identifier of it belongs to patient {owner}, who has another birth date or sex: find out whose number it is, and correct the resource or the patient"
         ),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn person(birth_on: &str, sex: v1::Sex) -> v1::Demographics {
-        v1::Demographics { birth_on: birth_on.to_owned(), sex: sex.into(), ..Default::default() }
-    }
-
-    fn living_at(text: &str, confidential: bool) -> v1::Demographics {
-        let address = v1::Address { text: text.to_owned(), confidential, ..Default::default() };
-        v1::Demographics { address: Some(address), ..Default::default() }
-    }
-
-    #[test]
-    fn two_are_somebody_else_if_what_is_known_of_both_differs() {
-        let known = person("1938-04-02", v1::Sex::Female);
-        let differs = |birth_on, sex| is_somebody_else(&known, &person(birth_on, sex));
-        assert!(differs("1938-04-03", v1::Sex::Female));
-        assert!(differs("1939", v1::Sex::Unspecified));
-        assert!(differs("1938-04-02", v1::Sex::Male));
-        assert!(differs("", v1::Sex::Other));
-        assert!(!differs("1938-04", v1::Sex::Female));
-        assert!(!differs("", v1::Sex::Unknown));
-        assert!(!is_somebody_else(&person("", v1::Sex::Unspecified), &known));
-    }
-
-    #[test]
-    fn a_confidential_address_is_kept_so_and_no_news() {
-        let known = living_at("", true);
-        assert_eq!(news(&known, living_at("本町1", false)), None);
-        assert_eq!(news(&known, v1::Demographics::default()), None);
-        let with_birth = |of| v1::Demographics { birth_on: "1938".to_owned(), ..of };
-        assert_eq!(
-            news(&known, with_birth(living_at("本町1", false))),
-            Some(with_birth(living_at("本町1", true)))
-        );
-    }
-
-    #[test]
-    fn where_no_address_is_said_a_confidential_one_is_not_replaced() {
-        let with_birth = |of| v1::Demographics { birth_on: "1938".to_owned(), ..of };
-        for nowhere in [v1::Demographics::default(), living_at("", true)] {
-            assert_eq!(
-                news(&living_at("", true), with_birth(nowhere)),
-                Some(with_birth(v1::Demographics::default()))
-            );
-        }
-    }
-
-    #[test]
-    fn that_an_address_is_confidential_is_news() {
-        let restricted = living_at("", true);
-        assert_eq!(news(&living_at("本町1", false), restricted.clone()), Some(restricted.clone()));
-        assert_eq!(news(&v1::Demographics::default(), restricted.clone()), Some(restricted));
-    }
-
-    #[test]
-    fn an_address_that_may_be_known_is_compared() {
-        let known = living_at("本町1", false);
-        assert_eq!(news(&known, known.clone()), None);
-        let moved = living_at("栄町2", false);
-        assert_eq!(news(&known, moved.clone()), Some(moved));
     }
 }

@@ -1,7 +1,7 @@
 //! Texts of other systems, in the form that the schema takes.
 
 /// A foreign id in the form that ids have here.
-pub(super) fn code(text: &str) -> String {
+pub(crate) fn code(text: &str) -> String {
     let allowed = |c: char| {
         if c.is_ascii_alphanumeric() || "._:-".contains(c) { c } else { '-' }
     };
@@ -11,7 +11,7 @@ pub(super) fn code(text: &str) -> String {
 /// At most so many code points, to be read and not obeyed: without control characters. All that
 /// is taken are names, codes and addresses, which have one line; line ends and tabs become
 /// spaces.
-pub(super) fn cut(text: &str, max: usize) -> String {
+pub(crate) fn cut(text: &str, max: usize) -> String {
     let line = text.chars().map(|c| if matches!(c, '\n' | '\t') { ' ' } else { c });
     line.filter(|c| !c.is_control()).take(max).collect()
 }

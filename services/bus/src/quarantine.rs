@@ -1,0 +1,85 @@
+//! What came in and could not be read is kept byte for byte, until a person has looked at it.
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use prost::Message as _;
+use tonic::Code;
+use tsunagi_chassis::Refused;
+use tsunagi_domain::{Actor, EventId};
+use tsunagi_proto::catalogue::Payload;
+use tsunagi_proto::v1;
+use uuid::Uuid;
+
+use crate::cursor::Cursor;
+use crate::handler::{SubmitError, to_wire};
+use crate::port::{Bus, Draft, Expected, Publication, PublishError};
+use crate::stream::StreamId;
+
+/// Bytes that one event keeps; of what has more, each part is an event.
+const PART_BYTES: usize = 512 << 10;
+
+/// Keeps one part of something, in the name of `actor`. Answers when it is durable (I2).
+pub async fn keep(
+    bus: &dyn Bus,
+    message: v1::MessageQuarantined,
+    actor: &Actor,
+    door: &str,
+) -> Result<v1::Receipt, Refused> {
+    let event = id(&message);
+    let payload = Payload::MessageQuarantined(message);
+    let record = v1::Event {
+        event_id: event.to_string(),
+        r#type: payload.event_type().to_owned(),
+        occurred_at: Timestamp::now().to_string(),
+        actor: Some(actor.into()),
+        source: Some(v1::Source { door: door.to_owned(), ..v1::Source::default() }),
+        payload: payload.encode_to_vec(),
+        ..v1::Event::default()
+    };
+    let draft = Draft { event, record: Bytes::from(record.encode_to_vec()) };
+    let (stream, expected) = (StreamId::Quarantine, Expected::Any);
+    let published = bus.publish(Publication { stream, expected, drafts: vec![draft] }).await;
+    let (placed, repeated) = match published {
+        Ok(placed) => (placed.first().copied(), false),
+        Err(PublishError::Repeated { stored }) => (stored.first().map(|s| s.placed), true),
+        Err(PublishError::NoRoom) => return Err(SubmitError::NoRoom.into()),
+        Err(PublishError::Full) => return Err(SubmitError::Full.into()),
+        Err(_error) => (None, false),
+    };
+    let placed = placed.ok_or_else(|| {
+        let message = "it is not known whether this was kept: send it again";
+        Refused::new(Code::Unavailable, "OUTCOME_UNKNOWN", message)
+    })?;
+    Ok(v1::Receipt {
+        event_id: event.to_string(),
+        patient_id: String::new(),
+        version: placed.version,
+        recorded_at: Some(to_wire(placed.recorded_at)),
+        cursor: bus.region().cursor_text(&Cursor::at(placed.position)),
+        repeated,
+    })
+}
+
+/// Keeps all of something, in as many parts as it needs.
+pub async fn keep_whole(
+    bus: &dyn Bus,
+    message: v1::MessageQuarantined,
+    actor: &Actor,
+    door: &str,
+) -> Result<(), Refused> {
+    let parts = u32::try_from(message.raw.len().div_ceil(PART_BYTES).max(1)).unwrap_or(u32::MAX);
+    let whole = v1::MessageQuarantined { raw: Vec::new(), parts, ..message.clone() };
+    for (part, raw) in (1..).zip(message.raw.chunks(PART_BYTES)) {
+        let raw = raw.to_owned();
+        keep(bus, v1::MessageQuarantined { raw, part, ..whole.clone() }, actor, door).await?;
+    }
+    Ok(())
+}
+
+/// The same bytes from the same place have the same id, and are kept once.
+fn id(message: &v1::MessageQuarantined) -> EventId {
+    let of_origin = Uuid::new_v5(&Uuid::NAMESPACE_URL, message.origin.as_bytes());
+    let part = format!("{}/{}", message.part, message.parts);
+    let of_part = Uuid::new_v5(&of_origin, part.as_bytes());
+    EventId::new(Uuid::new_v5(&of_part, &message.raw))
+}

@@ -1,0 +1,20 @@
+//! HL7 v2 ADT messages as care events: who the patient is (`patient`), which visit or stay it
+//! is about (`visit`, `encounter`), what the trigger event means for it (`trigger`, `acts`),
+//! and how a message is taken as a whole (`intake`).
+//!
+//! Whatever is not taken is refused with the field and the reason: `refusal`.
+
+mod acts;
+mod encounter;
+mod group;
+mod ids;
+pub mod intake;
+mod patient;
+pub mod profile;
+pub mod refusal;
+mod trigger;
+mod visit;
+
+pub use intake::{Intake, Manner, Outcome, Taken};
+pub use profile::{ProfileError, Profiles};
+pub use refusal::{Kind, Refusal};

@@ -1,0 +1,381 @@
+//! What happened, by trigger event: the events that a message says of a visit or stay.
+//!
+//! What is known already, from whichever message or desk, is not said again. Where a message
+//! tells of a stay whose admission never came, and says when it began, its admission is said
+//! with it: a feed begins in the middle, and messages get lost.
+
+use tsunagi_domain::encounter::{Encounter, Stage};
+use tsunagi_domain::{EncounterId, EventId};
+use tsunagi_proto::catalogue::Payload;
+use tsunagi_proto::v1;
+
+use super::encounter::{INPATIENT, Situation, VISIT};
+use super::refusal::Refusal;
+use super::trigger::Act;
+use super::visit::Said;
+use crate::known::StepKind;
+
+/// Something that a message tells of, and the field that says when.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Told {
+    pub(super) at: Said,
+    pub(super) payload: Payload,
+}
+
+type Tells = Result<Vec<Told>, Refusal>;
+
+impl Situation<'_> {
+    /// What the message says of the visit; nothing if all of it is known.
+    pub(super) fn tells(&self, act: Act) -> Tells {
+        match act {
+            Act::Admit => match self.visit.class() {
+                None | Some(v1::EncounterClass::Inpatient) => self.admit(),
+                Some(class) => self.register(class),
+            },
+            Act::Register => match self.visit.class() {
+                Some(v1::EncounterClass::Inpatient) => self.admit(),
+                class => self.register(class.unwrap_or(v1::EncounterClass::Outpatient)),
+            },
+            Act::PlanAdmission => self.plan_admission(),
+            Act::BecomeInpatient => self.become_inpatient(),
+            Act::BecomeOutpatient => self.become_outpatient(),
+            Act::Transfer => self.transfer(),
+            Act::PlanTransfer => self.plan_transfer(),
+            Act::StartLeave | Act::ReturnFromLeave => self.leave(act),
+            Act::PlanDischarge => self.plan_discharge(),
+            Act::Discharge => self.discharge(),
+            Act::Cancel(kinds) => self.cancel(kinds),
+            Act::Person | Act::SamePerson => Ok(Vec::new()),
+        }
+    }
+
+    fn began(&self) -> Result<Said, Refusal> {
+        self.visit.admitted_at()?.map_or_else(|| self.visit.happened_at(), Ok)
+    }
+
+    fn admit(&self) -> Tells {
+        let at = self.began()?;
+        let encounter = self.beginning(&at.text, INPATIENT);
+        if self.is_said(encounter, &[StepKind::Admitted], &at, None) {
+            return Ok(Vec::new());
+        }
+        Ok(vec![self.admitted(encounter, at, 3)])
+    }
+
+    fn admitted(&self, encounter: EncounterId, at: Said, place: usize) -> Told {
+        let payload = Payload::Admitted(v1::Admitted {
+            encounter_id: encounter.to_string(),
+            place: Some(self.visit.place(place)),
+            admit_source: self.visit.coded(14, "0023"),
+            preceding_encounter_id: String::new(),
+            attending: self.visit.attending(),
+            visit_number: self.visit.number(),
+            purpose: String::new(),
+        });
+        Told { at, payload }
+    }
+
+    fn register(&self, class: v1::EncounterClass) -> Tells {
+        let at = self.began()?;
+        let encounter = self.beginning(&at.text, VISIT);
+        if self.is_said(encounter, &[StepKind::Registered], &at, None) {
+            return Ok(Vec::new());
+        }
+        Ok(vec![self.registered(encounter, class, at)])
+    }
+
+    fn registered(&self, encounter: EncounterId, class: v1::EncounterClass, at: Said) -> Told {
+        let payload = Payload::EncounterRegistered(v1::EncounterRegistered {
+            encounter_id: encounter.to_string(),
+            class: class.into(),
+            place: Some(self.visit.place(3)),
+            ended_at: String::new(),
+            preceding_encounter_id: String::new(),
+            attending: self.visit.attending(),
+            visit_number: self.visit.number(),
+        });
+        Told { at, payload }
+    }
+
+    fn plan_admission(&self) -> Tells {
+        let planned_at = self.visit.expected_admission()?.ok_or_else(|| {
+            Refusal::missing("PV2-8", "say when the patient is expected, in PV2-8, EVN-3 or PV1-44")
+        })?;
+        let encounter = self.beginning(&planned_at.text, INPATIENT);
+        let at = self.visit.happened_at()?;
+        let place = self.visit.place(if self.visit.says_place(3) { 3 } else { 42 });
+        if self.is_planned(encounter, StepKind::AdmissionPlanned, &planned_at, Some(&place)) {
+            return Ok(Vec::new());
+        }
+        let payload = Payload::AdmissionPlanned(v1::AdmissionPlanned {
+            encounter_id: encounter.to_string(),
+            planned_at: planned_at.text,
+            place: Some(place),
+            preceding_encounter_id: String::new(),
+            purpose: String::new(),
+        });
+        Ok(vec![Told { at, payload }])
+    }
+
+    /// The visit becomes a stay, under the same encounter.
+    fn become_inpatient(&self) -> Tells {
+        let visiting = self.current(|encounter| encounter.stage() == Stage::Visiting)?;
+        let Some(encounter) = visiting else { return self.admit() };
+        let at = self.visit.happened_at()?;
+        if self.is_said(encounter, &[StepKind::Admitted], &at, None) {
+            return Ok(Vec::new());
+        }
+        Ok(vec![self.admitted(encounter, at, 3)])
+    }
+
+    /// The stay ends, and the patient remains for a visit that follows from it.
+    fn become_outpatient(&self) -> Tells {
+        let (mut told, stay) = self.known_stay()?;
+        let at = self.visit.happened_at()?;
+        if self.is_said(stay, &[StepKind::Discharged], &at, None) {
+            return Ok(Vec::new());
+        }
+        told.push(self.discharged(stay, at.clone()));
+        let visit = self.own(&format!("{} after {stay}", at.text), VISIT);
+        // The number is the stay's: the visit behind it has an id of its own.
+        let visit = if visit == stay { self.after(stay, &at) } else { visit };
+        let mut visit = self.registered(visit, v1::EncounterClass::Outpatient, at);
+        if let Payload::EncounterRegistered(message) = &mut visit.payload {
+            message.preceding_encounter_id = stay.to_string();
+        }
+        told.push(visit);
+        Ok(told)
+    }
+
+    fn after(&self, stay: EncounterId, at: &Said) -> EncounterId {
+        let facility = &self.visit.profile.facility.id;
+        super::ids::timed_encounter(facility, self.patient, &format!("after {stay} {}", at.text))
+    }
+
+    fn transfer(&self) -> Tells {
+        if !self.visit.says_place(3) {
+            return Err(Refusal::missing(
+                "PV1-3",
+                "say where the patient is now: ward, room or bed",
+            ));
+        }
+        let (mut told, stay) = self.known_stay()?;
+        let (at, to) = (self.visit.happened_at()?, self.visit.place(3));
+        if !self.is_said(stay, &[StepKind::Transferred], &at, Some(&to)) {
+            let (encounter_id, to) = (stay.to_string(), Some(to));
+            let payload = Payload::Transferred(v1::Transferred { encounter_id, to });
+            told.push(Told { at, payload });
+        }
+        Ok(told)
+    }
+
+    fn plan_transfer(&self) -> Tells {
+        let place = if self.visit.says_place(42) { 42 } else { 3 };
+        let planned_at = self.visit.expected_transfer()?.ok_or_else(|| {
+            Refusal::missing("EVN-3", "say when the move is planned for, in EVN-3")
+        })?;
+        let (mut told, stay) = self.known_stay()?;
+        let (at, to) = (self.visit.happened_at()?, self.visit.place(place));
+        if !self.is_planned(stay, StepKind::TransferPlanned, &planned_at, Some(&to)) {
+            let payload = Payload::TransferPlanned(v1::TransferPlanned {
+                encounter_id: stay.to_string(),
+                planned_at: planned_at.text,
+                to: Some(to),
+            });
+            told.push(Told { at, payload });
+        }
+        Ok(told)
+    }
+
+    fn leave(&self, act: Act) -> Tells {
+        let (mut told, stay) = self.known_stay()?;
+        let (at, encounter_id) = (self.visit.happened_at()?, stay.to_string());
+        let (kind, payload) = if act == Act::StartLeave {
+            let back = self.visit.expected_return()?;
+            let started = v1::LeaveStarted {
+                encounter_id,
+                expected_return_at: back.map(|said| said.text).unwrap_or_default(),
+                destination: String::new(),
+            };
+            (StepKind::LeaveStarted, Payload::LeaveStarted(started))
+        } else {
+            let returned = v1::LeaveReturned { encounter_id };
+            (StepKind::LeaveReturned, Payload::LeaveReturned(returned))
+        };
+        if !self.is_said(stay, &[kind], &at, None) {
+            told.push(Told { at, payload });
+        }
+        Ok(told)
+    }
+
+    fn plan_discharge(&self) -> Tells {
+        let planned_at = self.visit.expected_discharge()?.ok_or_else(|| {
+            Refusal::missing(
+                "PV2-9",
+                "say when the discharge is planned for, in PV2-9, EVN-3 or PV1-45",
+            )
+        })?;
+        let (mut told, stay) = self.known_stay()?;
+        let at = self.visit.happened_at()?;
+        if !self.is_planned(stay, StepKind::DischargePlanned, &planned_at, None) {
+            let payload = Payload::DischargePlanned(v1::DischargePlanned {
+                encounter_id: stay.to_string(),
+                planned_at: planned_at.text,
+                disposition: self.visit.coded(36, "0112"),
+                destination: None,
+            });
+            told.push(Told { at, payload });
+        }
+        Ok(told)
+    }
+
+    fn discharge(&self) -> Tells {
+        let at = self.visit.discharged_at()?.map_or_else(|| self.visit.happened_at(), Ok)?;
+        let is_going_on = |encounter: &Encounter| {
+            matches!(encounter.stage(), Stage::Visiting | Stage::InHospital | Stage::OnLeave)
+        };
+        let ended = |encounter: &Encounter| encounter.stage() == Stage::Ended;
+        let found = match self.current(is_going_on)? {
+            Some(encounter) => Some(encounter),
+            None => self
+                .current(ended)?
+                .filter(|encounter| self.is_said(*encounter, &[StepKind::Discharged], &at, None)),
+        };
+        let (mut told, encounter) = match found {
+            Some(encounter) => (Vec::new(), encounter),
+            None => self.implied()?,
+        };
+        if !self.is_said(encounter, &[StepKind::Discharged], &at, None) {
+            told.push(self.discharged(encounter, at));
+        }
+        Ok(told)
+    }
+
+    fn discharged(&self, encounter: EncounterId, at: Said) -> Told {
+        let payload = Payload::Discharged(v1::Discharged {
+            encounter_id: encounter.to_string(),
+            disposition: self.visit.coded(36, "0112"),
+            destination: None,
+        });
+        Told { at, payload }
+    }
+
+    fn cancel(&self, kinds: &[StepKind]) -> Tells {
+        let at = self.visit.happened_at()?;
+        let has_step = |encounter: EncounterId| self.known.last(encounter, kinds);
+        let of_stay = self.current(|_| true)?.and_then(has_step);
+        // Without a number, the last of its kind here.
+        let here = || {
+            let mut steps = self.known.steps.iter().rev();
+            steps.find(|step| kinds.contains(&step.kind) && self.has_place_here(step.encounter))
+        };
+        let is_unclear = self.visit.number().is_some() || self.visit.admitted_at()?.is_some();
+        let found = if is_unclear { of_stay } else { of_stay.or_else(here) };
+        let step = found.ok_or_else(|| {
+            Refusal::unknown(
+                "PV1-19",
+                "NOTHING_TO_CANCEL",
+                "nothing that this takes back is in effect here: it never came, or was taken back before",
+            )
+        })?;
+        let cancellation = v1::EncounterCancellation {
+            encounter_id: step.encounter.to_string(),
+            cancelled_event_id: step.event.to_string(),
+            reason: String::new(),
+        };
+        Ok(vec![Told { at, payload: cancels(step.kind, cancellation) }])
+    }
+
+    /// Takes back what these events did and is still in effect, the last first.
+    pub(super) fn take_back(&self, events: &[EventId]) -> Tells {
+        let at = self.visit.happened_at()?;
+        let steps = self.known.steps.iter().rev().filter(|step| events.contains(&step.event));
+        let told = steps.map(|step| {
+            let cancellation = v1::EncounterCancellation {
+                encounter_id: step.encounter.to_string(),
+                cancelled_event_id: step.event.to_string(),
+                reason: String::new(),
+            };
+            Told { at: at.clone(), payload: cancels(step.kind, cancellation) }
+        });
+        Ok(told.collect())
+    }
+
+    fn has_place_here(&self, encounter: EncounterId) -> bool {
+        let place = self.known.record.encounter(encounter).and_then(Encounter::place);
+        let facility = &self.visit.profile.facility.id;
+        place.is_some_and(|place| place.facility.id.as_str() == facility)
+    }
+
+    /// The stay that goes on, or else the one that the message says began.
+    fn known_stay(&self) -> Result<(Vec<Told>, EncounterId), Refusal> {
+        match self.current(Encounter::is_inpatient)? {
+            Some(stay) => Ok((Vec::new(), stay)),
+            None => self.implied(),
+        }
+    }
+
+    /// The beginning of a stay or visit that is told of in passing.
+    fn implied(&self) -> Result<(Vec<Told>, EncounterId), Refusal> {
+        let began = self.visit.admitted_at()?.ok_or_else(|| {
+            Refusal::unknown(
+                "PV1-44",
+                "ENCOUNTER_UNKNOWN",
+                "the stay is not known here: send its admission (A01) first, or say in PV1-44 when it began",
+            )
+        })?;
+        let was = if self.visit.says_place(6) { 6 } else { 3 };
+        Ok(match self.visit.class() {
+            None | Some(v1::EncounterClass::Inpatient) => {
+                let encounter = self.beginning(&began.text, INPATIENT);
+                (vec![self.admitted(encounter, began, was)], encounter)
+            }
+            Some(class) => {
+                let encounter = self.beginning(&began.text, VISIT);
+                (vec![self.registered(encounter, class, began)], encounter)
+            }
+        })
+    }
+
+    /// Whether the last such step of an encounter was at this time, and led there.
+    fn is_said(
+        &self,
+        encounter: EncounterId,
+        kinds: &[StepKind],
+        at: &Said,
+        place: Option<&v1::Place>,
+    ) -> bool {
+        let at = self.visit.care_time(&at.text);
+        self.known.last(encounter, kinds).is_some_and(|step| {
+            Some(step.at) == at && place.is_none_or(|place| step.place.as_ref() == Some(place))
+        })
+    }
+
+    fn is_planned(
+        &self,
+        encounter: EncounterId,
+        kind: StepKind,
+        planned_at: &Said,
+        place: Option<&v1::Place>,
+    ) -> bool {
+        let when = self.visit.care_time(&planned_at.text);
+        self.known.last(encounter, &[kind]).is_some_and(|step| {
+            self.visit.care_time(&step.planned_at) == when
+                && place.is_none_or(|place| step.place.as_ref() == Some(place))
+        })
+    }
+}
+
+fn cancels(kind: StepKind, cancellation: v1::EncounterCancellation) -> Payload {
+    match kind {
+        StepKind::AdmissionPlanned => Payload::AdmissionPlannedCancelled(cancellation),
+        StepKind::Registered => Payload::RegistrationCancelled(cancellation),
+        StepKind::Admitted => Payload::AdmitCancelled(cancellation),
+        StepKind::TransferPlanned => Payload::TransferPlannedCancelled(cancellation),
+        StepKind::Transferred => Payload::TransferCancelled(cancellation),
+        StepKind::LeaveStarted => Payload::LeaveStartedCancelled(cancellation),
+        StepKind::LeaveReturned => Payload::LeaveReturnedCancelled(cancellation),
+        StepKind::DischargePlanned => Payload::DischargePlannedCancelled(cancellation),
+        StepKind::Discharged => Payload::DischargeCancelled(cancellation),
+    }
+}

@@ -1,0 +1,538 @@
+//! One message from beginning to end: decoded, read, mapped, decided, durable, or refused.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tsunagi_bus::handler::SubmitError;
+use tsunagi_bus::{Handler, StreamId, Submission, quarantine};
+use tsunagi_chassis::Config;
+use tsunagi_domain::identity::Identifier;
+use tsunagi_domain::{Actor, OrganisationId, PatientId};
+use tsunagi_proto::catalogue::Payload;
+use tsunagi_proto::v1;
+
+use super::acts::Told;
+use super::encounter::Situation;
+use super::group::Group;
+use super::ids::{self, MessageKey};
+use super::patient;
+use super::profile::{Profile, ProfileError, Profiles};
+use super::refusal::{Kind, Refusal};
+use super::trigger::{self, Act};
+use super::visit::{Said, Visit};
+use crate::hl7::charset::{Decoded, decode};
+use crate::hl7::{Charset, Message};
+use crate::known::{Known, KnownPatients};
+use crate::person::is_somebody_else;
+use crate::text::cut;
+
+const ROLE: &str = "system";
+const PERSON: &str = "hl7";
+
+/// Takes HL7 v2 messages.
+pub struct Intake {
+    handler: Arc<Handler>,
+    profiles: Profiles,
+    known: KnownPatients,
+    attempts_max: u32,
+}
+
+/// How a message is to be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    AsSaid,
+    /// What it said, or its like, is to be taken back.
+    Withdrawn,
+    /// Another message has taken its place: what was stored of this very one is taken back.
+    Replaced,
+}
+
+/// What came of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Its events are on disk (I2).
+    Stored,
+    /// It had been taken before (I3).
+    Repeated,
+    /// It says nothing that is not known.
+    NothingNew,
+    /// The facility's profile says that such messages are passed over.
+    Ignored,
+    Refused(Refusal),
+}
+
+/// A message that was answered for.
+#[derive(Debug)]
+pub struct Taken {
+    pub outcome: Outcome,
+    /// The message's text, for the answer; empty if there is none.
+    pub text: String,
+    pub charset: Charset,
+    /// Names the answer: the same for the same message.
+    pub answer_id: String,
+    /// The facility's profile says to answer, whatever the message says.
+    pub is_always_answered: bool,
+}
+
+/// A message on its way in.
+struct Incoming<'a> {
+    message: &'a Message<'a>,
+    profile: &'a Profile,
+    key: MessageKey,
+    door: &'a str,
+    manner: Manner,
+    warning: String,
+}
+
+impl Intake {
+    pub fn new(handler: Arc<Handler>, config: &Config) -> Result<Self, ProfileError> {
+        let zone = &handler.bus().region().zone_name;
+        let profiles = Profiles::read(config.hl7_profiles.as_deref(), zone)?;
+        let known = KnownPatients::new(config.cached_patients);
+        Ok(Self { handler, profiles, known, attempts_max: config.decide_attempts })
+    }
+
+    /// Takes a message that came through `door`. Answers when what it says is durable, and what
+    /// somebody has to look at is kept.
+    pub async fn take(&self, raw: &[u8], door: &str) -> Taken {
+        self.take_as(raw, door, Manner::AsSaid).await
+    }
+
+    /// Takes a message in a manner that stands beside it.
+    pub async fn take_as(&self, raw: &[u8], door: &str, manner: Manner) -> Taken {
+        let decoded = decode(raw, None);
+        let (profile, decoded) = match Message::parse(&decoded.text) {
+            Ok(message) => {
+                let profile = self.profiles.of(&message);
+                let usual = profile.as_ref().ok().and_then(|profile| profile.charset);
+                drop(message);
+                (profile, if usual.is_some() { decode(raw, usual) } else { decoded })
+            }
+            Err(why) => {
+                let refusal =
+                    Refusal::unreadable("MSH", &format!("this is no HL7 v2 message: {why}"));
+                return self.unreadable(raw, door, decoded, refusal).await;
+            }
+        };
+        let Ok(message) = Message::parse(&decoded.text) else {
+            let refusal = Refusal::unreadable("MSH-18", "the profile's character set does not fit");
+            return self.unreadable(raw, door, decoded.clone(), refusal).await;
+        };
+        let key = MessageKey::new(&message);
+        let mut outcome = match &profile {
+            Ok(profile) => {
+                let warning = decoded.warning.map(|warning| warning.to_string());
+                let incoming = Incoming {
+                    message: &message,
+                    profile,
+                    key,
+                    door,
+                    manner,
+                    warning: warning.unwrap_or_default(),
+                };
+                self.take_read(&incoming).await
+            }
+            // What is not taken from anybody is not missing its sender's name.
+            Err(_) if message.kind().0 != "ADT" => {
+                Outcome::Refused(trigger::not_adt(&message.kind().0))
+            }
+            Err(refusal) => Outcome::Refused(refusal.clone()),
+        };
+        let facility = profile.as_ref().map(|profile| profile.facility.id.as_str());
+        let origin = format!("{door}: {}", facility.unwrap_or("unknown sender"));
+        if let Some(reason) =
+            kept_because(&outcome, &decoded).filter(|_| manner != Manner::Replaced)
+            && let Err(refusal) = self.keep(raw, &origin, &reason).await
+        {
+            outcome = Outcome::Refused(refusal);
+        }
+        Taken {
+            outcome,
+            charset: decoded.charset,
+            answer_id: key.answer(),
+            is_always_answered: profile.as_ref().is_ok_and(Profile::always_acknowledges),
+            text: decoded.text.into_owned(),
+        }
+    }
+
+    /// Refuses a message of which only the beginning is there, which is kept.
+    pub async fn refuse_large(&self, beginning: &[u8], limit: usize, door: &str) -> Taken {
+        let decoded = decode(beginning, None);
+        self.unreadable(beginning, door, decoded, Refusal::too_large(limit)).await
+    }
+
+    /// Keeps bytes that came outside every message.
+    pub async fn keep_stray(&self, raw: &[u8], door: &str) -> Result<(), Refusal> {
+        let reason =
+            "bytes outside every MLLP frame: a message begins with 0x0B and ends with 0x1C 0x0D";
+        self.keep(raw, &format!("{door}: unknown sender"), reason).await
+    }
+
+    async fn unreadable(
+        &self,
+        raw: &[u8],
+        door: &str,
+        decoded: Decoded<'_>,
+        refusal: Refusal,
+    ) -> Taken {
+        let kept = self.keep(raw, &format!("{door}: unknown sender"), &refusal.message).await;
+        Taken {
+            outcome: Outcome::Refused(kept.err().unwrap_or(refusal)),
+            charset: decoded.charset,
+            text: decoded.text.into_owned(),
+            answer_id: String::new(),
+            is_always_answered: true,
+        }
+    }
+
+    async fn keep(&self, raw: &[u8], origin: &str, reason: &str) -> Result<(), Refusal> {
+        let message = v1::MessageQuarantined {
+            origin: cut(origin, 500),
+            media_type: "application/hl7-v2".to_owned(),
+            reason: cut(reason, 500),
+            raw: raw.to_owned(),
+            ..v1::MessageQuarantined::default()
+        };
+        let actor = actor("tsunagi").map_err(|refusal| *refusal)?;
+        let door = origin.split(':').next().unwrap_or_default();
+        let bus = self.handler.bus().as_ref();
+        let kept = quarantine::keep_whole(bus, message, &actor, door).await;
+        kept.map_err(|refused| Refusal::of(refused, ""))
+    }
+
+    async fn take_read(&self, incoming: &Incoming<'_>) -> Outcome {
+        match self.take_groups(incoming).await {
+            Ok(outcome) => outcome,
+            Err(refusal) => Outcome::Refused(refusal),
+        }
+    }
+
+    async fn take_groups(&self, incoming: &Incoming<'_>) -> Result<Outcome, Refusal> {
+        let (kind, event) = incoming.message.kind();
+        if incoming.profile.ignores(&event) || incoming.profile.ignores(&kind) {
+            return Ok(Outcome::Ignored);
+        }
+        if kind != "ADT" {
+            return Err(trigger::not_adt(&kind));
+        }
+        let mut act = trigger::act(&event)?;
+        if incoming.manner == Manner::Withdrawn {
+            act = trigger::withdrawal(act, &event)?;
+        }
+        let mut groups = Group::all(incoming.message);
+        let has_priors = groups.iter().any(|group| !group.segment("MRG").is_missing());
+        if act == Act::SamePerson && !has_priors {
+            // A24 names the one person in two segments PID.
+            groups = groups
+                .split_first()
+                .map(|(first, rest)| vec![first.with(rest)])
+                .unwrap_or_default();
+        }
+        if groups.len() > 1 && !act.takes_several() {
+            return Err(Refusal::wrong(
+                "PID-3",
+                "the message tells of several patients: send one message for each",
+            ));
+        }
+        let mut outcome = Outcome::NothingNew;
+        for (number, group) in groups.iter().enumerate() {
+            let one = self.take_group(incoming, act, number, group).await?;
+            // Whatever was stored now says more than what was not.
+            if outcome != Outcome::Stored && one != Outcome::NothingNew {
+                outcome = one;
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// Takes what a message says about one patient, and begins again when others wrote about
+    /// the patient meanwhile.
+    async fn take_group(
+        &self,
+        incoming: &Incoming<'_>,
+        act: Act,
+        number: usize,
+        group: &Group<'_>,
+    ) -> Result<Outcome, Refusal> {
+        let numbers = numbers(act, group, incoming.profile)?;
+        let mut last = SubmitError::Contended;
+        for _ in 0..self.attempts_max {
+            let patient = self.owner(act, &numbers).await?;
+            let known = self.known.get(patient);
+            let mut known = known.lock().await;
+            let bus = self.handler.bus();
+            known.catch_up(bus.as_ref(), patient).await.map_err(Refusal::of_read)?;
+            let first = incoming.events().event(number, 0);
+            let before = bus.find(StreamId::Patient(patient), first).await;
+            if before.map_err(Refusal::of_read)?.is_some() {
+                return Ok(Outcome::Repeated);
+            }
+            let about = About { act, number, group, numbers: &numbers, patient, known: &known };
+            let told = self.told(incoming, &about)?;
+            if told.is_empty() {
+                return Ok(Outcome::NothingNew);
+            }
+            let field = told.last().map_or("", |told| told.at.field);
+            let submission = Submission {
+                events: events(incoming, number, patient, told),
+                expected_version: Some(known.version),
+            };
+            match self.handler.submit(submission).await {
+                Ok(receipts) if receipts.iter().all(|receipt| receipt.repeated) => {
+                    return Ok(Outcome::Repeated);
+                }
+                Ok(_) => return Ok(Outcome::Stored),
+                Err(
+                    error @ (SubmitError::VersionConflict { .. }
+                    | SubmitError::Contended
+                    | SubmitError::IdentifierTaken { .. }),
+                ) => last = error,
+                Err(error) => return Err(Refusal::of_submit(error, field)),
+            }
+        }
+        Err(Refusal::of_submit(last, "PID-3"))
+    }
+
+    /// The patient to whom the numbers belong, or who is to have them.
+    async fn owner(&self, act: Act, numbers: &[v1::Identifier]) -> Result<PatientId, Refusal> {
+        if let Some(owner) = self.proven_owner(numbers).await? {
+            return Ok(owner);
+        }
+        let mut owners = Vec::new();
+        for number in numbers {
+            let owner = self.handler.claims().owner(&Identifier::from(number)).await;
+            let owner = owner.map_err(Refusal::of_read)?;
+            owners.extend(owner.filter(|owner| !owners.contains(owner)));
+        }
+        match (owners.as_slice(), numbers) {
+            ([owner], _) => Ok(*owner),
+            ([], [first, ..]) => Ok(ids::patient(first)),
+            ([], []) => Err(Refusal::missing("PID-3", NO_NUMBER)),
+            ([one, other, ..], _) if act == Act::SamePerson => {
+                let message = format!(
+                    "patients {one} and {other} are two records here, and records cannot be merged yet: the message is kept, and is to be sent again when they can be"
+                );
+                Err(Refusal { is_kept: true, ..Refusal::unsupported(true, message) })
+            }
+            ([one, other, ..], _) => Err(Refusal::contradicts(
+                "PID-3",
+                "IDENTIFIERS_OF_SEVERAL",
+                &format!(
+                    "its numbers belong to patient {one} and to patient {other}: correct PID-3, or say that they are one person (A40)"
+                ),
+            )),
+        }
+    }
+
+    /// The patient who was registered here by the first of the numbers, if the patient's own
+    /// record has all of them: a shorter way than by the claim of each.
+    async fn proven_owner(&self, numbers: &[v1::Identifier]) -> Result<Option<PatientId>, Refusal> {
+        let Some(patient) = numbers.first().map(ids::patient) else { return Ok(None) };
+        let known = self.known.get(patient);
+        let mut known = known.lock().await;
+        let bus = self.handler.bus();
+        known.catch_up(bus.as_ref(), patient).await.map_err(Refusal::of_read)?;
+        let has = |number: &v1::Identifier| known.record.patient().has_identifier(&number.into());
+        Ok(numbers.iter().all(has).then_some(patient))
+    }
+
+    /// What the message says that is not known yet: who the patient is, and what happened.
+    fn told(&self, incoming: &Incoming<'_>, about: &About<'_>) -> Result<Vec<Told>, Refusal> {
+        let About { act, number, group, numbers, patient, known } = *about;
+        let zone = &self.handler.bus().region().zone;
+        let visit = Visit { group, profile: incoming.profile, zone, now: Timestamp::now() };
+        let situation = Situation { visit, known, patient };
+        if incoming.manner == Manner::Replaced {
+            let said = |at| incoming.key.event(number, at);
+            return situation.take_back(&(0..EVENTS_MAX).map(said).collect::<Vec<_>>());
+        }
+        let happened = situation.tells(act)?;
+        let numbers = Numbers { all: numbers, are_one_person: act == Act::SamePerson };
+        let mut told = person(&visit, known, &numbers, happened.first().map(|told| &told.at))?;
+        told.extend(happened);
+        Ok(told)
+    }
+}
+
+/// More events than a message says of one patient.
+const EVENTS_MAX: usize = 30;
+
+/// One patient's part of a message, and what is known of the patient.
+#[derive(Clone, Copy)]
+struct About<'a> {
+    act: Act,
+    number: usize,
+    group: &'a Group<'a>,
+    numbers: &'a [v1::Identifier],
+    patient: PatientId,
+    known: &'a Known,
+}
+
+impl Incoming<'_> {
+    /// What the events that are said now are named by.
+    fn events(&self) -> MessageKey {
+        match self.manner {
+            Manner::AsSaid => self.key,
+            Manner::Withdrawn => self.key.taken("withdrawn"),
+            Manner::Replaced => self.key.taken("replaced"),
+        }
+    }
+}
+
+const NO_NUMBER: &str =
+    "say who the patient is: PID-3 must have a number, with its assigning authority in PID-3.4";
+
+/// The numbers that a message says are one person's.
+fn numbers(act: Act, group: &Group<'_>, profile: &Profile) -> Result<Vec<v1::Identifier>, Refusal> {
+    let mut numbers = patient::own_identifiers(group, profile);
+    if numbers.is_empty() {
+        return Err(Refusal::missing("PID-3", NO_NUMBER));
+    }
+    if act == Act::SamePerson {
+        let before = numbers.len();
+        for merged in group.segments("MRG") {
+            let prior = [1, 4].map(|number| patient::identifiers(merged.field(number), profile));
+            let prior = prior.into_iter().find(|prior| !prior.is_empty()).unwrap_or_default();
+            for number in prior {
+                if !numbers.contains(&number) {
+                    numbers.push(number);
+                }
+            }
+        }
+        let has_priors = !group.segment("MRG").is_missing();
+        if numbers.len() < 2 || (has_priors && numbers.len() == before && !says_prior(group)) {
+            return Err(Refusal::missing(
+                "MRG-1",
+                "say in MRG-1 which number is the same person's",
+            ));
+        }
+    }
+    Ok(numbers)
+}
+
+fn says_prior(group: &Group<'_>) -> bool {
+    group.segments("MRG").any(|merged| !merged.field(1).is_empty() || !merged.field(4).is_empty())
+}
+
+/// The numbers of one patient.
+struct Numbers<'a> {
+    all: &'a [v1::Identifier],
+    /// The message says so itself, and who is somebody else is no question.
+    are_one_person: bool,
+}
+
+/// What a message says of who the patient is, beyond what is known.
+fn person(
+    visit: &Visit<'_>,
+    known: &Known,
+    numbers: &Numbers<'_>,
+    happened: Option<&Said>,
+) -> Result<Vec<Told>, Refusal> {
+    let demographics = patient::demographics(visit.group, visit.profile, &known.demographics)?;
+    let said_at = visit.happened_at()?;
+    if !known.is_registered() {
+        // Known from the first thing that is told: not later than that happened.
+        let at = match happened {
+            Some(happened) if is_earlier(visit, happened, &said_at) => happened.clone(),
+            Some(_) | None => said_at,
+        };
+        let at = Said { field: "PID-7", ..at };
+        let demographics = Some(demographics);
+        let identifiers = numbers.all.iter().take(20).cloned().collect();
+        let registered = v1::PatientRegistered { identifiers, demographics };
+        return Ok(vec![Told { at, payload: Payload::PatientRegistered(registered) }]);
+    }
+    let has = |number: &v1::Identifier| known.record.patient().has_identifier(&number.into());
+    let is_vouched_for = numbers.are_one_person || numbers.all.first().is_some_and(has);
+    if !is_vouched_for && is_somebody_else(&known.demographics, &demographics) {
+        return Err(Refusal::contradicts(
+            "PID-3",
+            "PATIENT_MISMATCH",
+            "one of its numbers belongs to a patient of another birth date or sex: find out whose number it is, and correct the message or the patient",
+        ));
+    }
+    let mut told = Vec::new();
+    let is_older = known.told_at.zip(visit.care_time(&said_at.text));
+    let is_older = is_older.is_some_and(|(known, said)| said.is_before(&known));
+    if demographics != known.demographics && !is_older {
+        let at = Said { field: "PID-7", ..said_at.clone() };
+        let demographics = Some(demographics);
+        let updated = v1::DemographicsUpdated { demographics };
+        told.push(Told { at, payload: Payload::DemographicsUpdated(updated) });
+    }
+    for number in numbers.all.iter().filter(|number| !has(number)) {
+        let at = Said { field: "PID-3", ..said_at.clone() };
+        let linked = v1::IdentifierLinked { identifier: Some(number.clone()) };
+        told.push(Told { at, payload: Payload::IdentifierLinked(linked) });
+    }
+    Ok(told)
+}
+
+fn is_earlier(visit: &Visit<'_>, one: &Said, other: &Said) -> bool {
+    let times = [one, other].map(|said| visit.care_time(&said.text));
+    matches!(times, [Some(one), Some(other)] if one.earliest() < other.earliest())
+}
+
+fn events(
+    incoming: &Incoming<'_>,
+    group: usize,
+    patient: PatientId,
+    told: Vec<Told>,
+) -> Vec<v1::Event> {
+    let (message, facility) = (incoming.message, &incoming.profile.facility.id);
+    let odd = told.iter().any(|told| told.at.odd_offset);
+    let odd = if odd {
+        "an offset from UTC cannot be one, and the facility's zone was taken"
+    } else {
+        ""
+    };
+    let warnings = [incoming.warning.as_str(), odd].map(str::to_owned);
+    let warnings: Vec<String> = warnings.into_iter().filter(|text| !text.is_empty()).collect();
+    let source = v1::Source {
+        door: incoming.door.to_owned(),
+        system: cut(&message.field("MSH", 3).first(), 64),
+        message_id: cut(&message.field("MSH", 10).text(), 200),
+        warning: cut(&warnings.join("; "), 200),
+    };
+    let event = |(at, told): (usize, Told)| v1::Event {
+        event_id: incoming.events().event(group, at).to_string(),
+        r#type: told.payload.event_type().to_owned(),
+        patient_id: patient.to_string(),
+        occurred_at: told.at.text,
+        actor: Some(v1::Actor {
+            organisation: facility.clone(),
+            role: ROLE.to_owned(),
+            person: PERSON.to_owned(),
+            on_behalf_of: String::new(),
+        }),
+        source: Some(source.clone()),
+        payload: told.payload.encode_to_vec(),
+        ..v1::Event::default()
+    };
+    told.into_iter().enumerate().map(event).collect()
+}
+
+fn actor(organisation: &str) -> Result<Actor, Box<Refusal>> {
+    let organisation = OrganisationId::parse(organisation);
+    let actor = organisation.and_then(|organisation| Actor::new(organisation, ROLE, PERSON));
+    actor.map_err(|error| Box::new(Refusal::wrong("MSH-4", &error.to_string())))
+}
+
+/// Why the bytes of a message are kept, if they are.
+fn kept_because(outcome: &Outcome, decoded: &Decoded<'_>) -> Option<String> {
+    match (outcome, decoded.warning) {
+        (Outcome::Refused(refusal), _) if refusal.is_kept && refusal.kind != Kind::Unavailable => {
+            let Refusal { field, reason, message, .. } = refusal;
+            Some(format!("{reason} {field}: {message}"))
+        }
+        (Outcome::Stored, Some(warning)) => Some(format!("taken, with a doubt: {warning}")),
+        (
+            Outcome::Stored
+            | Outcome::Repeated
+            | Outcome::NothingNew
+            | Outcome::Ignored
+            | Outcome::Refused(_),
+            _,
+        ) => None,
+    }
+}

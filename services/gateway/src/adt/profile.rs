@@ -1,0 +1,327 @@
+//! What is to be known of a sending facility to read its messages: data, in a TOML file.
+//!
+//! A facility that no profile names is read as its messages say, in the region's time zone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use jiff::tz::TimeZone;
+use serde::Deserialize;
+use tsunagi_domain::id::is_code;
+use tsunagi_proto::v1;
+
+use super::refusal::Refusal;
+use crate::hl7::{Charset, Message};
+use crate::text;
+
+/// Why the profiles cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ProfileError {
+    #[error("cannot read the HL7 profiles {path}")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("the HL7 profiles {path} are not what README.md describes")]
+    Toml { path: PathBuf, source: Box<toml::de::Error> },
+    #[error("in the HL7 profiles {path}, `{key}` of facility `{facility}` must be {expected}")]
+    Value { path: PathBuf, facility: String, key: &'static str, expected: &'static str },
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entries {
+    #[serde(default)]
+    facility: Vec<Entry>,
+}
+
+/// A facility as the file has it. README.md says what each key means.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct Entry {
+    id: String,
+    name: String,
+    application: Option<String>,
+    facility: Option<String>,
+    zone: Option<String>,
+    charset: Option<String>,
+    authority: Option<String>,
+    always_acknowledge: bool,
+    ignore: BTreeSet<String>,
+    authorities: BTreeMap<String, String>,
+    classes: BTreeMap<String, String>,
+    sexes: BTreeMap<String, String>,
+    departments: BTreeMap<String, String>,
+    wards: BTreeMap<String, String>,
+    fields: BTreeMap<String, String>,
+}
+
+/// Facts that a facility may say in other fields than the standard's.
+const FIELDS: [&str; 6] =
+    ["admitted-at", "discharged-at", "visit-number", "ward", "department", "confidential-address"];
+
+/// How the messages of one facility are read.
+#[derive(Debug, Clone)]
+pub struct Profile {
+    /// The organisation in whose name its events are said.
+    pub(super) facility: v1::Organisation,
+    pub(super) zone: TimeZone,
+    pub(super) charset: Option<Charset>,
+    /// The system of numbers that name no assigning authority.
+    pub(super) authority: String,
+    entry: Entry,
+}
+
+/// The profiles of a region.
+#[derive(Debug, Clone)]
+pub struct Profiles {
+    listed: Vec<Profile>,
+    region_zone: TimeZone,
+}
+
+impl Profiles {
+    /// Reads the profiles, if there are any.
+    pub fn read(path: Option<&Path>, region_zone: &str) -> Result<Self, ProfileError> {
+        let region_zone = TimeZone::get(region_zone).unwrap_or(TimeZone::UTC);
+        let Some(path) = path else { return Ok(Self { listed: Vec::new(), region_zone }) };
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ProfileError::Read { path: path.to_owned(), source })?;
+        let entries: Entries = toml::from_str(&text).map_err(|source| ProfileError::Toml {
+            path: path.to_owned(),
+            source: Box::new(source),
+        })?;
+        let mut listed = Vec::with_capacity(entries.facility.len());
+        for entry in entries.facility {
+            let facility = entry.id.clone();
+            let profile = Profile::new(entry, &region_zone).map_err(|(key, expected)| {
+                ProfileError::Value { path: path.to_owned(), facility, key, expected }
+            })?;
+            listed.push(profile);
+        }
+        Ok(Self { listed, region_zone })
+    }
+
+    /// The profile of whoever sent a message: the first that names the sender, or one made of
+    /// what the message says.
+    pub(super) fn of(&self, message: &Message<'_>) -> Result<Profile, Refusal> {
+        let [application, facility] = [3, 4].map(|number| message.field("MSH", number));
+        let says = |field: crate::hl7::Field<'_>, wanted: &Option<String>| {
+            let parts = [1, 2].map(|part| field.component(part).text());
+            wanted.as_ref().is_none_or(|wanted| parts.iter().any(|part| part == wanted))
+        };
+        let is_sender = |profile: &&Profile| {
+            says(application, &profile.entry.application) && says(facility, &profile.entry.facility)
+        };
+        let listed = self.listed.iter().find(is_sender).cloned();
+        let profile = match listed {
+            Some(listed) => listed,
+            None => {
+                Profile::new(Entry::default(), &self.region_zone).map_err(|(key, expected)| {
+                    Refusal::wrong("MSH-4", &format!("the profile's `{key}` must be {expected}"))
+                })?
+            }
+        };
+        if !profile.facility.id.is_empty() {
+            return Ok(profile);
+        }
+        let names = [facility.first(), application.first()];
+        let name = names.iter().find(|name| !name.is_empty()).ok_or_else(|| {
+            Refusal::missing(
+                "MSH-4",
+                "name the sending facility in MSH-4 (or the application in MSH-3): record numbers are only unique within it",
+            )
+        })?;
+        Ok(profile.of_facility(text::code(name)))
+    }
+}
+
+impl Profile {
+    fn new(entry: Entry, region_zone: &TimeZone) -> Result<Self, (&'static str, &'static str)> {
+        if !entry.id.is_empty() && !is_code(&entry.id) {
+            return Err(("id", "1 to 64 ASCII letters, digits, `.`, `_`, `:` or `-`, or left out"));
+        }
+        let zone = match &entry.zone {
+            None => region_zone.clone(),
+            Some(name) => {
+                TimeZone::get(name).or(Err(("zone", "a time zone such as Asia/Tokyo")))?
+            }
+        };
+        let charset = match &entry.charset {
+            None => None,
+            Some(name) => Some(Charset::named(name).ok_or((
+                "charset",
+                "one of ascii, utf-8, latin1, iso-2022-jp, cp932 and euc-jp",
+            ))?),
+        };
+        if entry.fields.keys().any(|key| !FIELDS.contains(&key.as_str())) {
+            return Err(("fields", "of the facts that README.md lists"));
+        }
+        if entry.fields.values().any(|at| FieldPath::parse(at).is_none()) {
+            return Err(("fields", "places such as `ZPV-3` or `ZPV-3.1`"));
+        }
+        if entry.classes.values().any(|name| class_named(name).is_none()) {
+            return Err(("classes", "each one of inpatient, outpatient, emergency, home, virtual"));
+        }
+        if entry.sexes.values().any(|name| sex_named(name).is_none()) {
+            return Err(("sexes", "each one of female, male, other, unknown"));
+        }
+        let authority = entry.authority.clone().unwrap_or_default();
+        let facility = v1::Organisation { id: String::new(), name: text::cut(&entry.name, 200) };
+        let id = entry.id.clone();
+        Ok(Self { facility, zone, charset, authority, entry }.of_facility(id))
+    }
+
+    /// The profile with the id of its facility, which messages give where the profile does not.
+    fn of_facility(mut self, id: String) -> Self {
+        if self.authority.is_empty() && !id.is_empty() {
+            self.authority = format!("urn:tsunagi:hl7:{id}");
+        }
+        self.facility.id = id;
+        self
+    }
+
+    /// Whether its messages are answered also when they say that no answer is wanted.
+    pub(super) fn always_acknowledges(&self) -> bool {
+        self.entry.always_acknowledge
+    }
+
+    /// Whether messages of this event are to be passed over.
+    pub(super) fn ignores(&self, event: &str) -> bool {
+        self.entry.ignore.contains(event)
+    }
+
+    /// The system of the numbers that an authority assigns.
+    pub(super) fn system_of(&self, authority: &str) -> String {
+        let known = self.entry.authorities.get(authority).cloned();
+        known.unwrap_or_else(|| {
+            let facility = &self.facility.id;
+            text::cut(&format!("urn:tsunagi:hl7:{facility}:{authority}"), 200)
+        })
+    }
+
+    pub(super) fn class(&self, code: &str) -> Option<v1::EncounterClass> {
+        self.entry.classes.get(code).and_then(|name| class_named(name))
+    }
+
+    pub(super) fn sex(&self, code: &str) -> Option<v1::Sex> {
+        self.entry.sexes.get(code).and_then(|name| sex_named(name))
+    }
+
+    pub(super) fn department<'a>(&'a self, code: &'a str) -> &'a str {
+        self.entry.departments.get(code).map_or(code, String::as_str)
+    }
+
+    pub(super) fn ward<'a>(&'a self, code: &'a str) -> &'a str {
+        self.entry.wards.get(code).map_or(code, String::as_str)
+    }
+
+    /// Where this facility says a fact, if not where the standard has it.
+    pub(super) fn place_of(&self, fact: &str) -> Option<FieldPath> {
+        self.entry.fields.get(fact).and_then(|at| FieldPath::parse(at))
+    }
+}
+
+/// A place in a message, such as `ZPV-3` or `ZPV-3.1`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct FieldPath {
+    pub(super) segment: String,
+    pub(super) field: usize,
+    pub(super) component: Option<usize>,
+}
+
+impl FieldPath {
+    fn parse(text: &str) -> Option<Self> {
+        let (segment, rest) = text.split_once('-')?;
+        let (field, component) = match rest.split_once('.') {
+            Some((field, component)) => (field, Some(component.parse().ok()?)),
+            None => (rest, None),
+        };
+        let is_name = segment.len() == 3 && segment.bytes().all(|b| b.is_ascii_alphanumeric());
+        let field = field.parse().ok().filter(|number| *number > 0)?;
+        is_name.then(|| Self { segment: segment.to_ascii_uppercase(), field, component })
+    }
+}
+
+fn class_named(name: &str) -> Option<v1::EncounterClass> {
+    match name {
+        "inpatient" => Some(v1::EncounterClass::Inpatient),
+        "outpatient" => Some(v1::EncounterClass::Outpatient),
+        "emergency" => Some(v1::EncounterClass::Emergency),
+        "home" => Some(v1::EncounterClass::Home),
+        "virtual" => Some(v1::EncounterClass::Virtual),
+        _ => None,
+    }
+}
+
+fn sex_named(name: &str) -> Option<v1::Sex> {
+    match name {
+        "female" => Some(v1::Sex::Female),
+        "male" => Some(v1::Sex::Male),
+        "other" => Some(v1::Sex::Other),
+        "unknown" => Some(v1::Sex::Unknown),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(toml: &str) -> Result<Profiles, ProfileError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("profiles.toml");
+        std::fs::write(&path, toml).unwrap();
+        Profiles::read(Some(&path), "Asia/Tokyo")
+    }
+
+    fn of(profiles: &Profiles, application: &str, facility: &str) -> Result<Profile, Refusal> {
+        let text = format!("MSH|^~\\&|{application}|{facility}|GW|R");
+        profiles.of(&Message::parse(&text).unwrap())
+    }
+
+    #[test]
+    fn a_sender_is_found_by_what_its_profile_names() {
+        let profiles = read(
+            "[[facility]]\nid = \"0810112345\"\nfacility = \"SEND\"\ncharset = \"CP932\"\n\
+             [facility.authorities]\nHOSP = \"urn:oid:1.2\"\n\
+             [[facility]]\nid = \"lab\"\napplication = \"LIS\"\nzone = \"Europe/London\"\n",
+        )
+        .unwrap();
+        let hospital = of(&profiles, "HIS", "SEND^1.2.3^ISO").unwrap();
+        assert_eq!(hospital.facility.id, "0810112345");
+        assert_eq!(hospital.charset, Some(Charset::Cp932));
+        assert_eq!(hospital.system_of("HOSP"), "urn:oid:1.2");
+        assert_eq!(of(&profiles, "LIS", "X").unwrap().facility.id, "lab");
+        let other = of(&profiles, "HIS", "St Mary^1.2^ISO").unwrap();
+        assert_eq!(other.facility.id, "St-Mary", "as its messages say");
+        assert_eq!(of(&profiles, "", "").unwrap_err().field, "MSH-4");
+    }
+
+    #[test]
+    fn the_readme_s_example_is_one() {
+        let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md");
+        let readme = std::fs::read_to_string(readme).unwrap();
+        let (_, example) = readme.split_once("    [[facility]]").unwrap();
+        let is_example = |line: &&str| line.is_empty() || line.starts_with("    ");
+        let example: Vec<&str> = example.lines().take_while(is_example).collect();
+        let example = example.join("\n");
+        let profiles = read(&format!("[[facility]]{example}")).unwrap();
+        let profile = of(&profiles, "HIS", "SEND").unwrap();
+        assert_eq!(profile.ward("12B"), "12B病棟");
+        assert_eq!(profile.place_of("visit-number").unwrap().component, Some(1));
+    }
+
+    #[test]
+    fn a_profile_that_cannot_be_meant_is_refused_by_name() {
+        for (toml, named) in [
+            ("[[facility]]\nid = \"a b\"", "`id`"),
+            ("[[facility]]\nid = \"a\"\nzone = \"Mars/Base\"", "`zone`"),
+            ("[[facility]]\nid = \"a\"\ncharset = \"morse\"", "`charset`"),
+            ("[[facility]]\nid = \"a\"\n[facility.fields]\nward = \"PV1\"", "`fields`"),
+            ("[[facility]]\nid = \"a\"\n[facility.fields]\nshoe = \"ZPV-1\"", "`fields`"),
+            ("[[facility]]\nid = \"a\"\n[facility.classes]\nx = \"y\"", "`classes`"),
+            ("[[facility]]\nid = \"a\"\n[facility.sexes]\nx = \"y\"", "`sexes`"),
+            ("[[facility]]\nid = \"a\"\nward = 1", "README.md"),
+        ] {
+            let error = read(toml).unwrap_err();
+            assert!(error.to_string().contains(named), "{error}");
+        }
+    }
+}

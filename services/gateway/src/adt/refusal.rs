@@ -1,0 +1,129 @@
+//! Why a message is not taken: for the sending system's people, who have to do something.
+
+use tonic::Code;
+use tsunagi_bus::handler::SubmitError;
+use tsunagi_bus::port::ReadError;
+use tsunagi_chassis::Refused;
+
+/// What a refusal asks of the sender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Mend the message, or say first what it builds on.
+    Content,
+    /// Leave such messages out: they are not taken.
+    Unsupported,
+    /// Send it again later, as it is.
+    Unavailable,
+}
+
+/// A refusal. No text holds a value of the message: it may be a patient's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub kind: Kind,
+    /// Of HL7's table 0357.
+    pub condition: u16,
+    /// The field at fault, such as `PV1-44`; empty if it is the whole message.
+    pub field: String,
+    /// Stable, for machines: `FIELD_MISSING`.
+    pub reason: &'static str,
+    /// What is wrong and what to do.
+    pub message: String,
+    /// Whether the message is kept in quarantine: somebody here has to look at it.
+    pub is_kept: bool,
+}
+
+impl Refusal {
+    fn content(condition: u16, field: &str, reason: &'static str, message: &str) -> Self {
+        Self {
+            kind: Kind::Content,
+            condition,
+            field: field.to_owned(),
+            reason,
+            message: message.to_owned(),
+            is_kept: true,
+        }
+    }
+
+    /// A field that must be given.
+    pub(crate) fn missing(field: &str, message: &str) -> Self {
+        Self::content(101, field, "FIELD_MISSING", message)
+    }
+
+    /// A field that does not hold what it must.
+    pub(crate) fn wrong(field: &str, message: &str) -> Self {
+        Self::content(102, field, "FIELD_WRONG", message)
+    }
+
+    /// What the message is about is not known here.
+    pub(crate) fn unknown(field: &str, reason: &'static str, message: &str) -> Self {
+        Self::content(204, field, reason, message)
+    }
+
+    /// It contradicts what is known.
+    pub(crate) fn contradicts(field: &str, reason: &'static str, message: &str) -> Self {
+        Self::content(205, field, reason, message)
+    }
+
+    /// Bytes that are no message.
+    pub(crate) fn unreadable(field: &str, message: &str) -> Self {
+        Self::content(100, field, "MESSAGE_UNREADABLE", message)
+    }
+
+    /// A message type or event that is not taken, whatever the content. The sender has it, and
+    /// loses nothing: it is not kept.
+    pub(crate) fn unsupported(is_event: bool, message: String) -> Self {
+        let (condition, reason) =
+            if is_event { (201, "EVENT_NOT_SUPPORTED") } else { (200, "TYPE_NOT_SUPPORTED") };
+        let (kind, field) = (Kind::Unsupported, "MSH-9".to_owned());
+        Self { kind, condition, field, reason, message, is_kept: false }
+    }
+
+    /// More bytes than are taken.
+    pub(crate) fn too_large(limit: usize) -> Self {
+        let message = format!(
+            "the message has more than the {limit} bytes that are taken (mllp-frame-bytes): send it in parts, or have the limit raised"
+        );
+        Self {
+            kind: Kind::Unsupported,
+            condition: 207,
+            field: String::new(),
+            reason: "MESSAGE_TOO_LARGE",
+            message,
+            is_kept: true,
+        }
+    }
+
+    /// What the handler refused of the events that a message says, with the field that it is
+    /// most likely about.
+    pub(crate) fn of_submit(error: SubmitError, field: &str) -> Self {
+        Self::of(Refused::from(error), field)
+    }
+
+    pub(crate) fn of_read(error: ReadError) -> Self {
+        Self::of(Refused::from(error), "")
+    }
+
+    pub(crate) fn of(refused: Refused, field: &str) -> Self {
+        let Refused { code, reason, message, .. } = refused;
+        let (kind, condition) = match code {
+            Code::InvalidArgument | Code::OutOfRange => (Kind::Content, 102),
+            Code::NotFound => (Kind::Content, 204),
+            Code::AlreadyExists => (Kind::Content, 205),
+            Code::ResourceExhausted | Code::Unavailable | Code::Internal | Code::Aborted => {
+                (Kind::Unavailable, 207)
+            }
+            Code::Ok
+            | Code::Cancelled
+            | Code::Unknown
+            | Code::DeadlineExceeded
+            | Code::PermissionDenied
+            | Code::FailedPrecondition
+            | Code::Unimplemented
+            | Code::DataLoss
+            | Code::Unauthenticated => (Kind::Content, 207),
+        };
+        let is_kept = kind == Kind::Content;
+        let field = field.to_owned();
+        Self { kind, condition, field, reason, message, is_kept }
+    }
+}

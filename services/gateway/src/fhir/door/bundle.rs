@@ -1,0 +1,204 @@
+//! A Bundle as it comes in: its entries, each with its resource as JSON.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::outcome::Problem;
+use crate::fhir::Directory;
+use crate::fhir::resource::{
+    AnyResource, CareTeam, Encounter, Location, Organization, Patient, Practitioner,
+    PractitionerRole, is_id,
+};
+
+/// What a Bundle is to be taken as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// All of it or nothing.
+    Transaction,
+    /// Each entry for itself.
+    Batch,
+    /// All of it or nothing; its first entry is a `MessageHeader`.
+    Message,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Raw {
+    #[serde(default)]
+    resource_type: String,
+    #[serde(default, rename = "type")]
+    kind: String,
+    #[serde(default)]
+    entry: Vec<RawEntry>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct RawEntry {
+    full_url: String,
+    resource: Option<Box<RawValue>>,
+    request: Request,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Request {
+    method: String,
+}
+
+/// The event of a message.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct MessageHeader {
+    event_coding: EventCoding,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct EventCoding {
+    code: String,
+}
+
+/// A resource that says something about a patient.
+#[derive(Debug)]
+pub(super) enum Said {
+    Patient(Box<Patient>),
+    Encounter(Box<Encounter>),
+    CareTeam(Box<CareTeam>),
+    /// Read, because others refer to it.
+    Referred,
+    /// Of a type that nothing is made of here.
+    NotUsed(String),
+}
+
+/// An entry that was read.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// `Patient/7`.
+    pub(super) name: String,
+    pub(super) said: Said,
+}
+
+#[derive(Debug)]
+pub(super) struct Bundle {
+    pub(super) mode: Mode,
+    pub(super) entries: Vec<Entry>,
+    pub(super) directory: Directory,
+}
+
+/// Events of messages that are taken: those of the notifications of admission, discharge and
+/// transfer.
+const MESSAGES: [&str; 3] =
+    ["notification-admit", "notification-discharge", "notification-transfer"];
+
+/// Entries of the largest Bundle that is taken.
+const ENTRIES_MAX: usize = 5000;
+
+impl Bundle {
+    /// Reads a Bundle, whole, before any of it is taken.
+    pub(super) fn read(bytes: &[u8], now: &str) -> Result<Self, Problem> {
+        let raw: Raw = serde_json::from_slice(bytes).map_err(|error| unreadable(&error))?;
+        if raw.resource_type != "Bundle" {
+            return Err(Problem::invalid("BUNDLE_EXPECTED", "post a Bundle"));
+        }
+        let mode = match raw.kind.as_str() {
+            "transaction" => Mode::Transaction,
+            "batch" => Mode::Batch,
+            "message" => Mode::Message,
+            _ => {
+                let message = "the Bundle's type must be transaction or batch, or message for $process-message";
+                return Err(Problem::invalid("BUNDLE_TYPE", message));
+            }
+        };
+        if raw.entry.len() > ENTRIES_MAX {
+            let message = format!("the Bundle has more than {ENTRIES_MAX} entries: send several");
+            return Err(Problem::invalid("BUNDLE_TOO_LARGE", &message));
+        }
+        let mut bundle = Self {
+            mode,
+            entries: Vec::with_capacity(raw.entry.len()),
+            directory: Directory::default(),
+        };
+        for (at, entry) in raw.entry.into_iter().enumerate() {
+            let read = bundle.read_entry(at, entry, now).map_err(|problem| problem.at(at))?;
+            bundle.entries.push(read);
+        }
+        Ok(bundle)
+    }
+
+    fn read_entry(&mut self, at: usize, entry: RawEntry, now: &str) -> Result<Entry, Problem> {
+        let RawEntry { full_url, resource, request } = entry;
+        let is_write = matches!(request.method.as_str(), "POST" | "PUT");
+        if self.mode != Mode::Message && !is_write {
+            let message = "an entry's request must be a POST or a PUT: search and read with GET";
+            return Err(Problem::invalid("METHOD_NOT_SUPPORTED", message));
+        }
+        let Some(json) = resource else {
+            return Err(Problem::invalid("RESOURCE_MISSING", "the entry has no resource"));
+        };
+        let json = json.get();
+        let any: AnyResource = parse(json)?;
+        if self.mode == Mode::Message && (at == 0) != (any.resource_type == "MessageHeader") {
+            let message = "the first entry of a message, and no other, is its MessageHeader";
+            return Err(Problem::invalid("MESSAGE_HEADER", message));
+        }
+        let of_url = full_url.rsplit([':', '/']).next().unwrap_or_default();
+        let id = if any.id.is_empty() { of_url.to_owned() } else { any.id };
+        if !is_id(&id) && any.resource_type != "MessageHeader" {
+            let message = "the resource has neither an id nor a fullUrl that gives it one";
+            return Err(Problem::invalid("ID_MISSING", message));
+        }
+        self.directory.add_alias(&full_url, &any.resource_type, &id);
+        let name = format!("{}/{id}", any.resource_type);
+        let said = self.said(&any.resource_type, id, json, now)?;
+        Ok(Entry { name, said })
+    }
+
+    fn said(&mut self, kind: &str, id: String, json: &str, now: &str) -> Result<Said, Problem> {
+        Ok(match kind {
+            "MessageHeader" => {
+                let header: MessageHeader = parse(json)?;
+                if !MESSAGES.contains(&header.event_coding.code.as_str()) {
+                    let message = "only the notifications of admission, discharge and transfer (notification-admit, notification-discharge, notification-transfer) are taken";
+                    return Err(Problem::rule("MESSAGE_NOT_SUPPORTED", message));
+                }
+                Said::Referred
+            }
+            "Patient" => Said::Patient(Box::new(Patient { id, ..parse(json)? })),
+            "Encounter" => Said::Encounter(Box::new(Encounter { id, ..parse(json)? })),
+            "CareTeam" => Said::CareTeam(Box::new(CareTeam { id, ..parse(json)? })),
+            "Organization" => {
+                self.directory.add_organization(Organization { id, ..parse(json)? });
+                Said::Referred
+            }
+            "Location" => {
+                self.directory.add_location(Location { id, ..parse(json)? });
+                Said::Referred
+            }
+            "Practitioner" => {
+                self.directory.add_practitioner(&Practitioner { id, ..parse(json)? }, now);
+                Said::Referred
+            }
+            "PractitionerRole" => {
+                self.directory.add_role(PractitionerRole { id, ..parse(json)? });
+                Said::Referred
+            }
+            other => Said::NotUsed(other.to_owned()),
+        })
+    }
+}
+
+fn parse<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, Problem> {
+    serde_json::from_str(json).map_err(|error| unreadable(&error))
+}
+
+/// Without what serde quotes: it may be a patient's.
+fn unreadable(error: &serde_json::Error) -> Problem {
+    let (line, column) = (error.line(), error.column());
+    let message = if error.is_data() {
+        format!("an element is not what its type says, at line {line}, column {column}")
+    } else {
+        format!("this is no JSON, at line {line}, column {column}")
+    };
+    Problem::invalid("UNREADABLE", &message)
+}

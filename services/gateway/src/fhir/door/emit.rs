@@ -1,0 +1,335 @@
+//! Resources as they are given out. What is not known is left out: FHIR has no empty elements.
+
+use serde_json::{Map, Value, json};
+use tsunagi_domain::encounter::{Class, Encounter, Stage};
+use tsunagi_domain::{EncounterId, PatientId, ReferralId};
+use tsunagi_proto::v1;
+use uuid::Uuid;
+
+use super::chart::{Chart, Details, Referred};
+
+const JP_CORE: &str = "http://jpfhir.jp/fhir/core/StructureDefinition/";
+const ACT_CODE: &str = "http://terminology.hl7.org/CodeSystem/v3-ActCode";
+const REPRESENTATION: &str = "http://hl7.org/fhir/StructureDefinition/iso21090-EN-representation";
+
+/// The id of a resource of a patient: both ids side by side, so that it can be read without a
+/// search.
+pub(super) fn compound(patient: PatientId, own: Uuid) -> String {
+    format!("{}{}", patient.uuid().as_simple(), own.as_simple())
+}
+
+/// The two ids that a compound id is made of.
+pub(super) fn parts(id: &str) -> Option<(PatientId, Uuid)> {
+    let (patient, own) = id.split_at_checked(32)?;
+    let [patient, own] = [patient, own].map(|half| Uuid::try_parse(half).ok());
+    Some((PatientId::new(patient?), own?))
+}
+
+/// Takes out what says nothing, at every depth.
+fn tidy(value: Value) -> Value {
+    match value {
+        Value::Object(object) => {
+            let tidied = object.into_iter().map(|(key, value)| (key, tidy(value)));
+            Value::Object(tidied.filter(|(_, value)| !is_nothing(value)).collect())
+        }
+        Value::Array(items) => {
+            let tidied = items.into_iter().map(tidy);
+            Value::Array(tidied.filter(|value| !is_nothing(value)).collect())
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value,
+    }
+}
+
+fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.trim().is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(object) => object.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+pub(super) fn patient(
+    id: &str,
+    identifiers: &[v1::Identifier],
+    demographics: &v1::Demographics,
+) -> Value {
+    let v1::Demographics { birth_on, address, contacts, deceased_at, deceased, .. } = demographics;
+    let is_withheld = address.as_ref().is_some_and(|address| address.confidential);
+    let restricted = json!({
+        "system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality",
+        "code": "R", "display": "restricted",
+    });
+    let mut patient = json!({
+        "resourceType": "Patient",
+        "id": id,
+        "meta": {
+            "profile": [format!("{JP_CORE}JP_Patient")],
+            "security": if is_withheld { vec![restricted] } else { Vec::new() },
+        },
+        "identifier": identifiers.iter().map(identifier).collect::<Vec<_>>(),
+        "active": true,
+        "name": demographics.names.iter().map(name).collect::<Vec<_>>(),
+        "telecom": contacts.iter().map(contact).collect::<Vec<_>>(),
+        "gender": gender(demographics.sex()),
+        "birthDate": birth_on,
+        "address": address.as_ref().filter(|address| !address.confidential).map(|a| vec![place_of_living(a)]),
+    });
+    if let Some(patient) = patient.as_object_mut() {
+        if !deceased_at.is_empty() {
+            patient.insert("deceasedDateTime".to_owned(), json!(deceased_at));
+        } else if *deceased {
+            patient.insert("deceasedBoolean".to_owned(), json!(true));
+        }
+    }
+    tidy(patient)
+}
+
+pub(super) fn patient_of(chart: &Chart) -> Value {
+    let identifiers: Vec<v1::Identifier> =
+        chart.record.patient().identifiers().map(Into::into).collect();
+    patient(&chart.patient.to_string(), &identifiers, &chart.demographics)
+}
+
+fn identifier(identifier: &v1::Identifier) -> Value {
+    json!({ "system": identifier.system, "value": identifier.value })
+}
+
+fn name(name: &v1::HumanName) -> Value {
+    let code = match name.script() {
+        v1::NameScript::Ideographic => "IDE",
+        v1::NameScript::Syllabic => "SYL",
+        v1::NameScript::Alphabetic => "ABC",
+        v1::NameScript::Unspecified => "",
+    };
+    let script = json!({ "url": REPRESENTATION, "valueCode": code });
+    let text = format!("{} {}", name.family, name.given);
+    json!({
+        "extension": if code.is_empty() { Vec::new() } else { vec![script] },
+        "use": "official",
+        "text": if name.text.is_empty() { text.trim() } else { name.text.as_str() },
+        "family": name.family,
+        "given": name.given.split_whitespace().collect::<Vec<_>>(),
+    })
+}
+
+fn contact(contact: &v1::ContactPoint) -> Value {
+    let system = match contact.kind.as_str() {
+        kind @ ("phone" | "fax" | "email" | "pager" | "url" | "sms") => kind,
+        _ => "other",
+    };
+    let usage = match contact.r#use.as_str() {
+        usage @ ("home" | "work" | "mobile" | "temp" | "old") => usage,
+        _ => "",
+    };
+    json!({ "system": system, "value": contact.value, "use": usage })
+}
+
+fn gender(sex: v1::Sex) -> &'static str {
+    match sex {
+        v1::Sex::Female => "female",
+        v1::Sex::Male => "male",
+        v1::Sex::Other => "other",
+        v1::Sex::Unknown => "unknown",
+        v1::Sex::Unspecified => "",
+    }
+}
+
+fn place_of_living(address: &v1::Address) -> Value {
+    json!({
+        "use": "home",
+        "text": address.text,
+        "city": address.city,
+        "state": address.state,
+        "postalCode": address.postal_code,
+    })
+}
+
+fn subject(patient: PatientId) -> Value {
+    json!({ "reference": format!("Patient/{patient}") })
+}
+
+fn code(code: Option<&v1::Code>) -> Value {
+    let Some(code) = code else { return Value::Null };
+    let coding = json!({ "system": code.system, "version": code.version, "code": code.code, "display": code.display });
+    let has_code = !code.code.is_empty();
+    json!({ "coding": if has_code { vec![coding] } else { Vec::new() }, "text": code.display })
+}
+
+pub(super) fn encounter(chart: &Chart, id: EncounterId) -> Option<Value> {
+    let state = chart.record.encounter(id)?;
+    let details = chart.encounters.get(&id)?;
+    let coded =
+        |code: &str, display: &str| json!({ "system": ACT_CODE, "code": code, "display": display });
+    let class = match state.class() {
+        Class::Inpatient => coded("IMP", "inpatient encounter"),
+        Class::Outpatient => coded("AMB", "ambulatory"),
+        Class::Emergency => coded("EMER", "emergency"),
+        Class::Home => coded("HH", "home health"),
+        Class::Virtual => coded("VR", "virtual"),
+    };
+    let place = state.place();
+    let preceding = state.preceding().filter(|other| chart.encounters.contains_key(other));
+    let preceding = preceding.map(|other| {
+        json!({ "reference": format!("Encounter/{}", compound(chart.patient, other.uuid())) })
+    });
+    let (source, disposition) = (details.admit_source.as_ref(), details.disposition.as_ref());
+    Some(tidy(json!({
+        "resourceType": "Encounter",
+        "id": compound(chart.patient, id.uuid()),
+        "meta": { "profile": [format!("{JP_CORE}JP_Encounter")] },
+        "identifier": details.number.as_ref().map(|number| vec![identifier(number)]),
+        "status": status(state),
+        "class": class,
+        "subject": subject(chart.patient),
+        "participant": details.attending.as_ref().map(|doctor| vec![attending(doctor)]),
+        "period": period(state, details),
+        "hospitalization": { "admitSource": code(source), "dischargeDisposition": code(disposition) },
+        "location": place.and_then(location).map(|location| vec![location]),
+        "serviceProvider": place.map(|place| json!({
+            "identifier": { "value": place.facility.id.as_str() },
+            "display": if place.facility.name.is_empty() { place.facility.id.as_str() } else { &place.facility.name },
+        })),
+        "partOf": preceding,
+    })))
+}
+
+pub(super) fn status(state: &Encounter) -> &'static str {
+    match state.stage() {
+        Stage::Expected if state.planned_admission().is_some() => "planned",
+        // All that was said of it was taken back.
+        Stage::Expected => "cancelled",
+        Stage::Visiting | Stage::InHospital => "in-progress",
+        Stage::OnLeave => "onleave",
+        Stage::Ended => "finished",
+    }
+}
+
+fn period(state: &Encounter, details: &Details) -> Value {
+    match state.stage() {
+        Stage::Expected => json!({ "start": details.planned }),
+        Stage::Visiting | Stage::InHospital | Stage::OnLeave => json!({ "start": details.began }),
+        Stage::Ended => json!({ "start": details.began, "end": details.ended }),
+    }
+}
+
+fn attending(doctor: &v1::Participant) -> Value {
+    let kind = json!({
+        "system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationType",
+        "code": "ATND", "display": "attender",
+    });
+    json!({ "type": [{ "coding": [kind] }], "individual": person(doctor) })
+}
+
+fn person(participant: &v1::Participant) -> Value {
+    json!({ "identifier": { "value": participant.person }, "display": participant.name })
+}
+
+fn location(place: &tsunagi_domain::place::Place) -> Option<Value> {
+    let parts = [&place.department, &place.ward, &place.room, &place.bed];
+    let words: Vec<&str> =
+        parts.into_iter().map(|part| &**part).filter(|p| !p.is_empty()).collect();
+    (!words.is_empty()).then(|| json!({ "location": { "display": words.join(" ") } }))
+}
+
+/// The care team, if anybody joined it.
+pub(super) fn care_team(chart: &Chart) -> Option<Value> {
+    if chart.team.is_empty() {
+        return None;
+    }
+    let member = |member: &v1::Participant| {
+        let organisation = member.organisation.clone().unwrap_or_default();
+        json!({
+            "role": [{ "text": member.role }],
+            "member": person(member),
+            "onBehalfOf": { "identifier": { "value": organisation.id }, "display": organisation.name },
+        })
+    };
+    Some(tidy(json!({
+        "resourceType": "CareTeam",
+        "id": chart.patient.to_string(),
+        "status": "active",
+        "subject": subject(chart.patient),
+        // A body on whose behalf a practitioner acts is only said of practitioners.
+        "participant": chart.team.iter().map(member).collect::<Vec<_>>(),
+    })))
+}
+
+pub(super) fn service_request(chart: &Chart, id: ReferralId) -> Option<Value> {
+    let referred = chart.referrals.get(&id)?;
+    let status = match referred.status {
+        "rejected" | "failed" | "cancelled" => "revoked",
+        "completed" => "completed",
+        "on-hold" => "on-hold",
+        "entered-in-error" => "entered-in-error",
+        _ => "active",
+    };
+    let asked = &referred.asked;
+    let resource = asked.resource.as_ref().map(|resource| resource.name.as_str());
+    Some(tidy(json!({
+        "resourceType": "ServiceRequest",
+        "id": compound(chart.patient, id.uuid()),
+        "status": status,
+        "intent": "order",
+        "code": { "text": resource.unwrap_or("social prescribing") },
+        "subject": subject(chart.patient),
+        "authoredOn": referred.asked_at,
+        "requester": { "identifier": { "value": referred.requester } },
+        "performer": [receiver(referred)],
+        "reasonCode": asked.reasons.iter().map(|reason| code(Some(reason))).collect::<Vec<_>>(),
+    })))
+}
+
+pub(super) fn task(chart: &Chart, id: ReferralId) -> Option<Value> {
+    let referred = chart.referrals.get(&id)?;
+    let compound = compound(chart.patient, id.uuid());
+    Some(tidy(json!({
+        "resourceType": "Task",
+        "id": compound,
+        "status": referred.status,
+        "intent": "order",
+        "code": { "coding": [{ "system": "http://hl7.org/fhir/CodeSystem/task-code", "code": "fulfill" }] },
+        "focus": { "reference": format!("ServiceRequest/{compound}") },
+        "for": subject(chart.patient),
+        "authoredOn": referred.asked_at,
+        "lastModified": referred.changed_at,
+        "requester": { "identifier": { "value": referred.requester } },
+        "owner": receiver(referred),
+        "restriction": { "period": { "end": referred.asked.answer_by_on } },
+    })))
+}
+
+fn receiver(referred: &Referred) -> Value {
+    let receiver = referred.asked.receiver.clone().unwrap_or_default();
+    json!({ "identifier": { "value": receiver.id }, "display": receiver.name })
+}
+
+/// A searchset, with the links by which it was found and goes on.
+pub(super) fn searchset(
+    base: &str,
+    links: &[(&str, String)],
+    total: Option<usize>,
+    resources: Vec<Value>,
+) -> Value {
+    let entry = |resource: Value| {
+        let text =
+            |key: &str| resource.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let url = format!("{base}/{}/{}", text("resourceType"), text("id"));
+        json!({ "fullUrl": url, "resource": resource, "search": { "mode": "match" } })
+    };
+    let links: Vec<Value> =
+        links.iter().map(|(relation, url)| json!({ "relation": relation, "url": url })).collect();
+    let mut bundle = Map::new();
+    bundle.insert("resourceType".to_owned(), json!("Bundle"));
+    bundle.insert("type".to_owned(), json!("searchset"));
+    if let Some(total) = total {
+        bundle.insert("total".to_owned(), json!(total));
+    }
+    bundle.insert("link".to_owned(), json!(links));
+    let entries: Vec<Value> = resources.into_iter().map(entry).collect();
+    if !entries.is_empty() {
+        bundle.insert("entry".to_owned(), Value::Array(entries));
+    }
+    Value::Object(bundle)
+}

@@ -1,0 +1,374 @@
+//! Bundles taken: their resources mapped as an import maps them, and decided by the handler.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use jiff::{Timestamp, Unit};
+use prost::Message as _;
+use tsunagi_bus::handler::SubmitError;
+use tsunagi_bus::{Handler, StreamId, Submission, address};
+use tsunagi_domain::encounter::Stage;
+use tsunagi_domain::identity::Identifier;
+use tsunagi_domain::{Actor, EncounterId, EventId, PatientId};
+use tsunagi_proto::catalogue::Payload;
+use tsunagi_proto::v1;
+
+use super::bundle::{Bundle, Entry, Mode, Said};
+use super::outcome::Problem;
+use crate::fhir::directory::key;
+use crate::fhir::map::{Mapped, Mapper, set_patient};
+use crate::fhir::resource::{Encounter, Patient};
+use crate::fhir::{Directory, Ids};
+use crate::known::{Known, KnownPatients};
+use crate::person::{is_somebody_else, news};
+
+/// What came of an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Stored,
+    /// It says nothing that was not known.
+    Known,
+    /// Nothing is made of it here.
+    NotUsed(String),
+    Refused(Problem),
+}
+
+/// A Bundle that was taken, entry by entry.
+pub(super) struct Taken {
+    pub(super) mode: Mode,
+    pub(super) names: Vec<String>,
+    pub(super) outcomes: Vec<Outcome>,
+    pub(super) patients: HashMap<String, PatientId>,
+}
+
+pub(super) struct Intake {
+    pub(super) handler: Arc<Handler>,
+    pub(super) known: KnownPatients,
+    pub(super) attempts_max: u32,
+}
+
+/// Takes one Bundle, in the name of one sending system.
+struct Work<'a> {
+    intake: &'a Intake,
+    ids: Ids,
+    directory: &'a Directory,
+    now: String,
+    /// The patients of the Bundle, by the key of their resource.
+    patients: HashMap<String, PatientId>,
+}
+
+impl Intake {
+    /// Takes a Bundle that `caller` posts, as a message or not. Answers when it is durable (I2).
+    pub(super) async fn take(
+        &self,
+        bytes: &[u8],
+        caller: &Actor,
+        is_message: bool,
+    ) -> Result<Taken, Problem> {
+        let now = Timestamp::now().round(Unit::Second).unwrap_or_else(|_| Timestamp::now());
+        let now = now.to_string();
+        let bundle = Bundle::read(bytes, &now)?;
+        if (bundle.mode == Mode::Message) != is_message {
+            let message = "a Bundle of type message is posted to $process-message, and no other is; one of type transaction or batch is posted to the base address";
+            return Err(Problem::invalid("BUNDLE_TYPE", message));
+        }
+        let ids = Ids::new(caller.organisation().as_str());
+        let mut work =
+            Work { intake: self, ids, directory: &bundle.directory, now, patients: HashMap::new() };
+        // Patients first, wherever they stand; then what is said of them.
+        let mut order: Vec<usize> = (0..bundle.entries.len()).collect();
+        order.sort_by_key(|at| bundle.entries.get(*at).map(|entry| rank(&entry.said)));
+        let outcomes = if bundle.mode == Mode::Batch {
+            work.each(&bundle.entries, &order).await
+        } else {
+            work.all_or_nothing(&bundle.entries, &order).await?
+        };
+        let names = bundle.entries.into_iter().map(|entry| entry.name).collect();
+        Ok(Taken { mode: bundle.mode, names, outcomes, patients: work.patients })
+    }
+}
+
+fn rank(said: &Said) -> u8 {
+    match said {
+        Said::Patient(_) => 0,
+        Said::Encounter(_) => 1,
+        Said::CareTeam(_) => 2,
+        Said::Referred | Said::NotUsed(_) => 3,
+    }
+}
+
+impl Work<'_> {
+    fn mapper(&self) -> Mapper<'_> {
+        Mapper { ids: &self.ids, directory: self.directory, now: &self.now }
+    }
+
+    /// A batch: each entry for itself.
+    async fn each(&mut self, entries: &[Entry], order: &[usize]) -> Vec<Outcome> {
+        let mut outcomes = vec![Outcome::Known; entries.len()];
+        for at in order {
+            let Some(entry) = entries.get(*at) else { continue };
+            let outcome = match self.patient_of(&entry.said).await {
+                Ok(Some(patient)) => self
+                    .take(patient, &[(*at, &entry.said)])
+                    .await
+                    .map(|mut all| all.pop().unwrap_or(Outcome::Known)),
+                Ok(None) => Ok(idle(&entry.said)),
+                Err(problem) => Err(problem),
+            };
+            if let Some(place) = outcomes.get_mut(*at) {
+                *place = outcome.unwrap_or_else(|problem| Outcome::Refused(problem.at(*at)));
+            }
+        }
+        outcomes
+    }
+
+    /// A transaction or message: one submission, and so about one patient.
+    async fn all_or_nothing(
+        &mut self,
+        entries: &[Entry],
+        order: &[usize],
+    ) -> Result<Vec<Outcome>, Problem> {
+        let mut outcomes: Vec<Outcome> = entries.iter().map(|entry| idle(&entry.said)).collect();
+        let (mut about, mut patient) = (Vec::new(), None);
+        for at in order {
+            let Some(entry) = entries.get(*at) else { continue };
+            let whose = self.patient_of(&entry.said).await.map_err(|problem| problem.at(*at))?;
+            let Some(whose) = whose else { continue };
+            if patient.is_some_and(|patient| patient != whose) {
+                let message = "all of it is taken or nothing, and so it is about one patient: send a batch, or a Bundle for each patient";
+                return Err(Problem::rule("SEVERAL_PATIENTS", message).at(*at));
+            }
+            patient = Some(whose);
+            about.push((*at, &entry.said));
+        }
+        let Some(patient) = patient else { return Ok(outcomes) };
+        let taken = self.take(patient, &about).await?;
+        for ((at, _), outcome) in about.iter().zip(taken) {
+            if let Some(place) = outcomes.get_mut(*at) {
+                *place = outcome;
+            }
+        }
+        Ok(outcomes)
+    }
+
+    /// The patient that a resource is about, if it is about one.
+    async fn patient_of(&mut self, said: &Said) -> Result<Option<PatientId>, Problem> {
+        let patient_key = match said {
+            Said::Patient(patient) => {
+                let patient_key = key("Patient", &patient.id);
+                let owner = self.owner(patient).await?;
+                self.patients.insert(patient_key, owner);
+                return Ok(Some(owner));
+            }
+            Said::Encounter(encounter) => self.directory.key_of(&encounter.subject, "Patient"),
+            Said::CareTeam(team) => self.directory.key_of(&team.subject, "Patient"),
+            Said::Referred | Said::NotUsed(_) => return Ok(None),
+        };
+        if let Some(patient) = self.patients.get(&patient_key) {
+            return Ok(Some(*patient));
+        }
+        let id = patient_key.strip_prefix("Patient/").unwrap_or_default();
+        // One that this system sent before, or one of ours.
+        let own = Identifier { system: self.ids.identifier_system().into(), value: id.into() };
+        let owner = self.intake.handler.claims().owner(&own).await?;
+        let owner = owner.or_else(|| PatientId::parse(id).ok());
+        owner.map(Some).ok_or_else(|| {
+            let message = "the patient that it is about is neither in the Bundle nor known here: send the Patient with it";
+            Problem::rule("SUBJECT_UNKNOWN", message)
+        })
+    }
+
+    /// The patient to whom the resource's numbers belong, or who is to have them.
+    async fn owner(&self, patient: &Patient) -> Result<PatientId, Problem> {
+        let mut owners: Vec<PatientId> = Vec::new();
+        for identifier in self.mapper().identifiers(patient) {
+            let owner = self.intake.handler.claims().owner(&Identifier::from(&identifier)).await?;
+            owners.extend(owner.filter(|owner| !owners.contains(owner)));
+        }
+        match owners.as_slice() {
+            [] => Ok(self.ids.patient(&key("Patient", &patient.id))),
+            [owner] => Ok(*owner),
+            [one, other, ..] => Err(Problem::conflict(
+                "IDENTIFIERS_OF_SEVERAL",
+                &format!(
+                    "its identifiers belong to patient {one} and to patient {other}: correct them"
+                ),
+            )),
+        }
+    }
+
+    /// Takes what resources say about one patient, all or none, and begins again when others
+    /// wrote about the patient meanwhile.
+    async fn take(
+        &self,
+        patient: PatientId,
+        about: &[(usize, &Said)],
+    ) -> Result<Vec<Outcome>, Problem> {
+        let known = self.intake.known.get(patient);
+        let mut known = known.lock().await;
+        let bus = self.intake.handler.bus();
+        let mut last = SubmitError::Contended;
+        for _ in 0..self.intake.attempts_max {
+            known.catch_up(bus.as_ref(), patient).await?;
+            let (mut events, mut outcomes) = (Vec::new(), Vec::with_capacity(about.len()));
+            for (at, said) in about {
+                let new = self.events(patient, &known, said).await.map_err(|p| p.at(*at))?;
+                outcomes.push(if new.is_empty() { Outcome::Known } else { Outcome::Stored });
+                events.extend(new);
+            }
+            if events.is_empty() {
+                return Ok(outcomes);
+            }
+            set_patient(&mut events, patient);
+            for event in &mut events {
+                "fhir".clone_into(&mut event.source.get_or_insert_default().door);
+            }
+            let submission = Submission { events, expected_version: Some(known.version) };
+            match self.intake.handler.submit(submission).await {
+                Ok(_) => return Ok(outcomes),
+                Err(error @ (SubmitError::VersionConflict { .. } | SubmitError::Contended)) => {
+                    last = error;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(last.into())
+    }
+
+    /// What a resource says that is not stored yet.
+    async fn events(
+        &self,
+        patient: PatientId,
+        known: &Known,
+        said: &Said,
+    ) -> Result<Vec<v1::Event>, Problem> {
+        match said {
+            Said::Patient(resource) => self.of_patient(known, resource),
+            Said::Encounter(encounter) if encounter.is_withdrawn() => {
+                Ok(self.withdrawal(known, encounter))
+            }
+            Said::Encounter(encounter) => {
+                let mapped = self.mapper().encounter(encounter)?;
+                self.of_encounter(patient, known, mapped).await
+            }
+            Said::CareTeam(team) => {
+                let mapped = self.mapper().care_team(team)?;
+                self.unstored(patient, mapped.events).await
+            }
+            Said::Referred | Said::NotUsed(_) => Ok(Vec::new()),
+        }
+    }
+
+    fn of_patient(&self, known: &Known, patient: &Patient) -> Result<Vec<v1::Event>, Problem> {
+        if !known.is_registered() {
+            return Ok(self.mapper().patient(patient)?.events);
+        }
+        let identifiers = self.mapper().identifiers(patient);
+        let said = self.mapper().demographics(patient);
+        let mut before = known.demographics.clone();
+        if let Some(address) = before.address.as_mut().filter(|address| address.confidential) {
+            address::withhold(address);
+        }
+        let has = |one: &v1::Identifier| known.record.patient().has_identifier(&one.into());
+        // The first leads back to the resource: with it, the two were found to be one before.
+        if !identifiers.first().is_some_and(has) && is_somebody_else(&before, &said) {
+            let message = "one of its identifiers belongs to a patient of another birth date or sex: find out whose it is, and correct the resource or the patient";
+            return Err(Problem::conflict("PATIENT_MISMATCH", message));
+        }
+        let mut events = Vec::new();
+        if let Some(news) = news(&before, said) {
+            events.push(self.mapper().patient_update(patient, news, known.version));
+        }
+        let new = identifiers.into_iter().filter(|one| !has(one));
+        events.extend(new.map(|one| self.mapper().identifier_linked(patient, one)));
+        Ok(events)
+    }
+
+    async fn of_encounter(
+        &self,
+        patient: PatientId,
+        known: &Known,
+        mapped: Mapped,
+    ) -> Result<Vec<v1::Event>, Problem> {
+        let Mapped { events, ending, .. } = mapped;
+        let goes_on = events.first().and_then(encounter_of).is_some_and(|encounter| {
+            let state = known.record.encounter(encounter);
+            state.is_some_and(|state| state.stage() == Stage::Visiting)
+        });
+        match ending {
+            // It was registered when it was still going on.
+            Some(ending) if goes_on => self.unstored(patient, vec![ending]).await,
+            Some(ending) if self.is_stored(patient, &ending).await? => Ok(Vec::new()),
+            Some(_) | None => self.unstored(patient, events).await,
+        }
+    }
+
+    /// The events that are not stored. One that is stored with other content is a correction,
+    /// which is said in another way.
+    async fn unstored(
+        &self,
+        patient: PatientId,
+        events: Vec<v1::Event>,
+    ) -> Result<Vec<v1::Event>, Problem> {
+        let mut new = Vec::with_capacity(events.len());
+        for event in events {
+            let Some(before) = self.stored(patient, &event).await? else {
+                new.push(event);
+                continue;
+            };
+            let is_same = before.payload == event.payload
+                && (before.occurred_at == event.occurred_at || event.occurred_at == self.now);
+            if !is_same {
+                let message = "what it says was taken before with other content, and what was recorded is never changed: send it as entered-in-error first, and then anew under another id";
+                return Err(Problem::conflict("EVENT_ID_REUSED", message));
+            }
+        }
+        Ok(new)
+    }
+
+    async fn is_stored(&self, patient: PatientId, event: &v1::Event) -> Result<bool, Problem> {
+        Ok(self.stored(patient, event).await?.is_some())
+    }
+
+    async fn stored(
+        &self,
+        patient: PatientId,
+        event: &v1::Event,
+    ) -> Result<Option<v1::Event>, Problem> {
+        let Ok(id) = EventId::parse(&event.event_id) else { return Ok(None) };
+        let stored = self.intake.handler.bus().find(StreamId::Patient(patient), id).await?;
+        Ok(stored.and_then(|stored| v1::Event::decode(stored.record).ok()))
+    }
+
+    /// Takes back what this system said of an encounter.
+    fn withdrawal(&self, known: &Known, encounter: &Encounter) -> Vec<v1::Event> {
+        let entry = |step: &crate::known::Step| v1::TimelineEntry {
+            event_id: step.event.to_string(),
+            r#type: step.kind.event_type().to_owned(),
+            encounter_id: step.encounter.to_string(),
+            actor: Some(v1::Actor { person: step.by.clone(), ..v1::Actor::default() }),
+            ..v1::TimelineEntry::default()
+        };
+        let timeline: Vec<v1::TimelineEntry> = known.steps.iter().map(entry).collect();
+        let said = self.mapper().said_of(encounter, &timeline);
+        self.mapper().cancellations(encounter, &said).into_iter().flatten().collect()
+    }
+}
+
+fn idle(said: &Said) -> Outcome {
+    match said {
+        Said::NotUsed(kind) => Outcome::NotUsed(kind.clone()),
+        Said::Patient(_) | Said::Encounter(_) | Said::CareTeam(_) | Said::Referred => {
+            Outcome::Known
+        }
+    }
+}
+
+fn encounter_of(event: &v1::Event) -> Option<EncounterId> {
+    let payload = Payload::decode(&event.r#type, &event.payload).ok()?;
+    if let Payload::EncounterRegistered(message) = payload {
+        EncounterId::parse(&message.encounter_id).ok()
+    } else {
+        None
+    }
+}

@@ -1,0 +1,151 @@
+//! What is told of a request: an `OperationOutcome`, with the status that says the same.
+
+use axum::Json;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use tonic::Code;
+use tsunagi_bus::handler::SubmitError;
+use tsunagi_bus::port::ReadError;
+use tsunagi_chassis::Refused;
+
+use crate::fhir::NotMapped;
+
+pub(super) const MEDIA_TYPE: &str = "application/fhir+json";
+
+/// Why something was not done. Holds ids and reasons, and nothing of a patient.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Problem {
+    pub(super) status: StatusCode,
+    /// Of FHIR's issue types.
+    pub(super) issue: &'static str,
+    /// Stable, for machines: `PATIENT_UNKNOWN`.
+    pub(super) reason: String,
+    /// What is wrong and what to do.
+    pub(super) message: String,
+    /// What of the request it is about, such as `Bundle.entry[2]`.
+    pub(super) expression: String,
+}
+
+impl Problem {
+    fn new(status: StatusCode, issue: &'static str, reason: &str, message: &str) -> Self {
+        let (reason, message) = (reason.to_owned(), message.to_owned());
+        Self { status, issue, reason, message, expression: String::new() }
+    }
+
+    pub(super) fn invalid(reason: &str, message: &str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid", reason, message)
+    }
+
+    pub(super) fn not_found(message: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", "NOT_FOUND", message)
+    }
+
+    pub(super) fn not_supported(message: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-supported", "NOT_SUPPORTED", message)
+    }
+
+    pub(super) fn rule(reason: &str, message: &str) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "business-rule", reason, message)
+    }
+
+    pub(super) fn conflict(reason: &str, message: &str) -> Self {
+        Self::new(StatusCode::CONFLICT, "conflict", reason, message)
+    }
+
+    pub(super) fn busy() -> Self {
+        let message = "the server works on as many requests as it takes: send it again";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "throttled", "SERVER_FULL", message)
+    }
+
+    /// The same, told of an entry of a Bundle.
+    pub(super) fn at(mut self, entry: usize) -> Self {
+        self.expression = format!("Bundle.entry[{entry}]");
+        self
+    }
+
+    pub(super) fn issue(&self) -> Value {
+        issue("error", self.issue, &self.reason, &self.message, &self.expression)
+    }
+}
+
+/// One issue of an `OperationOutcome`.
+pub(super) fn issue(
+    severity: &str,
+    code: &str,
+    reason: &str,
+    message: &str,
+    expression: &str,
+) -> Value {
+    let mut issue = json!({
+        "severity": severity,
+        "code": code,
+        "details": { "coding": [{ "system": "urn:tsunagi:reason", "code": reason }], "text": message },
+        "diagnostics": message,
+    });
+    if let (Some(issue), false) = (issue.as_object_mut(), expression.is_empty()) {
+        issue.insert("expression".to_owned(), json!([expression]));
+    }
+    issue
+}
+
+pub(super) fn outcome(issues: &[Value]) -> Value {
+    json!({ "resourceType": "OperationOutcome", "issue": issues })
+}
+
+/// An answer in FHIR's JSON.
+pub(super) fn answer(status: StatusCode, resource: Value) -> Response {
+    (status, [(header::CONTENT_TYPE, MEDIA_TYPE)], Json(resource).into_response().into_body())
+        .into_response()
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        answer(self.status, outcome(&[self.issue()]))
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        let Refused { code, reason, message, .. } = refused;
+        let (status, issue) = match code {
+            Code::InvalidArgument => (StatusCode::BAD_REQUEST, "invalid"),
+            Code::OutOfRange => (StatusCode::PAYLOAD_TOO_LARGE, "too-long"),
+            Code::NotFound => (StatusCode::NOT_FOUND, "not-found"),
+            Code::AlreadyExists => (StatusCode::CONFLICT, "duplicate"),
+            Code::FailedPrecondition => (StatusCode::UNPROCESSABLE_ENTITY, "business-rule"),
+            Code::PermissionDenied => (StatusCode::FORBIDDEN, "forbidden"),
+            Code::Unauthenticated => (StatusCode::UNAUTHORIZED, "login"),
+            Code::Aborted => (StatusCode::CONFLICT, "conflict"),
+            Code::ResourceExhausted | Code::Unavailable => {
+                (StatusCode::SERVICE_UNAVAILABLE, "transient")
+            }
+            Code::Ok
+            | Code::Cancelled
+            | Code::Unknown
+            | Code::DeadlineExceeded
+            | Code::Unimplemented
+            | Code::Internal
+            | Code::DataLoss => (StatusCode::INTERNAL_SERVER_ERROR, "exception"),
+        };
+        Self::new(status, issue, reason, &message)
+    }
+}
+
+impl From<SubmitError> for Problem {
+    fn from(error: SubmitError) -> Self {
+        Refused::from(error).into()
+    }
+}
+
+impl From<ReadError> for Problem {
+    fn from(error: ReadError) -> Self {
+        Refused::from(error).into()
+    }
+}
+
+impl From<NotMapped> for Problem {
+    fn from(not_mapped: NotMapped) -> Self {
+        Self::rule(not_mapped.reason, &not_mapped.message)
+    }
+}

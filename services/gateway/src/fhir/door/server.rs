@@ -1,0 +1,418 @@
+//! The listener and its routes.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Path, Query as Parameters, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tonic::metadata::MetadataMap;
+use tonic::transport::Channel;
+use tsunagi_bus::Handler;
+use tsunagi_chassis::{Config, Refused, caller};
+use tsunagi_domain::identity::Identifier;
+use tsunagi_domain::{Actor, EncounterId, PatientId, ReferralId};
+use tsunagi_proto::v1;
+use tsunagi_proto::v1::timeline_client::TimelineClient;
+
+use super::bundle::Mode;
+use super::capability;
+use super::chart::Chart;
+use super::emit;
+use super::intake::{Intake, Outcome, Taken};
+use super::outcome::{Problem, answer, issue, outcome};
+use super::search::{Query, token};
+use crate::known::KnownPatients;
+
+/// Patients looked at for one page of a search; then the page ends, and says how to go on.
+const LOOKED_AT_MAX: usize = 20_000;
+
+/// Why FHIR cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum DoorError {
+    #[error(
+        "{0} is not a loopback address, and callers cannot prove yet who they are: serve FHIR on 127.0.0.1 or [::1], or say --insecure-listen if the network itself keeps strangers out"
+    )]
+    NotLoopback(SocketAddr),
+    #[error("cannot listen on {address} for FHIR: is another server running there?")]
+    Bind { address: SocketAddr, source: std::io::Error },
+}
+
+/// A listener that is bound and not yet served.
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+struct Door {
+    intake: Intake,
+    /// Lists patients: who that is, the event store knows.
+    timeline: TimelineClient<Channel>,
+    places: Semaphore,
+}
+
+type Shared = State<Arc<Door>>;
+type Answer = Result<Response, Problem>;
+
+impl Server {
+    /// Binds the listener, if the settings ask for one.
+    pub async fn bind(config: &Config) -> Result<Option<Self>, DoorError> {
+        let Some(address) = config.fhir.listen else { return Ok(None) };
+        if !address.ip().is_loopback() && !config.insecure_listen {
+            return Err(DoorError::NotLoopback(address));
+        }
+        let bind_error = |source| DoorError::Bind { address, source };
+        let listener = TcpListener::bind(address).await.map_err(bind_error)?;
+        let address = listener.local_addr().map_err(bind_error)?;
+        Ok(Some(Self { listener, address }))
+    }
+
+    /// Where it listens; with the port that port 0 turned into.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop` is cancelled, then lets requests that go on finish for a while.
+    /// `timeline` leads to the region's `Timeline` service.
+    pub async fn run(
+        self,
+        config: Config,
+        handler: Arc<Handler>,
+        timeline: Channel,
+        stop: CancellationToken,
+    ) -> std::io::Result<()> {
+        let known = KnownPatients::new(config.cached_patients);
+        let intake = Intake { handler, known, attempts_max: config.decide_attempts };
+        let timeline = TimelineClient::new(timeline);
+        let places = Semaphore::new(config.fhir.requests);
+        let door = Arc::new(Door { intake, timeline, places });
+        let served = axum::serve(self.listener, routes(door, config.fhir.body_bytes))
+            .with_graceful_shutdown(stop.clone().cancelled_owned());
+        let patience = async {
+            stop.cancelled().await;
+            tokio::time::sleep(Duration::from_millis(config.stop_wait_ms)).await;
+        };
+        tokio::select! {
+            // Dropping the server cuts the requests that go on: what was answered is on disk.
+            served = served => served,
+            () = patience => Ok(()),
+        }
+    }
+}
+
+fn routes(door: Arc<Door>, body_bytes: usize) -> Router {
+    Router::new()
+        .route("/fhir/metadata", get(metadata))
+        .route("/fhir", post(bundle))
+        .route("/fhir/", post(bundle))
+        .route("/fhir/$process-message", post(message))
+        .route("/fhir/{kind}", get(search))
+        .route("/fhir/{kind}/{id}", get(read))
+        .route("/fhir/Patient/{id}/$everything", get(everything))
+        .fallback(nothing)
+        .method_not_allowed_fallback(nothing)
+        .layer(DefaultBodyLimit::max(body_bytes))
+        .layer(middleware::from_fn_with_state(Arc::clone(&door), limited))
+        .with_state(door)
+}
+
+/// Works on a limited number of requests at once.
+async fn limited(State(door): Shared, request: Request, next: Next) -> Response {
+    let Ok(_place) = door.places.try_acquire() else { return Problem::busy().into_response() };
+    let response = next.run(request).await;
+    // What the framework itself refuses is told in FHIR's way too.
+    let is_told = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.to_str().is_ok_and(|kind| kind.contains("json")));
+    match response.status() {
+        StatusCode::PAYLOAD_TOO_LARGE if !is_told => {
+            let message =
+                "the body is larger than this server takes (fhir-body-bytes): send several Bundles";
+            let refused = Refused::new(tonic::Code::OutOfRange, "MESSAGE_TOO_LARGE", message);
+            Problem::from(refused).into_response()
+        }
+        status if status.is_client_error() && !is_told => {
+            Problem::invalid("REQUEST_UNREADABLE", "the request cannot be read").into_response()
+        }
+        _ => response,
+    }
+}
+
+async fn nothing() -> Problem {
+    Problem::not_supported("nothing is done at this address: GET /fhir/metadata says what can be")
+}
+
+fn who(headers: &HeaderMap) -> Result<Actor, Problem> {
+    Ok(caller(&MetadataMap::from_headers(headers.clone()))?)
+}
+
+/// The address of the door, as the caller knows it.
+fn base(headers: &HeaderMap) -> String {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    format!("http://{}/fhir", host.unwrap_or("localhost"))
+}
+
+async fn metadata(headers: HeaderMap) -> Response {
+    answer(StatusCode::OK, capability::statement(&base(&headers)))
+}
+
+async fn bundle(State(door): Shared, headers: HeaderMap, body: Bytes) -> Answer {
+    let taken = door.intake.take(&body, &who(&headers)?, false).await?;
+    Ok(answer(StatusCode::OK, response(&taken)))
+}
+
+async fn message(State(door): Shared, headers: HeaderMap, body: Bytes) -> Answer {
+    let taken = door.intake.take(&body, &who(&headers)?, true).await?;
+    let issues: Vec<Value> = taken.outcomes.iter().enumerate().filter_map(told).collect();
+    let stored = taken.outcomes.contains(&Outcome::Stored);
+    let words = if stored { "it is on disk" } else { "it was known already" };
+    let all = issue("information", "informational", "TAKEN", words, "");
+    let issues: Vec<Value> = std::iter::once(all).chain(issues).collect();
+    Ok(answer(StatusCode::OK, outcome(&issues)))
+}
+
+/// What is told of an entry besides its status.
+fn told((at, one): (usize, &Outcome)) -> Option<Value> {
+    match one {
+        Outcome::Stored | Outcome::Known => None,
+        Outcome::NotUsed(kind) => {
+            let message = format!("nothing is made of a {kind} here, and it is not kept");
+            let at = format!("Bundle.entry[{at}]");
+            Some(issue("information", "not-supported", "NOT_USED", &message, &at))
+        }
+        Outcome::Refused(problem) => Some(problem.issue()),
+    }
+}
+
+fn response(taken: &Taken) -> Value {
+    let kind = if taken.mode == Mode::Batch { "batch-response" } else { "transaction-response" };
+    let entry = |((at, one), name): ((usize, &Outcome), &String)| {
+        let status = match one {
+            Outcome::Stored => "201 Created".to_owned(),
+            Outcome::Known | Outcome::NotUsed(_) => "200 OK".to_owned(),
+            Outcome::Refused(problem) => problem.status.to_string(),
+        };
+        let mut response = json!({ "status": status });
+        let place = taken.patients.get(name).map(|patient| format!("Patient/{patient}"));
+        if let Some(response) = response.as_object_mut() {
+            response.extend(place.map(|place| ("location".to_owned(), json!(place))));
+            let outcome = told((at, one)).map(|issue| outcome(&[issue]));
+            response.extend(outcome.map(|outcome| ("outcome".to_owned(), outcome)));
+        }
+        json!({ "response": response })
+    };
+    let entries = taken.outcomes.iter().enumerate().zip(&taken.names).map(entry);
+    json!({ "resourceType": "Bundle", "type": kind, "entry": entries.collect::<Vec<_>>() })
+}
+
+async fn read(
+    State(door): Shared,
+    headers: HeaderMap,
+    Path((kind, id)): Path<(String, String)>,
+) -> Answer {
+    who(&headers)?;
+    let unknown = || Problem::not_found("there is no such resource: search for it");
+    let (patient, own) = match (kind.as_str(), emit::parts(&id)) {
+        ("Patient" | "CareTeam", _) => (PatientId::parse(&id).ok(), None),
+        ("Encounter" | "ServiceRequest" | "Task", Some((patient, own))) => {
+            (Some(patient), Some(own))
+        }
+        ("Encounter" | "ServiceRequest" | "Task", None) => (None, None),
+        _ => return Err(nothing().await),
+    };
+    let chart = door.chart(patient.ok_or_else(unknown)?).await?.ok_or_else(unknown)?;
+    let resource = match (kind.as_str(), own) {
+        ("Patient", _) => Some(emit::patient_of(&chart)),
+        ("CareTeam", _) => emit::care_team(&chart),
+        ("Encounter", Some(own)) => emit::encounter(&chart, EncounterId::new(own)),
+        ("ServiceRequest", Some(own)) => emit::service_request(&chart, ReferralId::new(own)),
+        ("Task", Some(own)) => emit::task(&chart, ReferralId::new(own)),
+        _ => None,
+    };
+    Ok(answer(StatusCode::OK, resource.ok_or_else(unknown)?))
+}
+
+async fn everything(State(door): Shared, headers: HeaderMap, Path(id): Path<String>) -> Answer {
+    who(&headers)?;
+    let unknown = || Problem::not_found("there is no such patient");
+    let patient = PatientId::parse(&id).or(Err(unknown()))?;
+    let chart = door.chart(patient).await?.ok_or_else(unknown)?;
+    let kinds = ["Patient", "Encounter", "CareTeam", "ServiceRequest", "Task"];
+    let all: Vec<Value> = kinds.iter().flat_map(|kind| resources(&chart, kind)).collect();
+    let base = base(&headers);
+    let links = [("self", format!("{base}/Patient/{patient}/$everything"))];
+    Ok(answer(StatusCode::OK, emit::searchset(&base, &links, Some(all.len()), all)))
+}
+
+/// All of one type that a patient has.
+fn resources(chart: &Chart, kind: &str) -> Vec<Value> {
+    match kind {
+        "Patient" => vec![emit::patient_of(chart)],
+        "Encounter" => {
+            chart.encounters.keys().filter_map(|id| emit::encounter(chart, *id)).collect()
+        }
+        "CareTeam" => emit::care_team(chart).into_iter().collect(),
+        "ServiceRequest" => {
+            chart.referrals.keys().filter_map(|id| emit::service_request(chart, *id)).collect()
+        }
+        "Task" => chart.referrals.keys().filter_map(|id| emit::task(chart, *id)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+async fn search(
+    State(door): Shared,
+    headers: HeaderMap,
+    Path(kind): Path<String>,
+    Parameters(given): Parameters<Vec<(String, String)>>,
+) -> Answer {
+    who(&headers)?;
+    if !capability::TYPES.iter().any(|(known, _)| *known == kind) {
+        return Err(nothing().await);
+    }
+    let query = Query::read(&kind, given)?;
+    let base = base(&headers);
+    if kind == "Patient" {
+        return door.search_patients(&base, &query).await;
+    }
+    let found = match (query.patient(), query.get("_id").and_then(emit::parts)) {
+        (Some(id), _) => PatientId::parse(id).ok(),
+        (None, Some((patient, _))) => Some(patient),
+        (None, None) => {
+            let message = format!("name whose {kind} is looked for: patient=… (or its _id)");
+            return Err(Problem::invalid("PARAMETER_MISSING", &message));
+        }
+    };
+    let chart = match found {
+        Some(patient) => door.chart(patient).await?,
+        None => None,
+    };
+    let all = chart.map(|chart| resources(&chart, &kind)).unwrap_or_default();
+    let all: Vec<Value> = all.into_iter().filter(|one| query.finds_resource(one)).collect();
+    let (total, count) = (all.len(), usize::try_from(query.count).unwrap_or(usize::MAX));
+    let from: usize = query.page.parse().unwrap_or(0);
+    let page: Vec<Value> = all.into_iter().skip(from).take(count).collect();
+    let next = from + page.len();
+    let mut links = vec![("self", link(&base, &kind, &query, &query.page))];
+    if next < total {
+        links.push(("next", link(&base, &kind, &query, &next.to_string())));
+    }
+    Ok(answer(StatusCode::OK, emit::searchset(&base, &links, Some(total), page)))
+}
+
+/// The address of a page of a search.
+fn link(base: &str, kind: &str, query: &Query, page: &str) -> String {
+    let escape = |text: &str| -> String {
+        let one = |byte: u8| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
+                char::from(byte).to_string()
+            }
+            _ => format!("%{byte:02X}"),
+        };
+        text.bytes().map(one).collect()
+    };
+    let named = query.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let count = query.count.to_string();
+    let all = [("_count", count.as_str())].into_iter().chain(named).chain([("_page", page)]);
+    let said = all.filter(|(_, value)| !value.is_empty());
+    let said: Vec<String> =
+        said.map(|(name, value)| format!("{}={}", escape(name), escape(value))).collect();
+    format!("{base}/{kind}?{}", said.join("&"))
+}
+
+impl Door {
+    async fn chart(&self, patient: PatientId) -> Result<Option<Chart>, Problem> {
+        Ok(Chart::read(self.intake.handler.bus().as_ref(), patient).await?)
+    }
+
+    async fn search_patients(&self, base: &str, query: &Query) -> Answer {
+        let one = match (query.get("_id"), query.get("identifier").map(token)) {
+            (Some(id), _) => Some(PatientId::parse(id).ok()),
+            (None, Some((Some(system), value))) => {
+                let identifier = Identifier { system: system.into(), value: value.into() };
+                Some(self.intake.handler.claims().owner(&identifier).await?)
+            }
+            (None, _) => None,
+        };
+        if let Some(found) = one {
+            let chart = match found {
+                Some(patient) => self.chart(patient).await?,
+                None => None,
+            };
+            let found = chart.filter(|chart| query.finds(&summary(chart)));
+            let found: Vec<Value> = found.iter().map(emit::patient_of).collect();
+            let links = [("self", link(base, "Patient", query, &query.page))];
+            return Ok(answer(
+                StatusCode::OK,
+                emit::searchset(base, &links, Some(found.len()), found),
+            ));
+        }
+        let (found, next) = self.list(query).await?;
+        let mut links = vec![("self", link(base, "Patient", query, &query.page))];
+        links.extend((!next.is_empty()).then(|| ("next", link(base, "Patient", query, &next))));
+        Ok(answer(StatusCode::OK, emit::searchset(base, &links, None, found)))
+    }
+
+    /// A page of patients, and where the next one begins.
+    async fn list(&self, query: &Query) -> Result<(Vec<Value>, String), Problem> {
+        let value = query.get("identifier").map(|value| token(value).1.to_owned());
+        let mut page_token = query.page.clone();
+        let (mut found, mut looked_at) = (Vec::new(), 0);
+        let count = usize::try_from(query.count).unwrap_or(usize::MAX);
+        loop {
+            let request = v1::ListPatientsRequest {
+                // No more than are wanted, so that the page ends where this one does.
+                page_size: query.count.min(u32::try_from(count - found.len()).unwrap_or(1)),
+                page_token,
+                identifier_value: value.clone().unwrap_or_default(),
+                ..v1::ListPatientsRequest::default()
+            };
+            let mut request = tonic::Request::new(request);
+            for (name, text) in CALLER {
+                if let Ok(text) = text.parse() {
+                    request.metadata_mut().insert(name, text);
+                }
+            }
+            let page = self.timeline.clone().list_patients(request).await;
+            let page = page.map_err(|status| {
+                let message = status.message().to_owned();
+                Problem::from(Refused::new(status.code(), "PATIENTS_NOT_LISTED", message))
+            })?;
+            let page = page.into_inner();
+            looked_at += page.patients.len();
+            let matching = page.patients.iter().filter(|patient| query.finds(patient));
+            found.extend(matching.map(|patient| {
+                let none = v1::Demographics::default();
+                let said = patient.demographics.as_ref().unwrap_or(&none);
+                emit::patient(&patient.patient_id, &patient.identifiers, said)
+            }));
+            page_token = page.next_page_token;
+            if page_token.is_empty() || found.len() >= count || looked_at >= LOOKED_AT_MAX {
+                return Ok((found, page_token));
+            }
+        }
+    }
+}
+
+/// The door itself asks the timeline; who asked the door was seen before.
+const CALLER: [(&str, &str); 3] =
+    [(caller::ORGANISATION, "tsunagi"), (caller::ROLE, "system"), (caller::PERSON, "fhir")];
+
+fn summary(chart: &Chart) -> v1::PatientSummary {
+    v1::PatientSummary {
+        patient_id: chart.patient.to_string(),
+        identifiers: chart.record.patient().identifiers().map(Into::into).collect(),
+        demographics: Some(chart.demographics.clone()),
+        ..v1::PatientSummary::default()
+    }
+}

@@ -1,0 +1,395 @@
+//! The character sets that hospitals send, whatever their messages declare.
+//!
+//! Bytes are decoded before they are split: the bytes of kanji in ISO-2022-JP are those of
+//! separators. What the bytes themselves prove goes before MSH-18, and MSH-18 before what the
+//! facility is known for; where they contradict each other, a warning says so.
+
+use std::borrow::Cow;
+
+use encoding_rs::{EUC_JP, EncoderResult, Encoding, ISO_2022_JP, SHIFT_JIS};
+
+/// A character set of HL7 messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Charset {
+    Ascii,
+    Utf8,
+    /// ISO 8859-1: every byte is a character.
+    Latin1,
+    /// JIS X 0208 and its kin, switched to by escape sequences, as SS-MIX2 has it.
+    Iso2022Jp,
+    /// Microsoft's Shift JIS.
+    Cp932,
+    EucJp,
+}
+
+/// Something to know about how a message was decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Warning {
+    #[error("MSH-18 declares another character set than the bytes have")]
+    Contradicted,
+    #[error("MSH-18 declares a character set that is not known here")]
+    UnknownDeclared,
+    #[error("no character set is declared, and the bytes are not ASCII")]
+    Undeclared,
+    #[error("some bytes are no characters of the message's character set")]
+    Lossy,
+}
+
+/// A message as text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decoded<'a> {
+    pub text: Cow<'a, str>,
+    pub charset: Charset,
+    pub warning: Option<Warning>,
+}
+
+const ESCAPE: u8 = 0x1b;
+/// No character begins so in EUC-JP: it is read as the mark for what is none.
+const NO_CHARACTER: u8 = 0xff;
+
+impl Charset {
+    /// The set that a value of MSH-18 or a facility's profile names.
+    pub fn named(name: &str) -> Option<Self> {
+        let is_sign = |c: &char| c.is_ascii_alphanumeric();
+        let plain: String = name.chars().filter(is_sign).collect::<String>().to_ascii_uppercase();
+        match plain.as_str() {
+            "ASCII" | "USASCII" | "ISOIR6" | "ISOIR14" => Some(Self::Ascii),
+            "UNICODEUTF8" | "UTF8" | "UNICODE" | "ISOIR192" => Some(Self::Utf8),
+            "88591" | "ISO88591" | "LATIN1" | "ISOIR100" => Some(Self::Latin1),
+            "ISOIR87" | "ISOIR159" | "ISO2022JP" | "JIS" => Some(Self::Iso2022Jp),
+            "CP932" | "WINDOWS31J" | "MS932" | "SHIFTJIS" | "SJIS" => Some(Self::Cp932),
+            "EUCJP" => Some(Self::EucJp),
+            _ => None,
+        }
+    }
+
+    /// The text of `bytes`, and whether all of them were characters.
+    fn read(self, bytes: &[u8]) -> (Cow<'_, str>, bool) {
+        match self {
+            Self::Ascii | Self::Utf8 => match std::str::from_utf8(bytes) {
+                Ok(text) => (Cow::Borrowed(text), self == Self::Utf8 || text.is_ascii()),
+                Err(_) => (String::from_utf8_lossy(bytes), false),
+            },
+            Self::Latin1 => (bytes.iter().map(|byte| char::from(*byte)).collect(), true),
+            Self::Iso2022Jp => iso_2022_jp(bytes),
+            Self::Cp932 => legacy(SHIFT_JIS, bytes),
+            Self::EucJp => legacy(EUC_JP, bytes),
+        }
+    }
+
+    /// The bytes of `text`. What the set has no character for becomes `?`, or 〓 in Japanese
+    /// sets.
+    pub fn write(self, text: &str) -> Vec<u8> {
+        let one =
+            |c: char, max: u32| u8::try_from(u32::from(c)).ok().filter(|b| u32::from(*b) < max);
+        match self {
+            Self::Utf8 => text.as_bytes().to_vec(),
+            Self::Ascii => text.chars().map(|c| one(c, 0x80).unwrap_or(b'?')).collect(),
+            Self::Latin1 => text.chars().map(|c| one(c, 0x100).unwrap_or(b'?')).collect(),
+            Self::Cp932 => write_legacy(SHIFT_JIS, text),
+            Self::EucJp => write_legacy(EUC_JP, text),
+            Self::Iso2022Jp => write_legacy(ISO_2022_JP, text),
+        }
+    }
+}
+
+/// Decodes a message. `usual` is what the facility is known to send where it declares nothing.
+pub fn decode(bytes: &[u8], usual: Option<Charset>) -> Decoded<'_> {
+    let declared = declared(bytes);
+    let known = declared.as_ref().and_then(|names| names.iter().find_map(|n| Charset::named(n)));
+    if has_escape(bytes) {
+        return decode_as(Charset::Iso2022Jp, bytes, known, declared.is_some());
+    }
+    if bytes.is_ascii() {
+        let charset = known.or(usual).unwrap_or(Charset::Ascii);
+        let warning = (declared.is_some() && known.is_none()).then_some(Warning::UnknownDeclared);
+        // Seven-bit bytes are the same characters in all of these sets.
+        return Decoded { text: Charset::Ascii.read(bytes).0, charset, warning };
+    }
+    let charset = by_bytes(bytes, known, usual);
+    decode_as(charset, bytes, known, declared.is_some())
+}
+
+fn decode_as(
+    charset: Charset,
+    bytes: &[u8],
+    known: Option<Charset>,
+    declared: bool,
+) -> Decoded<'_> {
+    let (text, whole) = charset.read(bytes);
+    let warning = match known {
+        _ if !whole => Some(Warning::Lossy),
+        Some(known) if known == charset => None,
+        Some(_) => Some(Warning::Contradicted),
+        None if declared => Some(Warning::UnknownDeclared),
+        None => Some(Warning::Undeclared),
+    };
+    Decoded { text, charset, warning }
+}
+
+/// The set that bytes beyond ASCII have: what is declared, unless they prove another one.
+fn by_bytes(bytes: &[u8], known: Option<Charset>, usual: Option<Charset>) -> Charset {
+    let fits = |set: &Charset| set.read(bytes).1;
+    // Text of another set is hardly ever UTF-8 by accident, and any bytes are Latin-1.
+    if !matches!(known, Some(Charset::Cp932 | Charset::EucJp)) && fits(&Charset::Utf8) {
+        return Charset::Utf8;
+    }
+    let said = [known, usual].into_iter().flatten();
+    let mut said = said.filter(|set| !matches!(set, Charset::Ascii | Charset::Iso2022Jp));
+    if let Some(set) = said.find(fits) {
+        return set;
+    }
+    if fits(&Charset::Utf8) {
+        return Charset::Utf8;
+    }
+    match (fits(&Charset::EucJp), fits(&Charset::Cp932)) {
+        // Where both fit, the one that reads as ordinary Japanese.
+        (true, true) if oddness(Charset::EucJp, bytes) <= oddness(Charset::Cp932, bytes) => {
+            Charset::EucJp
+        }
+        (true, false) => Charset::EucJp,
+        (_, true) => Charset::Cp932,
+        (false, false) => Charset::Latin1,
+    }
+}
+
+/// How many characters of the text are not what Japanese is written with.
+fn oddness(set: Charset, bytes: &[u8]) -> usize {
+    let is_usual = |c: char| {
+        c.is_ascii()
+            || matches!(c, '\u{3000}'..='\u{30ff}' | '\u{4e00}'..='\u{9fff}' | '\u{ff00}'..='\u{ff5f}')
+    };
+    set.read(bytes).0.chars().filter(|c| !is_usual(*c)).count()
+}
+
+/// The repetitions of MSH-18, if it says anything. MSH itself is ASCII up to there.
+fn declared(bytes: &[u8]) -> Option<Vec<String>> {
+    let start = bytes.windows(3).position(|three| three.eq_ignore_ascii_case(b"MSH"))?;
+    let header = bytes.get(start..)?;
+    let end = header.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
+    let header = header.get(..end.unwrap_or(header.len()))?;
+    let (separator, rest) = (*header.get(3)?, header.get(4..)?);
+    // MSH-1 is the separator itself, so the first piece behind it is MSH-2.
+    let field = rest.split(|byte| *byte == separator).nth(16)?;
+    let repetition = *rest.get(1)?;
+    let names = field.split(|byte| *byte == repetition);
+    let names = names.map(|name| String::from_utf8_lossy(name).trim().to_owned());
+    let names: Vec<String> = names.filter(|name| !name.is_empty()).collect();
+    // `ISO IR87` in the second repetition means ISO 2022 whatever the first says.
+    let (two_byte, others): (Vec<_>, Vec<_>) =
+        names.into_iter().partition(|name| Charset::named(name) == Some(Charset::Iso2022Jp));
+    let names: Vec<String> = two_byte.into_iter().chain(others).collect();
+    (!names.is_empty()).then_some(names)
+}
+
+fn has_escape(bytes: &[u8]) -> bool {
+    bytes.windows(2).any(|two| matches!(two, [ESCAPE, b'$' | b'(']))
+}
+
+/// What the two bytes behind an escape switch to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    SingleByte,
+    /// Half-width katakana.
+    Katakana,
+    /// JIS X 0208.
+    DoubleByte,
+    /// JIS X 0212.
+    Supplement,
+}
+
+/// ISO-2022-JP, read by way of EUC-JP, which has the same characters with the high bit set.
+/// More is taken than its RFC allows: half-width katakana, JIS X 0212, and lines that end
+/// without going back to ASCII.
+fn iso_2022_jp(bytes: &[u8]) -> (Cow<'_, str>, bool) {
+    let mut euc = Vec::with_capacity(bytes.len());
+    let (mut mode, mut rest, mut whole) = (Mode::SingleByte, bytes, true);
+    loop {
+        rest = match (rest, mode) {
+            ([], _) => break,
+            ([ESCAPE, b'(', b'B' | b'J', tail @ ..], _) => {
+                mode = Mode::SingleByte;
+                tail
+            }
+            ([ESCAPE, b'(', b'I', tail @ ..], _) => {
+                mode = Mode::Katakana;
+                tail
+            }
+            ([ESCAPE, b'$', b'(', b'D', tail @ ..], _) => {
+                mode = Mode::Supplement;
+                tail
+            }
+            (
+                [ESCAPE, b'$', b'@' | b'B', tail @ ..]
+                | [ESCAPE, b'$', b'(', b'@' | b'B', tail @ ..],
+                _,
+            ) => {
+                mode = Mode::DoubleByte;
+                tail
+            }
+            // A line ends in ASCII, also where its writer forgot to say so.
+            ([control @ 0..0x20, tail @ ..], _) => {
+                whole &= *control != ESCAPE;
+                if matches!(control, b'\r' | b'\n') {
+                    mode = Mode::SingleByte;
+                }
+                euc.push(*control);
+                tail
+            }
+            ([high @ 0x21..0x7f, low @ 0x21..0x7f, tail @ ..], Mode::DoubleByte) => {
+                euc.extend([high | 0x80, low | 0x80]);
+                tail
+            }
+            ([high @ 0x21..0x7f, low @ 0x21..0x7f, tail @ ..], Mode::Supplement) => {
+                euc.extend([0x8f, high | 0x80, low | 0x80]);
+                tail
+            }
+            ([one @ 0x21..0x60, tail @ ..], Mode::Katakana) => {
+                euc.extend([0x8e, one | 0x80]);
+                tail
+            }
+            ([one @ 0..0x80, tail @ ..], _) => {
+                whole &= matches!((mode, one), (Mode::SingleByte, _) | (_, b' '));
+                euc.push(*one);
+                tail
+            }
+            ([_high, tail @ ..], _) => {
+                whole = false;
+                euc.push(NO_CHARACTER);
+                tail
+            }
+        };
+    }
+    let (text, had_errors) = EUC_JP.decode_without_bom_handling(&euc);
+    (Cow::Owned(text.into_owned()), whole && !had_errors)
+}
+
+fn legacy<'a>(encoding: &'static Encoding, bytes: &'a [u8]) -> (Cow<'a, str>, bool) {
+    let (text, had_errors) = encoding.decode_without_bom_handling(bytes);
+    (text, !had_errors)
+}
+
+/// Japanese sets; ISO-2022-JP with JIS X 0208 of 1983 and nothing else, as SS-MIX2 asks:
+/// half-width katakana become full-width, and every line ends in ASCII.
+fn write_legacy(encoding: &'static Encoding, text: &str) -> Vec<u8> {
+    let mut encoder = encoding.new_encoder();
+    let mut bytes = Vec::with_capacity(text.len() + 16);
+    let mut rest = text;
+    loop {
+        let room = encoder.max_buffer_length_from_utf8_without_replacement(rest.len());
+        bytes.reserve(room.unwrap_or(rest.len()));
+        let (result, read) =
+            encoder.encode_from_utf8_to_vec_without_replacement(rest, &mut bytes, true);
+        rest = rest.get(read..).unwrap_or_default();
+        match result {
+            EncoderResult::InputEmpty => return bytes,
+            EncoderResult::OutputFull => {}
+            EncoderResult::Unmappable(_) => {
+                bytes.reserve(16);
+                // Has the mark itself in every one of these sets.
+                let _mark = encoder.encode_from_utf8_to_vec_without_replacement(
+                    "\u{3013}",
+                    &mut bytes,
+                    rest.is_empty(),
+                );
+                if rest.is_empty() {
+                    return bytes;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NAME: &str = "髙橋^花子~タカハシ^ハナコ";
+
+    fn message(declared: &str, charset: Charset, text: &str) -> Vec<u8> {
+        let header =
+            format!("MSH|^~\\&|HIS|H|GW|R|20260501||ADT^A08|1|P|2.5||||||{declared}\rPID|||1||");
+        charset.write(&format!("{header}{text}\r"))
+    }
+
+    #[test]
+    fn a_message_is_read_in_the_set_that_it_declares() {
+        for (declared, charset) in [
+            ("UNICODE UTF-8", Charset::Utf8),
+            ("~ISO IR87", Charset::Iso2022Jp),
+            ("CP932", Charset::Cp932),
+            ("EUC-JP", Charset::EucJp),
+        ] {
+            let name = if charset == Charset::Iso2022Jp { "高橋^花子" } else { NAME };
+            let bytes = message(declared, charset, name);
+            let decoded = decode(&bytes, None);
+            assert_eq!((decoded.charset, decoded.warning), (charset, None), "{declared}");
+            assert!(decoded.text.contains(name), "{declared}");
+        }
+    }
+
+    #[test]
+    fn a_message_that_declares_nothing_is_read_by_its_bytes() {
+        for charset in [Charset::Utf8, Charset::Iso2022Jp, Charset::Cp932, Charset::EucJp] {
+            let bytes = message("", charset, "高橋^花子~タカハシ^ハナコ");
+            let decoded = decode(&bytes, None);
+            assert_eq!(decoded.charset, charset);
+            assert_eq!(decoded.warning, Some(Warning::Undeclared));
+            assert!(decoded.text.contains("高橋^花子~タカハシ^ハナコ"), "{charset:?}");
+        }
+        let bytes = message("", Charset::Latin1, "Müller^Jürgen");
+        assert_eq!(decode(&bytes, Some(Charset::Latin1)).charset, Charset::Latin1);
+        assert!(decode(&bytes, Some(Charset::Latin1)).text.contains("Müller"));
+    }
+
+    #[test]
+    fn bytes_that_contradict_their_declaration_are_read_as_what_they_are() {
+        let bytes = message("8859/1", Charset::Utf8, NAME);
+        let decoded = decode(&bytes, None);
+        assert_eq!(decoded.charset, Charset::Utf8);
+        assert_eq!(decoded.warning, Some(Warning::Contradicted));
+        assert!(decoded.text.contains(NAME));
+        let unknown = message("ISO IR 999", Charset::Utf8, "Doe");
+        assert_eq!(decode(&unknown, None).warning, Some(Warning::UnknownDeclared));
+    }
+
+    #[test]
+    fn the_supplement_and_half_width_katakana_are_read() {
+        // 髙 is in neither; NEC's row 13 has ①, and the supplement has 丂.
+        let bytes = b"MSH|^~\\&|\x1b$B-!\x1b(B|\x1b$(D0!\x1b(B|\x1b(I6\x1b(B|\x1b$B9b\r|x";
+        let decoded = decode(bytes, None);
+        assert_eq!(decoded.text, "MSH|^~\\&|①|丂|ｶ|高\r|x", "and a line ends in ASCII");
+    }
+
+    #[test]
+    fn what_is_no_character_is_warned_of() {
+        let mut bytes = message("~ISO IR87", Charset::Iso2022Jp, "高橋");
+        bytes.push(0xff);
+        assert_eq!(decode(&bytes, None).warning, Some(Warning::Lossy));
+    }
+
+    #[test]
+    fn what_a_set_lacks_is_written_as_a_mark() {
+        assert_eq!(Charset::Latin1.write("Jü花"), b"J\xfc?");
+        let bytes = Charset::Iso2022Jp.write("a😀ｶb");
+        assert_eq!(decode(&bytes, None).text, "a〓カb");
+        assert!(Charset::EucJp.write("😀").len() == 2, "at the end too");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            for usual in [None, Some(Charset::Latin1), Some(Charset::Cp932)] {
+                decode(&bytes, usual);
+            }
+        }
+
+        #[test]
+        fn japanese_survives_iso_2022_jp(text in "[\u{3041}-\u{3093}\u{30a1}-\u{30f6}一丁七万丈三上下a-z|^~\\\\&\r]{0,40}") {
+            let bytes = Charset::Iso2022Jp.write(&text);
+            prop_assert_eq!(&*Charset::Iso2022Jp.read(&bytes).0, &*text);
+        }
+    }
+}
