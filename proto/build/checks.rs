@@ -184,13 +184,15 @@ struct Must {
     max_items: u32,
     max_value: u32,
     code_set: String,
+    numbered_by_system: bool,
 }
 
 impl Must {
     fn read(must: &DynamicMessage) -> Self {
         let number = |name| must.get_field_by_name(name).and_then(|v| v.as_u32()).unwrap_or(0);
+        let flag = |name| must.get_field_by_name(name).and_then(|v| v.as_bool()).unwrap_or(false);
         Self {
-            given: must.get_field_by_name("given").and_then(|v| v.as_bool()).unwrap_or(false),
+            given: flag("given"),
             form: must.get_field_by_name("form").and_then(|v| v.as_enum_number()).unwrap_or(0),
             max_chars: number("max_chars"),
             max_bytes: number("max_bytes"),
@@ -200,6 +202,7 @@ impl Must {
                 .get_field_by_name("code_set")
                 .and_then(|set| set.as_str().map(str::to_owned))
                 .unwrap_or_default(),
+            numbered_by_system: flag("numbered_by_system"),
         }
     }
 
@@ -209,6 +212,13 @@ impl Must {
         let of_text = self.form != 0 || self.max_chars != 0;
         let (of_bytes, of_number) = (self.max_bytes != 0, self.max_value != 0);
         let of_code = !self.code_set.is_empty();
+        let is_list = field.is_list() || field.is_map();
+        if self.numbered_by_system && (is_list || field.containing_oneof().is_some()) {
+            return Err(format!(
+                "a list or an alternative, {}, is numbered by no system",
+                field.full_name()
+            ));
+        }
         let fits = match field.kind() {
             Kind::Message(message) if of_code => message.name() == "Code" && !of_text,
             _ if of_code => false,
@@ -218,7 +228,6 @@ impl Must {
             Kind::Enum(_) | Kind::Message(_) => !of_text && !of_bytes && !of_number,
             _ => !self.given && !of_text && !of_bytes && !of_number,
         };
-        let is_list = field.is_list() || field.is_map();
         if fits && (is_list || self.max_items == 0) && !(field.is_map() && self.given) {
             return Ok(());
         }
@@ -226,9 +235,10 @@ impl Must {
     }
 
     fn literal(&self) -> String {
-        let Self { given, form, max_chars, max_bytes, max_items, max_value, code_set } = self;
+        let Self { given, form, max_chars, max_bytes, max_items, max_value, .. } = self;
+        let Self { code_set, numbered_by_system, .. } = self;
         format!(
-            "Must {{ given: {given}, form: {form}, max_chars: {max_chars}, max_bytes: {max_bytes}, max_items: {max_items}, max_value: {max_value}, code_set: {code_set:?} }}"
+            "Must {{ given: {given}, form: {form}, max_chars: {max_chars}, max_bytes: {max_bytes}, max_items: {max_items}, max_value: {max_value}, code_set: {code_set:?}, numbered_by_system: {numbered_by_system} }}"
         )
     }
 

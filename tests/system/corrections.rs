@@ -4,10 +4,11 @@
 use prost::Message as _;
 use tsunagi_proto::v1;
 use tsunagi_proto::v1::care_team_client::CareTeamClient;
+use tsunagi_proto::v1::discharge_desk_client::DischargeDeskClient;
 use tsunagi_proto::v1::home_care_client::HomeCareClient;
 use tsunagi_proto::v1::timeline_client::TimelineClient;
 
-use crate::desks::{register, registration};
+use crate::desks::{place, register, registration};
 use crate::support::{
     Server, by, context, folder, id, liaison, reason, run, sentences, stdout, timeline,
 };
@@ -172,7 +173,21 @@ async fn a_my_number_is_refused_wherever_it_turns_up() {
     };
     let refused = home.register_patient(by("nurses", "visiting-nurse", numbered)).await;
     assert_eq!(reason(&refused.unwrap_err()), "FIELDS_INVALID");
-    assert_eq!(sentences(&channel, &id(1)).await.len(), 2);
+    let admitted = v1::AdmitRequest {
+        context: Some(context(&id(1), &id(3), "2026-05-02T10:00:00+09:00")),
+        event: Some(v1::Admitted {
+            encounter_id: id(30),
+            place: Some(place("9908000011", "3A")),
+            visit_number: Some(v1::Identifier {
+                system: "urn:oid:1.2.3".to_owned(),
+                value: "123456789018".to_owned(),
+            }),
+            ..v1::Admitted::default()
+        }),
+    };
+    let mut desk = DischargeDeskClient::new(channel.clone());
+    desk.admit(liaison(admitted)).await.expect("a hospital's number of a stay");
+    assert_eq!(sentences(&channel, &id(1)).await.len(), 3);
 }
 
 #[tokio::test]
