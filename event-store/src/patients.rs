@@ -46,7 +46,21 @@ pub enum RowsError {
 }
 
 /// What is written of a patient, if it could be made.
-type Row = Result<(PatientId, v1::PatientSummary), RowsError>;
+type Row = Result<Made, RowsError>;
+
+struct Made {
+    patient: PatientId,
+    row: v1::PatientSummary,
+    /// The organisations that ever had to do with the patient.
+    ever: Vec<String>,
+}
+
+impl Made {
+    fn of(timeline: &Timeline, patient: PatientId, store: &Store) -> Self {
+        let ever = timeline.organisations().map(str::to_owned).collect();
+        Self { patient, row: row(timeline, patient, store), ever }
+    }
+}
 
 /// The rows, open.
 #[derive(Clone)]
@@ -245,7 +259,7 @@ impl Patients {
         for stored in &read(StreamId::Patient(patient))? {
             timeline.add_with(stored, View::default(), read)?;
         }
-        Ok((patient, row(&timeline, patient, &self.store)))
+        Ok(Made::of(&timeline, patient, &self.store))
     }
 
     /// Makes the rows of the patients that these events are about.
@@ -287,8 +301,9 @@ impl Patients {
         let rows = self.rows();
         let (mut batch, mut count) = (sled::Batch::default(), 0);
         for row in made {
-            let (patient, row) = row?;
-            Self::index(&rows, &mut batch, patient, &row)?;
+            let made = row?;
+            Self::index(&rows, &mut batch, &made)?;
+            let Made { patient, row, .. } = made;
             batch.insert(&keys::patient(patient)[..], row.encode_to_vec());
             count += 1;
             if count == BATCH_ROWS {
@@ -302,22 +317,25 @@ impl Patients {
 }
 
 impl Patients {
-    /// Notes with which organisations the patient has to do now, and no longer.
-    fn index(
-        rows: &sled::Db,
-        batch: &mut sled::Batch,
-        patient: PatientId,
-        row: &v1::PatientSummary,
-    ) -> Result<(), RowsError> {
+    /// Notes with which organisations the patient has to do now, no longer, and ever had.
+    fn index(rows: &sled::Db, batch: &mut sled::Batch, made: &Made) -> Result<(), RowsError> {
+        let Made { patient, row, ever } = made;
+        let patient = *patient;
+        for organisation in ever {
+            let key = keys::in_organisation(&keys::ever_of_organisation(organisation), patient);
+            if !rows.contains_key(&key)? {
+                batch.insert(key, &[][..]);
+            }
+        }
         let before = rows.get(keys::patient(patient))?;
         let before = before.and_then(|row| v1::PatientSummary::decode(&*row).ok());
         let before = before.as_ref().map(organisations).unwrap_or_default();
         let now = organisations(row);
         for gone in before.difference(&now) {
-            batch.remove(keys::in_organisation(gone, patient));
+            batch.remove(keys::in_organisation(&keys::of_organisation(gone), patient));
         }
         for new in now.difference(&before) {
-            batch.insert(keys::in_organisation(new, patient), &[][..]);
+            batch.insert(keys::in_organisation(&keys::of_organisation(new), patient), &[][..]);
         }
         Ok(())
     }
@@ -336,6 +354,79 @@ impl Patients {
             patients.extend(row.and_then(|row| v1::PatientSummary::decode(&*row).ok()));
         }
         Ok(patients)
+    }
+
+    /// Whether an organisation has, or ever had, to do with a patient.
+    pub(crate) fn ever_had_to_do(
+        &self,
+        organisation: &str,
+        patient: PatientId,
+    ) -> Result<bool, RowsError> {
+        let key = keys::in_organisation(&keys::ever_of_organisation(organisation), patient);
+        Ok(self.rows().contains_key(key)?)
+    }
+
+    /// As `of_organisation`, as it was known at a time. None if they are more than `max` who ever had to do
+    /// with it.
+    pub(crate) fn of_organisation_at(
+        &self,
+        organisation: &str,
+        as_known_at: Timestamp,
+        max: usize,
+    ) -> Result<Option<Vec<v1::PatientSummary>>, RowsError> {
+        let prefix = keys::ever_of_organisation(organisation);
+        let mut patients = Vec::new();
+        for (count, key) in self.rows().scan_prefix(&prefix).keys().enumerate() {
+            if count == max {
+                return Ok(None);
+            }
+            let Some(patient) = keys::read_in_organisation(&key?, &prefix) else { continue };
+            let row = self.row_at(patient, as_known_at)?;
+            patients.extend(row.filter(|row| row.merged_into_patient_id.is_empty()));
+        }
+        Ok(Some(patients))
+    }
+
+    /// The row of a patient as it was known at a time, if the patient was registered by then.
+    fn row_at(
+        &self,
+        patient: PatientId,
+        as_known_at: Timestamp,
+    ) -> Result<Option<v1::PatientSummary>, RowsError> {
+        let view = View { as_known_at: Some(as_known_at), version_max: None };
+        let read = &mut |of| self.store.read_all(of, Patience::Wait);
+        let events = read(StreamId::Patient(patient))?;
+        let timeline = Timeline::fold_with(&events, &self.store.region().zone, view, read)?;
+        let is_known = timeline.record().patient().is_known();
+        Ok(is_known.then(|| row(&timeline, patient, &self.store)))
+    }
+
+    /// As `list`, of what was known at a time. Looks at `read_max` patients at most, and says at
+    /// which it stopped: a page may have fewer than there are.
+    pub(crate) fn list_at(
+        &self,
+        after: Option<PatientId>,
+        (max, read_max): (usize, usize),
+        as_known_at: Timestamp,
+        filter: impl Fn(&v1::PatientSummary) -> bool,
+    ) -> Result<(Vec<v1::PatientSummary>, Option<PatientId>), RowsError> {
+        let from = match after {
+            None => Bound::Included(keys::PATIENTS.to_vec()),
+            Some(after) => Bound::Excluded(keys::patient(after).to_vec()),
+        };
+        let (mut patients, mut bytes, mut last) = (Vec::new(), 0, None);
+        for (count, key) in self.rows().range((from, Bound::Unbounded)).keys().enumerate() {
+            let Some(patient) = keys::read_patient(&key?) else { return Ok((patients, None)) };
+            if count == read_max || patients.len() >= max || bytes >= PAGE_BYTES {
+                return Ok((patients, last));
+            }
+            last = Some(patient);
+            if let Some(row) = self.row_at(patient, as_known_at)?.filter(&filter) {
+                bytes += row.encoded_len();
+                patients.push(row);
+            }
+        }
+        Ok((patients, None))
     }
 
     /// Resources after `after`, in the order of their ids, that `show` shows: `max` of them at
@@ -444,8 +535,8 @@ impl Folded {
         Ok(())
     }
 
-    fn row(&self, patient: PatientId, store: &Store) -> Option<(PatientId, v1::PatientSummary)> {
-        self.timelines.get(&patient).map(|timeline| (patient, row(timeline, patient, store)))
+    fn row(&self, patient: PatientId, store: &Store) -> Option<Made> {
+        self.timelines.get(&patient).map(|timeline| Made::of(timeline, patient, store))
     }
 
     /// Forgets everything when it has become much: who changes is read again.

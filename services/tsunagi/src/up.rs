@@ -156,7 +156,7 @@ async fn routes(
     let limit = config.message_bytes;
     let care_bus = CareBusService::new(Arc::clone(handler), config, stop.clone());
     let care_bus = CareBusServer::new(care_bus).max_decoding_message_size(limit);
-    let boards = BoardsService::new(store.clone(), patients.clone(), config);
+    let boards = BoardsService::new(store.clone(), patients.clone(), config, stop.clone());
     let boards = BoardsServer::new(boards).max_decoding_message_size(limit);
     let bus = Arc::clone(handler.bus());
     let directory = DirectoryService::new(store.clone(), patients.clone(), bus, config);
