@@ -159,7 +159,7 @@ async fn routes(
     let boards = BoardsService::new(store.clone(), patients.clone(), config, stop.clone());
     let boards = BoardsServer::new(boards).max_decoding_message_size(limit);
     let bus = Arc::clone(handler.bus());
-    let directory = DirectoryService::new(store.clone(), patients.clone(), bus, config);
+    let directory = DirectoryService::new(store.clone(), patients.clone(), bus, config)?;
     let directory = DirectoryServer::new(directory).max_decoding_message_size(limit);
     let timeline = TimelineService::new(store.clone(), patients, config, stop.clone());
     let claims = Arc::new(Claims::new(Arc::clone(handler.bus()), config.claim_wait_ms));
