@@ -422,6 +422,8 @@ fn what_cannot_be_run_is_told_from_what_is_wrong() {
     let last = number_of_segments(region.path());
     let refused = run(region.path(), &["verify", "--segments", "40"]);
     assert_eq!(refused.status.code(), Some(1), "{}", stdout(&refused));
+    let misspelt = run(region.path(), &["verify", "--segments", "5-2"]);
+    assert_eq!(misspelt.status.code(), Some(1), "{}", stdout(&misspelt));
     let said = stderr(&refused);
     assert!(said.contains(&format!("segments 1 to {last}")), "{said}");
     let nowhere = folder();
