@@ -14,6 +14,7 @@ mod keys;
 pub mod log;
 mod look_alikes;
 pub mod patients;
+pub mod records;
 mod region_file;
 pub mod replicas;
 pub mod scrub;
@@ -23,5 +24,6 @@ pub mod store;
 pub mod timeline;
 
 pub use patients::Patients;
+pub use records::Records;
 pub use region_file::{has_log, has_region, read as read_region};
 pub use store::{OpenError, Store};

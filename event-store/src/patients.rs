@@ -16,12 +16,15 @@ use prost::Message as _;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tsunagi_bus::{Bus as _, Cursor, Delivery, Feed, Stored, StreamId};
-use tsunagi_domain::PatientId;
+use tsunagi_chassis::Refused;
+use tsunagi_domain::{EventId, PatientId};
 use tsunagi_proto::v1;
 
+use crate::grpc::not_reached;
 use crate::keys;
 use crate::log::LogError;
 use crate::log::file::Patience;
+use crate::records::{Records, Wanted};
 use crate::store::Store;
 use crate::timeline::{Timeline, View};
 
@@ -42,6 +45,8 @@ pub enum RowsError {
     Feed(#[from] tsunagi_bus::port::ReadError),
     #[error("a background task was lost")]
     Task(#[from] tokio::task::JoinError),
+    #[error("it is time to stop")]
+    Stopped,
 }
 
 /// What is written of a patient, if it could be made.
@@ -54,13 +59,17 @@ pub struct Patients {
     rows: Arc<RwLock<sled::Db>>,
     path: PathBuf,
     store: Store,
+    records: Records,
     /// How far the rows are made.
     made: watch::Sender<Cursor>,
+    /// Whose record of another shard is waited for.
+    waits_for: watch::Sender<Option<PatientId>>,
 }
 
 impl Patients {
     /// Opens the rows in the data folder, putting aside what cannot be opened or cannot be true.
-    pub fn open(store: Store, data: &Path) -> Result<Self, RowsError> {
+    pub fn open(records: Records, data: &Path) -> Result<Self, RowsError> {
+        let store = records.store().clone();
         for earlier in keys::EARLIER_FOLDERS {
             // It may never have been there.
             let _removed = std::fs::remove_dir_all(data.join(earlier));
@@ -76,7 +85,8 @@ impl Patients {
             }
         };
         let rows = Arc::new(RwLock::new(rows));
-        Ok(Self { rows, path, store, made: watch::Sender::new(cursor) })
+        let (made, waits_for) = (watch::Sender::new(cursor), watch::Sender::new(None));
+        Ok(Self { rows, path, store, records, made, waits_for })
     }
 
     /// Makes rows of what is stored, until told to stop. Rows that turn out to be damaged on
@@ -143,15 +153,21 @@ impl Patients {
                 (Delivery::Events(mut events), None) => {
                     gather(&mut feed, &mut events).await?;
                     advance(&mut cursor, &events);
-                    let end = cursor.clone();
-                    let made = move || rows.make_of(&events, &end, folded);
-                    folded = tokio::task::spawn_blocking(made).await??;
+                    let (end, stop) = (cursor.clone(), stop.clone());
+                    let made = move || rows.make_of(&events, &end, folded, &stop);
+                    folded = match tokio::task::spawn_blocking(made).await? {
+                        Err(RowsError::Stopped) => break,
+                        made => made?,
+                    };
                 }
                 (Delivery::CaughtUp, changed) => {
                     let Some(changed) = changed.take() else { continue };
-                    let end = cursor.clone();
-                    let made = move || rows.make_anew(&changed, &end);
-                    tokio::task::spawn_blocking(made).await??;
+                    let (end, stop) = (cursor.clone(), stop.clone());
+                    let made = move || rows.make_anew(&changed, &end, &stop);
+                    match tokio::task::spawn_blocking(made).await? {
+                        Err(RowsError::Stopped) => break,
+                        made => made?,
+                    }
                 }
             }
             self.made.send_replace(cursor.clone());
@@ -159,6 +175,42 @@ impl Patients {
         let rows = self.rows();
         tokio::task::spawn_blocking(move || rows.flush()).await??;
         Ok(())
+    }
+
+    /// Reads what the rows are made of.
+    pub(crate) fn records(&self) -> &Records {
+        &self.records
+    }
+
+    /// Waits until the rows have seen what `wanted` has.
+    pub(crate) async fn reach(&self, wanted: &Cursor, wait: Duration) -> Result<(), Refused> {
+        let mut made = self.watch();
+        let reached = made.wait_for(|cursor| cursor.covers(wanted));
+        match tokio::time::timeout(wait, reached).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => {
+                let waits_for = *self.waits_for.borrow();
+                Err(waits_for.map_or_else(not_reached, |patient| self.records.away(patient)))
+            }
+        }
+    }
+
+    /// The events of a record that was merged into another. Waits for those of other shards.
+    fn merged(
+        &self,
+        patient: PatientId,
+        merge: EventId,
+        stop: &CancellationToken,
+    ) -> Result<Vec<Stored>, RowsError> {
+        let tell = |patient| {
+            if self.waits_for.send_replace(Some(patient)) != Some(patient) {
+                tracing::warn!("the patients' rows wait for a record of another shard");
+            }
+        };
+        let wanted = Wanted { patient, merge: Some(merge) };
+        let events = self.records.wait_for_merged(wanted, stop, tell)?;
+        self.waits_for.send_if_modified(|waits_for| waits_for.take().is_some());
+        events.ok_or(RowsError::Stopped)
     }
 
     /// Tells how far the rows are made.
@@ -185,8 +237,10 @@ impl Patients {
         let mut bytes = 0;
         for row in rows {
             let (key, value) = row?;
-            if keys::read_patient(&key).is_none() {
-                break;
+            let Some(patient) = keys::read_patient(&key) else { break };
+            if !self.records.has(patient) {
+                // It was this store's once.
+                continue;
             }
             if patients.len() >= max || bytes >= PAGE_BYTES {
                 return Ok((patients, true));
@@ -203,7 +257,12 @@ impl Patients {
     }
 
     /// Makes the rows of these patients of all that is stored about them, on all cores.
-    fn make_anew(&self, changed: &BTreeSet<PatientId>, end: &Cursor) -> Result<(), RowsError> {
+    fn make_anew(
+        &self,
+        changed: &BTreeSet<PatientId>,
+        end: &Cursor,
+        stop: &CancellationToken,
+    ) -> Result<(), RowsError> {
         let changed: Vec<PatientId> = changed.iter().copied().collect();
         let makers = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let share = changed.len().div_ceil(makers).max(1);
@@ -211,7 +270,7 @@ impl Patients {
             let (made, rows) = mpsc::sync_channel(BATCH_ROWS);
             let start = |patients| {
                 let made: mpsc::SyncSender<_> = made.clone();
-                scope.spawn(move || self.make_each(patients, &made))
+                scope.spawn(move || self.make_each(patients, &made, stop))
             };
             let mut makers: Vec<_> = changed.chunks(share).map(start).collect();
             drop(made);
@@ -224,9 +283,14 @@ impl Patients {
         })
     }
 
-    fn make_each(&self, patients: &[PatientId], made: &mpsc::SyncSender<Row>) {
+    fn make_each(
+        &self,
+        patients: &[PatientId],
+        made: &mpsc::SyncSender<Row>,
+        stop: &CancellationToken,
+    ) {
         for patient in patients {
-            if made.send(self.row(*patient)).is_err() {
+            if made.send(self.row(*patient, stop)).is_err() {
                 // Nobody takes rows any more: writing them failed, and that is told.
                 return;
             }
@@ -234,10 +298,10 @@ impl Patients {
     }
 
     /// The row of a patient, of all that is stored.
-    fn row(&self, patient: PatientId) -> Row {
+    fn row(&self, patient: PatientId, stop: &CancellationToken) -> Row {
         let mut timeline = Timeline::for_summary(&self.store.region().zone);
-        let read = &mut |of| self.store.read_all(StreamId::Patient(of), Patience::Wait);
-        for stored in &read(patient)? {
+        let read = &mut |of, merge| self.merged(of, merge, stop);
+        for stored in &self.store.read_all(StreamId::Patient(patient), Patience::Wait)? {
             timeline.add_with(stored, View::default(), read)?;
         }
         Ok((patient, row(&timeline, patient, &self.store)))
@@ -249,9 +313,10 @@ impl Patients {
         events: &[Stored],
         end: &Cursor,
         mut folded: Folded,
+        stop: &CancellationToken,
     ) -> Result<Folded, RowsError> {
         for stored in events {
-            folded.add(&self.store, stored)?;
+            folded.add(self, stored, stop)?;
         }
         let changed: BTreeSet<PatientId> =
             events.iter().filter_map(|stored| patient(stored.stream)).collect();
@@ -312,6 +377,9 @@ impl Patients {
         let mut patients = Vec::new();
         for key in rows.scan_prefix(&prefix).keys() {
             let Some(patient) = keys::read_in_organisation(&key?, &prefix) else { continue };
+            if !self.records.has(patient) {
+                continue;
+            }
             let row = rows.get(keys::patient(patient))?;
             patients.extend(row.and_then(|row| v1::PatientSummary::decode(&*row).ok()));
         }
@@ -325,7 +393,11 @@ impl Patients {
     ) -> Result<Vec<v1::PatientSummary>, RowsError> {
         let mut patients = Vec::new();
         for row in self.rows().scan_prefix(keys::PATIENTS) {
-            let summary = v1::PatientSummary::decode(&*row?.1).ok();
+            let (key, row) = row?;
+            if keys::read_patient(&key).is_none_or(|patient| !self.records.has(patient)) {
+                continue;
+            }
+            let summary = v1::PatientSummary::decode(&*row).ok();
             patients.extend(summary.filter(|summary| filter(summary)));
         }
         Ok(patients)
@@ -369,16 +441,22 @@ struct Folded {
 }
 
 impl Folded {
-    fn add(&mut self, store: &Store, stored: &Stored) -> Result<(), RowsError> {
+    fn add(
+        &mut self,
+        rows: &Patients,
+        stored: &Stored,
+        stop: &CancellationToken,
+    ) -> Result<(), RowsError> {
         let Some(patient) = patient(stored.stream) else { return Ok(()) };
+        let store = &rows.store;
         let timeline = self.timelines.entry(patient).or_insert_with(|| {
             self.weight += 1;
             Timeline::for_summary(&store.region().zone)
         });
         let before = timeline.version();
-        let read = &mut |of| store.read_all(StreamId::Patient(of), Patience::Wait);
+        let read = &mut |of, merge| rows.merged(of, merge, stop);
         if timeline.version() + 1 < stored.placed.version {
-            for earlier in &read(patient)? {
+            for earlier in &store.read_all(StreamId::Patient(patient), Patience::Wait)? {
                 if earlier.placed.version > timeline.version() {
                     timeline.add_with(earlier, View::default(), read)?;
                 }

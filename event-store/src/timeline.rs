@@ -95,8 +95,8 @@ pub struct Filter {
     pub to: Option<Timestamp>,
 }
 
-/// Reads the events of a record that was merged into another.
-pub type ReadOther<'a, E> = &'a mut dyn FnMut(PatientId) -> Result<Vec<Stored>, E>;
+/// Reads the events of a record that was merged into another, by which merge.
+pub type ReadOther<'a, E> = &'a mut dyn FnMut(PatientId, EventId) -> Result<Vec<Stored>, E>;
 
 /// So many records that were merged into one another are read together.
 const MERGES_MAX: usize = 16;
@@ -184,7 +184,7 @@ impl Timeline {
     ) -> Result<(), E> {
         for (retired, merge) in self.record.wanted() {
             let mut other = Self { is_for_summary: self.is_for_summary, ..Self::new(&self.zone) };
-            let events = if depth == 0 { Vec::new() } else { read(retired)? };
+            let events = if depth == 0 { Vec::new() } else { read(retired, merge)? };
             let mut rest = events.iter();
             for stored in rest.by_ref().take_while(|stored| view.knows(stored)) {
                 other.add(stored);

@@ -33,6 +33,7 @@ mod refusals;
 mod reimports;
 mod rpcs;
 mod scenarios;
+mod shards;
 mod shared_data;
 mod simulate;
 mod ssmix2;

@@ -24,7 +24,7 @@ use crate::traffic::{Killer, SMALL_SEGMENTS, Traffic, random, seed};
 /// Streams that a test's server has room for, and a check that comes soon.
 const SMALL_STREAMS: [&str; 4] = ["--nats-stream-bytes", "67108864", "--nats-check-ms", "200"];
 
-fn on_nats<'a>(url: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+pub(crate) fn on_nats<'a>(url: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     [&["--nats", url], &SMALL_STREAMS[..], more].concat()
 }
 
@@ -37,7 +37,7 @@ fn embedded_region() -> TempDir {
 }
 
 /// A new folder of the same region.
-fn folder_of_the_region(data: &Path) -> TempDir {
+pub(crate) fn folder_of_the_region(data: &Path) -> TempDir {
     let other = folder();
     std::fs::copy(data.join("region.toml"), other.path().join("region.toml")).unwrap();
     other
@@ -219,12 +219,12 @@ async fn a_folder_of_another_region_is_refused() {
 }
 
 /// A port that a server will listen at: others are told of it beforehand.
-fn address() -> String {
+pub(crate) fn address() -> String {
     format!("127.0.0.1:{}", free_port())
 }
 
 /// `tsunagi` with these arguments, which says where it listens when it serves.
-fn start(data: &Path, command: &[&str], listen: &str, settings: &[&str]) -> Server {
+pub(crate) fn start(data: &Path, command: &[&str], listen: &str, settings: &[&str]) -> Server {
     let mut up = tsunagi();
     up.args(command).arg("--data").arg(data).args(["--listen", listen]).args(settings);
     Server::try_start(&mut up).unwrap_or_else(|| panic!("{command:?} ended"))

@@ -9,12 +9,12 @@ use tsunagi_event_store::{Patients, Store};
 use tsunagi_proto::v1;
 
 use crate::support::{
-    admitted, care_event, discharged, folder, handler, one, open, registered, visited,
+    admitted, care_event, discharged, folder, handler, one, open, records, registered, visited,
 };
 
 /// Makes the rows of all that is stored, and gives them back.
 async fn rows(store: &Store, folder: &Path) -> Vec<v1::PatientSummary> {
-    let patients = Patients::open(store.clone(), folder).unwrap();
+    let patients = Patients::open(records(store, folder), folder).unwrap();
     let stop = CancellationToken::new();
     let making = tokio::spawn({
         let (patients, stop) = (patients.clone(), stop.clone());
@@ -117,7 +117,7 @@ async fn rows_that_are_ahead_of_the_log_are_not_believed() {
 async fn rows_come_page_by_page() {
     let (folder, store) = thirty_patients().await;
     let all = rows(&store, folder.path()).await;
-    let patients = Patients::open(store, folder.path()).unwrap();
+    let patients = Patients::open(records(&store, folder.path()), folder.path()).unwrap();
     let mut paged = Vec::new();
     let mut after = None;
     loop {

@@ -197,7 +197,7 @@ impl Handler {
         if !is_repeat {
             decide(prepared, &survivor)?;
         }
-        let retired = self.say_of_other(prepared, joint, Payload::PatientRetired, "retire").await;
+        let retired = self.say_of_other(prepared, joint, Payload::PatientRetired, RETIRE).await;
         match retired {
             Err(SubmitError::Refused(Refusal::Identity(identity::Refusal::Unknown))) => {
                 Err(other_patient("must be a registered patient"))
@@ -229,7 +229,7 @@ impl Handler {
             merge_event_id: joint.event.to_string(),
         });
         // The same step taken again has the same id.
-        let event_id = Uuid::new_v5(&joint.event.uuid(), step.as_bytes());
+        let event_id = step_of(joint.event, step);
         let event = v1::Event {
             event_id: event_id.to_string(),
             r#type: payload.event_type().to_owned(),
@@ -471,6 +471,17 @@ impl Handler {
             }
         }
     }
+}
+
+const RETIRE: &str = "retire";
+
+/// The event by which a record says that a merge retired it.
+pub fn retirement(merge: EventId) -> EventId {
+    step_of(merge, RETIRE)
+}
+
+fn step_of(merge: EventId, step: &str) -> EventId {
+    EventId::new(Uuid::new_v5(&merge.uuid(), step.as_bytes()))
 }
 
 /// Who sends a submission.

@@ -26,13 +26,17 @@ pub(crate) struct RegionBus {
 }
 
 impl RegionBus {
-    pub(crate) async fn start(config: &Config, store: &Store) -> anyhow::Result<Self> {
+    /// `log` has all shards.
+    pub(crate) async fn start(
+        config: &Config,
+        store: &Store,
+        log: Arc<dyn Log>,
+    ) -> anyhow::Result<Self> {
         let child = config.with_nats.then(|| NatsChild::start(config)).transpose()?;
         let own = child.as_ref().map(|child| child.url.clone());
         let Some(address) = own.as_ref().or(config.nats.as_ref()) else {
             return Self::embedded(config, store);
         };
-        let log = shards(config, store)?;
         let nats = Nats::connect(address, config).await?;
         let servers = nats.servers(address);
         if !config.notify.is_empty() {
@@ -113,9 +117,10 @@ pub(crate) async fn without_a_store(
 }
 
 /// The whole log: this store, and the others where there are several shards.
-fn shards(config: &Config, store: &Store) -> anyhow::Result<Arc<dyn Log>> {
+pub(crate) fn shards(config: &Config, store: &Store) -> anyhow::Result<Arc<dyn Log>> {
     let Shard { index, count } = Shard::of(config);
-    if count == 1 {
+    let is_on_nats = config.nats.is_some() || config.with_nats;
+    if count == 1 || !is_on_nats {
         return Ok(Arc::new(store.clone()));
     }
     if config.stores.len() != usize::from(count) {

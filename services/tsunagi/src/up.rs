@@ -22,8 +22,8 @@ use tsunagi_chassis::server::{Server, add_reflection};
 use tsunagi_event_store::boards::BoardsService;
 use tsunagi_event_store::grpc::TimelineService;
 use tsunagi_event_store::service::EventStoreService;
-use tsunagi_event_store::sharded::ShardedTimeline;
-use tsunagi_event_store::{OpenError, Patients, Store, scrub};
+use tsunagi_event_store::sharded::{ShardedBoards, ShardedTimeline};
+use tsunagi_event_store::{OpenError, Patients, Records, Store, scrub};
 use tsunagi_gateway::adt::Intake;
 use tsunagi_gateway::fhir::door;
 use tsunagi_gateway::{mllp, ssmix2};
@@ -37,7 +37,7 @@ use tsunagi_proto::v1::link_worker_server::LinkWorkerServer;
 use tsunagi_proto::v1::timeline_server::TimelineServer;
 
 use crate::output::say;
-use crate::region_bus::RegionBus;
+use crate::region_bus::{self, RegionBus};
 
 /// A running server. It runs until it is stopped.
 pub(crate) struct Running {
@@ -83,8 +83,9 @@ pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
         tracing::warn!(%error, "cannot say in the folder where it is served");
     }
     let data: PathBuf = config.data.clone();
-    let of_rows = store.clone();
-    let patients = tokio::task::spawn_blocking(move || Patients::open(of_rows, &data)).await??;
+    let log = region_bus::shards(config, &store)?;
+    let records = Records::new(store.clone(), Arc::clone(&log), config);
+    let patients = tokio::task::spawn_blocking(move || Patients::open(records, &data)).await??;
     let stop = CancellationToken::new();
     let rows = tokio::spawn({
         let (patients, stop) = (patients.clone(), stop.clone());
@@ -96,7 +97,7 @@ pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
             Ok::<(), anyhow::Error>(ended?)
         }
     });
-    let bus = RegionBus::start(config, &store).await?;
+    let bus = RegionBus::start(config, &store, log).await?;
     let on_nats = bus.told(config);
     let handler = Arc::new(Handler::new(Arc::clone(&bus.bus), config));
     let intake = Arc::new(Intake::new(Arc::clone(&handler), config)?);
@@ -155,7 +156,9 @@ async fn routes(
     let care_bus = CareBusService::new(Arc::clone(handler), config, stop.clone());
     let care_bus = CareBusServer::new(care_bus).max_decoding_message_size(limit);
     let boards = BoardsService::new(store.clone(), patients.clone(), config);
+    let sharded_boards = ShardedBoards::new(boards.clone(), store.region().clone(), config)?;
     let boards = BoardsServer::new(boards).max_decoding_message_size(limit);
+    let sharded_boards = BoardsServer::new(sharded_boards).max_decoding_message_size(limit);
     let timeline = TimelineService::new(store.clone(), patients, config, stop.clone());
     let claims = Arc::new(Claims::new(Arc::clone(handler.bus()), config.claim_wait_ms));
     let slots = store.region().slots;
@@ -182,8 +185,11 @@ async fn routes(
     serving(&reporter, &care_team).await;
     serving(&reporter, &boards).await;
     let routes = Routes::new(health);
-    let routes =
-        if config.shard.1 > 1 { routes.add_service(sharded) } else { routes.add_service(timeline) };
+    let routes = if config.shard.1 > 1 {
+        routes.add_service(sharded).add_service(sharded_boards)
+    } else {
+        routes.add_service(timeline).add_service(boards)
+    };
     // Other processes of the region read the log where there can be others.
     let on_nats = config.nats.is_some() || config.with_nats;
     let routes = if on_nats { routes.add_service(event_store) } else { routes };
@@ -192,8 +198,7 @@ async fn routes(
         .add_service(discharge_desk)
         .add_service(home_care)
         .add_service(link_worker)
-        .add_service(care_team)
-        .add_service(boards);
+        .add_service(care_team);
     Ok((reporter, add_reflection(routes)?))
 }
 
