@@ -16,8 +16,10 @@ use crate::nats::{address, folder_of_the_region, on_nats, start};
 use crate::nats_servers::NatsServer;
 use crate::stories::{CARE_MANAGER, person, signed};
 use crate::support::{
-    Server, by, context, folder, id, liaison, reason, sentences, timeline, timelines,
+    Server, TSUNAGI, by, context, folder, id, liaison, reason, sentences, stderr, timeline,
+    timelines,
 };
+use crate::{export, fhir, mllp, ssmix2};
 
 /// A region in two shards, on one nats-server.
 struct Shards {
@@ -229,4 +231,132 @@ async fn a_merge_across_shards_keeps_the_whole_history_wherever_it_is_read() {
 async fn until_listed(channel: &Channel) {
     let mut reader = TimelineClient::new(channel.clone());
     while reader.list_patients(liaison(v1::ListPatientsRequest::default())).await.is_err() {}
+}
+
+#[tokio::test]
+async fn look_alikes_and_boards_are_those_of_all_shards() {
+    const EACH: usize = 2;
+    let shards = Shards::new().await;
+    let (first, second) = (shards.start(0), shards.start(1));
+    let one = first.channel().await;
+    let mut patients = [patients_of(0, EACH), patients_of(1, EACH)].concat();
+    patients.sort_unstable();
+    for (number, patient) in (0..).zip(&patients) {
+        // They have the same name and birth date.
+        register(&one, patient, number).await;
+        declare_care_manager(&one, patient, number).await;
+    }
+    let seen = team_board(&first).await;
+    assert_eq!(names(&seen.patients), patients, "in the order of their ids");
+    visit(&one, &patients[3], 0).await;
+    let request = v1::ReadTeamBoardRequest {
+        since_cursor: seen.cursor.clone(),
+        ..v1::ReadTeamBoardRequest::default()
+    };
+    let mut changed: Vec<&str> = patients.iter().map(String::as_str).collect();
+    changed.rotate_right(1);
+    for server in [&first, &second] {
+        let channel = server.channel().await;
+        let mut boards = BoardsClient::new(channel.clone());
+        let board = boards.read_team_board(signed(CARE_MANAGER, request.clone())).await;
+        let board = board.unwrap().into_inner();
+        assert_eq!(names(&board.patients), changed, "of whom something changed comes first");
+        assert_eq!(board.patients[0].changes.len(), 1);
+        assert!(board.patients[1..].iter().all(|row| row.changes.is_empty()));
+        // Its cursor has seen all shards.
+        let again =
+            v1::ReadTeamBoardRequest { since_cursor: board.cursor.clone(), ..request.clone() };
+        let again = boards.read_team_board(signed(CARE_MANAGER, again)).await.unwrap();
+        assert!(again.into_inner().patients.iter().all(|row| row.changes.is_empty()));
+        let waits = v1::ReadTeamBoardRequest { at_least_cursor: board.cursor, ..request.clone() };
+        boards.read_team_board(signed(CARE_MANAGER, waits)).await.unwrap();
+
+        let mut reader = TimelineClient::new(channel);
+        for patient in &patients {
+            let request = v1::FindLookAlikesRequest { patient_id: patient.clone(), max: 0 };
+            let found = reader.find_look_alikes(liaison(request)).await.unwrap().into_inner();
+            let found: Vec<String> =
+                found.candidates.into_iter().map(|of| of.patient.unwrap().patient_id).collect();
+            let others: Vec<String> =
+                patients.iter().filter(|other| *other != patient).cloned().collect();
+            assert_eq!(found, others);
+        }
+        let request = v1::FindLookAlikesRequest { patient_id: patients[0].clone(), max: 2 };
+        let found = reader.find_look_alikes(liaison(request)).await.unwrap().into_inner();
+        assert_eq!(found.candidates.len(), 2);
+    }
+    second.kill();
+    let mut reader = TimelineClient::new(one.clone());
+    let request = v1::FindLookAlikesRequest { patient_id: patients[0].clone(), max: 0 };
+    let told = reader.find_look_alikes(liaison(request)).await.unwrap_err();
+    assert_eq!(reason(&told), "SHARD_AWAY", "some are not all");
+}
+
+/// Reads of a patient over FHIR what a search for a number finds. The id that it has here.
+async fn found_over_fhir(server: &Server, number: &str) -> String {
+    let found = fhir::get(server, &format!("/Patient?identifier={number}")).await;
+    let entries = found["entry"].as_array().unwrap();
+    assert_eq!(entries.len(), 1, "{found}");
+    let patient = entries[0]["resource"]["id"].as_str().unwrap().to_owned();
+    let all = fhir::get(server, &format!("/Patient/{patient}/$everything")).await;
+    assert_eq!(all["resourceType"], "Bundle", "{all}");
+    patient
+}
+
+#[tokio::test]
+async fn the_doors_of_other_systems_stand_at_a_shard_and_by_themselves() {
+    const DOORS: [&str; 4] = ["--mllp-listen", "127.0.0.1:0", "--fhir-listen", "127.0.0.1:0"];
+    let (shards, storage) = (Shards::new().await, folder());
+    let (first, second) = (shards.start(0), shards.start_with(1, &DOORS));
+    let only_region = folder_of_the_region(shards.folders[0].path());
+    let (url, stores) = (shards.nats.url(), shards.stores());
+    let reads = ["--ssmix2-folder", storage.path().to_str().unwrap(), "--ssmix2-poll-ms", "20"];
+    let settings = [&["--stores", &stores, "--ssmix2-settle-ms", "0"], &reads[..], &DOORS].concat();
+    let gateway =
+        start(only_region.path(), &["serve", "gateway"], "127.0.0.1:0", &on_nats(&url, &settings));
+
+    let place = storage.path().join("004/2/0042/20260430/ADT-22");
+    std::fs::create_dir_all(&place).unwrap();
+    let written = ssmix2::message("A01", "1", &ssmix2::admitted("202604300900"));
+    std::fs::write(place.join("0042_20260430_ADT-22_7_20260430100000000_01_1"), written).unwrap();
+    let read = ssmix2::entries(&first.channel().await, 2).await;
+    assert_eq!(read, ["patient.registered", "encounter.admitted"]);
+
+    // Patients of both shards, by both doors; and each again by the other, which adds nothing.
+    let mut places = [false, false];
+    let channel = first.channel().await;
+    for number in 0..6 {
+        let doors = if number % 2 == 0 { [&gateway, &second] } else { [&second, &gateway] };
+        let sent =
+            mllp::message("A01", &format!("c-{number}"), &format!("n{number}"), mllp::ADMITTED)
+                .replace("|V-1|", &format!("|V-{number}|"));
+        for door in doors {
+            let answer = mllp::Sender::connect(door).await.send(&sent).await;
+            assert_eq!(mllp::code(&answer), ("AA", ""), "{answer}");
+        }
+        let patient = mllp::find(&channel, "urn:tsunagi:hl7:H:H", &format!("n{number}")).await;
+        assert_eq!(timeline(&channel, &patient.patient_id).await.len(), 2);
+        places[place_of(&patient.patient_id)] = true;
+    }
+    assert_eq!(places, [true, true], "so few numbers are in one shard alone");
+    let resources = [vec![export::patient(0)], export::encounters(0)].concat();
+    for door in [&gateway, &second] {
+        let sent = fhir::bundle("transaction", resources.clone());
+        let (status, answer) = fhir::request(door, "POST", "", &sent).await;
+        assert_eq!(status, 200, "{answer}");
+    }
+    for number in ["MR00000", "n0", "n1", "n2", "n3"] {
+        let one = found_over_fhir(&gateway, number).await;
+        assert_eq!(found_over_fhir(&second, number).await, one);
+    }
+    assert!(gateway.terminate().await.success());
+
+    let without = std::process::Command::new(TSUNAGI)
+        .args(["serve", "gateway", "--slots", "4", "--listen", "127.0.0.1:0", "--data"])
+        .arg(only_region.path())
+        .args(on_nats(&url, &["--stores", &stores]))
+        .output()
+        .unwrap();
+    assert!(!without.status.success());
+    assert!(stderr(&without).contains("--mllp-listen"), "{}", stderr(&without));
 }

@@ -24,9 +24,6 @@ use tsunagi_event_store::grpc::TimelineService;
 use tsunagi_event_store::service::EventStoreService;
 use tsunagi_event_store::sharded::{ShardedBoards, ShardedTimeline};
 use tsunagi_event_store::{OpenError, Patients, Records, Store, scrub};
-use tsunagi_gateway::adt::Intake;
-use tsunagi_gateway::fhir::door;
-use tsunagi_gateway::{mllp, ssmix2};
 use tsunagi_proto::v1::boards_server::BoardsServer;
 use tsunagi_proto::v1::care_bus_server::CareBusServer;
 use tsunagi_proto::v1::care_team_server::CareTeamServer;
@@ -36,14 +33,14 @@ use tsunagi_proto::v1::home_care_server::HomeCareServer;
 use tsunagi_proto::v1::link_worker_server::LinkWorkerServer;
 use tsunagi_proto::v1::timeline_server::TimelineServer;
 
+use crate::doors::{self, Addresses};
 use crate::output::say;
 use crate::region_bus::{self, RegionBus};
 
 /// A running server. It runs until it is stopped.
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
-    mllp_address: Option<SocketAddr>,
-    fhir_address: Option<SocketAddr>,
+    doors: Addresses,
     pub(crate) store: Store,
     /// What was done to go over to NATS, and where that is.
     on_nats: Option<String>,
@@ -73,10 +70,8 @@ pub(crate) async fn serve(config: &Config) -> anyhow::Result<()> {
 pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
     let server = Server::bind(config).await?;
     let address = server.address();
-    let mllp = mllp::Server::bind(config).await?;
-    let mllp_address = mllp.as_ref().map(mllp::Server::address);
-    let fhir = door::Server::bind(config).await?;
-    let fhir_address = fhir.as_ref().map(door::Server::address);
+    let doors = doors::Bound::bind(config).await?;
+    let door_addresses = doors.addresses();
     let store = open(config.clone()).await?;
     // The disk may be full, and what is stored is to be read all the same.
     if let Err(error) = store.announce(&format!("http://{address}")) {
@@ -100,33 +95,18 @@ pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
     let bus = RegionBus::start(config, &store, log).await?;
     let on_nats = bus.told(config);
     let handler = Arc::new(Handler::new(Arc::clone(&bus.bus), config));
-    let intake = Arc::new(Intake::new(Arc::clone(&handler), config)?);
     let (health, routes) = routes(config, &handler, &store, patients, &stop).await?;
     tokio::spawn(scrub::run(store.clone(), config.scrub_bytes_per_second, stop.clone()));
     tokio::spawn(tell_of_a_broken_log(store.broken().clone(), health.clone()));
-    let ssmix2 = ssmix2::Reader::new(config, Arc::clone(&intake));
-    let ssmix2 = ssmix2.map(|reader| tokio::spawn(reader.run(stop.clone())));
-    let mllp = mllp.map(|mllp| tokio::spawn(mllp.run(intake, stop.clone())));
     let timeline = Endpoint::from_shared(format!("http://{address}"))?.connect_lazy();
-    let fhir = fhir.map(|fhir| {
-        let handler = Arc::clone(&handler);
-        tokio::spawn(fhir.run(config.clone(), handler, timeline, stop.clone()))
-    });
+    let doors = doors.open(config, &handler, timeline, &stop)?;
     let served = tokio::spawn({
         let (config, store, stop) = (config.clone(), store.clone(), stop.clone());
         async move {
             let served = server.run(&config, routes, health, stop.clone()).await;
             stop.cancel();
             let rows = rows.await;
-            if let Some(mllp) = mllp {
-                mllp.await?;
-            }
-            if let Some(fhir) = fhir {
-                fhir.await??;
-            }
-            if let Some(ssmix2) = ssmix2 {
-                ssmix2.await?;
-            }
+            doors.closed().await?;
             handler.finish().await;
             bus.stop().await;
             // Last: what is acknowledged until now is written, and where it ends is noted.
@@ -136,7 +116,7 @@ pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
         }
     });
     tracing::info!(%address, "serving");
-    Ok(Running { address, mllp_address, fhir_address, store, on_nats, stop, served })
+    Ok(Running { address, doors: door_addresses, store, on_nats, stop, served })
 }
 
 /// Opens the data folder off the runtime: the whole log is read.
@@ -243,12 +223,7 @@ pub(crate) fn announce(config: &Config, running: &Running) {
     if let Some(told) = &running.on_nats {
         say(format_args!("NATS  {told}"));
     }
-    if let Some(mllp) = running.mllp_address {
-        say(format_args!("MLLP  {mllp}"));
-    }
-    if let Some(fhir) = running.fhir_address {
-        say(format_args!("FHIR  http://{fhir}/fhir"));
-    }
+    running.doors.announce();
     say(format_args!("gRPC  {}", running.url()));
     say(
         "      care.v1.DischargeDesk, HomeCare, LinkWorker, CareTeam, CareBus, Timeline, Boards; health and reflection",
