@@ -13,6 +13,7 @@ pub mod ingest;
 mod keys;
 pub mod log;
 mod look_alikes;
+pub mod notices;
 pub mod patients;
 pub mod records;
 mod region_file;
@@ -22,6 +23,7 @@ pub mod service;
 pub mod sharded;
 pub mod store;
 pub mod timeline;
+pub mod troubles;
 
 pub use patients::Patients;
 pub use records::Records;

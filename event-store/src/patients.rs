@@ -178,7 +178,7 @@ impl Patients {
     }
 
     /// Reads what the rows are made of.
-    pub(crate) fn records(&self) -> &Records {
+    pub fn records(&self) -> &Records {
         &self.records
     }
 
@@ -406,7 +406,7 @@ impl Patients {
 
 /// The organisations that have to do with a patient now: on the team, where the patient is or is
 /// expected, or asked for something.
-fn organisations(row: &v1::PatientSummary) -> BTreeSet<String> {
+pub(crate) fn organisations(row: &v1::PatientSummary) -> BTreeSet<String> {
     let facility = |place: &Option<v1::Place>| place.as_ref().and_then(|at| at.facility.clone());
     let of = |who: &Option<v1::Participant>| who.as_ref().and_then(|of| of.organisation.clone());
     let requests = row.transfer_requests.iter().chain(&row.referrals);

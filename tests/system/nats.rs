@@ -8,6 +8,10 @@ use std::process::{Command, Stdio};
 
 use rand::RngExt as _;
 use tempfile::TempDir;
+use tonic::transport::Channel;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 use tonic_types::StatusExt as _;
 
 use tsunagi_proto::v1;
@@ -365,7 +369,46 @@ async fn a_replica_with_another_history_is_told_of() {
     let output = BufReader::new(differs.stderr.take().unwrap());
     let is_told =
         output.lines().map_while(Result::ok).any(|line| line.contains("has another history"));
+    assert!(is_told);
+    let channel = Channel::from_shared(others[1].clone()).unwrap().connect_lazy();
+    let mut health = HealthClient::new(channel);
+    for service in ["care.v1.Timeline", "care.v1.EventStore"] {
+        let request = HealthCheckRequest { service: service.to_owned() };
+        // It compares before it serves.
+        let told = loop {
+            if let Ok(told) = health.check(request.clone()).await {
+                break told.into_inner().status();
+            }
+        };
+        assert_eq!(told, ServingStatus::NotServing, "{service}");
+    }
     differs.kill().unwrap();
     differs.wait().unwrap();
-    assert!(is_told);
+}
+
+/// Waits until health says this of a service.
+async fn until_health_is(server: &Server, service: &str, wanted: ServingStatus) {
+    let mut health = HealthClient::new(server.channel().await);
+    let request = HealthCheckRequest { service: service.to_owned() };
+    let mut told = health.watch(request).await.unwrap().into_inner();
+    while told.message().await.unwrap().unwrap().status() != wanted {}
+}
+
+#[tokio::test]
+async fn health_says_that_slots_are_not_taken_in_and_when_they_are_again() {
+    let (data, servers) = (folder(), folder());
+    let mut nats = NatsServer::start(servers.path());
+    let url = nats.url();
+    let server = Server::start_with(data.path(), &on_nats(&url, &["--nats-ack-ms", "200"]));
+    for reading in ["care.v1.Timeline", "care.v1.Boards", "care.v1.EventStore"] {
+        until_health_is(&server, reading, ServingStatus::Serving).await;
+    }
+    nats.kill();
+    for reading in ["care.v1.Timeline", "care.v1.Boards", "care.v1.EventStore"] {
+        until_health_is(&server, reading, ServingStatus::NotServing).await;
+    }
+    nats.resume();
+    for reading in ["care.v1.Timeline", "care.v1.Boards", "care.v1.EventStore"] {
+        until_health_is(&server, reading, ServingStatus::Serving).await;
+    }
 }

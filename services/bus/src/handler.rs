@@ -8,7 +8,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use prost::Message as _;
 use tokio_util::task::TaskTracker;
-use tsunagi_chassis::Config;
+use tsunagi_chassis::{Config, Trace, trace};
 use tsunagi_domain::identity::{self, Command as IdentityCommand, Identifier};
 use tsunagi_domain::{Command, Document, EventId, Order, PatientId, Record, Refusal};
 use tsunagi_proto::catalogue::{Family, Payload};
@@ -148,7 +148,8 @@ impl Handler {
         let prepared = self.prepare(submission)?;
         let turn = turn.unwrap_or_else(|| self.patients.turn(prepared.patient));
         let handler = Arc::clone(self);
-        let taken = self.tasks.spawn(async move { handler.take(turn, prepared).await });
+        let taken = async move { handler.take(turn, prepared).await };
+        let taken = self.tasks.spawn(trace::within(Trace::current(), taken));
         taken.await.unwrap_or_else(|error| {
             let lost = PublishError::OutcomeUnknown(error.to_string());
             Err(SubmitError::OutcomeUnknown(lost))

@@ -17,6 +17,8 @@ use crate::nats_child::NatsChild;
 /// A bus that runs.
 pub(crate) struct RegionBus {
     pub(crate) bus: Arc<dyn Bus>,
+    /// Tells other organisations, if some are to be told.
+    pub(crate) notifier: Option<Notifier>,
     ingest: Option<Ingest>,
     servers: String,
     /// They compare this store with others.
@@ -39,15 +41,17 @@ impl RegionBus {
         };
         let nats = Nats::connect(address, config).await?;
         let servers = nats.servers(address);
-        if !config.notify.is_empty() {
-            Notifier::open(nats.clone(), &config.notify, config.nats_replicas).await?;
-        }
+        let notifier = if config.notify.is_empty() {
+            None
+        } else {
+            Some(Notifier::open(nats.clone(), &config.notify, config.nats_replicas).await?)
+        };
         let streams = Streams::open(nats, store.region(), config).await?;
         let ingest = Ingest::start(store, &streams, config).await?;
         let publisher = Publisher::new(streams, Arc::clone(&log), config);
         let bus = Arc::new(JetStreamBus::new(publisher, log));
         let comparing = compare(config, store)?;
-        Ok(Self { bus, ingest: Some(ingest), servers, comparing, child })
+        Ok(Self { bus, notifier, ingest: Some(ingest), servers, comparing, child })
     }
 
     fn embedded(config: &Config, store: &Store) -> anyhow::Result<Self> {
@@ -62,7 +66,7 @@ impl RegionBus {
         }
         let bus: Arc<dyn Bus> = Arc::new(store.clone());
         let (servers, comparing) = (String::new(), Vec::new());
-        Ok(Self { bus, ingest: None, servers, comparing, child: None })
+        Ok(Self { bus, notifier: None, ingest: None, servers, comparing, child: None })
     }
 
     /// Where the events are carried, and what was done to begin with that.

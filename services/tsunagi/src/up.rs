@@ -1,5 +1,6 @@
 //! `tsunagi up`: all services in one process, on the embedded bus or on NATS.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::pin;
@@ -7,6 +8,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
@@ -17,12 +19,15 @@ use tonic_health::server::HealthReporter;
 use tsunagi_bus::Handler;
 use tsunagi_bus::claims::Claims;
 use tsunagi_bus::grpc::CareBusService;
+use tsunagi_bus::nats::notify::Notifier;
 use tsunagi_chassis::Config;
 use tsunagi_chassis::server::{Server, add_reflection};
 use tsunagi_event_store::boards::BoardsService;
 use tsunagi_event_store::grpc::TimelineService;
+use tsunagi_event_store::notices::Notices;
 use tsunagi_event_store::service::EventStoreService;
 use tsunagi_event_store::sharded::{ShardedBoards, ShardedTimeline};
+use tsunagi_event_store::troubles::Trouble;
 use tsunagi_event_store::{OpenError, Patients, Records, Store, scrub};
 use tsunagi_proto::v1::boards_server::BoardsServer;
 use tsunagi_proto::v1::care_bus_server::CareBusServer;
@@ -92,12 +97,14 @@ pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
             Ok::<(), anyhow::Error>(ended?)
         }
     });
-    let bus = RegionBus::start(config, &store, log).await?;
+    let mut bus = RegionBus::start(config, &store, log).await?;
     let on_nats = bus.told(config);
     let handler = Arc::new(Handler::new(Arc::clone(&bus.bus), config));
+    let notices = notices(config, bus.notifier.take(), &patients, &stop).await?;
     let (health, routes) = routes(config, &handler, &store, patients, &stop).await?;
     tokio::spawn(scrub::run(store.clone(), config.scrub_bytes_per_second, stop.clone()));
     tokio::spawn(tell_of_a_broken_log(store.broken().clone(), health.clone()));
+    tokio::spawn(tell_of_troubles(store.troubles().watch(), health.clone()));
     let timeline = Endpoint::from_shared(format!("http://{address}"))?.connect_lazy();
     let doors = doors.open(config, &handler, timeline, &stop)?;
     let served = tokio::spawn({
@@ -108,6 +115,9 @@ pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
             let rows = rows.await;
             doors.closed().await?;
             handler.finish().await;
+            if let Some(notices) = notices {
+                notices.await?;
+            }
             bus.stop().await;
             // Last: what is acknowledged until now is written, and where it ends is noted.
             tokio::task::spawn_blocking(move || store.close()).await??;
@@ -117,6 +127,21 @@ pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
     });
     tracing::info!(%address, "serving");
     Ok(Running { address, doors: door_addresses, store, on_nats, stop, served })
+}
+
+/// Tells other organisations what concerns them, if any are to be told.
+async fn notices(
+    config: &Config,
+    notifier: Option<Notifier>,
+    patients: &Patients,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<JoinHandle<()>>> {
+    let Some(notifier) = notifier else { return Ok(None) };
+    let (records, to, data) =
+        (patients.records().clone(), config.notify.clone(), config.data.clone());
+    let open = move || Notices::open(records, notifier, &to, &data);
+    let notices = tokio::task::spawn_blocking(open).await??;
+    Ok(Some(tokio::spawn(notices.run(stop.clone()))))
 }
 
 /// Opens the data folder off the runtime: the whole log is read.
@@ -164,6 +189,7 @@ async fn routes(
     serving(&reporter, &link_worker).await;
     serving(&reporter, &care_team).await;
     serving(&reporter, &boards).await;
+    serving(&reporter, &event_store).await;
     let routes = Routes::new(health);
     let routes = if config.shard.1 > 1 {
         routes.add_service(sharded).add_service(sharded_boards)
@@ -180,6 +206,33 @@ async fn routes(
         .add_service(link_worker)
         .add_service(care_team);
     Ok((reporter, add_reflection(routes)?))
+}
+
+/// Health says of what reads that it does not serve as long as a slot is not taken in, or another
+/// store has another history of the same slots: what is told may lack something, or be wrong.
+async fn tell_of_troubles(
+    mut troubles: watch::Receiver<BTreeSet<Trouble>>,
+    health: HealthReporter,
+) {
+    const READING: [&str; 3] = [
+        TimelineServer::<TimelineService>::NAME,
+        BoardsServer::<BoardsService>::NAME,
+        EventStoreServer::<EventStoreService>::NAME,
+    ];
+    let mut is_well = true;
+    loop {
+        let is_well_now = troubles.borrow_and_update().is_empty();
+        if is_well_now != is_well {
+            is_well = is_well_now;
+            let status = if is_well { ServingStatus::Serving } else { ServingStatus::NotServing };
+            for service in READING {
+                health.set_service_status(service, status).await;
+            }
+        }
+        if troubles.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Health says so when nothing can be stored any more; what is stored is still served.
