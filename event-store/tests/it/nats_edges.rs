@@ -3,23 +3,29 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_nats::jetstream;
 use futures_util::StreamExt as _;
 use tempfile::TempDir;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tonic::transport::server::TcpIncoming;
 use tsunagi_bus::nats::Nats;
 use tsunagi_bus::nats::notify::Notifier;
-use tsunagi_bus::{Expected, Handler, PublishError};
+use tsunagi_bus::{Expected, Handler, PublishError, RemoteStore};
 use tsunagi_chassis::{Config, Trace, trace};
 use tsunagi_event_store::notices::Notices;
-use tsunagi_event_store::{Records, Store};
+use tsunagi_event_store::service::EventStoreService;
+use tsunagi_event_store::troubles::Trouble;
+use tsunagi_event_store::{Records, Store, replicas};
+use tsunagi_proto::v1::event_store_server::EventStoreServer;
 
 use crate::conformance::{Opened, nats_config, publish, saying};
 use crate::nats_history::everything;
 use crate::nats_servers::NatsServer;
 use crate::support::{
-    admitted, care_event, discharged, event, folder, one, registered, stream, visited,
+    admitted, care_event, config, discharged, event, folder, one, registered, stream, visited,
 };
 
 const GIVEN: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -173,4 +179,43 @@ async fn whom_an_event_concerns_is_told_its_ids_also_after_a_restart() {
     let told = stream.info().await.unwrap().state.messages;
     assert_eq!(told, 2, "the hospital has no more to do with the patient, the station never had");
     opened.close().await;
+}
+
+/// Serves a store's log to others, at a port that may be 0. Where that is, and how to stop it.
+async fn serve_log(store: &Store, config: &Config, port: u16) -> (u16, CancellationToken) {
+    let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let stop = CancellationToken::new();
+    let service = EventStoreService::new(store.clone(), config, stop.clone());
+    let served = tonic::transport::Server::builder()
+        .add_service(EventStoreServer::new(service))
+        .serve_with_incoming_shutdown(TcpIncoming::from(listener), stop.clone().cancelled_owned());
+    tokio::spawn(served);
+    (port, stop)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_history_of_the_same_slot_is_a_trouble_until_it_is_over() {
+    let (ours, theirs) = (folder(), folder());
+    let store = Store::open(&config(ours.path())).unwrap();
+    std::fs::copy(ours.path().join("region.toml"), theirs.path().join("region.toml")).unwrap();
+    std::fs::create_dir(theirs.path().join("log")).unwrap();
+    let other = Store::open(&config(theirs.path())).unwrap();
+    publish(&store, 0, Expected::Any, vec![saying(1, "one")]).await.unwrap();
+    publish(&other, 0, Expected::Any, vec![saying(1, "another")]).await.unwrap();
+    let (port, stop) = serve_log(&other, &config(theirs.path()), 0).await;
+    let url = format!("http://127.0.0.1:{port}");
+    let remote = RemoteStore::new(&url, store.region()).unwrap();
+    let every = Duration::from_millis(20);
+    let comparing = tokio::spawn(replicas::watch(store.clone(), remote, url.clone(), every));
+    let mut troubles = store.troubles().watch();
+    let found = troubles.wait_for(|troubles| !troubles.is_empty()).await.unwrap().clone();
+    assert_eq!(found, BTreeSet::from([Trouble::Differs(url)]));
+    // Whoever was wrong is made anew, and has the same.
+    stop.cancel();
+    while TcpListener::bind(("127.0.0.1", port)).await.is_err() {}
+    let (_, stop) = serve_log(&store, &config(ours.path()), port).await;
+    troubles.wait_for(BTreeSet::is_empty).await.unwrap();
+    stop.cancel();
+    comparing.abort();
 }
