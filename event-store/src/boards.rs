@@ -229,12 +229,18 @@ fn liaison(shown: &Shown, today: &CareTime, zone: &Zone) -> v1::ReadLiaisonBoard
 pub(crate) fn arrange_liaison(board: &mut v1::ReadLiaisonBoardResponse, zone: &Zone) {
     board
         .planned_discharges
-        .sort_by_cached_key(|row| (planned_discharge(row, zone), id(&row.patient)));
+        .sort_by_cached_key(|row| (planned_discharge(row, zone), id(row.patient.as_ref())));
     board.expected.sort_by_cached_key(|row| {
-        (row.stay.as_ref().and_then(|stay| earliest(&stay.planned_at, zone)), id(&row.patient))
+        (
+            row.stay.as_ref().and_then(|stay| earliest(&stay.planned_at, zone)),
+            id(row.patient.as_ref()),
+        )
     });
     board.admitted.sort_by_cached_key(|row| {
-        (row.stay.as_ref().and_then(|stay| earliest(&stay.since_at, zone)), id(&row.patient))
+        (
+            row.stay.as_ref().and_then(|stay| earliest(&stay.since_at, zone)),
+            id(row.patient.as_ref()),
+        )
     });
     board.transfers_waiting.sort_by_cached_key(|row| waiting_since(row, zone));
     board.is_cut |= cut(&mut board.expected)
@@ -245,7 +251,7 @@ pub(crate) fn arrange_liaison(board: &mut v1::ReadLiaisonBoardResponse, zone: &Z
 
 /// The same of a care team's board: those of whom something changed come first.
 pub(crate) fn arrange_team(board: &mut v1::ReadTeamBoardResponse) {
-    board.patients.sort_by_cached_key(|row| (row.changes.is_empty(), id(&row.patient)));
+    board.patients.sort_by_cached_key(|row| (row.changes.is_empty(), id(row.patient.as_ref())));
     board.is_cut |= cut(&mut board.patients);
 }
 
@@ -253,7 +259,7 @@ pub(crate) fn arrange_team(board: &mut v1::ReadTeamBoardResponse) {
 pub(crate) fn arrange_caseload(board: &mut v1::ReadCaseloadBoardResponse, zone: &Zone) {
     board.cases.sort_by_cached_key(|row| {
         let next = row.case.as_ref().and_then(|case| earliest(&case.next_contact_on, zone));
-        (next, id(&row.patient))
+        (next, id(row.patient.as_ref()))
     });
     board.referrals_waiting.sort_by_cached_key(|row| waiting_since(row, zone));
     board.is_cut |= cut(&mut board.cases) | cut(&mut board.referrals_waiting);
@@ -265,15 +271,15 @@ fn planned_discharge(row: &v1::StayRow, zone: &Zone) -> Option<Timestamp> {
 
 fn waiting_since(row: &v1::WaitingRow, zone: &Zone) -> (Option<Timestamp>, String) {
     let since = row.request.as_ref().and_then(|asked| earliest(&asked.asked_at, zone));
-    (since, id(&row.patient))
+    (since, id(row.patient.as_ref()))
 }
 
 fn earliest(text: &str, zone: &Zone) -> Option<Timestamp> {
     CareTime::parse(text, zone).ok().map(|time| time.earliest())
 }
 
-fn id(patient: &Option<v1::BoardPatient>) -> String {
-    patient.as_ref().map(|patient| patient.patient_id.clone()).unwrap_or_default()
+fn id(patient: Option<&v1::BoardPatient>) -> String {
+    patient.map(|patient| patient.patient_id.clone()).unwrap_or_default()
 }
 
 /// Today, where the region is.

@@ -184,7 +184,7 @@ fn kind(stored: &Stored) -> String {
     if is_token { family } else { "other".to_owned() }
 }
 
-/// A CloudEvent without data.
+/// An event as `CloudEvents` has it, without data.
 fn body(stored: &Stored, patient: PatientId) -> Bytes {
     let (event, kind, at) = (stored.event, kind(stored), stored.placed.recorded_at);
     // Ids, a family's name and a time: there is nothing to be escaped.

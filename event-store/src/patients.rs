@@ -186,13 +186,11 @@ impl Patients {
     pub(crate) async fn reach(&self, wanted: &Cursor, wait: Duration) -> Result<(), Refused> {
         let mut made = self.watch();
         let reached = made.wait_for(|cursor| cursor.covers(wanted));
-        match tokio::time::timeout(wait, reached).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) | Err(_) => {
-                let waits_for = *self.waits_for.borrow();
-                Err(waits_for.map_or_else(not_reached, |patient| self.records.away(patient)))
-            }
+        if let Ok(Ok(_reached)) = tokio::time::timeout(wait, reached).await {
+            return Ok(());
         }
+        let waits_for = *self.waits_for.borrow();
+        Err(waits_for.map_or_else(not_reached, |patient| self.records.away(patient)))
     }
 
     /// The events of a record that was merged into another. Waits for those of other shards.

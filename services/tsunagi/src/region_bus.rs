@@ -64,6 +64,9 @@ impl RegionBus {
         if config.shard.1 > 1 {
             anyhow::bail!("--shard needs NATS: say where that is with --nats");
         }
+        if !config.notify.is_empty() {
+            anyhow::bail!("--notify needs NATS: say where that is with --nats, or say --with-nats");
+        }
         let bus: Arc<dyn Bus> = Arc::new(store.clone());
         let (servers, comparing) = (String::new(), Vec::new());
         Ok(Self { bus, notifier: None, ingest: None, servers, comparing, child: None })
