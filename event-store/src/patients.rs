@@ -21,6 +21,7 @@ use tsunagi_domain::{EventId, PatientId};
 use tsunagi_proto::v1;
 
 use crate::grpc::not_reached;
+use crate::ingest;
 use crate::keys;
 use crate::log::LogError;
 use crate::log::file::Patience;
@@ -30,15 +31,19 @@ use crate::timeline::{Timeline, View};
 
 /// Rows written at a time. A larger batch makes sled hold its garbage: one of 4,096 random
 /// keys was seen to take 2.7 GB.
-const BATCH_ROWS: usize = 64;
+const BATCH_ENTRIES: usize = 64;
 /// Bytes of rows after which no more are put on a page.
 const PAGE_BYTES: usize = 1 << 20;
 
 /// Why the rows cannot be kept.
 #[derive(Debug, thiserror::Error)]
 pub enum RowsError {
-    #[error("sled failed")]
+    #[error("sled failed: {0}")]
     Sled(#[from] sled::Error),
+    #[error(
+        "the rows in {0} were made of events that the log has no more: it was cut, or an older one was put there; restore the data folder from a backup, or, to go on without these events, take the rows away and keep them"
+    )]
+    Ahead(PathBuf),
     #[error(transparent)]
     Log(#[from] LogError),
     #[error("the feed ended: {0}")]
@@ -78,6 +83,8 @@ impl Patients {
         let slots = store.region().slots;
         let (rows, cursor) = match open_rows(&path, slots) {
             Some((rows, cursor)) if store.end().covers(&cursor) => (rows, cursor),
+            // On NATS, the streams have what is missing.
+            Some(_) if !ingest::is_fed(data) => return Err(RowsError::Ahead(path)),
             opened => {
                 drop(opened);
                 put_aside(&path);
@@ -91,27 +98,52 @@ impl Patients {
 
     /// Makes rows of what is stored, until told to stop. Rows that turn out to be damaged on
     /// the way, or cannot be written, are made again, as often as need be: a full disk may have
-    /// room again at any time.
+    /// room again at any time. Where the log cannot be read in its order, all patients are read
+    /// one by one; of whom that cannot be done, the row stays as it was.
     pub async fn run(&self, stop: CancellationToken) -> Result<(), RowsError> {
         const AGAIN_AFTER: Duration = Duration::from_secs(1);
         let mut was_put_aside = false;
         loop {
             let error = match self.make_until(&stop).await {
-                Err(error @ (RowsError::Sled(_) | RowsError::Task(_))) => error,
-                ended => return ended,
+                Ok(()) => return Ok(()),
+                Err(error) => error,
             };
-            tracing::warn!(%error, "the patients' rows are made again");
-            while let Err(error) = self.begin_again(!was_put_aside) {
-                was_put_aside = true;
+            tracing::error!(%error, "the patients' rows are made again");
+            let is_of_rows = matches!(error, RowsError::Sled(_) | RowsError::Task(_));
+            let mut again = if is_of_rows {
+                self.off_the_runtime(move |rows| rows.begin_again(!was_put_aside)).await
+            } else {
+                let stop = stop.clone();
+                self.off_the_runtime(move |rows| rows.make_all(&stop)).await
+            };
+            was_put_aside |= is_of_rows;
+            while let Err(error) = again {
                 tracing::warn!(%error, "the patients' rows cannot be made");
                 tokio::select! {
                     // Either may be cancelled.
                     () = stop.cancelled() => return Ok(()),
                     () = tokio::time::sleep(AGAIN_AFTER) => {}
                 }
+                again = self.off_the_runtime(|rows| rows.begin_again(false)).await;
             }
-            was_put_aside = true;
         }
+    }
+
+    async fn off_the_runtime(
+        &self,
+        work: impl FnOnce(&Self) -> Result<(), RowsError> + Send + 'static,
+    ) -> Result<(), RowsError> {
+        let rows = self.clone();
+        tokio::task::spawn_blocking(move || work(&rows)).await?
+    }
+
+    /// Makes the rows of all patients, one by one.
+    fn make_all(&self, stop: &CancellationToken) -> Result<(), RowsError> {
+        let end = self.store.end();
+        let all = self.store.streams().into_iter().filter_map(patient).collect();
+        self.make_anew(&all, &end, stop)?;
+        self.made.send_replace(end);
+        Ok(())
     }
 
     /// What was there is put aside to be looked at, but once: what comes after it was begun here.
@@ -265,7 +297,7 @@ impl Patients {
         let makers = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let share = changed.len().div_ceil(makers).max(1);
         std::thread::scope(|scope| {
-            let (made, rows) = mpsc::sync_channel(BATCH_ROWS);
+            let (made, rows) = mpsc::sync_channel(BATCH_ENTRIES);
             let start = |patients| {
                 let made: mpsc::SyncSender<_> = made.clone();
                 scope.spawn(move || self.make_each(patients, &made, stop))
@@ -314,7 +346,10 @@ impl Patients {
         stop: &CancellationToken,
     ) -> Result<Folded, RowsError> {
         for stored in events {
-            folded.add(self, stored, stop)?;
+            if let Err(error) = folded.add(self, stored, stop) {
+                folded.forget(stored.stream);
+                stays_as_it_was(error)?;
+            }
         }
         let changed: BTreeSet<PatientId> =
             events.iter().filter_map(|stored| patient(stored.stream)).collect();
@@ -330,11 +365,16 @@ impl Patients {
         let rows = self.rows();
         let (mut batch, mut count) = (sled::Batch::default(), 0);
         for row in made {
-            let (patient, row) = row?;
-            Self::index(&rows, &mut batch, patient, &row)?;
+            let (patient, row) = match row {
+                Ok(row) => row,
+                Err(error) => {
+                    stays_as_it_was(error)?;
+                    continue;
+                }
+            };
+            count += 1 + Self::index(&rows, &mut batch, patient, &row)?;
             batch.insert(&keys::patient(patient)[..], row.encode_to_vec());
-            count += 1;
-            if count == BATCH_ROWS {
+            if count >= BATCH_ENTRIES {
                 rows.apply_batch(std::mem::take(&mut batch))?;
                 count = 0;
             }
@@ -345,13 +385,14 @@ impl Patients {
 }
 
 impl Patients {
-    /// Notes with which organisations the patient has to do now, and no longer.
+    /// Notes with which organisations the patient has to do now, and no longer. Returns how many
+    /// entries that takes.
     fn index(
         rows: &sled::Db,
         batch: &mut sled::Batch,
         patient: PatientId,
         row: &v1::PatientSummary,
-    ) -> Result<(), RowsError> {
+    ) -> Result<usize, RowsError> {
         let before = rows.get(keys::patient(patient))?;
         let before = before.and_then(|row| v1::PatientSummary::decode(&*row).ok());
         let before = before.as_ref().map(organisations).unwrap_or_default();
@@ -362,7 +403,7 @@ impl Patients {
         for new in now.difference(&before) {
             batch.insert(keys::in_organisation(new, patient), &[][..]);
         }
-        Ok(())
+        Ok(before.symmetric_difference(&now).count())
     }
 
     /// The patients with whom an organisation has to do.
@@ -438,7 +479,22 @@ struct Folded {
     weight: usize,
 }
 
+/// A patient whose events cannot be read keeps the row of before; everybody else's is made.
+fn stays_as_it_was(error: RowsError) -> Result<(), RowsError> {
+    if matches!(&error, RowsError::Log(damage) if damage.is_finding()) {
+        tracing::error!(%error, "a patient's row stays as it was");
+        return Ok(());
+    }
+    Err(error)
+}
+
 impl Folded {
+    fn forget(&mut self, stream: StreamId) {
+        if let Some(patient) = patient(stream) {
+            self.timelines.remove(&patient);
+        }
+    }
+
     fn add(
         &mut self,
         rows: &Patients,

@@ -550,8 +550,10 @@ impl Values {
 
 impl Config {
     pub fn new(values: &Values) -> Result<Self, ConfigError> {
+        const A_PATH: &str = "a path";
+        let no_path = ConfigError::Value { setting: "data", expected: A_PATH };
         let config = Self {
-            data: values.parse("data", "a path")?,
+            data: values.optional("data", A_PATH)?.ok_or(no_path)?,
             listen: values.parse("listen", "an address and port such as 127.0.0.1:7400")?,
             insecure_listen: values.parse("insecure-listen", "`true` or `false`")?,
             zone: values.parse("zone", "a time zone such as Asia/Tokyo")?,
