@@ -22,7 +22,7 @@ use tsunagi_bus::{Bus as _, Cursor, Delivery, Draft, Expected, Publication, Stre
 use tsunagi_chassis::Config;
 use tsunagi_chassis::config::Values;
 use tsunagi_domain::{EventId, PatientId};
-use tsunagi_event_store::{Patients, Store};
+use tsunagi_event_store::{Patients, Records, Store};
 use tsunagi_proto::v1;
 use uuid::Uuid;
 
@@ -113,7 +113,7 @@ async fn read(store: &Store) {
 }
 
 async fn make_rows(store: &Store, data: &Path) {
-    let rows = Patients::open(store.clone(), data).unwrap();
+    let rows = Patients::open(Records::of_one_store(store.clone(), &config(data)), data).unwrap();
     let stop = CancellationToken::new();
     let making = tokio::spawn({
         let (rows, stop) = (rows.clone(), stop.clone());

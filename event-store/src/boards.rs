@@ -11,14 +11,14 @@ use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status};
 use tsunagi_bus::cursor::Progress;
-use tsunagi_bus::{Bus as _, Cursor, Region, StreamId};
+use tsunagi_bus::{Bus as _, Cursor, Region};
 use tsunagi_chassis::{Config, Refused, answers, caller};
 use tsunagi_domain::{CareTime, PatientId, Zone};
 use tsunagi_proto::v1;
 use tsunagi_proto::v1::boards_server::Boards;
 use tsunagi_proto::v1::watch_board_response::Frame as Sign;
 
-use crate::grpc::{checked, from_wire, rows_unreadable, wait_for};
+use crate::grpc::{checked, from_wire, rows_unreadable};
 use crate::patients::Patients;
 use crate::store::Store;
 use crate::timeline::{Timeline, View};
@@ -43,7 +43,7 @@ pub struct BoardsService {
     stop: CancellationToken,
 }
 
-type Frames = Pin<Box<dyn Stream<Item = Result<v1::WatchBoardResponse, Status>> + Send>>;
+pub(crate) type Frames = Pin<Box<dyn Stream<Item = Result<v1::WatchBoardResponse, Status>> + Send>>;
 
 /// The patients of one organisation, and up to where their rows were made.
 struct Shown {
@@ -85,9 +85,11 @@ impl BoardsService {
         let organisation = if named.is_empty() { caller } else { named.to_owned() };
         let as_known_at = as_known_at.map(from_wire).transpose()?;
         let wanted = self.store.region().read_cursor(at_least)?;
+        // What lies in other shards is not waited for here: it never comes.
+        let wanted = self.patients.records().part_of(&wanted);
         let end = self.store.end();
-        wait_for(self.patients.watch(), &end, self.read_wait).await?;
-        wait_for(self.patients.watch(), &wanted, self.read_wait).await?;
+        self.patients.reach(&end, self.read_wait).await?;
+        self.patients.reach(&wanted, self.read_wait).await?;
         let cursor = self.store.region().cursor_text(&self.patients.watch().borrow().clone());
         let (patients, of, max) = (self.patients.clone(), organisation.clone(), self.read_back_max);
         let rows = tokio::task::spawn_blocking(move || match as_known_at {
@@ -111,21 +113,21 @@ impl BoardsService {
     ) -> Result<Vec<v1::TimelineEntry>, Refused> {
         let Ok(patient) = PatientId::parse(&row.patient_id) else { return Ok(Vec::new()) };
         let since = since.clone();
-        let changes = self.store.reading(move |store, patience| {
-            let read = &mut |of| store.read_all(of, patience);
-            let events = read(StreamId::Patient(patient))?;
+        let changes = self.patients.records().reading(move |reader| {
+            let events = reader.events(patient, usize::MAX)?.unwrap_or_default();
             let unseen = |stored: &&tsunagi_bus::Stored| !since.has_seen(stored.placed.position);
             let unseen: Vec<u64> =
                 events.iter().filter(unseen).map(|stored| stored.placed.version).collect();
             if unseen.is_empty() {
                 return Ok(Vec::new());
             }
-            let zone = &store.region().zone;
+            let zone = &reader.store.region().zone;
             let view = View { as_known_at, version_max: None };
+            let read = &mut |of| reader.other(of);
             let timeline = Timeline::fold_with(&events, zone, view, read)?;
             Ok(unseen.into_iter().filter_map(|version| timeline.entry(version)).collect())
         });
-        Ok(changes.await?)
+        changes.await
     }
 
     async fn team_rows(
@@ -160,7 +162,6 @@ impl BoardsService {
                 more_changes: u32::try_from(more).unwrap_or(u32::MAX),
             });
         }
-        rows.sort_by_key(|row| row.changes.is_empty());
         Ok(rows)
     }
 
@@ -196,6 +197,8 @@ impl Boards for BoardsService {
             "" => end,
             text => {
                 let cursor = self.store.region().read_cursor(text).map_err(Refused::from)?;
+                // What lies in other shards never comes here.
+                let cursor = self.patients.records().part_of(&cursor);
                 cursor.within(&end).map_err(Refused::from)?
             }
         };
@@ -252,9 +255,10 @@ impl Boards for BoardsService {
                 as_known_at: request.as_known_at.as_ref(),
             })
             .await?;
-        let mut patients = self.team_rows(&shown, &request).await?;
-        let is_cut = cut(&mut patients);
-        Ok(Response::new(v1::ReadTeamBoardResponse { patients, is_cut, cursor: shown.cursor }))
+        let patients = self.team_rows(&shown, &request).await?;
+        let mut board = v1::ReadTeamBoardResponse { patients, is_cut: false, cursor: shown.cursor };
+        arrange_team(&mut board);
+        Ok(Response::new(board))
     }
 
     async fn read_caseload_board(
@@ -328,24 +332,74 @@ fn liaison(shown: &Shown, today: &CareTime, zone: &Zone) -> v1::ReadLiaisonBoard
             .transfers_waiting
             .extend(waiting.filter_map(|asked| waiting_row(&patient, asked, organisation)));
     }
-    let time = |text: &str| CareTime::parse(text, zone).ok().map(|time| time.earliest());
-    let planned = |row: &v1::StayRow| {
-        let at = row.stay.as_ref().map(|stay| stay.planned_discharge_at.as_str());
-        time(at.unwrap_or_default())
-    };
-    board.planned_discharges =
-        board.admitted.iter().filter(|row| planned(row).is_some()).cloned().collect();
-    board.planned_discharges.sort_by_key(planned);
-    board.expected.sort_by_key(|row| row.stay.as_ref().and_then(|stay| time(&stay.planned_at)));
-    board.admitted.sort_by_key(|row| row.stay.as_ref().and_then(|stay| time(&stay.since_at)));
+    let is_planned = |row: &&v1::StayRow| planned_discharge(row, zone).is_some();
+    board.planned_discharges = board.admitted.iter().filter(is_planned).cloned().collect();
+    arrange_liaison(&mut board, zone);
     board
-        .transfers_waiting
-        .sort_by_key(|row| row.request.as_ref().and_then(|asked| time(&asked.asked_at)));
-    board.is_cut = cut(&mut board.expected)
+}
+
+/// Puts the rows of a board in their order, and leaves those that come first. Rows of the same
+/// time are in the order of their patients' ids.
+pub(crate) fn arrange_liaison(board: &mut v1::ReadLiaisonBoardResponse, zone: &Zone) {
+    board
+        .planned_discharges
+        .sort_by_cached_key(|row| (planned_discharge(row, zone), id(row.patient.as_ref())));
+    board.expected.sort_by_cached_key(|row| {
+        (
+            row.stay.as_ref().and_then(|stay| earliest(&stay.planned_at, zone)),
+            id(row.patient.as_ref()),
+        )
+    });
+    board.admitted.sort_by_cached_key(|row| {
+        (
+            row.stay.as_ref().and_then(|stay| earliest(&stay.since_at, zone)),
+            id(row.patient.as_ref()),
+        )
+    });
+    board.transfers_waiting.sort_by_cached_key(|row| waiting_since(row, zone));
+    board.is_cut |= cut(&mut board.expected)
         | cut(&mut board.admitted)
         | cut(&mut board.planned_discharges)
         | cut(&mut board.transfers_waiting);
-    board
+}
+
+/// The same of a care team's board: those of whom something changed come first.
+pub(crate) fn arrange_team(board: &mut v1::ReadTeamBoardResponse) {
+    board.patients.sort_by_cached_key(|row| (row.changes.is_empty(), id(row.patient.as_ref())));
+    board.is_cut |= cut(&mut board.patients);
+}
+
+/// The same of a link workers' board.
+pub(crate) fn arrange_caseload(board: &mut v1::ReadCaseloadBoardResponse, zone: &Zone) {
+    board.cases.sort_by_cached_key(|row| {
+        let next = row.case.as_ref().and_then(|case| earliest(&case.next_contact_on, zone));
+        (next, id(row.patient.as_ref()))
+    });
+    board.referrals_waiting.sort_by_cached_key(|row| waiting_since(row, zone));
+    board.is_cut |= cut(&mut board.cases) | cut(&mut board.referrals_waiting);
+}
+
+fn planned_discharge(row: &v1::StayRow, zone: &Zone) -> Option<Timestamp> {
+    row.stay.as_ref().and_then(|stay| earliest(&stay.planned_discharge_at, zone))
+}
+
+fn waiting_since(row: &v1::WaitingRow, zone: &Zone) -> (Option<Timestamp>, String) {
+    let since = row.request.as_ref().and_then(|asked| earliest(&asked.asked_at, zone));
+    (since, id(row.patient.as_ref()))
+}
+
+fn earliest(text: &str, zone: &Zone) -> Option<Timestamp> {
+    CareTime::parse(text, zone).ok().map(|time| time.earliest())
+}
+
+fn id(patient: Option<&v1::BoardPatient>) -> String {
+    patient.map(|patient| patient.patient_id.clone()).unwrap_or_default()
+}
+
+/// Today, where the region is.
+pub(crate) fn day_of_the_region(zone: &Zone) -> String {
+    let now = CareTime::at(Timestamp::now()).words(zone);
+    now.split_once(' ').map(|(day, _)| day.to_owned()).unwrap_or(now)
 }
 
 /// The board of a link workers' office.
@@ -386,14 +440,7 @@ fn caseload(
                 .filter(|row| row.is_ours_to_answer),
         );
     }
-    let earliest = |text: &str| time(text).map(|time| time.earliest());
-    board
-        .cases
-        .sort_by_key(|row| row.case.as_ref().and_then(|case| earliest(&case.next_contact_on)));
-    board
-        .referrals_waiting
-        .sort_by_key(|row| row.request.as_ref().and_then(|asked| earliest(&asked.asked_at)));
-    board.is_cut = cut(&mut board.cases) | cut(&mut board.referrals_waiting);
+    arrange_caseload(&mut board, zone);
     board
 }
 

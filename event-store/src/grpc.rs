@@ -24,6 +24,7 @@ use tsunagi_proto::v1::watch_timeline_response::Frame as Sign;
 
 use crate::look_alikes;
 use crate::patients::Patients;
+use crate::records::Records;
 use crate::store::Store;
 use crate::timeline::{Filter, Timeline, View};
 
@@ -109,6 +110,11 @@ impl TimelineApi for TimelineService {
         let patient = patient_id(&request.patient_id)?;
         let cursor = self.cursor(&request.cursor)?;
         let cursor = cursor.within(&self.store.end()).map_err(Refused::from)?;
+        let (records, stream) = (self.patients.records(), StreamId::Patient(patient));
+        if !records.has(stream) {
+            // The others are asked for theirs; here it would not go on.
+            return Err(records.away(stream).into());
+        }
         let right = self.open.enter()?;
         let frames = self.follow(patient, cursor).await?;
         Ok(Response::new(Box::pin(answers::holding(frames, right))))
@@ -148,8 +154,8 @@ impl TimelineApi for TimelineService {
         };
         // The rows are made behind the log: a caller sees all that was stored when it asked.
         let wanted = self.cursor(&request.at_least_cursor)?;
-        wait_for(self.patients.watch(), &self.store.end(), self.read_wait).await?;
-        wait_for(self.patients.watch(), &wanted, self.read_wait).await?;
+        self.patients.reach(&self.store.end(), self.read_wait).await?;
+        self.patients.reach(&wanted, self.read_wait).await?;
         let as_known_at = request.as_known_at.as_ref().map(from_wire).transpose()?;
         let (rows, state) = (self.patients.clone(), request.state());
         let (max, read_max) = (page_size(request.page_size), self.read_back_max);
@@ -196,9 +202,9 @@ impl TimelineApi for TimelineService {
         }
         let of = timeline.summary(patient);
         let end = self.store.end();
-        wait_for(self.patients.watch(), &end, self.read_wait).await?;
+        self.patients.reach(&end, self.read_wait).await?;
         let rows = self.patients.clone();
-        let max = if request.max == 0 { 20 } else { request.max };
+        let max = request.max;
         let found = tokio::task::spawn_blocking(move || look_alikes::find(&rows, &of, max));
         let candidates = match found.await {
             Ok(Ok(candidates)) => candidates,
@@ -272,13 +278,12 @@ impl TimelineService {
         view: View,
         bytes_max: usize,
     ) -> Result<Option<Timeline>, Refused> {
-        let folded = self.store.reading(move |store, patience| {
-            let events = store.read_up_to(StreamId::Patient(patient), bytes_max, patience)?;
-            let Some(events) = events else { return Ok(None) };
-            let read = &mut |of| store.read_all(of, patience);
-            Timeline::fold_with(&events, &store.region().zone, view, read).map(Some)
+        let folded = self.patients.records().reading(move |reader| {
+            let Some(events) = reader.events(patient, bytes_max)? else { return Ok(None) };
+            let read = &mut |of| reader.other(of);
+            Timeline::fold_with(&events, &reader.store.region().zone, view, read).map(Some)
         });
-        Ok(folded.await?)
+        folded.await
     }
 
     /// One patient's entries from a cursor on, then live.
@@ -293,6 +298,7 @@ impl TimelineService {
             moved: self.store.watch_end(),
             timeline: Timeline::new(&self.store.region().zone),
             store: self.store.clone(),
+            records: self.patients.records().clone(),
             patient,
             shown: 0,
             seen: seen.clone(),
@@ -328,19 +334,6 @@ impl TimelineService {
     }
 }
 
-/// Waits until what is made has seen what `wanted` has.
-pub(crate) async fn wait_for(
-    mut made: watch::Receiver<Cursor>,
-    wanted: &Cursor,
-    read_wait: Duration,
-) -> Result<(), Refused> {
-    let reached = made.wait_for(|cursor| cursor.covers(wanted));
-    match tokio::time::timeout(read_wait, reached).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(_)) | Err(_) => Err(not_reached()),
-    }
-}
-
 /// Which entries a request asks for.
 fn filter(request: &v1::ReadTimelineRequest, zone: &Zone) -> Result<Filter, Refused> {
     let time = |field: &'static str, text: &str| match text {
@@ -361,6 +354,7 @@ fn filter(request: &v1::ReadTimelineRequest, zone: &Zone) -> Result<Filter, Refu
 /// A patient's timeline that is being watched.
 struct Watched {
     store: Store,
+    records: Records,
     patient: PatientId,
     /// Folded so far.
     timeline: Timeline,
@@ -405,10 +399,10 @@ impl Watched {
         }
         if !self.timeline.record().wanted().is_empty() {
             let patient = self.patient;
-            let folded = self.store.reading(move |store, patience| {
-                let read = &mut |of| store.read_all(of, patience);
-                let events = read(StreamId::Patient(patient))?;
-                Timeline::fold_with(&events, &store.region().zone, View::default(), read)
+            let folded = self.records.reading(move |reader| {
+                let events = reader.events(patient, usize::MAX)?.unwrap_or_default();
+                let read = &mut |of| reader.other(of);
+                Timeline::fold_with(&events, &reader.store.region().zone, View::default(), read)
             });
             self.timeline = folded.await?;
         }
@@ -507,7 +501,7 @@ fn many_large() -> Refused {
     Refused::new(Code::ResourceExhausted, "SERVER_FULL", message)
 }
 
-fn not_reached() -> Refused {
+pub(crate) fn not_reached() -> Refused {
     let message = "the server has not yet seen what the cursor has seen: try again";
     Refused::new(Code::Unavailable, "CURSOR_NOT_REACHED", message)
 }

@@ -2,14 +2,19 @@
 //! compared by how they sound, and by their kanji without regard to how these are written; what
 //! is shown is always written as it was.
 
+use std::cmp::Reverse;
+
 use tsunagi_proto::v1;
 
 use crate::patients::{Patients, RowsError};
 
+/// Candidates, if it is not said how many.
+const CANDIDATES: u32 = 20;
+
 /// Kanji that are written in several ways in names: the usual one first, in each line.
 const VARIANTS: &str = include_str!("look_alikes/variants.txt");
 
-/// Those who may be the same person as `of`, the likeliest first, `max` at most.
+/// Those who may be the same person as `of`, the likeliest first, `max` at most; 0: 20.
 pub(crate) fn find(
     rows: &Patients,
     of: &v1::PatientSummary,
@@ -20,22 +25,26 @@ pub(crate) fn find(
         row.patient_id != of.patient_id && row.merged_into_patient_id.is_empty()
     };
     let rows = rows.all(|row| is_other(row) && one.resembles(&Person::of(row)).is_some())?;
-    let mut found: Vec<v1::LookAlike> = rows
-        .into_iter()
-        .filter_map(|row| {
-            let likeness = one.resembles(&Person::of(&row))?;
-            // The rows' own, and none of the patient's.
-            let row = v1::PatientSummary { newest_cursor: String::new(), ..row };
-            Some(v1::LookAlike { patient: Some(row), ..likeness })
-        })
-        .collect();
+    let found = rows.into_iter().filter_map(|row| {
+        let likeness = one.resembles(&Person::of(&row))?;
+        // The rows' own, and none of the patient's.
+        let row = v1::PatientSummary { newest_cursor: String::new(), ..row };
+        Some(v1::LookAlike { patient: Some(row), ..likeness })
+    });
+    Ok(likeliest(found.collect(), max))
+}
+
+/// The likeliest first, `max` at most; of those that are as likely, in the order of their ids.
+pub(crate) fn likeliest(mut found: Vec<v1::LookAlike>, max: u32) -> Vec<v1::LookAlike> {
+    let max = if max == 0 { CANDIDATES } else { max };
     let likeness = |of: &v1::LookAlike| {
         let agree = [of.birth_agrees, of.kana_agree, of.kanji_agree, of.sex_agrees];
         agree.into_iter().filter(|agrees| *agrees).count()
     };
-    found.sort_by_key(|candidate| std::cmp::Reverse(likeness(candidate)));
+    let id = |of: &v1::LookAlike| of.patient.as_ref().map(|patient| patient.patient_id.clone());
+    found.sort_by_cached_key(|candidate| (Reverse(likeness(candidate)), id(candidate)));
     found.truncate(usize::try_from(max).unwrap_or(usize::MAX));
-    Ok(found)
+    found
 }
 
 /// What of a person is compared.

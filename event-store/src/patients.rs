@@ -16,16 +16,19 @@ use prost::Message as _;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tsunagi_bus::{Bus as _, Cursor, Delivery, Feed, Stored, StreamId};
+use tsunagi_chassis::Refused;
 use tsunagi_domain::{PatientId, ResourceId};
 use tsunagi_proto::v1;
 
 use crate::directory;
+use crate::grpc::not_reached;
 use crate::ingest;
 use crate::keys;
 use crate::log::LogError;
 use crate::log::file::Patience;
+use crate::records::Records;
 use crate::store::Store;
-use crate::timeline::{Timeline, View};
+use crate::timeline::{Other, Timeline, View};
 
 /// Rows written at a time. A larger batch makes sled hold its garbage: one of 4,096 random
 /// keys was seen to take 2.7 GB.
@@ -48,6 +51,12 @@ pub enum RowsError {
     Feed(#[from] tsunagi_bus::port::ReadError),
     #[error("a background task was lost")]
     Task(#[from] tokio::task::JoinError),
+    #[error(
+        "part of what was asked for lies in another shard of the region, whose event store does not answer"
+    )]
+    Away,
+    #[error("it is time to stop")]
+    Stopped,
 }
 
 /// What is written of a patient, if it could be made.
@@ -74,13 +83,17 @@ pub struct Patients {
     rows: Arc<RwLock<sled::Db>>,
     path: PathBuf,
     store: Store,
+    records: Records,
     /// How far the rows are made.
     made: watch::Sender<Cursor>,
+    /// Which record of another shard is waited for.
+    waits_for: watch::Sender<Option<StreamId>>,
 }
 
 impl Patients {
     /// Opens the rows in the data folder, putting aside what cannot be opened or cannot be true.
-    pub fn open(store: Store, data: &Path) -> Result<Self, RowsError> {
+    pub fn open(records: Records, data: &Path) -> Result<Self, RowsError> {
+        let store = records.store().clone();
         for earlier in keys::EARLIER_FOLDERS {
             // It may never have been there.
             let _removed = std::fs::remove_dir_all(data.join(earlier));
@@ -98,7 +111,8 @@ impl Patients {
             }
         };
         let rows = Arc::new(RwLock::new(rows));
-        Ok(Self { rows, path, store, made: watch::Sender::new(cursor) })
+        let (made, waits_for) = (watch::Sender::new(cursor), watch::Sender::new(None));
+        Ok(Self { rows, path, store, records, made, waits_for })
     }
 
     /// Makes rows of what is stored, until told to stop. Rows that turn out to be damaged on
@@ -118,7 +132,8 @@ impl Patients {
             let mut again = if is_of_rows {
                 self.off_the_runtime(move |rows| rows.begin_again(!was_put_aside)).await
             } else {
-                self.off_the_runtime(Self::make_all).await
+                let stop = stop.clone();
+                self.off_the_runtime(move |rows| rows.make_all(&stop)).await
             };
             was_put_aside |= is_of_rows;
             while let Err(error) = again {
@@ -142,10 +157,10 @@ impl Patients {
     }
 
     /// Makes the rows of all patients, one by one.
-    fn make_all(&self) -> Result<(), RowsError> {
+    fn make_all(&self, stop: &CancellationToken) -> Result<(), RowsError> {
         let end = self.store.end();
         let all = self.store.streams().into_iter().filter_map(patient).collect();
-        self.make_anew(&all, &end)?;
+        self.make_anew(&all, &end, stop)?;
         self.made.send_replace(end);
         Ok(())
     }
@@ -190,18 +205,24 @@ impl Patients {
                 (Delivery::Events(mut events), None) => {
                     gather(&mut feed, &mut events).await?;
                     advance(&mut cursor, &events);
-                    let end = cursor.clone();
-                    let made = move || rows.make_of(&events, &end, folded);
-                    folded = tokio::task::spawn_blocking(made).await??;
+                    let (end, stop) = (cursor.clone(), stop.clone());
+                    let made = move || rows.make_of(&events, &end, folded, &stop);
+                    folded = match tokio::task::spawn_blocking(made).await? {
+                        Err(RowsError::Stopped) => break,
+                        made => made?,
+                    };
                 }
                 (Delivery::CaughtUp, changed) => {
                     let Some((patients, resources)) = changed.take() else { continue };
-                    let end = cursor.clone();
+                    let (end, stop) = (cursor.clone(), stop.clone());
                     let made = move || {
                         rows.write_resources(&resources)?;
-                        rows.make_anew(&patients, &end)
+                        rows.make_anew(&patients, &end, &stop)
                     };
-                    tokio::task::spawn_blocking(made).await??;
+                    match tokio::task::spawn_blocking(made).await? {
+                        Err(RowsError::Stopped) => break,
+                        made => made?,
+                    }
                 }
             }
             self.made.send_replace(cursor.clone());
@@ -209,6 +230,34 @@ impl Patients {
         let rows = self.rows();
         tokio::task::spawn_blocking(move || rows.flush()).await??;
         Ok(())
+    }
+
+    /// Reads what the rows are made of.
+    pub fn records(&self) -> &Records {
+        &self.records
+    }
+
+    /// Waits until the rows have seen what `wanted` has.
+    pub(crate) async fn reach(&self, wanted: &Cursor, wait: Duration) -> Result<(), Refused> {
+        let mut made = self.watch();
+        let reached = made.wait_for(|cursor| cursor.covers(wanted));
+        if let Ok(Ok(_reached)) = tokio::time::timeout(wait, reached).await {
+            return Ok(());
+        }
+        let waits_for = *self.waits_for.borrow();
+        Err(waits_for.map_or_else(not_reached, |patient| self.records.away(patient)))
+    }
+
+    /// The events of another stream that a row needs. Waits for those of other shards.
+    fn other(&self, other: Other, stop: &CancellationToken) -> Result<Vec<Stored>, RowsError> {
+        let tell = |stream| {
+            if self.waits_for.send_replace(Some(stream)) != Some(stream) {
+                tracing::warn!("the patients' rows wait for a record of another shard");
+            }
+        };
+        let events = self.records.wait_for_other(other.into(), stop, tell)?;
+        self.waits_for.send_if_modified(|waits_for| waits_for.take().is_some());
+        events.ok_or(RowsError::Stopped)
     }
 
     /// Tells how far the rows are made.
@@ -235,8 +284,10 @@ impl Patients {
         let mut bytes = 0;
         for row in rows {
             let (key, value) = row?;
-            if keys::read_patient(&key).is_none() {
-                break;
+            let Some(patient) = keys::read_patient(&key) else { break };
+            if !self.records.has(StreamId::Patient(patient)) {
+                // It was this store's once.
+                continue;
             }
             if patients.len() >= max || bytes >= PAGE_BYTES {
                 return Ok((patients, true));
@@ -253,7 +304,12 @@ impl Patients {
     }
 
     /// Makes the rows of these patients of all that is stored about them, on all cores.
-    fn make_anew(&self, changed: &BTreeSet<PatientId>, end: &Cursor) -> Result<(), RowsError> {
+    fn make_anew(
+        &self,
+        changed: &BTreeSet<PatientId>,
+        end: &Cursor,
+        stop: &CancellationToken,
+    ) -> Result<(), RowsError> {
         let changed: Vec<PatientId> = changed.iter().copied().collect();
         let makers = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let share = changed.len().div_ceil(makers).max(1);
@@ -261,7 +317,7 @@ impl Patients {
             let (made, rows) = mpsc::sync_channel(BATCH_ENTRIES);
             let start = |patients| {
                 let made: mpsc::SyncSender<_> = made.clone();
-                scope.spawn(move || self.make_each(patients, &made))
+                scope.spawn(move || self.make_each(patients, &made, stop))
             };
             let mut makers: Vec<_> = changed.chunks(share).map(start).collect();
             drop(made);
@@ -274,9 +330,14 @@ impl Patients {
         })
     }
 
-    fn make_each(&self, patients: &[PatientId], made: &mpsc::SyncSender<Row>) {
+    fn make_each(
+        &self,
+        patients: &[PatientId],
+        made: &mpsc::SyncSender<Row>,
+        stop: &CancellationToken,
+    ) {
         for patient in patients {
-            if made.send(self.row(*patient)).is_err() {
+            if made.send(self.row(*patient, stop)).is_err() {
                 // Nobody takes rows any more: writing them failed, and that is told.
                 return;
             }
@@ -284,10 +345,10 @@ impl Patients {
     }
 
     /// The row of a patient, of all that is stored.
-    fn row(&self, patient: PatientId) -> Row {
+    fn row(&self, patient: PatientId, stop: &CancellationToken) -> Row {
         let mut timeline = Timeline::for_summary(&self.store.region().zone);
-        let read = &mut |of| self.store.read_all(of, Patience::Wait);
-        for stored in &read(StreamId::Patient(patient))? {
+        let read = &mut |of| self.other(of, stop);
+        for stored in &self.store.read_all(StreamId::Patient(patient), Patience::Wait)? {
             timeline.add_with(stored, View::default(), read)?;
         }
         Ok(Made::of(&timeline, patient, &self.store))
@@ -299,9 +360,10 @@ impl Patients {
         events: &[Stored],
         end: &Cursor,
         mut folded: Folded,
+        stop: &CancellationToken,
     ) -> Result<Folded, RowsError> {
         for stored in events {
-            if let Err(error) = folded.add(&self.store, stored) {
+            if let Err(error) = folded.add(self, stored, stop) {
                 folded.forget(stored.stream);
                 stays_as_it_was(error)?;
             }
@@ -398,6 +460,9 @@ impl Patients {
         let mut patients = Vec::new();
         for key in rows.scan_prefix(&prefix).keys() {
             let Some(patient) = keys::read_in_organisation(&key?, &prefix) else { continue };
+            if !self.records.has(StreamId::Patient(patient)) {
+                continue;
+            }
             let row = rows.get(keys::patient(patient))?;
             patients.extend(row.and_then(|row| v1::PatientSummary::decode(&*row).ok()));
         }
@@ -429,6 +494,9 @@ impl Patients {
                 return Ok(None);
             }
             let Some(patient) = keys::read_in_organisation(&key?, &prefix) else { continue };
+            if !self.records.has(StreamId::Patient(patient)) {
+                continue;
+            }
             let row = self.row_at(patient, as_known_at)?;
             patients.extend(row.filter(|row| row.merged_into_patient_id.is_empty()));
         }
@@ -442,8 +510,11 @@ impl Patients {
         as_known_at: Timestamp,
     ) -> Result<Option<v1::PatientSummary>, RowsError> {
         let view = View { as_known_at: Some(as_known_at), version_max: None };
-        let read = &mut |of| self.store.read_all(of, Patience::Wait);
-        let events = read(StreamId::Patient(patient))?;
+        let read = &mut |other: Other| {
+            let events = self.records.wait_for(other.into())?;
+            events.ok_or(RowsError::Away)
+        };
+        let events = self.store.read_all(StreamId::Patient(patient), Patience::Wait)?;
         let timeline = Timeline::fold_with(&events, &self.store.region().zone, view, read)?;
         let is_known = timeline.record().patient().is_known();
         Ok(is_known.then(|| row(&timeline, patient, &self.store)))
@@ -469,6 +540,9 @@ impl Patients {
                 return Ok((patients, last));
             }
             last = Some(patient);
+            if !self.records.has(StreamId::Patient(patient)) {
+                continue;
+            }
             if let Some(row) = self.row_at(patient, as_known_at)?.filter(&filter) {
                 bytes += row.encoded_len();
                 patients.push(row);
@@ -517,7 +591,13 @@ impl Patients {
     ) -> Result<Vec<v1::PatientSummary>, RowsError> {
         let mut patients = Vec::new();
         for row in self.rows().scan_prefix(keys::PATIENTS) {
-            let summary = v1::PatientSummary::decode(&*row?.1).ok();
+            let (key, row) = row?;
+            if keys::read_patient(&key)
+                .is_none_or(|patient| !self.records.has(StreamId::Patient(patient)))
+            {
+                continue;
+            }
+            let summary = v1::PatientSummary::decode(&*row).ok();
             patients.extend(summary.filter(|summary| filter(summary)));
         }
         Ok(patients)
@@ -526,7 +606,7 @@ impl Patients {
 
 /// The organisations that have to do with a patient now: on the team, where the patient is or is
 /// expected, or asked for something.
-fn organisations(row: &v1::PatientSummary) -> BTreeSet<String> {
+pub(crate) fn organisations(row: &v1::PatientSummary) -> BTreeSet<String> {
     let facility = |place: &Option<v1::Place>| place.as_ref().and_then(|at| at.facility.clone());
     let of = |who: &Option<v1::Participant>| who.as_ref().and_then(|of| of.organisation.clone());
     let requests = row.transfer_requests.iter().chain(&row.referrals);
@@ -576,16 +656,22 @@ impl Folded {
         }
     }
 
-    fn add(&mut self, store: &Store, stored: &Stored) -> Result<(), RowsError> {
+    fn add(
+        &mut self,
+        rows: &Patients,
+        stored: &Stored,
+        stop: &CancellationToken,
+    ) -> Result<(), RowsError> {
         let Some(patient) = patient(stored.stream) else { return Ok(()) };
+        let store = &rows.store;
         let timeline = self.timelines.entry(patient).or_insert_with(|| {
             self.weight += 1;
             Timeline::for_summary(&store.region().zone)
         });
         let before = timeline.version();
-        let read = &mut |of| store.read_all(of, Patience::Wait);
+        let read = &mut |of| rows.other(of, stop);
         if timeline.version() + 1 < stored.placed.version {
-            for earlier in &read(StreamId::Patient(patient))? {
+            for earlier in &store.read_all(StreamId::Patient(patient), Patience::Wait)? {
                 if earlier.placed.version > timeline.version() {
                     timeline.add_with(earlier, View::default(), read)?;
                 }

@@ -8,6 +8,7 @@ use tsunagi_bus::{Cursor, Log as _, Position, RemoteStore, Slot};
 
 use crate::evidence::roots;
 use crate::store::{Store, off_the_runtime};
+use crate::troubles::Trouble;
 
 /// Compares with another store again and again.
 pub async fn watch(store: Store, other: RemoteStore, url: String, every: Duration) {
@@ -15,8 +16,15 @@ pub async fn watch(store: Store, other: RemoteStore, url: String, every: Duratio
     loop {
         match differing(&store, &other).await {
             Ok(slots) => {
+                let trouble = Trouble::Differs(url.clone());
+                if slots.is_empty() {
+                    if store.troubles().end(&trouble) {
+                        tracing::info!(url, "the other store has the same history again");
+                    }
+                } else {
+                    store.troubles().begin(trouble);
+                }
                 for Position { slot, n } in slots {
-                    store.note_difference();
                     tracing::error!(
                         url,
                         slot = slot.0,

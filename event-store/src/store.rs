@@ -32,6 +32,7 @@ use crate::log::writer::{
 };
 use crate::log::{Location, LogError, indexer, recovery};
 use crate::region_file::{self, RegionError};
+use crate::troubles::Troubles;
 
 /// Events read of one stream at a time.
 const STREAM_PAGE_EVENTS: usize = 512;
@@ -90,7 +91,7 @@ struct Inner {
     append_wait: Duration,
     subscribe_batch: usize,
     damage_found: AtomicU64,
-    differences_found: AtomicU64,
+    troubles: Troubles,
     lock: Mutex<Lock>,
 }
 
@@ -199,7 +200,7 @@ impl Store {
             append_wait: Duration::from_millis(config.append_wait_ms),
             subscribe_batch: config.subscribe_batch,
             damage_found: AtomicU64::new(0),
-            differences_found: AtomicU64::new(0),
+            troubles: Troubles::default(),
             lock: Mutex::new(lock),
         })))
     }
@@ -557,13 +558,9 @@ impl Store {
         self.0.damage_found.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn note_difference(&self) {
-        self.0.differences_found.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// How often a replica was found to have another history since the folder was opened.
-    pub fn differences_found(&self) -> u64 {
-        self.0.differences_found.load(Ordering::Relaxed)
+    /// What keeps this store from telling all that it should.
+    pub fn troubles(&self) -> &Troubles {
+        &self.0.troubles
     }
 
     /// Where a segment's events end, and where reading goes on then.

@@ -12,10 +12,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use prost::Message as _;
 use tsunagi_bus::handler::to_wire;
-use tsunagi_bus::{Placed, Stored, StreamId, address};
+use tsunagi_bus::{Placed, Stored, address};
 use tsunagi_domain::encounter::Class;
 use tsunagi_domain::transfer_request::TransferRequest;
-use tsunagi_domain::{CareTime, EncounterId, EventId, Fact, PatientId, Record, Zone, identity};
+use tsunagi_domain::{
+    CareTime, EncounterId, EventId, Fact, PatientId, Record, ResourceId, Zone, identity,
+};
 use tsunagi_proto::catalogue::{Family, Payload};
 use tsunagi_proto::convert::happened;
 use tsunagi_proto::{fields, v1};
@@ -99,9 +101,17 @@ pub struct Filter {
     pub to: Option<Timestamp>,
 }
 
-/// Reads the events of another stream: of a record that was merged into this one, or of a
-/// community resource that it names.
-pub type ReadOther<'a, E> = &'a mut dyn FnMut(StreamId) -> Result<Vec<Stored>, E>;
+/// Another stream that a timeline needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Other {
+    /// A record that was merged into another, and by which merge.
+    Merged(PatientId, EventId),
+    /// A community resource that is only named by its id.
+    Resource(ResourceId),
+}
+
+/// Reads the events of another stream.
+pub type ReadOther<'a, E> = &'a mut dyn FnMut(Other) -> Result<Vec<Stored>, E>;
 
 /// So many records that were merged into one another are read together.
 const MERGES_MAX: usize = 16;
@@ -189,7 +199,7 @@ impl Timeline {
             return Ok(());
         }
         for id in self.names.unnamed_resources() {
-            let events = read(StreamId::Resource(id))?;
+            let events = read(Other::Resource(id))?;
             let known = events.iter().take_while(|stored| view.knows(stored)).count();
             let entry = directory::entry(id, events.split_at(known).0, &self.zone);
             let resource = entry.and_then(|entry| entry.resource).unwrap_or_default();
@@ -206,7 +216,7 @@ impl Timeline {
     ) -> Result<(), E> {
         for (retired, merge) in self.record.wanted() {
             let mut other = Self { is_for_summary: self.is_for_summary, ..Self::new(&self.zone) };
-            let events = if depth == 0 { Vec::new() } else { read(StreamId::Patient(retired))? };
+            let events = if depth == 0 { Vec::new() } else { read(Other::Merged(retired, merge))? };
             let mut rest = events.iter();
             for stored in rest.by_ref().take_while(|stored| view.knows(stored)) {
                 other.add(stored);

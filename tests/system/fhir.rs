@@ -16,7 +16,7 @@ fn start(data: &Path, settings: &[&str]) -> Server {
 }
 
 /// One request in the name of the hospital. The status, and the resource of the answer.
-async fn request(server: &Server, method: &str, path: &str, body: &str) -> (u16, Value) {
+pub(crate) async fn request(server: &Server, method: &str, path: &str, body: &str) -> (u16, Value) {
     let who = "tsunagi-organisation: acute\r\ntsunagi-role: system\r\ntsunagi-person: his\r\n";
     raw(server, method, path, who, body).await
 }
@@ -40,13 +40,13 @@ async fn raw(server: &Server, method: &str, path: &str, headers: &str, body: &st
     (status, serde_json::from_str(body).unwrap_or_else(|_| panic!("{head}\n{body}")))
 }
 
-async fn get(server: &Server, path: &str) -> Value {
+pub(crate) async fn get(server: &Server, path: &str) -> Value {
     let (status, resource) = request(server, "GET", path, "").await;
     assert_eq!(status, 200, "{path}: {resource}");
     resource
 }
 
-fn bundle(kind: &str, resources: Vec<Value>) -> String {
+pub(crate) fn bundle(kind: &str, resources: Vec<Value>) -> String {
     let entry = |resource: Value| {
         let url = format!("urn:uuid:{}", resource["id"].as_str().unwrap_or_default());
         json!({ "fullUrl": url, "resource": resource, "request": { "method": "POST", "url": resource["resourceType"] } })

@@ -34,6 +34,7 @@ mod refusals;
 mod reimports;
 mod rpcs;
 mod scenarios;
+mod shards;
 mod shared_data;
 mod simulate;
 mod ssmix2;

@@ -98,7 +98,7 @@ fn framed(message: impl AsRef<[u8]>) -> Vec<u8> {
 }
 
 /// A message about the patient `number`, sent as `control`.
-fn message(event: &str, control: &str, number: &str, visit: &str) -> String {
+pub(crate) fn message(event: &str, control: &str, number: &str, visit: &str) -> String {
     format!(
         "MSH|^~\\&|HIS|H|GW|R|20260501120000||ADT^{event}^ADT_A01|{control}|P|2.5\r\
          EVN||20260501120000\r\
@@ -107,7 +107,7 @@ fn message(event: &str, control: &str, number: &str, visit: &str) -> String {
     )
 }
 
-const ADMITTED: &str =
+pub(crate) const ADMITTED: &str =
     "PV1|1|I|4E^401^1||||12^Smith^Ann||||||||||||V-1|||||||||||||||||||||||||20260430090000";
 
 /// The code and the text of an answer.

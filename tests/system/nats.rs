@@ -7,8 +7,12 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use rand::RngExt as _;
+use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 use tonic::transport::Channel;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 use tonic_types::StatusExt as _;
 
 use tsunagi_proto::v1;
@@ -26,7 +30,7 @@ use crate::traffic::{Killer, SMALL_SEGMENTS, Traffic, random, seed};
 /// Streams that a test's server has room for, and a check that comes soon.
 const SMALL_STREAMS: [&str; 4] = ["--nats-stream-bytes", "67108864", "--nats-check-ms", "200"];
 
-fn on_nats<'a>(url: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+pub(crate) fn on_nats<'a>(url: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     [&["--nats", url], &SMALL_STREAMS[..], more].concat()
 }
 
@@ -39,7 +43,7 @@ fn embedded_region() -> TempDir {
 }
 
 /// A new folder of the same region.
-fn folder_of_the_region(data: &Path) -> TempDir {
+pub(crate) fn folder_of_the_region(data: &Path) -> TempDir {
     let other = folder();
     std::fs::copy(data.join("region.toml"), other.path().join("region.toml")).unwrap();
     other
@@ -242,12 +246,12 @@ async fn a_folder_of_another_region_is_refused() {
 }
 
 /// A port that a server will listen at: others are told of it beforehand.
-fn address() -> String {
+pub(crate) fn address() -> String {
     format!("127.0.0.1:{}", free_port())
 }
 
 /// `tsunagi` with these arguments, which says where it listens when it serves.
-fn start(data: &Path, command: &[&str], listen: &str, settings: &[&str]) -> Server {
+pub(crate) fn start(data: &Path, command: &[&str], listen: &str, settings: &[&str]) -> Server {
     let mut up = tsunagi();
     up.args(command).arg("--data").arg(data).args(["--listen", listen]).args(settings);
     Server::try_start(&mut up).unwrap_or_else(|| panic!("{command:?} ended"))
@@ -393,4 +397,92 @@ async fn a_replica_with_another_history_is_told_of() {
     differs.kill().unwrap();
     differs.wait().unwrap();
     assert!(is_told);
+}
+
+/// Waits until health says this of a service.
+async fn until_health_is(server: &Server, service: &str, wanted: ServingStatus) {
+    let mut health = HealthClient::new(server.channel().await);
+    let request = HealthCheckRequest { service: service.to_owned() };
+    let mut told = health.watch(request).await.unwrap().into_inner();
+    while told.message().await.unwrap().unwrap().status() != wanted {}
+}
+
+#[tokio::test]
+async fn health_says_that_slots_are_not_taken_in_and_when_they_are_again() {
+    let (data, servers) = (folder(), folder());
+    let mut nats = NatsServer::start(servers.path());
+    let url = nats.url();
+    let server = Server::start_with(data.path(), &on_nats(&url, &["--nats-ack-ms", "200"]));
+    for reading in ["care.v1.Timeline", "care.v1.Boards", "care.v1.EventStore"] {
+        until_health_is(&server, reading, ServingStatus::Serving).await;
+    }
+    nats.kill();
+    for reading in ["care.v1.Timeline", "care.v1.Boards", "care.v1.EventStore"] {
+        until_health_is(&server, reading, ServingStatus::NotServing).await;
+    }
+    nats.resume();
+    for reading in ["care.v1.Timeline", "care.v1.Boards", "care.v1.EventStore"] {
+        until_health_is(&server, reading, ServingStatus::Serving).await;
+    }
+}
+
+/// A certificate authority's certificate, and what it signs for this machine: PEM files.
+fn certificates(folder: &Path) -> [String; 3] {
+    let mut params = CertificateParams::new(vec!["the region".to_owned()]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    let authority = params.self_signed(&key).unwrap().pem();
+    let issuer = Issuer::new(params, key);
+    let key = KeyPair::generate().unwrap();
+    let mut params =
+        CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    let certificate = params.signed_by(&key, &issuer).unwrap().pem();
+    let write = |name: &str, text: String| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    [
+        write("ca.pem", authority),
+        write("cert.pem", certificate),
+        write("key.pem", key.serialize_pem()),
+    ]
+}
+
+#[tokio::test]
+async fn nats_is_spoken_over_tls_with_certificates_and_a_password() {
+    let (data, servers, files) = (folder(), folder(), folder());
+    let [ca, certificate, key] = certificates(files.path());
+    let guarded = format!(
+        "tls {{ cert_file: \"{certificate}\", key_file: \"{key}\", ca_file: \"{ca}\", verify: true }}\n\
+         authorization {{ user: care, password: secret }}\n"
+    );
+    let mut nats = NatsServer::prepare(servers.path(), "guarded", &guarded);
+    nats.resume();
+    let url = |password: &str| format!("tls://care:{password}@localhost:{}", nats.port);
+    let own = ["--nats-ca", &ca, "--nats-certificate", &certificate, "--nats-key", &key];
+    let with = |url: &str, more: &[&str]| -> Vec<String> {
+        on_nats(url, more).iter().map(ToString::to_string).collect()
+    };
+    let short = ["--nats-start-ms", "500"];
+    // Without a certificate, with a wrong password, and trusting nobody: it does not begin.
+    for (url, more) in [
+        (url("secret"), [&own[..2], &short].concat()),
+        (url("wrong"), [&own[..], &short].concat()),
+        (url("secret"), short.to_vec()),
+    ] {
+        let settings = with(&url, &more);
+        let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+        let told = refusal(data.path(), &settings);
+        assert!(told.contains("no NATS server answers"), "{told}");
+        assert!(!told.contains("secret") && !told.contains("wrong"), "{told}");
+    }
+    let settings = with(&url("secret"), &own);
+    let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+    let server = Server::start_with(data.path(), &settings);
+    let told = run(&["simulate", "--patients", "2", "--server", &server.url]);
+    assert!(told.status.success(), "{}", stderr(&told));
+    assert!(server.terminate().await.success());
 }

@@ -20,7 +20,7 @@ fn start(data: &Path, storage: &Path) -> Server {
     Server::start_with(data, &settings)
 }
 
-fn message(event: &str, control: &str, rest: &str) -> Vec<u8> {
+pub(crate) fn message(event: &str, control: &str, rest: &str) -> Vec<u8> {
     let text = format!(
         "MSH|^~\\&|HIS|SEND|GW|R|20260501120000||ADT^{event}^ADT_A01|{control}|P|2.5||||||~ISO IR87||ISO 2022-1994\r\
          EVN||202605011200\r\
@@ -29,12 +29,12 @@ fn message(event: &str, control: &str, rest: &str) -> Vec<u8> {
     Charset::Iso2022Jp.write(&text)
 }
 
-fn admitted(at: &str) -> String {
+pub(crate) fn admitted(at: &str) -> String {
     format!("PV1|1|I|32^302^1{}{at}", "|".repeat(41))
 }
 
 /// Waits until the patient's timeline has this many entries, by following the feed.
-async fn entries(channel: &Channel, count: usize) -> Vec<String> {
+pub(crate) async fn entries(channel: &Channel, count: usize) -> Vec<String> {
     let mut bus = CareBusClient::new(channel.clone());
     let request = v1::SubscribeRequest {
         type_prefixes: vec!["care.patient.".into(), "care.encounter.".into()],

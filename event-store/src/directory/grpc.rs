@@ -18,7 +18,7 @@ use tsunagi_proto::v1::directory_server::Directory;
 
 use super::{entry, is_asked_for, on_day};
 use crate::boards::today;
-use crate::grpc::{MalformedToken, checked, from_wire, page_size, rows_unreadable, wait_for};
+use crate::grpc::{MalformedToken, checked, from_wire, page_size, rows_unreadable};
 use crate::log::LogError;
 use crate::log::file::Patience;
 use crate::patients::{Patients, RowsError};
@@ -65,8 +65,8 @@ impl DirectoryService {
     async fn wait(&self, at_least: &str) -> Result<(), Refused> {
         // What lies in other shards is not waited for here: it never comes.
         let wanted = self.shard.part_of(&self.store.region().read_cursor(at_least)?);
-        wait_for(self.rows.watch(), &self.store.end(), self.read_wait).await?;
-        wait_for(self.rows.watch(), &wanted, self.read_wait).await
+        self.rows.reach(&self.store.end(), self.read_wait).await?;
+        self.rows.reach(&wanted, self.read_wait).await
     }
 
     /// The resources of this shard.
@@ -146,7 +146,8 @@ impl Directory for DirectoryService {
         &self,
         request: Request<v1::FindResourcesRequest>,
     ) -> Result<Response<v1::FindResourcesResponse>, Status> {
-        let (is_forwarded, metadata) = (is_forwarded(&request), request.metadata().clone());
+        let (is_forwarded, metadata) =
+            (is_forwarded(request.metadata()), request.metadata().clone());
         let mut request = checked(request)?;
         if is_forwarded || self.others.is_empty() {
             return Ok(Response::new(self.find_here(request).await?));

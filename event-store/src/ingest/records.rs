@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use jiff::Timestamp;
 use prost::Message as _;
-use tsunagi_bus::nats::{Kept, What, message_id};
+use tsunagi_bus::nats::{Kept, What};
 use tsunagi_bus::{Slot, Stored, StreamId};
 use tsunagi_domain::EventId;
 use tsunagi_proto::catalogue::Payload;
@@ -84,10 +84,9 @@ pub(crate) fn agrees(stored: &Stored, kept: &Kept) -> bool {
     let event = v1::Event::decode(stored.record.clone()).ok();
     let payload = event.and_then(|event| Payload::decode(&event.r#type, &event.payload).ok());
     if let Some(Payload::MessageRepeated(repeated)) = &payload {
-        let stream: Option<StreamId> = repeated.stream.parse().ok();
-        let event = EventId::parse(&repeated.event_id).ok();
-        let id = stream.zip(event).map(|(stream, event)| message_id(stream, event));
-        return kept.message_id == id;
+        // Not by JetStream's id: others publish without one.
+        return matches!(&kept.what, What::Event { stream, event, .. }
+            if stream.to_string() == repeated.stream && event.to_string() == repeated.event_id);
     }
     matches!(payload, Some(Payload::MessageQuarantined(kept_here))
         if kept.raw.starts_with(&kept_here.raw))
@@ -118,8 +117,8 @@ mod tests {
         }
     }
 
-    fn kept(what: What, message_id: Option<String>, raw: &'static [u8]) -> Kept {
-        Kept { sequence: 1, message_id, what, raw: Bytes::from_static(raw) }
+    fn kept(what: What, raw: &'static [u8]) -> Kept {
+        Kept { sequence: 1, message_id: None, what, raw: Bytes::from_static(raw) }
     }
 
     #[test]
@@ -134,13 +133,14 @@ mod tests {
     fn a_note_is_known_again_by_the_message_that_it_was_made_of() {
         let again = taken(1);
         let note = stored(&repeated(3, 9, &again));
-        let event = EventId::new(Uuid::from_u128(1));
-        let id = Some(message_id(StreamId::Quarantine, event));
         let record = again.entry.sealed.record.clone();
-        let what = What::Event { stream: StreamId::Quarantine, event, record };
-        assert!(agrees(&note, &kept(what.clone(), id, b"")));
-        assert!(!agrees(&note, &kept(what.clone(), None, b"")));
-        assert!(agrees(&stored(&again), &kept(what, None, b"")));
+        let of = |event: u128| {
+            let event = EventId::new(Uuid::from_u128(event));
+            What::Event { stream: StreamId::Quarantine, event, record: record.clone() }
+        };
+        assert!(agrees(&note, &kept(of(1), b"")), "whether or not it bears JetStream's id");
+        assert!(!agrees(&note, &kept(of(2), b"")));
+        assert!(agrees(&stored(&again), &kept(of(1), b"")));
     }
 
     #[test]
@@ -148,8 +148,8 @@ mod tests {
         let message = (4, "it is empty", Bytes::from_static(b"raw bytes"));
         let note = stored(&unreadable(Slot(3), 9, 7, message.clone(), 1 << 20));
         let what = What::Unreadable { reason: "it is empty", raw: message.2.clone() };
-        assert!(agrees(&note, &kept(what.clone(), None, b"raw bytes")));
-        assert!(!agrees(&note, &kept(what, None, b"other bytes")));
+        assert!(agrees(&note, &kept(what.clone(), b"raw bytes")));
+        assert!(!agrees(&note, &kept(what, b"other bytes")));
         let cut = unreadable(Slot(3), 9, 7, message, NOTE_BYTES + 3);
         let event = v1::Event::decode(cut.entry.sealed.record).unwrap();
         let Ok(Payload::MessageQuarantined(cut)) = Payload::decode(&event.r#type, &event.payload)

@@ -12,10 +12,14 @@ use super::streams_file::Source;
 use super::{IngestError, Shared};
 use crate::log::frame::{HEADER_BYTES, RECORD_BYTES_MAX, Sealed};
 use crate::log::writer::{Entry, Taken};
+use crate::troubles::Trouble;
 
 /// After a failure; each further one in a row waits twice as long.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(5);
+
+/// So many failures in a row, and the slot counts as stopped.
+const FAILURES: u32 = 3;
 
 /// Before it is believed that a stream has lost messages.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -24,13 +28,15 @@ pub(super) struct SlotTask {
     shared: Shared,
     slot: Slot,
     pause: Duration,
+    /// In a row.
+    failures: u32,
     /// The event with which the stream was compared last.
     compared: Option<Stored>,
 }
 
 impl SlotTask {
     pub(super) fn new(shared: Shared, slot: Slot) -> Self {
-        Self { shared, slot, pause: RETRY_AFTER, compared: None }
+        Self { shared, slot, pause: RETRY_AFTER, failures: 0, compared: None }
     }
 
     /// Follows the stream for ever. Whatever stops it, it begins again where the log ends.
@@ -40,10 +46,28 @@ impl SlotTask {
                 Ok(()) => self.pause = RETRY_AFTER,
                 Err(error) => {
                     tracing::warn!(slot = self.slot.0, %error, "a stream is read again");
+                    self.failed();
                     sleep(self.pause).await;
                     self.pause = (self.pause * 2).min(RETRY_AFTER_MAX);
                 }
             }
+        }
+    }
+
+    /// Health says of a slot that stays stopped that it is, until it goes on.
+    fn failed(&mut self) {
+        self.failures = self.failures.saturating_add(1);
+        let trouble = Trouble::Stopped(self.slot);
+        if self.failures >= FAILURES && self.shared.store.troubles().begin(trouble) {
+            tracing::error!(slot = self.slot.0, "a slot is not taken in");
+        }
+    }
+
+    fn goes_on(&mut self) {
+        self.pause = RETRY_AFTER;
+        self.failures = 0;
+        if self.shared.store.troubles().end(&Trouble::Stopped(self.slot)) {
+            tracing::info!(slot = self.slot.0, "the slot is taken in again");
         }
     }
 
@@ -64,9 +88,12 @@ impl SlotTask {
                 // waited for.
                 messages = reader.next(limits.messages, limits.bytes) => {
                     self.take_in(&source.run, messages?).await?;
-                    self.pause = RETRY_AFTER;
+                    self.goes_on();
                 }
-                _ = check.tick() => before = Some(self.check(&source, before).await?),
+                _ = check.tick() => {
+                    before = Some(self.check(&source, before).await?);
+                    self.goes_on();
+                }
                 _ = connected.changed() => return Ok(()),
             }
         }

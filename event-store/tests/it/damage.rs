@@ -12,7 +12,7 @@ use tsunagi_event_store::{OpenError, Patients, Store};
 
 use tsunagi_event_store::log::file::Patience;
 
-use crate::support::{config, draft, folder, open, publish, stream};
+use crate::support::{config, draft, folder, open, publish, records, stream};
 
 const RECORD: &str = "forty bytes of a record, or just as many";
 
@@ -248,7 +248,7 @@ async fn what_lies_behind_the_end_is_cleared() {
 #[tokio::test]
 async fn a_region_that_lost_its_log_does_not_begin_another() {
     let folder = five_events().await;
-    drop(Patients::open(open(&folder), folder.path()).unwrap());
+    drop(Patients::open(records(&open(&folder), folder.path()), folder.path()).unwrap());
     std::fs::remove_file(first_segment(&folder)).unwrap();
     assert!(open_error(&folder).contains("has lost its segments"));
     std::fs::remove_dir_all(folder.path().join("log")).unwrap();

@@ -22,7 +22,7 @@ use tsunagi_event_store::log::LogError;
 use tsunagi_event_store::{Patients, Store};
 
 use crate::flips::{Written, assert_only, sealed_log};
-use crate::support::{config, event, folder};
+use crate::support::{config, event, folder, records};
 
 /// Rounds where no time is given.
 const ROUNDS: u64 = 24;
@@ -178,7 +178,7 @@ async fn serve(data: &Path, written: &Written) {
     match Store::open(&config(data)) {
         Ok(store) => {
             assert_only(&store, written).await;
-            let patients = Patients::open(store.clone(), data).unwrap();
+            let patients = Patients::open(records(&store, data), data).unwrap();
             if let Ok((rows, _)) = patients.list(None, 100, |_| true) {
                 assert!(rows.len() <= 3, "of patients that are there");
             }
@@ -220,7 +220,7 @@ fn count_panics() {
 async fn whole() -> (TempDir, Files, Written) {
     let (folder, written) = sealed_log().await;
     let store = Store::open(&config(folder.path())).unwrap();
-    let patients = Patients::open(store.clone(), folder.path()).unwrap();
+    let patients = Patients::open(records(&store, folder.path()), folder.path()).unwrap();
     drop(patients);
     store.close().unwrap();
     drop(store);

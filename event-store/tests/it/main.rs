@@ -20,6 +20,7 @@ mod index;
 mod model;
 #[path = "../../../tests/nats/cluster.rs"]
 mod nats_cluster;
+mod nats_edges;
 mod nats_faults;
 mod nats_history;
 mod nats_notify;

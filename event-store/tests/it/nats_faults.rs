@@ -356,7 +356,9 @@ async fn repeated_reordered_and_broken_messages_of_another_client_harm_nobody() 
     }
     // 3 repeats and 3 that nobody can read; one repeat more was JetStream's to refuse.
     let notes = read_all(opened.bus.as_ref(), StreamId::Slot(slot)).await;
-    assert_eq!(notes.len(), 6);
+    let told: Vec<_> =
+        notes.iter().map(|note| String::from_utf8_lossy(&note.record).into_owned()).collect();
+    assert_eq!(notes.len(), 6, "{told:#?}");
     equals_a_rebuild(&opened, &data, &nats.url(), 1).await;
     opened.close().await;
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_nats::{Client, ConnectOptions};
 use futures_util::StreamExt as _;
 use tsunagi_bus::nats::Nats;
-use tsunagi_bus::nats::notify::{Notifier, accounts};
+use tsunagi_bus::nats::notify::{Notice, Notifier, accounts};
 
 use crate::conformance::nats_config;
 use crate::nats_servers::NatsServer;
@@ -32,6 +32,11 @@ async fn ask(client: &Client, subject: &str, inbox: &str, body: &str) -> Option<
     }
 }
 
+fn notice(organisation: &str, id: &str, body: &'static str) -> Notice {
+    let (organisation, kind) = (organisation.to_owned(), "referral".to_owned());
+    Notice { organisation, kind, id: id.to_owned(), body: body.into() }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_organisation_takes_its_own_notifications_and_nothing_else() {
     let (data, servers) = (folder(), folder());
@@ -45,7 +50,7 @@ async fn an_organisation_takes_its_own_notifications_and_nothing_else() {
     let nats = Nats::connect(&url, &nats_config(&data, 1)).await.unwrap();
     let notifier = Notifier::open(nats, &organisations, 1).await.unwrap();
     for _ in 0..2 {
-        notifier.tell("acute", "referral", "one-id", "for acute".into()).await.unwrap();
+        notifier.tell(notice("acute", "one-id", "for acute")).await.unwrap();
     }
     let acute = client(&server, "acute").await;
     let station = client(&server, "station").await;
@@ -55,12 +60,12 @@ async fn an_organisation_takes_its_own_notifications_and_nothing_else() {
     assert_eq!(ask(&acute, &next("acute"), "inbox.a", one).await.as_deref(), Some("for acute"));
     assert_eq!(ask(&acute, &next("acute"), "inbox.b", one).await, None, "there was one");
     // The other's reader does not answer it.
-    notifier.tell("station", "referral", "another-id", "for station".into()).await.unwrap();
+    notifier.tell(notice("station", "another-id", "for station")).await.unwrap();
     assert_eq!(ask(&acute, &next("station"), "inbox.c", one).await, None);
     // An inbox of the other account gets nothing, whatever reply is asked for.
     let mut watched = station.subscribe("inbox.>").await.unwrap();
     station.flush().await.unwrap();
-    notifier.tell("acute", "referral", "third-id", "for acute, again".into()).await.unwrap();
+    notifier.tell(notice("acute", "third-id", "for acute, again")).await.unwrap();
     let sent = acute.publish_with_reply(next("acute"), "inbox.of.station", one.into());
     sent.await.unwrap();
     acute.flush().await.unwrap();

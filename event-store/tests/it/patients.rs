@@ -9,12 +9,12 @@ use tsunagi_event_store::{Patients, Store};
 use tsunagi_proto::v1;
 
 use crate::support::{
-    admitted, care_event, discharged, folder, handler, one, open, registered, visited,
+    admitted, care_event, discharged, folder, handler, one, open, records, registered, visited,
 };
 
 /// Makes the rows of all that is stored, and gives them back.
 async fn rows(store: &Store, folder: &Path) -> Vec<v1::PatientSummary> {
-    let patients = Patients::open(store.clone(), folder).unwrap();
+    let patients = Patients::open(records(store, folder), folder).unwrap();
     let stop = CancellationToken::new();
     let making = tokio::spawn({
         let (patients, stop) = (patients.clone(), stop.clone());
@@ -110,7 +110,8 @@ async fn rows_that_are_ahead_of_the_log_show_that_it_was_cut() {
     let younger = open(&other);
     // As after the log was restored from an older backup.
     std::fs::rename(sled_folder(folder.path()), sled_folder(other.path())).unwrap();
-    let refused = Patients::open(younger.clone(), other.path()).err().unwrap().to_string();
+    let refused =
+        Patients::open(records(&younger, other.path()), other.path()).err().unwrap().to_string();
     assert!(refused.contains("that the log has no more"), "{refused}");
     // Whoever knows takes them away.
     std::fs::remove_dir_all(sled_folder(other.path())).unwrap();
@@ -142,7 +143,7 @@ async fn a_patient_whose_events_are_damaged_keeps_the_row_and_all_others_get_the
 async fn rows_come_page_by_page() {
     let (folder, store) = thirty_patients().await;
     let all = rows(&store, folder.path()).await;
-    let patients = Patients::open(store, folder.path()).unwrap();
+    let patients = Patients::open(records(&store, folder.path()), folder.path()).unwrap();
     let mut paged = Vec::new();
     let mut after = None;
     loop {

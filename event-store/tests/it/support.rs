@@ -13,7 +13,7 @@ use tsunagi_bus::{
 use tsunagi_chassis::Config;
 use tsunagi_chassis::config::Values;
 use tsunagi_domain::{EventId, PatientId};
-use tsunagi_event_store::Store;
+use tsunagi_event_store::{Records, Store};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::v1;
 use uuid::Uuid;
@@ -28,6 +28,11 @@ pub(crate) fn config(folder: &Path) -> Config {
     ];
     let flags: BTreeMap<_, _> = flags.map(|(name, value)| (name, value.to_owned())).into();
     Config::new(&Values::gather(&flags, None).unwrap()).unwrap()
+}
+
+/// The records of a store that has them all.
+pub(crate) fn records(store: &Store, folder: &Path) -> Records {
+    Records::of_one_store(store.clone(), &config(folder))
 }
 
 pub(crate) fn folder() -> TempDir {

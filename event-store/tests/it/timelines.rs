@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::support::{
     ENCOUNTER, admitted, care_event, config, discharged, event, folder, handler, liaison, one,
-    open, registered, visited,
+    open, records, registered, visited,
 };
 
 fn patient() -> PatientId {
@@ -357,7 +357,7 @@ async fn a_watcher_is_not_shown_an_address_that_a_much_later_event_makes_confide
 
 /// The entries of patient 0 that a watcher is sent from the first event on.
 async fn watched_until_caught_up(store: &Store, folder: &TempDir) -> Vec<v1::TimelineEntry> {
-    let patients = Patients::open(store.clone(), folder.path()).unwrap();
+    let patients = Patients::open(records(store, folder.path()), folder.path()).unwrap();
     let stop = CancellationToken::new();
     let service = TimelineService::new(store.clone(), patients, &config(folder.path()), stop);
     let watch =

@@ -10,7 +10,7 @@ use prost::Message as _;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 use tsunagi_chassis::server::unreadable;
-use tsunagi_chassis::{Config, Refused, answers, caller};
+use tsunagi_chassis::{Config, Refused, Trace, answers, caller, trace};
 use tsunagi_domain::{Actor, PatientId};
 use tsunagi_proto::check::{Check as _, Path};
 use tsunagi_proto::v1;
@@ -73,6 +73,8 @@ impl CareBus for CareBusService {
     ) -> Result<Response<Self::PublishSessionStream>, Status> {
         let actor = caller(request.metadata())?;
         let handler = Arc::clone(&self.handler);
+        // The answers are made when this call has long been answered.
+        let of_session = Trace::current();
         let answered = request
             .into_inner()
             .map(move |message| {
@@ -81,7 +83,8 @@ impl CareBus for CareBusService {
                 let message = message
                     .map_err(|status| unreadable(status.code()).map_or(status, Status::from));
                 let handler = Arc::clone(&handler);
-                async move { Ok(message?.answer(&handler).await) }
+                let of_session = of_session.clone();
+                async move { Ok(trace::within(of_session, message?.answer(&handler)).await) }
             })
             .take_until(self.stop.clone().cancelled_owned())
             .buffered(self.session_window);

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use prost::Message as _;
 use tokio_util::task::TaskTracker;
-use tsunagi_chassis::Config;
+use tsunagi_chassis::{Config, Trace, trace};
 use tsunagi_domain::identity::{self, Command as IdentityCommand, Identifier};
 use tsunagi_domain::{Command, Document, EventId, Order, PatientId, Record, Refusal, ResourceId};
 use tsunagi_proto::catalogue::{Family, Payload};
@@ -168,14 +168,16 @@ impl Handler {
                 Some(Turn::Resource(turn)) => turn,
                 Some(Turn::Patient(_)) | None => self.resources.turn(prepared.resource),
             };
-            self.tasks.spawn(async move { handler.take_resource(turn, &prepared).await })
+            let taken = async move { handler.take_resource(turn, &prepared).await };
+            self.tasks.spawn(trace::within(Trace::current(), taken))
         } else {
             let prepared = self.prepare(submission)?;
             let turn = match turn {
                 Some(Turn::Patient(turn)) => turn,
                 Some(Turn::Resource(_)) | None => self.patients.turn(prepared.patient),
             };
-            self.tasks.spawn(async move { handler.take(turn, prepared).await })
+            let taken = async move { handler.take(turn, prepared).await };
+            self.tasks.spawn(trace::within(Trace::current(), taken))
         };
         taken.await.unwrap_or_else(|error| {
             let lost = PublishError::OutcomeUnknown(error.to_string());
@@ -229,7 +231,7 @@ impl Handler {
         if !is_repeat {
             decide(prepared, &survivor)?;
         }
-        let retired = self.say_of_other(prepared, joint, Payload::PatientRetired, "retire").await;
+        let retired = self.say_of_other(prepared, joint, Payload::PatientRetired, RETIRE).await;
         match retired {
             Err(SubmitError::Refused(Refusal::Identity(identity::Refusal::Unknown))) => {
                 Err(other_patient("must be a registered patient"))
@@ -261,7 +263,7 @@ impl Handler {
             merge_event_id: joint.event.to_string(),
         });
         // The same step taken again has the same id.
-        let event_id = Uuid::new_v5(&joint.event.uuid(), step.as_bytes());
+        let event_id = step_of(joint.event, step);
         let event = v1::Event {
             event_id: event_id.to_string(),
             r#type: payload.event_type().to_owned(),
@@ -495,6 +497,17 @@ impl Handler {
             }
         }
     }
+}
+
+const RETIRE: &str = "retire";
+
+/// The event by which a record says that a merge retired it.
+pub fn retirement(merge: EventId) -> EventId {
+    step_of(merge, RETIRE)
+}
+
+fn step_of(merge: EventId, step: &str) -> EventId {
+    EventId::new(Uuid::new_v5(&merge.uuid(), step.as_bytes()))
 }
 
 /// Who sends a submission.

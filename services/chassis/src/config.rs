@@ -160,7 +160,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "notify",
         "",
-        "Organisations for which a reader of the stream NOTIFY on NATS is made, with commas between; `tsunagi nats-accounts` prints the accounts that let them read",
+        "Organisations that are told by ids of what concerns them, in the stream NOTIFY on NATS, with commas between; `tsunagi nats-accounts` prints the accounts that let them read",
     ),
     setting(
         "nats-credentials",

@@ -7,7 +7,9 @@ pub mod config;
 pub mod refused;
 pub mod server;
 pub mod telemetry;
+pub mod trace;
 
 pub use caller::caller;
 pub use config::Config;
 pub use refused::Refused;
+pub use trace::Trace;

@@ -16,6 +16,7 @@ use tsunagi_proto::DESCRIPTOR;
 
 use crate::config::Config;
 use crate::refused::Refused;
+use crate::trace::Traced;
 
 /// How long an HTTP/2 connection may be silent before the server asks whether it is there.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
@@ -74,7 +75,7 @@ impl Server {
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .concurrency_limit_per_connection(config.calls_per_connection)
             .tcp_nodelay(true)
-            .layer(ServiceBuilder::new().map_response(explain_unreadable))
+            .layer(ServiceBuilder::new().layer_fn(Traced).map_response(explain_unreadable))
             .add_routes(routes)
             .serve_with_incoming_shutdown(
                 TcpIncoming::from(self.listener).with_nodelay(Some(true)),

@@ -7,6 +7,7 @@ mod client;
 mod codes;
 mod config;
 mod demo;
+mod doors;
 mod import;
 mod nats_child;
 mod output;

@@ -17,6 +17,8 @@ use crate::nats_child::NatsChild;
 /// A bus that runs.
 pub(crate) struct RegionBus {
     pub(crate) bus: Arc<dyn Bus>,
+    /// Tells other organisations, if some are to be told.
+    pub(crate) notifier: Option<Notifier>,
     ingest: Option<Ingest>,
     servers: String,
     /// They compare this store with others.
@@ -26,24 +28,30 @@ pub(crate) struct RegionBus {
 }
 
 impl RegionBus {
-    pub(crate) async fn start(config: &Config, store: &Store) -> anyhow::Result<Self> {
+    /// `log` has all shards.
+    pub(crate) async fn start(
+        config: &Config,
+        store: &Store,
+        log: Arc<dyn Log>,
+    ) -> anyhow::Result<Self> {
         let child = config.with_nats.then(|| NatsChild::start(config)).transpose()?;
         let own = child.as_ref().map(|child| child.url.clone());
         let Some(address) = own.as_ref().or(config.nats.as_ref()) else {
             return Self::embedded(config, store);
         };
-        let log = shards(config, store)?;
         let nats = Nats::connect(address, config).await?;
         let servers = nats.servers(address);
-        if !config.notify.is_empty() {
-            Notifier::open(nats.clone(), &config.notify, config.nats_replicas).await?;
-        }
+        let notifier = if config.notify.is_empty() {
+            None
+        } else {
+            Some(Notifier::open(nats.clone(), &config.notify, config.nats_replicas).await?)
+        };
         let streams = Streams::open(nats, store.region(), config).await?;
         let ingest = Ingest::start(store, &streams, config).await?;
         let publisher = Publisher::new(streams, Arc::clone(&log), config);
         let bus = Arc::new(JetStreamBus::new(publisher, log));
         let comparing = compare(config, store)?;
-        Ok(Self { bus, ingest: Some(ingest), servers, comparing, child })
+        Ok(Self { bus, notifier, ingest: Some(ingest), servers, comparing, child })
     }
 
     fn embedded(config: &Config, store: &Store) -> anyhow::Result<Self> {
@@ -56,9 +64,12 @@ impl RegionBus {
         if config.shard.1 > 1 {
             anyhow::bail!("--shard needs NATS: say where that is with --nats");
         }
+        if !config.notify.is_empty() {
+            anyhow::bail!("--notify needs NATS: say where that is with --nats, or say --with-nats");
+        }
         let bus: Arc<dyn Bus> = Arc::new(store.clone());
         let (servers, comparing) = (String::new(), Vec::new());
-        Ok(Self { bus, ingest: None, servers, comparing, child: None })
+        Ok(Self { bus, notifier: None, ingest: None, servers, comparing, child: None })
     }
 
     /// Where the events are carried, and what was done to begin with that.
@@ -113,9 +124,10 @@ pub(crate) async fn without_a_store(
 }
 
 /// The whole log: this store, and the others where there are several shards.
-fn shards(config: &Config, store: &Store) -> anyhow::Result<Arc<dyn Log>> {
+pub(crate) fn shards(config: &Config, store: &Store) -> anyhow::Result<Arc<dyn Log>> {
     let Shard { index, count } = Shard::of(config);
-    if count == 1 {
+    let is_on_nats = config.nats.is_some() || config.with_nats;
+    if count == 1 || !is_on_nats {
         return Ok(Arc::new(store.clone()));
     }
     if config.stores.len() != usize::from(count) {

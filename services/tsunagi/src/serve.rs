@@ -5,6 +5,7 @@ use std::sync::Arc;
 use clap::ValueEnum;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
+use tonic::transport::{Channel, Endpoint};
 use tonic_health::server::HealthReporter;
 use tsunagi_bus::Handler;
 use tsunagi_bus::grpc::CareBusService;
@@ -17,6 +18,7 @@ use tsunagi_proto::v1::discharge_desk_server::DischargeDeskServer;
 use tsunagi_proto::v1::home_care_server::HomeCareServer;
 use tsunagi_proto::v1::link_worker_server::LinkWorkerServer;
 
+use crate::doors::Bound;
 use crate::output::say;
 use crate::region_bus;
 use crate::up::{StopSignals, serving};
@@ -28,6 +30,8 @@ pub(crate) enum Service {
     HomeCare,
     LinkWorker,
     CareBus,
+    /// The doors for other systems: those of --mllp-listen, --fhir-listen and --ssmix2-folder
+    Gateway,
 }
 
 /// Serves until Ctrl-C or SIGTERM.
@@ -44,12 +48,26 @@ pub(crate) async fn run(config: &Config, service: Service) -> anyhow::Result<()>
         let region = read_region(&config.data)?;
         let server = Server::bind(config).await?;
         let address = server.address();
+        let doors = doors(config, service).await?;
         let bus = region_bus::without_a_store(config, &region).await?;
         let handler = Arc::new(Handler::new(bus, config));
         let (health, routes) = routes(config, &handler, service, &stop).await?;
         say(format_args!("tsunagi {}", env!("CARGO_PKG_VERSION")));
+        let doors = match doors {
+            Some(doors) => {
+                let addresses = doors.addresses();
+                let opened = doors.open(config, &handler, timeline(config)?, &stop)?;
+                addresses.announce();
+                Some(opened)
+            }
+            None => None,
+        };
         say(format_args!("gRPC  http://{address}"));
         let served = server.run(config, routes, health, stop.clone()).await;
+        stop.cancel();
+        if let Some(doors) = doors {
+            doors.closed().await?;
+        }
         handler.finish().await;
         Ok(served?)
     };
@@ -63,6 +81,30 @@ pub(crate) async fn run(config: &Config, service: Service) -> anyhow::Result<()>
             tokio::time::timeout(patience, served).await.unwrap_or(Ok(()))
         }
     }
+}
+
+/// The doors of a gateway, bound. Other services have none, whatever the settings say.
+async fn doors(config: &Config, service: Service) -> anyhow::Result<Option<Bound>> {
+    match service {
+        Service::Gateway => {}
+        Service::DischargeDesk | Service::HomeCare | Service::LinkWorker | Service::CareBus => {
+            return Ok(None);
+        }
+    }
+    let bound = Bound::bind(config).await?;
+    if bound.is_none() {
+        anyhow::bail!(
+            "a gateway needs a door to open: say --mllp-listen, --fhir-listen or --ssmix2-folder"
+        );
+    }
+    Ok(Some(bound))
+}
+
+/// Whichever of the event stores answers: each knows what the others have.
+fn timeline(config: &Config) -> anyhow::Result<Channel> {
+    let endpoint = |url: &String| Ok(Endpoint::from_shared(url.clone())?.tcp_nodelay(true));
+    let endpoints = config.stores.iter().map(endpoint).collect::<anyhow::Result<Vec<_>>>()?;
+    Ok(Channel::balance_list(endpoints.into_iter()))
 }
 
 async fn routes(
@@ -103,6 +145,7 @@ async fn routes(
             serving(&reporter, &care_bus).await;
             routes.add_service(care_bus)
         }
+        Service::Gateway => routes,
     };
     Ok((reporter, add_reflection(routes)?))
 }

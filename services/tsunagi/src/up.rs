@@ -1,5 +1,6 @@
 //! `tsunagi up`: all services in one process, on the embedded bus or on NATS.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::pin;
@@ -7,6 +8,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
@@ -17,17 +19,17 @@ use tonic_health::server::HealthReporter;
 use tsunagi_bus::Handler;
 use tsunagi_bus::claims::Claims;
 use tsunagi_bus::grpc::CareBusService;
+use tsunagi_bus::nats::notify::Notifier;
 use tsunagi_chassis::Config;
 use tsunagi_chassis::server::{Server, add_reflection};
 use tsunagi_event_store::boards::BoardsService;
 use tsunagi_event_store::directory::DirectoryService;
 use tsunagi_event_store::grpc::TimelineService;
+use tsunagi_event_store::notices::Notices;
 use tsunagi_event_store::service::EventStoreService;
-use tsunagi_event_store::sharded::ShardedTimeline;
-use tsunagi_event_store::{OpenError, Patients, Store, scrub};
-use tsunagi_gateway::adt::Intake;
-use tsunagi_gateway::fhir::door;
-use tsunagi_gateway::{mllp, ssmix2};
+use tsunagi_event_store::sharded::{ShardedBoards, ShardedTimeline};
+use tsunagi_event_store::troubles::Trouble;
+use tsunagi_event_store::{OpenError, Patients, Records, Store, scrub};
 use tsunagi_proto::v1::boards_server::BoardsServer;
 use tsunagi_proto::v1::care_bus_server::CareBusServer;
 use tsunagi_proto::v1::care_team_server::CareTeamServer;
@@ -38,14 +40,14 @@ use tsunagi_proto::v1::home_care_server::HomeCareServer;
 use tsunagi_proto::v1::link_worker_server::LinkWorkerServer;
 use tsunagi_proto::v1::timeline_server::TimelineServer;
 
+use crate::doors::{self, Addresses};
 use crate::output::say;
-use crate::region_bus::RegionBus;
+use crate::region_bus::{self, RegionBus};
 
 /// A running server. It runs until it is stopped.
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
-    mllp_address: Option<SocketAddr>,
-    fhir_address: Option<SocketAddr>,
+    doors: Addresses,
     pub(crate) store: Store,
     /// What was done to go over to NATS, and where that is.
     on_nats: Option<String>,
@@ -75,18 +77,17 @@ pub(crate) async fn serve(config: &Config) -> anyhow::Result<()> {
 pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
     let server = Server::bind(config).await?;
     let address = server.address();
-    let mllp = mllp::Server::bind(config).await?;
-    let mllp_address = mllp.as_ref().map(mllp::Server::address);
-    let fhir = door::Server::bind(config).await?;
-    let fhir_address = fhir.as_ref().map(door::Server::address);
+    let doors = doors::Bound::bind(config).await?;
+    let door_addresses = doors.addresses();
     let store = open(config.clone()).await?;
     // The disk may be full, and what is stored is to be read all the same.
     if let Err(error) = store.announce(&format!("http://{address}")) {
         tracing::warn!(%error, "cannot say in the folder where it is served");
     }
     let data: PathBuf = config.data.clone();
-    let of_rows = store.clone();
-    let patients = tokio::task::spawn_blocking(move || Patients::open(of_rows, &data)).await??;
+    let log = region_bus::shards(config, &store)?;
+    let records = Records::new(store.clone(), Arc::clone(&log), config);
+    let patients = tokio::task::spawn_blocking(move || Patients::open(records, &data)).await??;
     let stop = CancellationToken::new();
     let rows = tokio::spawn({
         let (patients, stop) = (patients.clone(), stop.clone());
@@ -98,37 +99,27 @@ pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
             Ok::<(), anyhow::Error>(ended?)
         }
     });
-    let bus = RegionBus::start(config, &store).await?;
+    let mut bus = RegionBus::start(config, &store, log).await?;
     let on_nats = bus.told(config);
     let handler = Arc::new(Handler::new(Arc::clone(&bus.bus), config));
-    let intake = Arc::new(Intake::new(Arc::clone(&handler), config)?);
+    let notices = notices(config, bus.notifier.take(), &patients, &stop).await?;
     let (health, routes) = routes(config, &handler, &store, patients, &stop).await?;
     tokio::spawn(scrub::run(store.clone(), config.scrub_bytes_per_second, stop.clone()));
     tokio::spawn(tell_of_a_broken_log(store.broken().clone(), health.clone()));
-    let ssmix2 = ssmix2::Reader::new(config, Arc::clone(&intake));
-    let ssmix2 = ssmix2.map(|reader| tokio::spawn(reader.run(stop.clone())));
-    let mllp = mllp.map(|mllp| tokio::spawn(mllp.run(intake, stop.clone())));
+    tokio::spawn(tell_of_troubles(store.troubles().watch(), health.clone()));
     let timeline = Endpoint::from_shared(format!("http://{address}"))?.connect_lazy();
-    let fhir = fhir.map(|fhir| {
-        let handler = Arc::clone(&handler);
-        tokio::spawn(fhir.run(config.clone(), handler, timeline, stop.clone()))
-    });
+    let doors = doors.open(config, &handler, timeline, &stop)?;
     let served = tokio::spawn({
         let (config, store, stop) = (config.clone(), store.clone(), stop.clone());
         async move {
             let served = server.run(&config, routes, health, stop.clone()).await;
             stop.cancel();
             let rows = rows.await;
-            if let Some(mllp) = mllp {
-                mllp.await?;
-            }
-            if let Some(fhir) = fhir {
-                fhir.await??;
-            }
-            if let Some(ssmix2) = ssmix2 {
-                ssmix2.await?;
-            }
+            doors.closed().await?;
             handler.finish().await;
+            if let Some(notices) = notices {
+                notices.await?;
+            }
             bus.stop().await;
             // Last: what is acknowledged until now is written, and where it ends is noted.
             tokio::task::spawn_blocking(move || store.close()).await??;
@@ -137,7 +128,22 @@ pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
         }
     });
     tracing::info!(%address, "serving");
-    Ok(Running { address, mllp_address, fhir_address, store, on_nats, stop, served })
+    Ok(Running { address, doors: door_addresses, store, on_nats, stop, served })
+}
+
+/// Tells other organisations what concerns them, if any are to be told.
+async fn notices(
+    config: &Config,
+    notifier: Option<Notifier>,
+    patients: &Patients,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<JoinHandle<()>>> {
+    let Some(notifier) = notifier else { return Ok(None) };
+    let (records, to, data) =
+        (patients.records().clone(), config.notify.clone(), config.data.clone());
+    let open = move || Notices::open(records, notifier, &to, &data);
+    let notices = tokio::task::spawn_blocking(open).await??;
+    Ok(Some(tokio::spawn(notices.run(stop.clone()))))
 }
 
 /// Opens the data folder off the runtime: the whole log is read.
@@ -157,7 +163,9 @@ async fn routes(
     let care_bus = CareBusService::new(Arc::clone(handler), config, stop.clone());
     let care_bus = CareBusServer::new(care_bus).max_decoding_message_size(limit);
     let boards = BoardsService::new(store.clone(), patients.clone(), config, stop.clone());
+    let sharded_boards = ShardedBoards::new(boards.clone(), store.region().clone(), config)?;
     let boards = BoardsServer::new(boards).max_decoding_message_size(limit);
+    let sharded_boards = BoardsServer::new(sharded_boards).max_decoding_message_size(limit);
     let bus = Arc::clone(handler.bus());
     let directory = DirectoryService::new(store.clone(), patients.clone(), bus, config)?;
     let directory = DirectoryServer::new(directory).max_decoding_message_size(limit);
@@ -187,9 +195,13 @@ async fn routes(
     serving(&reporter, &care_team).await;
     serving(&reporter, &boards).await;
     serving(&reporter, &directory).await;
+    serving(&reporter, &event_store).await;
     let routes = Routes::new(health);
-    let routes =
-        if config.shard.1 > 1 { routes.add_service(sharded) } else { routes.add_service(timeline) };
+    let routes = if config.shard.1 > 1 {
+        routes.add_service(sharded).add_service(sharded_boards)
+    } else {
+        routes.add_service(timeline).add_service(boards)
+    };
     // Other processes of the region read the log where there can be others.
     let on_nats = config.nats.is_some() || config.with_nats;
     let routes = if on_nats { routes.add_service(event_store) } else { routes };
@@ -199,9 +211,35 @@ async fn routes(
         .add_service(home_care)
         .add_service(link_worker)
         .add_service(care_team)
-        .add_service(boards)
         .add_service(directory);
     Ok((reporter, add_reflection(routes)?))
+}
+
+/// Health says of what reads that it does not serve as long as a slot is not taken in, or another
+/// store has another history of the same slots: what is told may lack something, or be wrong.
+async fn tell_of_troubles(
+    mut troubles: watch::Receiver<BTreeSet<Trouble>>,
+    health: HealthReporter,
+) {
+    const READING: [&str; 3] = [
+        TimelineServer::<TimelineService>::NAME,
+        BoardsServer::<BoardsService>::NAME,
+        EventStoreServer::<EventStoreService>::NAME,
+    ];
+    let mut is_well = true;
+    loop {
+        let is_well_now = troubles.borrow_and_update().is_empty();
+        if is_well_now != is_well {
+            is_well = is_well_now;
+            let status = if is_well { ServingStatus::Serving } else { ServingStatus::NotServing };
+            for service in READING {
+                health.set_service_status(service, status).await;
+            }
+        }
+        if troubles.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Health says so when nothing can be stored any more; what is stored is still served.
@@ -245,12 +283,7 @@ pub(crate) fn announce(config: &Config, running: &Running) {
     if let Some(told) = &running.on_nats {
         say(format_args!("NATS  {told}"));
     }
-    if let Some(mllp) = running.mllp_address {
-        say(format_args!("MLLP  {mllp}"));
-    }
-    if let Some(fhir) = running.fhir_address {
-        say(format_args!("FHIR  http://{fhir}/fhir"));
-    }
+    running.doors.announce();
     say(format_args!("gRPC  {}", running.url()));
     say(
         "      care.v1.DischargeDesk, HomeCare, LinkWorker, CareTeam, CareBus, Timeline, Boards, Directory; health and reflection",

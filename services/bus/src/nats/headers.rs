@@ -8,6 +8,7 @@ use async_nats::header::{
 use bytes::Bytes;
 use jiff::Timestamp;
 use prost::Message as _;
+use tsunagi_chassis::Trace;
 use tsunagi_domain::EventId;
 use tsunagi_proto::v1;
 use uuid::Uuid;
@@ -101,7 +102,12 @@ pub(crate) fn put_recorded_at(headers: &mut HeaderMap, recorded_at: Timestamp) {
     headers.insert(RECORDED_AT, recorded_at.as_microsecond().to_string().as_str());
 }
 
-/// A trace that begins with a publication (W3C Trace Context).
+/// The trace that a publication belongs to (W3C Trace Context): that of the call for which it is
+/// made, or else a new one.
+pub(crate) fn trace() -> String {
+    Trace::current().map_or_else(new_trace, |trace| trace.as_str().to_owned())
+}
+
 pub(crate) fn new_trace() -> String {
     let (trace, span) = (Uuid::now_v7().as_u128(), Uuid::now_v7().as_u128());
     format!("00-{trace:032x}-{:016x}-01", span & u128::from(u64::MAX))

@@ -33,6 +33,17 @@ pub enum NotifyError {
     Nats(String),
 }
 
+/// What an organisation is told.
+#[derive(Debug, Clone)]
+pub struct Notice {
+    pub organisation: String,
+    /// One token of a subject.
+    pub kind: String,
+    /// The same id twice within some minutes is one notice: it must name the organisation too.
+    pub id: String,
+    pub body: Bytes,
+}
+
 /// Tells organisations that something concerns them.
 pub struct Notifier {
     nats: Nats,
@@ -56,17 +67,12 @@ impl Notifier {
         Ok(Self { nats })
     }
 
-    /// Tells an organisation. The same `id` twice is one notification.
-    pub async fn tell(
-        &self,
-        organisation: &str,
-        kind: &str,
-        id: &str,
-        body: Bytes,
-    ) -> Result<(), NotifyError> {
-        let subject = format!("care.notify.{}.{}", checked(organisation)?, checked(kind)?);
+    /// Tells an organisation. Answers when NATS has it.
+    pub async fn tell(&self, notice: Notice) -> Result<(), NotifyError> {
+        let Notice { organisation, kind, id, body } = notice;
+        let subject = format!("care.notify.{}.{}", checked(&organisation)?, checked(&kind)?);
         let mut headers = HeaderMap::new();
-        headers.insert(NATS_MESSAGE_ID, id);
+        headers.insert(NATS_MESSAGE_ID, id.as_str());
         let context = &self.nats.context;
         let sent = context.publish_with_headers(subject, headers, body).await;
         let told = match sent {

@@ -122,7 +122,7 @@ impl Publisher {
     }
 
     async fn send(&self, publication: &Publication, expected: Option<u64>) -> Sent {
-        let trace = headers::new_trace();
+        let trace = headers::trace();
         let sent = match publication.drafts.as_slice() {
             [draft] => {
                 let stream = publication.stream;

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
 use tonic::transport::Channel;
 use tsunagi_bus::Handler;
-use tsunagi_chassis::{Config, Refused, caller};
+use tsunagi_chassis::{Config, Refused, Trace, caller, trace};
 use tsunagi_domain::identity::Identifier;
 use tsunagi_domain::{Actor, EncounterId, PatientId, ReferralId};
 use tsunagi_proto::v1;
@@ -128,7 +128,8 @@ fn routes(door: Arc<Door>, body_bytes: usize) -> Router {
 /// Works on a limited number of requests at once.
 async fn limited(State(door): Shared, request: Request, next: Next) -> Response {
     let Ok(_place) = door.places.try_acquire() else { return Problem::busy().into_response() };
-    let response = next.run(request).await;
+    let of_caller = Trace::of(request.headers());
+    let response = trace::within(of_caller, next.run(request)).await;
     // What the framework itself refuses is told in FHIR's way too.
     let is_told = response
         .headers()

@@ -1,0 +1,362 @@
+//! Two stores, each with half of the region's slots: what is about two patients in two of them,
+//! and what all of them know together.
+
+use tempfile::TempDir;
+use tonic::transport::Channel;
+use tsunagi_bus::StreamId;
+use tsunagi_domain::PatientId;
+use tsunagi_proto::v1;
+use tsunagi_proto::v1::boards_client::BoardsClient;
+use tsunagi_proto::v1::care_team_client::CareTeamClient;
+use tsunagi_proto::v1::home_care_client::HomeCareClient;
+use tsunagi_proto::v1::timeline_client::TimelineClient;
+
+use crate::desks::registration;
+use crate::nats::{address, folder_of_the_region, on_nats, start};
+use crate::nats_servers::NatsServer;
+use crate::stories::{CARE_MANAGER, person, signed};
+use crate::support::{
+    Server, TSUNAGI, by, context, folder, id, liaison, reason, sentences, stderr, timeline,
+    timelines,
+};
+use crate::{export, fhir, mllp, ssmix2};
+
+/// A region in two shards, on one nats-server.
+struct Shards {
+    folders: [TempDir; 2],
+    addresses: [String; 2],
+    nats: NatsServer,
+    _servers: TempDir,
+}
+
+impl Shards {
+    /// None of them runs yet.
+    async fn new() -> Self {
+        let (data, servers) = (folder(), folder());
+        let nats = NatsServer::start(servers.path());
+        // Whoever begins the region names it.
+        assert!(Server::start(data.path()).terminate().await.success());
+        let folders = [folder_of_the_region(data.path()), folder_of_the_region(data.path())];
+        Self { folders, addresses: [address(), address()], nats, _servers: servers }
+    }
+
+    fn stores(&self) -> String {
+        self.addresses.each_ref().map(|address| format!("http://{address}")).join(",")
+    }
+
+    fn start(&self, place: usize) -> Server {
+        self.start_with(place, &[])
+    }
+
+    fn start_with(&self, place: usize, more: &[&str]) -> Server {
+        let (url, stores) = (self.nats.url(), self.stores());
+        let share = ["1/2", "2/2"][place];
+        let share = ["--shard", share, "--stores", &stores, "--read-wait-ms", "1000"];
+        let settings = on_nats(&url, &[&share[..], more].concat())
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>();
+        let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+        start(self.folders[place].path(), &["up"], &self.addresses[place], &settings)
+    }
+
+    fn forget_rows(&self, place: usize) {
+        std::fs::remove_dir_all(self.folders[place].path().join("patients-2.sled")).unwrap();
+    }
+}
+
+/// The shard in which a patient's events lie.
+fn place_of(patient: &str) -> usize {
+    let patient = PatientId::parse(patient).unwrap();
+    usize::from(StreamId::Patient(patient).slot(4).0 % 2)
+}
+
+/// So many patients of one shard.
+fn patients_of(place: usize, count: usize) -> Vec<String> {
+    let all = (1..).map(id).filter(|patient| place_of(patient) == place);
+    all.take(count).collect()
+}
+
+async fn register(channel: &Channel, patient: &str, number: u128) {
+    let mut team = CareTeamClient::new(channel.clone());
+    let request = v1::RegisterPatientRequest {
+        context: Some(context(patient, &id(0x1_0000 + number), "2026-04-01")),
+        event: Some(registration(&format!("shards-{number}"))),
+    };
+    team.register_patient(by("nurses", "visiting-nurse", request)).await.unwrap();
+}
+
+async fn visit(channel: &Channel, patient: &str, number: u128) {
+    let mut home = HomeCareClient::new(channel.clone());
+    let request = v1::RecordVisitRequest {
+        context: Some(context(patient, &id(0x2_0000 + number), "2026-05-04T10:00:00+09:00")),
+        event: Some(v1::VisitCompleted {
+            kind: v1::VisitKind::Nursing.into(),
+            ..v1::VisitCompleted::default()
+        }),
+    };
+    home.record_visit(by("nurses", "visiting-nurse", request)).await.unwrap();
+}
+
+async fn declare_care_manager(channel: &Channel, patient: &str, number: u128) {
+    let mut team = CareTeamClient::new(channel.clone());
+    let request = v1::DeclareCareManagerRequest {
+        context: Some(context(patient, &id(0x3_0000 + number), "2026-05-02T10:00:00+09:00")),
+        event: Some(v1::PrimaryCareManagerDeclared {
+            care_manager: Some(person(CARE_MANAGER)),
+            ..v1::PrimaryCareManagerDeclared::default()
+        }),
+    };
+    team.declare_care_manager(liaison(request)).await.unwrap();
+}
+
+async fn merge(channel: &Channel, survivor: &str, retired: &str, number: u128) {
+    let mut team = CareTeamClient::new(channel.clone());
+    let event = v1::PatientsMerged { retired_patient_id: retired.into(), note: String::new() };
+    let context = context(survivor, &id(0x4_0000 + number), "2026-05-09T10:00:00+09:00");
+    let request = v1::MergePatientsRequest { context: Some(context), event: Some(event) };
+    team.merge_patients(liaison(request)).await.unwrap();
+}
+
+async fn unmerge(channel: &Channel, survivor: &str, retired: &str, number: u128) {
+    let mut team = CareTeamClient::new(channel.clone());
+    let event = v1::PatientsUnmerged {
+        retired_patient_id: retired.into(),
+        note: "同姓同名".to_owned(),
+    };
+    let context = context(survivor, &id(0x5_0000 + number), "2026-05-10T10:00:00+09:00");
+    let request = v1::UnmergePatientsRequest { context: Some(context), event: Some(event) };
+    team.unmerge_patients(liaison(request)).await.unwrap();
+}
+
+/// The care managers' board, as a server tells it.
+async fn team_board(server: &Server) -> v1::ReadTeamBoardResponse {
+    let mut boards = BoardsClient::new(server.channel().await);
+    let request = v1::ReadTeamBoardRequest::default();
+    boards.read_team_board(signed(CARE_MANAGER, request)).await.unwrap().into_inner()
+}
+
+fn names(rows: &[v1::TeamRow]) -> Vec<&str> {
+    rows.iter().filter_map(|row| row.patient.as_ref()).map(|of| of.patient_id.as_str()).collect()
+}
+
+const VISITED: [&str; 1] = ["nursing visit"];
+
+/// How often the timeline tells of a visit.
+async fn visits(channel: &Channel, patient: &str) -> usize {
+    let told = sentences(channel, patient).await;
+    told.iter().filter(|sentence| VISITED.contains(&sentence.as_str())).count()
+}
+
+#[tokio::test]
+async fn a_merge_across_shards_keeps_the_whole_history_wherever_it_is_read() {
+    let shards = Shards::new().await;
+    let (first, second) = (shards.start(0), shards.start(1));
+    let (here, there) = (patients_of(0, 2), patients_of(1, 2));
+    // One survivor in each shard, whose other half lies in the other.
+    let pairs = [(&here[0], &there[0]), (&there[1], &here[1])];
+    let (one, two) = (first.channel().await, second.channel().await);
+    for (number, (survivor, retired)) in (0..).zip(pairs) {
+        register(&one, survivor, number * 2).await;
+        register(&one, retired, number * 2 + 1).await;
+        visit(&two, survivor, number * 2).await;
+        visit(&two, retired, number * 2 + 1).await;
+        declare_care_manager(&one, retired, number).await;
+        merge(if number == 0 { &one } else { &two }, survivor, retired, number).await;
+    }
+    for channel in [&one, &two] {
+        for (survivor, retired) in pairs {
+            assert_eq!(visits(channel, survivor).await, 2, "of both records");
+            let merged = timeline(channel, survivor).await;
+            assert!(merged.iter().any(|entry| &entry.merged_patient_id == retired));
+        }
+    }
+    let whole = timelines(&one).await;
+    assert_eq!(whole.len(), 2, "each survivor, and neither of the retired");
+    assert_eq!(timelines(&two).await, whole);
+    let mut survivors = pairs.map(|(survivor, _)| survivor.as_str());
+    survivors.sort_unstable();
+    for server in [&first, &second] {
+        assert_eq!(names(&team_board(server).await.patients), survivors, "whoever is asked");
+    }
+
+    // Half a history is no history: while the other store is away, nothing is told of it.
+    second.kill();
+    let read = |patient: &String| {
+        let patient_id = patient.clone();
+        liaison(v1::ReadTimelineRequest { patient_id, ..Default::default() })
+    };
+    let mut reader = TimelineClient::new(one.clone());
+    for patient in [&here[0], &there[1]] {
+        let told = reader.read_timeline(read(patient)).await.unwrap_err();
+        assert_eq!(reason(&told), "SHARD_AWAY", "{told}");
+        assert_eq!(told.code(), tonic::Code::Unavailable);
+        assert!(told.message().contains("2/2"), "{told}");
+    }
+    // Nor when it starts alone, and makes its rows anew.
+    first.kill();
+    shards.forget_rows(0);
+    let first = shards.start(0);
+    let mut reader = TimelineClient::new(first.channel().await);
+    let listed = reader.list_patients(liaison(v1::ListPatientsRequest::default())).await;
+    assert_eq!(reason(&listed.unwrap_err()), "SHARD_AWAY");
+    let mut boards = BoardsClient::new(first.channel().await);
+    let board = boards.read_team_board(signed(CARE_MANAGER, v1::ReadTeamBoardRequest::default()));
+    assert_eq!(reason(&board.await.unwrap_err()), "SHARD_AWAY");
+
+    shards.forget_rows(1);
+    let second = shards.start(1);
+    for server in [&first, &second] {
+        let channel = server.channel().await;
+        until_listed(&channel).await;
+        assert_eq!(timelines(&channel).await, whole);
+        assert_eq!(names(&team_board(server).await.patients), survivors);
+    }
+
+    // Each takes its own again.
+    let (one, two) = (first.channel().await, second.channel().await);
+    for (number, (survivor, retired)) in (0..).zip(pairs) {
+        unmerge(&two, survivor, retired, number).await;
+    }
+    for channel in [&one, &two] {
+        for (survivor, retired) in pairs {
+            assert_eq!(visits(channel, survivor).await, 1);
+            assert_eq!(visits(channel, retired).await, 1);
+        }
+        assert_eq!(timelines(channel).await.len(), 4);
+    }
+}
+
+/// Waits until patients can be listed: the stores have just found each other again.
+async fn until_listed(channel: &Channel) {
+    let mut reader = TimelineClient::new(channel.clone());
+    while reader.list_patients(liaison(v1::ListPatientsRequest::default())).await.is_err() {}
+}
+
+#[tokio::test]
+async fn look_alikes_and_boards_are_those_of_all_shards() {
+    const EACH: usize = 2;
+    let shards = Shards::new().await;
+    let (first, second) = (shards.start(0), shards.start(1));
+    let one = first.channel().await;
+    let mut patients = [patients_of(0, EACH), patients_of(1, EACH)].concat();
+    patients.sort_unstable();
+    for (number, patient) in (0..).zip(&patients) {
+        // They have the same name and birth date.
+        register(&one, patient, number).await;
+        declare_care_manager(&one, patient, number).await;
+    }
+    let seen = team_board(&first).await;
+    assert_eq!(names(&seen.patients), patients, "in the order of their ids");
+    visit(&one, &patients[3], 0).await;
+    let request = v1::ReadTeamBoardRequest {
+        since_cursor: seen.cursor.clone(),
+        ..v1::ReadTeamBoardRequest::default()
+    };
+    let mut changed: Vec<&str> = patients.iter().map(String::as_str).collect();
+    changed.rotate_right(1);
+    for server in [&first, &second] {
+        let channel = server.channel().await;
+        let mut boards = BoardsClient::new(channel.clone());
+        let board = boards.read_team_board(signed(CARE_MANAGER, request.clone())).await;
+        let board = board.unwrap().into_inner();
+        assert_eq!(names(&board.patients), changed, "of whom something changed comes first");
+        assert_eq!(board.patients[0].changes.len(), 1);
+        assert!(board.patients[1..].iter().all(|row| row.changes.is_empty()));
+        // Its cursor has seen all shards.
+        let again =
+            v1::ReadTeamBoardRequest { since_cursor: board.cursor.clone(), ..request.clone() };
+        let again = boards.read_team_board(signed(CARE_MANAGER, again)).await.unwrap();
+        assert!(again.into_inner().patients.iter().all(|row| row.changes.is_empty()));
+        let waits = v1::ReadTeamBoardRequest { at_least_cursor: board.cursor, ..request.clone() };
+        boards.read_team_board(signed(CARE_MANAGER, waits)).await.unwrap();
+
+        let mut reader = TimelineClient::new(channel);
+        for patient in &patients {
+            let request = v1::FindLookAlikesRequest { patient_id: patient.clone(), max: 0 };
+            let found = reader.find_look_alikes(liaison(request)).await.unwrap().into_inner();
+            let found: Vec<String> =
+                found.candidates.into_iter().map(|of| of.patient.unwrap().patient_id).collect();
+            let others: Vec<String> =
+                patients.iter().filter(|other| *other != patient).cloned().collect();
+            assert_eq!(found, others);
+        }
+        let request = v1::FindLookAlikesRequest { patient_id: patients[0].clone(), max: 2 };
+        let found = reader.find_look_alikes(liaison(request)).await.unwrap().into_inner();
+        assert_eq!(found.candidates.len(), 2);
+    }
+    second.kill();
+    let mut reader = TimelineClient::new(one.clone());
+    let request = v1::FindLookAlikesRequest { patient_id: patients[0].clone(), max: 0 };
+    let told = reader.find_look_alikes(liaison(request)).await.unwrap_err();
+    assert_eq!(reason(&told), "SHARD_AWAY", "some are not all");
+}
+
+/// Reads of a patient over FHIR what a search for a number finds. The id that it has here.
+async fn found_over_fhir(server: &Server, number: &str) -> String {
+    let found = fhir::get(server, &format!("/Patient?identifier={number}")).await;
+    let entries = found["entry"].as_array().unwrap();
+    assert_eq!(entries.len(), 1, "{found}");
+    let patient = entries[0]["resource"]["id"].as_str().unwrap().to_owned();
+    let all = fhir::get(server, &format!("/Patient/{patient}/$everything")).await;
+    assert_eq!(all["resourceType"], "Bundle", "{all}");
+    patient
+}
+
+#[tokio::test]
+async fn the_doors_of_other_systems_stand_at_a_shard_and_by_themselves() {
+    const DOORS: [&str; 4] = ["--mllp-listen", "127.0.0.1:0", "--fhir-listen", "127.0.0.1:0"];
+    let (shards, storage) = (Shards::new().await, folder());
+    let (first, second) = (shards.start(0), shards.start_with(1, &DOORS));
+    let only_region = folder_of_the_region(shards.folders[0].path());
+    let (url, stores) = (shards.nats.url(), shards.stores());
+    let reads = ["--ssmix2-folder", storage.path().to_str().unwrap(), "--ssmix2-poll-ms", "20"];
+    let settings = [&["--stores", &stores, "--ssmix2-settle-ms", "0"], &reads[..], &DOORS].concat();
+    let gateway =
+        start(only_region.path(), &["serve", "gateway"], "127.0.0.1:0", &on_nats(&url, &settings));
+
+    let place = storage.path().join("004/2/0042/20260430/ADT-22");
+    std::fs::create_dir_all(&place).unwrap();
+    let written = ssmix2::message("A01", "1", &ssmix2::admitted("202604300900"));
+    std::fs::write(place.join("0042_20260430_ADT-22_7_20260430100000000_01_1"), written).unwrap();
+    let read = ssmix2::entries(&first.channel().await, 2).await;
+    assert_eq!(read, ["patient.registered", "encounter.admitted"]);
+
+    // Patients of both shards, by both doors; and each again by the other, which adds nothing.
+    let mut places = [false, false];
+    let channel = first.channel().await;
+    for number in 0..6 {
+        let doors = if number % 2 == 0 { [&gateway, &second] } else { [&second, &gateway] };
+        let sent =
+            mllp::message("A01", &format!("c-{number}"), &format!("n{number}"), mllp::ADMITTED)
+                .replace("|V-1|", &format!("|V-{number}|"));
+        for door in doors {
+            let answer = mllp::Sender::connect(door).await.send(&sent).await;
+            assert_eq!(mllp::code(&answer), ("AA", ""), "{answer}");
+        }
+        let patient = mllp::find(&channel, "urn:tsunagi:hl7:H:H", &format!("n{number}")).await;
+        assert_eq!(timeline(&channel, &patient.patient_id).await.len(), 2);
+        places[place_of(&patient.patient_id)] = true;
+    }
+    assert_eq!(places, [true, true], "so few numbers are in one shard alone");
+    let resources = [vec![export::patient(0)], export::encounters(0)].concat();
+    for door in [&gateway, &second] {
+        let sent = fhir::bundle("transaction", resources.clone());
+        let (status, answer) = fhir::request(door, "POST", "", &sent).await;
+        assert_eq!(status, 200, "{answer}");
+    }
+    for number in ["MR00000", "n0", "n1", "n2", "n3"] {
+        let one = found_over_fhir(&gateway, number).await;
+        assert_eq!(found_over_fhir(&second, number).await, one);
+    }
+    assert!(gateway.terminate().await.success());
+
+    let without = std::process::Command::new(TSUNAGI)
+        .args(["serve", "gateway", "--slots", "4", "--listen", "127.0.0.1:0", "--data"])
+        .arg(only_region.path())
+        .args(on_nats(&url, &["--stores", &stores]))
+        .output()
+        .unwrap();
+    assert!(!without.status.success());
+    assert!(stderr(&without).contains("--mllp-listen"), "{}", stderr(&without));
+}
