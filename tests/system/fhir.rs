@@ -11,12 +11,12 @@ use crate::export;
 use crate::shared_data::data_set;
 use crate::support::{Server, folder};
 
-fn start(data: &Path, settings: &[&str]) -> Server {
+pub(crate) fn start(data: &Path, settings: &[&str]) -> Server {
     Server::start_with(data, &[&["--fhir-listen", "127.0.0.1:0"], settings].concat())
 }
 
 /// One request in the name of the hospital. The status, and the resource of the answer.
-async fn request(server: &Server, method: &str, path: &str, body: &str) -> (u16, Value) {
+pub(crate) async fn request(server: &Server, method: &str, path: &str, body: &str) -> (u16, Value) {
     let who = "tsunagi-organisation: acute\r\ntsunagi-role: system\r\ntsunagi-person: his\r\n";
     raw(server, method, path, who, body).await
 }
@@ -40,13 +40,13 @@ async fn raw(server: &Server, method: &str, path: &str, headers: &str, body: &st
     (status, serde_json::from_str(body).unwrap_or_else(|_| panic!("{head}\n{body}")))
 }
 
-async fn get(server: &Server, path: &str) -> Value {
+pub(crate) async fn get(server: &Server, path: &str) -> Value {
     let (status, resource) = request(server, "GET", path, "").await;
     assert_eq!(status, 200, "{path}: {resource}");
     resource
 }
 
-fn bundle(kind: &str, resources: Vec<Value>) -> String {
+pub(crate) fn bundle(kind: &str, resources: Vec<Value>) -> String {
     let entry = |resource: Value| {
         let url = format!("urn:uuid:{}", resource["id"].as_str().unwrap_or_default());
         json!({ "fullUrl": url, "resource": resource, "request": { "method": "POST", "url": resource["resourceType"] } })
@@ -55,7 +55,7 @@ fn bundle(kind: &str, resources: Vec<Value>) -> String {
     json!({ "resourceType": "Bundle", "type": kind, "entry": entries }).to_string()
 }
 
-fn reason(outcome: &Value) -> &str {
+pub(crate) fn reason(outcome: &Value) -> &str {
     assert_eq!(outcome["resourceType"], "OperationOutcome", "{outcome}");
     outcome["issue"][0]["details"]["coding"][0]["code"].as_str().unwrap()
 }

@@ -22,6 +22,8 @@ mod evidence;
 mod export;
 mod faulty_disk;
 mod fhir;
+mod fhir_record;
+mod hl7_record;
 mod import;
 mod mllp;
 mod nats;

@@ -197,7 +197,7 @@ impl Handler {
         if !is_repeat {
             decide(prepared, &survivor)?;
         }
-        let retired = self.say_of_other(prepared, joint, Payload::PatientRetired, "retire").await;
+        let retired = self.say_of_other(prepared, joint, Payload::PatientRetired, RETIRE).await;
         match retired {
             Err(SubmitError::Refused(Refusal::Identity(identity::Refusal::Unknown))) => {
                 Err(other_patient("must be a registered patient"))
@@ -208,8 +208,7 @@ impl Handler {
 
     /// Says in the other record that it is its own again.
     async fn restore(&self, prepared: &Prepared, joint: Joint) -> Result<(), SubmitError> {
-        let restored =
-            self.say_of_other(prepared, joint, Payload::PatientRestored, "restore").await;
+        let restored = self.say_of_other(prepared, joint, Payload::PatientRestored, RESTORE).await;
         match restored {
             // It was never retired, or is restored already.
             Err(SubmitError::Refused(Refusal::Identity(identity::Refusal::NotMerged))) => Ok(()),
@@ -228,10 +227,8 @@ impl Handler {
             survivor_patient_id: prepared.patient.to_string(),
             merge_event_id: joint.event.to_string(),
         });
-        // The same step taken again has the same id.
-        let event_id = Uuid::new_v5(&joint.event.uuid(), step.as_bytes());
         let event = v1::Event {
-            event_id: event_id.to_string(),
+            event_id: of_joint(joint.event, step).to_string(),
             r#type: payload.event_type().to_owned(),
             patient_id: joint.other.to_string(),
             occurred_at: prepared.occasion.occurred_at.clone(),
@@ -471,6 +468,19 @@ impl Handler {
             }
         }
     }
+}
+
+/// The event by which a merge retires the other record.
+pub fn retirement(merge: EventId) -> EventId {
+    of_joint(merge, RETIRE)
+}
+
+const RETIRE: &str = "retire";
+const RESTORE: &str = "restore";
+
+/// The same step taken again has the same id.
+fn of_joint(joint: EventId, step: &str) -> EventId {
+    EventId::new(Uuid::new_v5(&joint.uuid(), step.as_bytes()))
 }
 
 /// Who sends a submission.
