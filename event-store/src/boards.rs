@@ -60,16 +60,6 @@ impl BoardsService {
         }
     }
 
-    /// The day that counts as today.
-    fn today(&self, named: &str) -> CareTime {
-        let zone = &self.store.region().zone;
-        CareTime::parse(named, zone).unwrap_or_else(|_not_named| {
-            let day = CareTime::at(Timestamp::now()).words(zone);
-            let day = day.split_once(' ').map(|(day, _)| day.to_owned()).unwrap_or(day);
-            CareTime::parse(&day, zone).unwrap_or_else(|_no_day| CareTime::at(Timestamp::now()))
-        })
-    }
-
     /// What was recorded of a patient that `since` has not seen.
     async fn changes(
         &self,
@@ -79,8 +69,8 @@ impl BoardsService {
         let Ok(patient) = PatientId::parse(&row.patient_id) else { return Ok(Vec::new()) };
         let since = since.clone();
         let changes = self.store.reading(move |store, patience| {
-            let read = &mut |of| store.read_all(StreamId::Patient(of), patience);
-            let events = read(patient)?;
+            let read = &mut |of| store.read_all(of, patience);
+            let events = read(StreamId::Patient(patient))?;
             let unseen = |stored: &&tsunagi_bus::Stored| !since.has_seen(stored.placed.position);
             let unseen: Vec<u64> =
                 events.iter().filter(unseen).map(|stored| stored.placed.version).collect();
@@ -154,7 +144,7 @@ impl Boards for BoardsService {
         let request = checked(request)?;
         let shown = self.rows(organisation, &request.facility_id, &request.at_least_cursor).await?;
         let zone = &self.store.region().zone;
-        let board = liaison(&shown, &self.today(&request.on_day), zone);
+        let board = liaison(&shown, &today(&request.on_day, zone), zone);
         Ok(Response::new(board))
     }
 
@@ -180,9 +170,18 @@ impl Boards for BoardsService {
         let shown =
             self.rows(organisation, &request.organisation_id, &request.at_least_cursor).await?;
         let zone = &self.store.region().zone;
-        let board = caseload(&shown, &request, &self.today(&request.on_day), zone);
+        let board = caseload(&shown, &request, &today(&request.on_day, zone), zone);
         Ok(Response::new(board))
     }
+}
+
+/// The day that counts as today: the region's, if none is named.
+pub(crate) fn today(named: &str, zone: &Zone) -> CareTime {
+    CareTime::parse(named, zone).unwrap_or_else(|_not_named| {
+        let day = CareTime::at(Timestamp::now()).words(zone);
+        let day = day.split_once(' ').map(|(day, _)| day.to_owned()).unwrap_or(day);
+        CareTime::parse(&day, zone).unwrap_or_else(|_no_day| CareTime::at(Timestamp::now()))
+    })
 }
 
 /// The liaison office's board of a hospital's patients.

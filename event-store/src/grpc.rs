@@ -255,7 +255,7 @@ impl TimelineService {
         let folded = self.store.reading(move |store, patience| {
             let events = store.read_up_to(StreamId::Patient(patient), bytes_max, patience)?;
             let Some(events) = events else { return Ok(None) };
-            let read = &mut |of| store.read_all(StreamId::Patient(of), patience);
+            let read = &mut |of| store.read_all(of, patience);
             Timeline::fold_with(&events, &store.region().zone, view, read).map(Some)
         });
         Ok(folded.await?)
@@ -386,8 +386,8 @@ impl Watched {
         if !self.timeline.record().wanted().is_empty() {
             let patient = self.patient;
             let folded = self.store.reading(move |store, patience| {
-                let read = &mut |of| store.read_all(StreamId::Patient(of), patience);
-                let events = read(patient)?;
+                let read = &mut |of| store.read_all(of, patience);
+                let events = read(StreamId::Patient(patient))?;
                 Timeline::fold_with(&events, &store.region().zone, View::default(), read)
             });
             self.timeline = folded.await?;
@@ -462,14 +462,14 @@ fn patient_id(text: &str) -> Result<PatientId, Refused> {
         .map_err(|error| Refused::fields(vec![Path::ROOT.field("patient_id").violation(error)]))
 }
 
-fn from_wire(moment: &prost_types::Timestamp) -> Result<Timestamp, Refused> {
+pub(crate) fn from_wire(moment: &prost_types::Timestamp) -> Result<Timestamp, Refused> {
     Timestamp::new(moment.seconds, moment.nanos).map_err(|_out_of_range| {
         let at = Path::ROOT.field("as_known_at");
         Refused::fields(vec![at.violation("must be a time that exists")])
     })
 }
 
-fn page_size(asked: u32) -> usize {
+pub(crate) fn page_size(asked: u32) -> usize {
     usize::try_from(if asked == 0 { PAGE_SIZE } else { asked }).unwrap_or(usize::MAX)
 }
 

@@ -6,34 +6,54 @@
 //! | `c`                                      | the cursor up to which the rows are made      |
 //! | `o` + organisation id + 0 + patient id   | nothing: the organisation has to do with them |
 //! | `p` + patient id                         | the patient's row, a `care.v1.PatientSummary` |
+//! | `r` + resource id                        | the resource's, a `care.v1.DirectoryEntry`    |
 
-use tsunagi_domain::PatientId;
+use tsunagi_domain::{PatientId, ResourceId};
 use uuid::Uuid;
 
 /// The folder of the rows. Its number is the layout's.
-pub(crate) const FOLDER: &str = "patients-2.sled";
+pub(crate) const FOLDER: &str = "rows-3.sled";
 /// The folders of earlier layouts, which nobody needs any more.
-pub(crate) const EARLIER_FOLDERS: [&str; 1] = ["patients-1.sled"];
+pub(crate) const EARLIER_FOLDERS: [&str; 2] = ["patients-1.sled", "patients-2.sled"];
 
 pub(crate) const CHECKPOINT: &[u8] = b"c";
 const PATIENT: u8 = b'p';
 const ORGANISATION: u8 = b'o';
+const RESOURCE: u8 = b'r';
 
 /// Sorts as patient ids do.
 pub(crate) fn patient(id: PatientId) -> [u8; 17] {
-    let mut key = [PATIENT; 17];
-    for (to, from) in key.iter_mut().skip(1).zip(id.uuid().into_bytes()) {
+    key(PATIENT, id.uuid())
+}
+
+/// Sorts as resource ids do.
+pub(crate) fn resource(id: ResourceId) -> [u8; 17] {
+    key(RESOURCE, id.uuid())
+}
+
+fn key(kind: u8, id: Uuid) -> [u8; 17] {
+    let mut key = [kind; 17];
+    for (to, from) in key.iter_mut().skip(1).zip(id.into_bytes()) {
         *to = from;
     }
     key
 }
 
 pub(crate) const PATIENTS: &[u8] = &[PATIENT];
+pub(crate) const RESOURCES: &[u8] = &[RESOURCE];
 
 pub(crate) fn read_patient(key: &[u8]) -> Option<PatientId> {
+    read(PATIENT, key).map(PatientId::new)
+}
+
+pub(crate) fn read_resource(key: &[u8]) -> Option<ResourceId> {
+    read(RESOURCE, key).map(ResourceId::new)
+}
+
+fn read(of: u8, key: &[u8]) -> Option<Uuid> {
     let (kind, id) = key.split_first()?;
-    (*kind == PATIENT).then_some(())?;
-    Uuid::from_slice(id).ok().map(PatientId::new)
+    (*kind == of).then_some(())?;
+    Uuid::from_slice(id).ok()
 }
 
 /// With which the keys of an organisation's patients begin. Ids of organisations have no zeros.
@@ -59,6 +79,8 @@ mod tests {
         let id = PatientId::new(Uuid::from_u128(7));
         assert_eq!(read_patient(&patient(id)), Some(id));
         assert_eq!(read_patient(CHECKPOINT), None);
+        let of = ResourceId::new(Uuid::from_u128(7));
+        assert_eq!((read_resource(&resource(of)), read_patient(&resource(of))), (Some(of), None));
         let key = in_organisation("acute", id);
         assert_eq!(read_in_organisation(&key, &of_organisation("acute")), Some(id));
         assert_eq!(read_in_organisation(&key, &of_organisation("acut")), None);

@@ -7,6 +7,7 @@
 pub mod backup;
 pub mod boards;
 mod bus;
+pub mod directory;
 pub mod evidence;
 pub mod grpc;
 pub mod ingest;

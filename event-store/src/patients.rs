@@ -1,5 +1,5 @@
-//! One row for each patient, kept in sled: what `ListPatients` shows without reading every
-//! stream. Folded from the log in the background, and made again from it when it is missing,
+//! One row for each patient and for each community resource, kept in sled: what `ListPatients` and
+//! `FindResources` show without reading every stream. Folded from the log in the background, and made again from it when it is missing,
 //! damaged or ahead of the log (I5).
 
 use std::collections::{BTreeSet, HashMap};
@@ -16,9 +16,10 @@ use prost::Message as _;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tsunagi_bus::{Bus as _, Cursor, Delivery, Feed, Stored, StreamId};
-use tsunagi_domain::PatientId;
+use tsunagi_domain::{PatientId, ResourceId};
 use tsunagi_proto::v1;
 
+use crate::directory;
 use crate::keys;
 use crate::log::LogError;
 use crate::log::file::Patience;
@@ -125,7 +126,7 @@ impl Patients {
         let mut cursor = self.made.borrow().clone();
         let mut feed = self.store.follow(cursor.clone());
         // While it catches up, a patient's row is made once, however often the patient changed.
-        let mut changed = Some(BTreeSet::new());
+        let mut changed = Some((BTreeSet::new(), BTreeSet::new()));
         let mut folded = Folded::default();
         loop {
             let delivery = tokio::select! {
@@ -135,9 +136,10 @@ impl Patients {
             };
             let rows = self.clone();
             match (delivery, &mut changed) {
-                (Delivery::Events(events), Some(changed)) => {
+                (Delivery::Events(events), Some((patients, resources))) => {
                     advance(&mut cursor, &events);
-                    changed.extend(events.iter().filter_map(|stored| patient(stored.stream)));
+                    patients.extend(events.iter().filter_map(|stored| patient(stored.stream)));
+                    resources.extend(events.iter().filter_map(|stored| resource(stored.stream)));
                     continue;
                 }
                 (Delivery::Events(mut events), None) => {
@@ -148,9 +150,12 @@ impl Patients {
                     folded = tokio::task::spawn_blocking(made).await??;
                 }
                 (Delivery::CaughtUp, changed) => {
-                    let Some(changed) = changed.take() else { continue };
+                    let Some((patients, resources)) = changed.take() else { continue };
                     let end = cursor.clone();
-                    let made = move || rows.make_anew(&changed, &end);
+                    let made = move || {
+                        rows.write_resources(&resources)?;
+                        rows.make_anew(&patients, &end)
+                    };
                     tokio::task::spawn_blocking(made).await??;
                 }
             }
@@ -236,8 +241,8 @@ impl Patients {
     /// The row of a patient, of all that is stored.
     fn row(&self, patient: PatientId) -> Row {
         let mut timeline = Timeline::for_summary(&self.store.region().zone);
-        let read = &mut |of| self.store.read_all(StreamId::Patient(of), Patience::Wait);
-        for stored in &read(patient)? {
+        let read = &mut |of| self.store.read_all(of, Patience::Wait);
+        for stored in &read(StreamId::Patient(patient))? {
             timeline.add_with(stored, View::default(), read)?;
         }
         Ok((patient, row(&timeline, patient, &self.store)))
@@ -253,6 +258,9 @@ impl Patients {
         for stored in events {
             folded.add(&self.store, stored)?;
         }
+        self.write_resources(
+            &events.iter().filter_map(|stored| resource(stored.stream)).collect(),
+        )?;
         let changed: BTreeSet<PatientId> =
             events.iter().filter_map(|stored| patient(stored.stream)).collect();
         let row = |patient: &PatientId| folded.row(*patient, &self.store);
@@ -260,6 +268,18 @@ impl Patients {
         self.write(rows, end)?;
         folded.shrink();
         Ok(folded)
+    }
+
+    /// Makes and writes the rows of these resources, of all that is stored about them.
+    fn write_resources(&self, changed: &BTreeSet<ResourceId>) -> Result<(), RowsError> {
+        let (rows, zone) = (self.rows(), &self.store.region().zone);
+        for resource in changed {
+            let events = self.store.read_all(StreamId::Resource(*resource), Patience::Wait)?;
+            if let Some(entry) = directory::entry(*resource, &events, zone) {
+                rows.insert(keys::resource(*resource), entry.encode_to_vec())?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes rows, and with the last of them how far they are made.
@@ -316,6 +336,39 @@ impl Patients {
             patients.extend(row.and_then(|row| v1::PatientSummary::decode(&*row).ok()));
         }
         Ok(patients)
+    }
+
+    /// Resources after `after`, in the order of their ids, that `show` shows: `max` of them at
+    /// most, and fewer if they are long. With them, whether there may be more.
+    pub fn resources(
+        &self,
+        after: Option<ResourceId>,
+        max: usize,
+        mut show: impl FnMut(v1::DirectoryEntry) -> Option<v1::DirectoryEntry>,
+    ) -> Result<(Vec<v1::DirectoryEntry>, bool), RowsError> {
+        let rows = match after {
+            None => self.rows().scan_prefix(keys::RESOURCES),
+            Some(after) => {
+                let from = keys::resource(after);
+                self.rows().range((Bound::Excluded(from), Bound::Unbounded))
+            }
+        };
+        let (mut entries, mut bytes) = (Vec::new(), 0);
+        for row in rows {
+            let (key, value) = row?;
+            if keys::read_resource(&key).is_none() {
+                break;
+            }
+            let Some(entry) = v1::DirectoryEntry::decode(&*value).ok().and_then(&mut show) else {
+                continue;
+            };
+            if entries.len() >= max || bytes >= PAGE_BYTES {
+                return Ok((entries, true));
+            }
+            bytes += value.len();
+            entries.push(entry);
+        }
+        Ok((entries, false))
     }
 
     /// All patients of whom `filter` holds.
@@ -376,9 +429,9 @@ impl Folded {
             Timeline::for_summary(&store.region().zone)
         });
         let before = timeline.version();
-        let read = &mut |of| store.read_all(StreamId::Patient(of), Patience::Wait);
+        let read = &mut |of| store.read_all(of, Patience::Wait);
         if timeline.version() + 1 < stored.placed.version {
-            for earlier in &read(patient)? {
+            for earlier in &read(StreamId::Patient(patient))? {
                 if earlier.placed.version > timeline.version() {
                     timeline.add_with(earlier, View::default(), read)?;
                 }
@@ -413,7 +466,20 @@ fn advance(cursor: &mut Cursor, events: &[Stored]) {
 fn patient(stream: StreamId) -> Option<PatientId> {
     match stream {
         StreamId::Patient(patient) => Some(patient),
-        StreamId::Identifier(_) | StreamId::Quarantine | StreamId::Slot(_) => None,
+        StreamId::Identifier(_)
+        | StreamId::Quarantine
+        | StreamId::Slot(_)
+        | StreamId::Resource(_) => None,
+    }
+}
+
+fn resource(stream: StreamId) -> Option<ResourceId> {
+    match stream {
+        StreamId::Resource(resource) => Some(resource),
+        StreamId::Identifier(_)
+        | StreamId::Quarantine
+        | StreamId::Slot(_)
+        | StreamId::Patient(_) => None,
     }
 }
 
@@ -467,6 +533,11 @@ fn open_rows(path: &Path, slots: u16) -> Option<(sled::Db, Cursor)> {
         for row in rows.scan_prefix(keys::PATIENTS) {
             let (_, value) = row?;
             let read = v1::PatientSummary::decode(&*value);
+            read.map_err(|error| sled::Error::Unsupported(error.to_string()))?;
+        }
+        for row in rows.scan_prefix(keys::RESOURCES) {
+            let (_, value) = row?;
+            let read = v1::DirectoryEntry::decode(&*value);
             read.map_err(|error| sled::Error::Unsupported(error.to_string()))?;
         }
         Ok::<_, sled::Error>((rows, checkpoint))

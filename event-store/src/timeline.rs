@@ -12,13 +12,15 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use prost::Message as _;
 use tsunagi_bus::handler::to_wire;
-use tsunagi_bus::{Placed, Stored, address};
+use tsunagi_bus::{Placed, Stored, StreamId, address};
 use tsunagi_domain::encounter::Class;
 use tsunagi_domain::transfer_request::TransferRequest;
 use tsunagi_domain::{CareTime, EncounterId, EventId, Fact, PatientId, Record, Zone, identity};
 use tsunagi_proto::catalogue::{Family, Payload};
 use tsunagi_proto::convert::happened;
 use tsunagi_proto::v1;
+
+use crate::directory;
 
 /// A patient's timeline as it was known at some time.
 #[derive(Debug)]
@@ -95,8 +97,9 @@ pub struct Filter {
     pub to: Option<Timestamp>,
 }
 
-/// Reads the events of a record that was merged into another.
-pub type ReadOther<'a, E> = &'a mut dyn FnMut(PatientId) -> Result<Vec<Stored>, E>;
+/// Reads the events of another stream: of a record that was merged into this one, or of a
+/// community resource that it names.
+pub type ReadOther<'a, E> = &'a mut dyn FnMut(StreamId) -> Result<Vec<Stored>, E>;
 
 /// So many records that were merged into one another are read together.
 const MERGES_MAX: usize = 16;
@@ -173,7 +176,23 @@ impl Timeline {
         read: ReadOther<'_, E>,
     ) -> Result<(), E> {
         self.add(stored);
-        self.absorb_wanted(view, read, MERGES_MAX)
+        self.absorb_wanted(view, read, MERGES_MAX)?;
+        self.name_resources(view, read)
+    }
+
+    /// Looks up what resources are called that are only named by their ids.
+    fn name_resources<E>(&mut self, view: View, read: ReadOther<'_, E>) -> Result<(), E> {
+        if self.is_for_summary {
+            return Ok(());
+        }
+        for id in self.names.unnamed_resources() {
+            let events = read(StreamId::Resource(id))?;
+            let known = events.iter().take_while(|stored| view.knows(stored)).count();
+            let entry = directory::entry(id, events.split_at(known).0, &self.zone);
+            let resource = entry.and_then(|entry| entry.resource).unwrap_or_default();
+            self.names.name_resource(id, resource.name);
+        }
+        Ok(())
     }
 
     fn absorb_wanted<E>(
@@ -184,7 +203,7 @@ impl Timeline {
     ) -> Result<(), E> {
         for (retired, merge) in self.record.wanted() {
             let mut other = Self { is_for_summary: self.is_for_summary, ..Self::new(&self.zone) };
-            let events = if depth == 0 { Vec::new() } else { read(retired)? };
+            let events = if depth == 0 { Vec::new() } else { read(StreamId::Patient(retired))? };
             let mut rest = events.iter();
             for stored in rest.by_ref().take_while(|stored| view.knows(stored)) {
                 other.add(stored);

@@ -45,12 +45,12 @@ fn write_command_request(message: &MessageDescriptor, code: &mut String) -> std:
     let (Some(context), Some(event)) = (field_type("context"), field_type("event")) else {
         return Ok(());
     };
-    if context != "CommandContext" {
+    if !["CommandContext", "ResourceContext"].contains(&context.as_str()) {
         return Ok(());
     }
     writeln!(
         code,
-        "impl CommandRequest for v1::{} {{\n    type Event = v1::{event};\n    fn into_parts(self) -> (Option<v1::CommandContext>, Option<Self::Event>) {{\n        (self.context, self.event)\n    }}\n}}",
+        "impl CommandRequest for v1::{} {{\n    type Event = v1::{event};\n    fn into_parts(self) -> (Option<Context>, Option<Self::Event>) {{\n        (self.context.map(Into::into), self.event)\n    }}\n}}",
         message.name()
     )
 }

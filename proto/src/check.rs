@@ -4,7 +4,7 @@
 use std::fmt;
 
 use tsunagi_domain::id::{IdError, is_code, parse_uuid};
-use tsunagi_domain::{CareTime, Zone, my_number};
+use tsunagi_domain::{CareTime, Zone, my_number, rrule};
 
 use crate::{codes, v1};
 
@@ -227,6 +227,11 @@ fn form_problem(form: i32, text: &str) -> Option<String> {
         Form::Date => CareTime::parse(text, &Zone::utc()).err().map(|error| error.to_string()),
         Form::Decimal => {
             (!is_decimal(text)).then(|| "must be a decimal number such as -12.50".into())
+        }
+        Form::Rrule => (!rrule::is_rule(text))
+            .then(|| "must be an RRULE of RFC 5545, such as FREQ=WEEKLY;BYDAY=TU,TH".into()),
+        Form::Clock => {
+            (!rrule::is_clock(text)).then(|| "must be a time of day such as 09:30".into())
         }
     }
 }

@@ -19,7 +19,7 @@ use tsunagi_domain::referral::{Asked, Command as ReferralCommand};
 use tsunagi_domain::transfer_request::{Command as TransferCommand, Question};
 use tsunagi_domain::{
     Actor, CareTime, CaseId, Command, Document, EncounterId, EventId, Order, OrganisationId,
-    PatientId, ReferralId, Stamp, TransferRequestId, Zone, case,
+    PatientId, ReferralId, ResourceId, Stamp, TransferRequestId, Zone, case, resource,
 };
 
 use crate::catalogue::{Family, Payload, Ruled};
@@ -34,6 +34,59 @@ type Result<T> = std::result::Result<T, Violations>;
 /// The command that a publisher's event asks for, or what is wrong with its fields. None if
 /// the event is of an unknown type or is one of the system's own.
 pub fn command(event: &v1::Event, payload: &Payload, zone: &Zone) -> Result<Option<Command>> {
+    let mut violations = violations(event, payload);
+    if event.patient_id.is_empty() {
+        violations.insert(0, Path::ROOT.field("patient_id").violation("must be given"));
+    }
+    if payload.family() == Family::Resource {
+        let problem = "must be of a patient: an event about a resource names its `resource_id` and no `patient_id`";
+        violations.push(Path::ROOT.field("type").violation(problem));
+    }
+    if violations.is_empty() { convert(event, payload, zone) } else { Err(violations) }
+}
+
+/// What a publisher's event says of a community resource, or what is wrong with its fields. None
+/// if it is of another type than these, or of an unknown one.
+pub fn resource_step(
+    event: &v1::Event,
+    payload: &Payload,
+    zone: &Zone,
+) -> Result<Option<(ResourceId, Stamp, resource::Step)>> {
+    let mut violations = violations(event, payload);
+    if !event.patient_id.is_empty() {
+        let problem = "must be empty in an event about a resource";
+        violations.push(Path::ROOT.field("patient_id").violation(problem));
+    }
+    if !violations.is_empty() {
+        return Err(violations);
+    }
+    let reader = Reader { zone, at: Path::ROOT };
+    let resource = reader.id("resource_id", &event.resource_id, ResourceId::parse)?;
+    let step = step(payload).map(|step| Ok((resource, stamp(event, zone)?, step)));
+    step.transpose()
+}
+
+/// The same of an event as it is stored. None if this version cannot read it.
+pub fn resource_happened(
+    event: &v1::Event,
+    payload: &Payload,
+    zone: &Zone,
+) -> Option<(Stamp, resource::Step)> {
+    Some((stamp(event, zone).ok()?, step(payload)?))
+}
+
+fn step(payload: &Payload) -> Option<resource::Step> {
+    if let Payload::ResourcePublished(_) = payload {
+        Some(resource::Step::Publish)
+    } else if let Payload::ResourceWithdrawn(_) = payload {
+        Some(resource::Step::Withdraw)
+    } else {
+        (payload.family() == Family::Resource).then_some(resource::Step::Describe)
+    }
+}
+
+/// All that is wrong with an event and its payload by themselves.
+fn violations(event: &v1::Event, payload: &Payload) -> Violations {
     let mut violations = event.violations();
     violations.extend(
         payload.violations().into_iter().map(|violation| Violation {
@@ -41,7 +94,16 @@ pub fn command(event: &v1::Event, payload: &Payload, zone: &Zone) -> Result<Opti
             ..violation
         }),
     );
-    if violations.is_empty() { convert(event, payload, zone) } else { Err(violations) }
+    let named = payload.fields().and_then(|fields| fields.field("resource"));
+    if let Some(fields::Value::ResourceRef(resource)) = named
+        && resource.name.is_empty()
+        && ResourceId::parse(&resource.id).is_err()
+    {
+        let at = Path::ROOT.field("payload");
+        let problem = "must be given, unless `id` is that of a resource in the region's directory";
+        violations.push(at.field("resource").field("name").violation(problem));
+    }
+    violations
 }
 
 /// What happened, from an event as it is stored: it was checked when it was taken. None if
@@ -55,15 +117,19 @@ pub fn happened(
     Some(tsunagi_domain::Event { stamp, fact: order.into() })
 }
 
-fn convert(event: &v1::Event, payload: &Payload, zone: &Zone) -> Result<Option<Command>> {
+fn stamp(event: &v1::Event, zone: &Zone) -> Result<Stamp> {
     let reader = Reader { zone, at: Path::ROOT };
     let actor = actor(event.actor.as_ref(), &reader.field("actor"))?;
-    let stamp = Stamp {
+    Ok(Stamp {
         event: reader.id("event_id", &event.event_id, EventId::parse)?,
         occurred_at: reader.time("occurred_at", &event.occurred_at)?,
         acting_for: actor.acting_for().clone(),
         by_program: is_program(actor.role()),
-    };
+    })
+}
+
+fn convert(event: &v1::Event, payload: &Payload, zone: &Zone) -> Result<Option<Command>> {
+    let stamp = stamp(event, zone)?;
     let order = order(payload, &Reader { zone, at: Path::ROOT.field("payload") })?;
     Ok(order.map(|order| Command { stamp, order }))
 }
@@ -335,7 +401,7 @@ impl Reader<'_> {
 fn order(payload: &Payload, read: &Reader<'_>) -> Result<Option<Order>> {
     let Some(ruled) = payload.ruled() else {
         return match payload.family() {
-            Family::System | Family::Unspecified => Ok(None),
+            Family::System | Family::Resource | Family::Unspecified => Ok(None),
             Family::Identity
             | Family::Team
             | Family::Consent
@@ -547,6 +613,12 @@ fn order(payload: &Payload, read: &Reader<'_>) -> Result<Option<Order>> {
             let at = read.time("occurred_at", &message.occurred_at)?;
             read.correction(&message.corrects_event_id, Change::Time(at))?
         }
+        // Of no patient: see `resource_step`.
+        Ruled::ResourcePublished(_)
+        | Ruled::ResourceChanged(_)
+        | Ruled::ResourceVerified(_)
+        | Ruled::ResourceCapacitySet(_)
+        | Ruled::ResourceWithdrawn(_) => return Ok(None),
     };
     Ok(Some(order))
 }

@@ -28,7 +28,7 @@ pub mod care {
 #[expect(clippy::unreadable_literal, clippy::too_many_lines, reason = "generated")]
 mod checks {
     use crate::check::{Check, Must, Path, VIOLATIONS_MAX, Violation, said};
-    use crate::{CommandRequest, v1};
+    use crate::{CommandRequest, Context, v1};
 
     include!(concat!(env!("OUT_DIR"), "/checks.rs"));
 }
@@ -43,11 +43,30 @@ mod generated_fields {
 
 pub use care::v1;
 
-/// A desk's request: which event, when, which patient; and what is to be recorded.
+/// A desk's request: which event, when, which patient or resource; and what is to be recorded.
 pub trait CommandRequest: check::Check {
     type Event;
 
-    fn into_parts(self) -> (Option<v1::CommandContext>, Option<Self::Event>);
+    fn into_parts(self) -> (Option<Context>, Option<Self::Event>);
+}
+
+/// What a desk's request says besides its event.
+#[derive(Debug, Clone)]
+pub enum Context {
+    OfPatient(v1::CommandContext),
+    OfResource(v1::ResourceContext),
+}
+
+impl From<v1::CommandContext> for Context {
+    fn from(context: v1::CommandContext) -> Self {
+        Self::OfPatient(context)
+    }
+}
+
+impl From<v1::ResourceContext> for Context {
+    fn from(context: v1::ResourceContext) -> Self {
+        Self::OfResource(context)
+    }
 }
 
 /// The schema as a `FileDescriptorSet` with comments, for reflection.

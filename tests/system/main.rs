@@ -17,6 +17,7 @@ mod bus;
 mod corrections;
 mod crash;
 mod desks;
+mod directory;
 mod disk_full;
 mod evidence;
 mod export;

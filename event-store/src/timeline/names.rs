@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use tsunagi_domain::ResourceId;
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::{fields, v1};
 
@@ -10,6 +11,10 @@ use tsunagi_proto::{fields, v1};
 pub(super) struct Names {
     /// What was asked of whom, by the id of the transfer request or referral.
     asked: BTreeMap<String, String>,
+    /// The same, of referrals to a resource that is only named by its id.
+    asked_resource: BTreeMap<String, String>,
+    /// What resources of the region's directory are called; none if that was not looked up yet.
+    resources: BTreeMap<String, Option<String>>,
     /// As the organisation called itself last, or as the first of the others called it.
     organisations: BTreeMap<String, Called>,
 }
@@ -28,6 +33,12 @@ impl Names {
         for organisation in named {
             self.note_organisation(by, at, organisation);
         }
+        let resource = payload.fields().and_then(|fields| fields.field("resource"));
+        if let Some(fields::Value::ResourceRef(resource)) = resource
+            && resource.name.is_empty()
+        {
+            self.resources.entry(resource.id.clone()).or_default();
+        }
         if let Payload::TransferRequested(m) = payload {
             self.asked.insert(m.transfer_request_id.clone(), called(m.facility.as_ref()));
         } else if let Payload::ReferralRequested(m) = payload {
@@ -35,6 +46,9 @@ impl Names {
             let name = resource.map(|resource| resource.name.clone());
             let name = name.unwrap_or_else(|| called(m.receiver.as_ref()));
             self.asked.insert(m.referral_id.clone(), name);
+            if let Some(unnamed) = m.resource.as_ref().filter(|resource| resource.name.is_empty()) {
+                self.asked_resource.insert(m.referral_id.clone(), unnamed.id.clone());
+            }
         }
     }
 
@@ -43,6 +57,11 @@ impl Names {
         for (id, name) in other.asked {
             self.asked.entry(id).or_insert(name);
         }
+        self.asked_resource.extend(other.asked_resource);
+        for (id, name) in other.resources {
+            let known = self.resources.entry(id).or_default();
+            *known = known.take().or(name);
+        }
         for (id, called) in other.organisations {
             self.call(id, called);
         }
@@ -50,7 +69,28 @@ impl Names {
 
     /// Who or what was asked; empty if nothing is known of it.
     pub(super) fn of(&self, id: &str) -> &str {
+        let resource = self.asked_resource.get(id);
+        if let Some(Some(name)) = resource.and_then(|id| self.resources.get(id)) {
+            return name;
+        }
         self.asked.get(id).map(String::as_str).unwrap_or_default()
+    }
+
+    /// The resources whose names were not looked up yet.
+    pub(super) fn unnamed_resources(&self) -> Vec<ResourceId> {
+        let unnamed = self.resources.iter().filter(|(_, name)| name.is_none());
+        unnamed.filter_map(|(id, _)| ResourceId::parse(id).ok()).collect()
+    }
+
+    /// Notes what a resource is called in the directory; empty if it is not there.
+    pub(super) fn name_resource(&mut self, id: ResourceId, name: String) {
+        self.resources.insert(id.to_string(), Some(name));
+    }
+
+    /// The name of a resource in the directory, or its id if it is not there.
+    pub(super) fn resource<'a>(&'a self, id: &'a str) -> &'a str {
+        let name = self.resources.get(id).and_then(Option::as_deref);
+        name.filter(|name| !name.is_empty()).unwrap_or(id)
     }
 
     /// The name of an organisation, or its id if no event has named it.

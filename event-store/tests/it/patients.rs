@@ -45,7 +45,7 @@ async fn thirty_patients() -> (TempDir, Store) {
 }
 
 fn sled_folder(folder: &Path) -> std::path::PathBuf {
-    folder.join("patients-2.sled")
+    folder.join("rows-3.sled")
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use tonic::{Request, Response, Status};
 use tsunagi_chassis::{Refused, caller};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::check::Violation;
-use tsunagi_proto::{CommandRequest, v1};
+use tsunagi_proto::{CommandRequest, Context, v1};
 
 use crate::handler::{Handler, Submission, SubmitError};
 
@@ -45,8 +45,7 @@ impl Desk {
         else {
             return Err(Refused::fields(violations));
         };
-        let expected_version = context.expected_version;
-        let event = self.event(context, &actor, &payload(event));
+        let (expected_version, event) = self.event(context, &actor, &payload(event));
         let submission = Submission { events: vec![event], expected_version };
         let receipts = self.handler.submit(submission).await.map_err(in_request)?;
         receipts.into_iter().next().ok_or_else(|| {
@@ -58,25 +57,47 @@ impl Desk {
         })
     }
 
+    /// The event, and how many its patient or resource must have before it.
     fn event(
         &self,
-        context: v1::CommandContext,
+        context: Context,
         actor: &tsunagi_domain::Actor,
         payload: &Payload,
-    ) -> v1::Event {
-        v1::Event {
-            event_id: context.event_id,
+    ) -> (Option<u64>, v1::Event) {
+        let said = v1::Event {
             r#type: payload.event_type().to_owned(),
-            patient_id: context.patient_id,
-            occurred_at: context.occurred_at,
-            actor: Some(v1::Actor { on_behalf_of: context.on_behalf_of, ..actor.into() }),
             source: Some(v1::Source { door: self.door.to_owned(), ..v1::Source::default() }),
-            correlation_id: context.correlation_id,
-            causation_id: context.causation_id,
-            sensitivity: context.sensitivity,
-            consent_basis: context.consent_basis,
-            key_id: String::new(),
             payload: payload.encode_to_vec(),
+            ..v1::Event::default()
+        };
+        let acting = |on_behalf_of| Some(v1::Actor { on_behalf_of, ..actor.into() });
+        match context {
+            Context::OfPatient(context) => {
+                let event = v1::Event {
+                    event_id: context.event_id,
+                    patient_id: context.patient_id,
+                    occurred_at: context.occurred_at,
+                    actor: acting(context.on_behalf_of),
+                    correlation_id: context.correlation_id,
+                    causation_id: context.causation_id,
+                    sensitivity: context.sensitivity,
+                    consent_basis: context.consent_basis,
+                    ..said
+                };
+                (context.expected_version, event)
+            }
+            Context::OfResource(context) => {
+                let event = v1::Event {
+                    event_id: context.event_id,
+                    resource_id: context.resource_id,
+                    occurred_at: context.occurred_at,
+                    actor: acting(context.on_behalf_of),
+                    correlation_id: context.correlation_id,
+                    causation_id: context.causation_id,
+                    ..said
+                };
+                (context.expected_version, event)
+            }
         }
     }
 }

@@ -20,7 +20,7 @@ use tsunagi_proto::v1::subscribe_response::Frame as Sign;
 
 use crate::address;
 use crate::cursor::Progress;
-use crate::handler::{Handler, Submission, to_wire};
+use crate::handler::{Handler, Submission, Turn, to_wire};
 use crate::port::{Bus, Delivery, Feed, ReadError, Stored};
 use crate::quarantine;
 use crate::region::Region;
@@ -29,6 +29,8 @@ use crate::stream::StreamId;
 const DOOR: &str = "care-bus";
 /// Events about the system itself begin so; they are sent only if asked for.
 const SYSTEM_TYPES: [&str; 2] = ["care.identifier.", "care.system."];
+/// So do those about community resources.
+const RESOURCE_TYPES: [&str; 1] = ["care.resource."];
 
 /// The service.
 #[derive(Clone)]
@@ -133,11 +135,11 @@ impl CareBus for CareBusService {
     }
 }
 
-/// A request of a session that has queued up for its patient.
+/// A request of a session that has queued up for its patient or resource.
 struct Entered {
     tag: u64,
     submission: Result<Submission, Refused>,
-    turn: Option<crate::patients::Turn>,
+    turn: Option<Turn>,
 }
 
 impl Entered {
@@ -224,8 +226,9 @@ impl Filter {
                 self.patients.is_empty() || self.patients.binary_search(&patient).is_ok()
             }
             StreamId::Identifier(_) | StreamId::Quarantine | StreamId::Slot(_) => {
-                self.patients.is_empty() && self.asks_for_the_system()
+                self.patients.is_empty() && self.asks_for(&SYSTEM_TYPES)
             }
+            StreamId::Resource(_) => self.patients.is_empty() && self.asks_for(&RESOURCE_TYPES),
         }
     }
 
@@ -234,9 +237,9 @@ impl Filter {
             || self.type_prefixes.iter().any(|prefix| event_type.starts_with(prefix.as_str()))
     }
 
-    fn asks_for_the_system(&self) -> bool {
-        let is_system = |prefix: &String| SYSTEM_TYPES.iter().any(|of| prefix.starts_with(of));
-        self.type_prefixes.iter().any(is_system)
+    fn asks_for(&self, types: &[&str]) -> bool {
+        let is_of_these = |prefix: &String| types.iter().any(|of| prefix.starts_with(of));
+        self.type_prefixes.iter().any(is_of_these)
     }
 }
 

@@ -1,6 +1,8 @@
 //! Steps 2 and 3 of the way data takes: a command is decided on the patient's state and its
 //! events are published, for every door in the same way.
 
+mod resource;
+
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -10,7 +12,7 @@ use prost::Message as _;
 use tokio_util::task::TaskTracker;
 use tsunagi_chassis::Config;
 use tsunagi_domain::identity::{self, Command as IdentityCommand, Identifier};
-use tsunagi_domain::{Command, Document, EventId, Order, PatientId, Record, Refusal};
+use tsunagi_domain::{Command, Document, EventId, Order, PatientId, Record, Refusal, ResourceId};
 use tsunagi_proto::catalogue::{Family, Payload};
 use tsunagi_proto::check::{Path, Violation};
 use tsunagi_proto::convert;
@@ -19,16 +21,18 @@ use uuid::Uuid;
 
 use crate::claims::{Claim, Claims, Occasion};
 use crate::cursor::Cursor;
-use crate::patients::{Loaded, Patients, Turn};
+use crate::patients::{Loaded, Patients};
 use crate::port::{Bus, Draft, Expected, Placed, Publication, PublishError, ReadError, Stored};
 use crate::region::Region;
+use crate::resources::{self, Resources};
 use crate::stream::StreamId;
+use crate::turns;
 
-/// Events about one patient that somebody wants to be taken together.
+/// Events about one patient, or one resource, that somebody wants to be taken together.
 #[derive(Debug, Clone)]
 pub struct Submission {
     pub events: Vec<v1::Event>,
-    /// How many events the patient must have, if the caller says so.
+    /// How many events the patient or resource must have, if the caller says so.
     pub expected_version: Option<u64>,
 }
 
@@ -49,7 +53,7 @@ pub enum SubmitError {
         "the payload is encrypted under a key that this server does not know: send it unencrypted"
     )]
     Encrypted,
-    #[error("the events are about different patients: publish them one by one")]
+    #[error("the events are about different patients or resources: publish them one by one")]
     SeveralPatients,
     #[error("this has {bytes} bytes, and {limit} are taken at most: shorten the texts")]
     TooLarge { bytes: usize, limit: usize },
@@ -59,15 +63,13 @@ pub enum SubmitError {
         "an identifier belongs to patient {owner} already: use that patient (if it is not registered yet, register it under that id), or check the identifier"
     )]
     IdentifierTaken { owner: PatientId },
-    #[error(
-        "the patient has {actual} events and not {expected}: read the timeline, and decide again"
-    )]
+    #[error("there are {actual} events and not {expected}: read what they say, and decide again")]
     VersionConflict { expected: u64, actual: u64 },
     #[error(
         "event {0} was taken before, with other content or without the events beside it: take a new id for a new event; a correction is a new event too"
     )]
     Reused(EventId),
-    #[error("others write about this patient all the time: try again")]
+    #[error("others write about the same all the time: try again")]
     Contended,
     #[error("the server takes no more at the moment: try again")]
     Full,
@@ -85,11 +87,18 @@ pub enum SubmitError {
 pub struct Handler {
     bus: Arc<dyn Bus>,
     patients: Patients,
+    resources: Resources,
     claims: Claims,
     record_bytes_max: usize,
     attempts_max: u32,
     /// Submissions that are being taken, whether or not anybody waits for them any more.
     tasks: TaskTracker,
+}
+
+/// A place in the queue for what a submission is about.
+pub enum Turn {
+    Patient(turns::Turn<Loaded>),
+    Resource(turns::Turn<resources::Loaded>),
 }
 
 /// A submission that is in order as far as it can be said without the patient's state.
@@ -106,6 +115,7 @@ impl Handler {
         let in_memory_max = NonZeroUsize::new(config.cached_patients).unwrap_or(NonZeroUsize::MIN);
         Self {
             patients: Patients::new(Arc::clone(&bus), in_memory_max),
+            resources: Resources::new(Arc::clone(&bus), in_memory_max),
             claims: Claims::new(Arc::clone(&bus), config.claim_wait_ms),
             record_bytes_max: config.record_bytes,
             attempts_max: config.decide_attempts,
@@ -131,11 +141,15 @@ impl Handler {
         self.submit_in_turn(turn, submission).await
     }
 
-    /// Queues up for the patient that a submission is about. Submissions about one patient are
-    /// decided in the order in which their turns were given. None if it names no patient.
+    /// Queues up for the patient or resource that a submission is about. Submissions about one
+    /// are decided in the order in which their turns were given. None if it names none.
     pub fn turn(&self, submission: &Submission) -> Option<Turn> {
         let event = submission.events.first()?;
-        PatientId::parse(&event.patient_id).ok().map(|patient| self.patients.turn(patient))
+        if let Ok(resource) = ResourceId::parse(&event.resource_id) {
+            return Some(Turn::Resource(self.resources.turn(resource)));
+        }
+        let patient = PatientId::parse(&event.patient_id).ok()?;
+        Some(Turn::Patient(self.patients.turn(patient)))
     }
 
     /// Takes a submission when its turn has come. A caller who goes away meanwhile does not
@@ -145,10 +159,24 @@ impl Handler {
         turn: Option<Turn>,
         submission: Submission,
     ) -> Result<Vec<v1::Receipt>, SubmitError> {
-        let prepared = self.prepare(submission)?;
-        let turn = turn.unwrap_or_else(|| self.patients.turn(prepared.patient));
+        let is_of_resource =
+            submission.events.first().is_some_and(|event| !event.resource_id.is_empty());
         let handler = Arc::clone(self);
-        let taken = self.tasks.spawn(async move { handler.take(turn, prepared).await });
+        let taken = if is_of_resource {
+            let prepared = self.prepare_resource(submission)?;
+            let turn = match turn {
+                Some(Turn::Resource(turn)) => turn,
+                Some(Turn::Patient(_)) | None => self.resources.turn(prepared.resource),
+            };
+            self.tasks.spawn(async move { handler.take_resource(turn, &prepared).await })
+        } else {
+            let prepared = self.prepare(submission)?;
+            let turn = match turn {
+                Some(Turn::Patient(turn)) => turn,
+                Some(Turn::Resource(_)) | None => self.patients.turn(prepared.patient),
+            };
+            self.tasks.spawn(async move { handler.take(turn, prepared).await })
+        };
         taken.await.unwrap_or_else(|error| {
             let lost = PublishError::OutcomeUnknown(error.to_string());
             Err(SubmitError::OutcomeUnknown(lost))
@@ -161,7 +189,11 @@ impl Handler {
         self.tasks.wait().await;
     }
 
-    async fn take(&self, turn: Turn, prepared: Prepared) -> Result<Vec<v1::Receipt>, SubmitError> {
+    async fn take(
+        &self,
+        turn: turns::Turn<Loaded>,
+        prepared: Prepared,
+    ) -> Result<Vec<v1::Receipt>, SubmitError> {
         let Some(joint) = Joint::of(&prepared)? else {
             return self.take_alone(turn, &prepared).await;
         };
@@ -245,7 +277,7 @@ impl Handler {
 
     async fn take_alone(
         &self,
-        turn: Turn,
+        turn: turns::Turn<Loaded>,
         prepared: &Prepared,
     ) -> Result<Vec<v1::Receipt>, SubmitError> {
         let mut loaded = turn.come().await;
@@ -294,19 +326,11 @@ impl Handler {
         let mut commands = Vec::with_capacity(events.len());
         let mut drafts = Vec::with_capacity(events.len());
         for mut event in events {
-            if event.patient_id != patient {
+            if event.patient_id != patient || !event.resource_id.is_empty() {
                 return Err(SubmitError::SeveralPatients);
             }
             let (command, by) = self.read(&mut event, sender)?;
-            let record = event.encode_to_vec();
-            if record.len() > self.record_bytes_max {
-                let limit = self.record_bytes_max;
-                return Err(SubmitError::TooLarge { bytes: record.len(), limit });
-            }
-            if drafts.iter().any(|draft: &Draft| draft.event == command.stamp.event) {
-                return Err(SubmitError::Reused(command.stamp.event));
-            }
-            drafts.push(Draft { event: command.stamp.event, record: Bytes::from(record) });
+            self.draft(&event, command.stamp.event, &mut drafts)?;
             commands.push(command);
             actor.get_or_insert(by);
         }
@@ -316,6 +340,25 @@ impl Handler {
         let actor = actor.ok_or_else(no_events)?;
         let occasion = Occasion { patient, actor, occurred_at };
         Ok(Prepared { patient, commands, drafts, occasion, expected_version })
+    }
+
+    /// Adds the record of an event to those that are to be published.
+    fn draft(
+        &self,
+        event: &v1::Event,
+        id: EventId,
+        drafts: &mut Vec<Draft>,
+    ) -> Result<(), SubmitError> {
+        let record = event.encode_to_vec();
+        if record.len() > self.record_bytes_max {
+            let limit = self.record_bytes_max;
+            return Err(SubmitError::TooLarge { bytes: record.len(), limit });
+        }
+        if drafts.iter().any(|draft| draft.event == id) {
+            return Err(SubmitError::Reused(id));
+        }
+        drafts.push(Draft { event: id, record: Bytes::from(record) });
+        Ok(())
     }
 
     /// What an event asks for, and who asks. Ids take their one written form.
@@ -364,15 +407,13 @@ impl Handler {
                 loaded.advance(&placed, &events);
                 Ok(Some(prepared.receipts(self.bus.region(), &placed, false)))
             }
-            Err(PublishError::Repeated { stored }) => self.repeated(prepared, &stored).map(Some),
-            Err(PublishError::Conflict { .. }) => Ok(None),
-            Err(PublishError::TooLarge { limit }) => {
-                let bytes = prepared.drafts.iter().map(|draft| draft.record.len()).sum();
-                Err(SubmitError::TooLarge { bytes, limit })
-            }
-            Err(PublishError::Full) => Err(SubmitError::Full),
-            Err(PublishError::NoRoom) => Err(SubmitError::NoRoom),
-            Err(error @ PublishError::OutcomeUnknown(_)) => Err(SubmitError::OutcomeUnknown(error)),
+            Err(error) => match not_published(error, &prepared.drafts)? {
+                Some(stored) => {
+                    let placed = same(&prepared.drafts, &stored)?;
+                    Ok(Some(prepared.receipts(self.bus.region(), &placed, true)))
+                }
+                None => Ok(None),
+            },
         }
     }
 
@@ -391,38 +432,21 @@ impl Handler {
             return Ok(None);
         }
         let stream = StreamId::Patient(prepared.patient);
-        let mut stored = Vec::with_capacity(prepared.drafts.len());
-        for draft in &prepared.drafts {
-            stored.extend(self.bus.find(stream, draft.event).await?);
-        }
-        if stored.is_empty() {
-            return Err(refusal);
-        }
-        self.repeated(prepared, &stored).map(Some)
+        let placed = self.stored_before(stream, &prepared.drafts).await?.ok_or(refusal)?;
+        Ok(Some(prepared.receipts(self.bus.region(), &placed, true)))
     }
 
-    /// Receipts for events that were stored before, if they are the same events (I3).
-    fn repeated(
+    /// Where the events stand, if they were taken before.
+    async fn stored_before(
         &self,
-        prepared: &Prepared,
-        stored: &[Stored],
-    ) -> Result<Vec<v1::Receipt>, SubmitError> {
-        let mut placed = Vec::with_capacity(prepared.drafts.len());
-        for draft in &prepared.drafts {
-            let before = stored.iter().find(|stored| stored.event == draft.event);
-            match before {
-                Some(before) if is_same(&before.record, &draft.record) => {
-                    placed.push(before.placed);
-                }
-                // Of several events, some were stored and some were not: this is not a repeat.
-                Some(_) | None => {
-                    let event =
-                        before.map_or_else(|| stored.first().map(|s| s.event), |s| Some(s.event));
-                    return Err(SubmitError::Reused(event.unwrap_or(draft.event)));
-                }
-            }
+        stream: StreamId,
+        drafts: &[Draft],
+    ) -> Result<Option<Vec<Placed>>, SubmitError> {
+        let mut stored = Vec::with_capacity(drafts.len());
+        for draft in drafts {
+            stored.extend(self.bus.find(stream, draft.event).await?);
         }
-        Ok(prepared.receipts(self.bus.region(), &placed, true))
+        if stored.is_empty() { Ok(None) } else { same(drafts, &stored).map(Some) }
     }
 
     /// Claims the identifiers that the events link to the patient. Those that were nobody's
@@ -538,19 +562,63 @@ fn other_patient(problem: &str) -> SubmitError {
 
 impl Prepared {
     fn receipts(&self, region: &Region, placed: &[Placed], repeated: bool) -> Vec<v1::Receipt> {
-        self.drafts
-            .iter()
-            .zip(placed)
-            .map(|(draft, placed)| v1::Receipt {
-                event_id: draft.event.to_string(),
-                patient_id: self.patient.to_string(),
-                version: placed.version,
-                recorded_at: Some(to_wire(placed.recorded_at)),
-                cursor: region.cursor_text(&Cursor::at(placed.position)),
-                repeated,
-            })
-            .collect()
+        let patient_id = self.patient.to_string();
+        let subject = v1::Receipt { patient_id, repeated, ..v1::Receipt::default() };
+        receipts(&self.drafts, placed, region, &subject)
     }
+}
+
+/// Receipts for events that stand where they were placed; `subject` says what they are about.
+fn receipts(
+    drafts: &[Draft],
+    placed: &[Placed],
+    region: &Region,
+    subject: &v1::Receipt,
+) -> Vec<v1::Receipt> {
+    let receipt = |(draft, placed): (&Draft, &Placed)| v1::Receipt {
+        event_id: draft.event.to_string(),
+        version: placed.version,
+        recorded_at: Some(to_wire(placed.recorded_at)),
+        cursor: region.cursor_text(&Cursor::at(placed.position)),
+        ..subject.clone()
+    };
+    drafts.iter().zip(placed).map(receipt).collect()
+}
+
+/// What is to be done about a publication that was not taken: compare it with what was stored
+/// before; decide again, if that is none; or give the error out.
+fn not_published(
+    error: PublishError,
+    drafts: &[Draft],
+) -> Result<Option<Vec<Stored>>, SubmitError> {
+    match error {
+        PublishError::Repeated { stored } => Ok(Some(stored)),
+        PublishError::Conflict { .. } => Ok(None),
+        PublishError::TooLarge { limit } => {
+            let bytes = drafts.iter().map(|draft| draft.record.len()).sum();
+            Err(SubmitError::TooLarge { bytes, limit })
+        }
+        PublishError::Full => Err(SubmitError::Full),
+        PublishError::NoRoom => Err(SubmitError::NoRoom),
+        PublishError::OutcomeUnknown(_) => Err(SubmitError::OutcomeUnknown(error)),
+    }
+}
+
+/// Where events that were stored before stand, if they are the same events (I3).
+fn same(drafts: &[Draft], stored: &[Stored]) -> Result<Vec<Placed>, SubmitError> {
+    let mut placed = Vec::with_capacity(drafts.len());
+    for draft in drafts {
+        let before = stored.iter().find(|stored| stored.event == draft.event);
+        match before {
+            Some(before) if is_same(&before.record, &draft.record) => placed.push(before.placed),
+            // Of several events, some were stored and some were not: this is not a repeat.
+            Some(_) | None => {
+                let event = before.or(stored.first()).map_or(draft.event, |stored| stored.event);
+                return Err(SubmitError::Reused(event));
+            }
+        }
+    }
+    Ok(placed)
 }
 
 impl Loaded {

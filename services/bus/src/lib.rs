@@ -17,9 +17,11 @@ pub mod quarantine;
 mod refusals;
 pub mod region;
 pub mod remote;
+mod resources;
 pub mod shards;
 pub mod stored_record;
 pub mod stream;
+mod turns;
 
 pub use cursor::Cursor;
 pub use desk::Desk;

@@ -1,15 +1,10 @@
 //! The state of patients that commands are decided on: kept in memory for those that were
 //! written about lately, read from the log for the others.
 
-use std::future::Future;
 use std::num::NonZeroUsize;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
 
-use lru::LruCache;
 use prost::Message as _;
-use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 use tsunagi_domain::{EventId, PatientId, Record, Zone};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::convert::happened;
@@ -17,6 +12,7 @@ use tsunagi_proto::v1;
 
 use crate::port::{Bus, ReadError, Stored};
 use crate::stream::StreamId;
+use crate::turns::{Turn, Turns};
 
 /// So many records that were merged into one another are read together. No chain is longer: each
 /// ends where the next begins.
@@ -32,6 +28,9 @@ pub struct Loaded {
     pub is_stale: bool,
 }
 
+/// Sees the events that a record is read from.
+pub type Seen<'a> = &'a mut (dyn FnMut(&Stored) + Send);
+
 /// How far a record is read.
 #[derive(Debug, Clone, Copy)]
 struct End {
@@ -45,56 +44,22 @@ struct End {
 /// that nobody else wrote meanwhile is what the expected version ensures.
 pub struct Patients {
     bus: Arc<dyn Bus>,
-    in_memory: Mutex<LruCache<PatientId, Arc<AsyncMutex<Loaded>>>>,
-}
-
-/// Sees the events that a record is read from.
-pub type Seen<'a> = &'a mut (dyn FnMut(&Stored) + Send);
-
-/// A place in the queue for one patient. Turns are taken in the order in which they are given.
-pub struct Turn(TurnState);
-
-enum TurnState {
-    Come(OwnedMutexGuard<Loaded>),
-    Waiting(Pin<Box<dyn Future<Output = OwnedMutexGuard<Loaded>> + Send>>),
+    turns: Turns<PatientId, Loaded>,
 }
 
 impl Patients {
     pub fn new(bus: Arc<dyn Bus>, in_memory_max: NonZeroUsize) -> Self {
-        Self { bus, in_memory: Mutex::new(LruCache::new(in_memory_max)) }
+        Self { bus, turns: Turns::new(in_memory_max) }
     }
 
     /// Queues up for `patient`.
-    pub fn turn(&self, patient: PatientId) -> Turn {
-        let loaded = {
-            let mut in_memory = self.in_memory.lock().unwrap_or_else(PoisonError::into_inner);
-            let stale =
-                || Arc::new(AsyncMutex::new(Loaded { is_stale: true, ..Loaded::default() }));
-            Arc::clone(in_memory.get_or_insert(patient, stale))
-        };
-        if let Ok(guard) = Arc::clone(&loaded).try_lock_owned() {
-            return Turn(TurnState::Come(guard));
-        }
-        // The first poll takes the place in the queue; the waker of the await replaces this one.
-        let mut waiting = Box::pin(loaded.lock_owned());
-        match waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(guard) => Turn(TurnState::Come(guard)),
-            Poll::Pending => Turn(TurnState::Waiting(waiting)),
-        }
+    pub fn turn(&self, patient: PatientId) -> Turn<Loaded> {
+        self.turns.turn(patient, || Loaded { is_stale: true, ..Loaded::default() })
     }
 
     /// Reads what `loaded` does not know yet.
     pub async fn catch_up(&self, patient: PatientId, loaded: &mut Loaded) -> Result<(), ReadError> {
         loaded.catch_up(self.bus.as_ref(), patient).await
-    }
-}
-
-impl Turn {
-    pub async fn come(self) -> OwnedMutexGuard<Loaded> {
-        match self.0 {
-            TurnState::Come(guard) => guard,
-            TurnState::Waiting(waiting) => waiting.await,
-        }
     }
 }
 

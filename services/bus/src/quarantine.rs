@@ -52,11 +52,11 @@ pub async fn keep(
     })?;
     Ok(v1::Receipt {
         event_id: event.to_string(),
-        patient_id: String::new(),
         version: placed.version,
         recorded_at: Some(to_wire(placed.recorded_at)),
         cursor: bus.region().cursor_text(&Cursor::at(placed.position)),
         repeated,
+        ..v1::Receipt::default()
     })
 }
 

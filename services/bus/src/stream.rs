@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use tsunagi_domain::PatientId;
+use tsunagi_domain::{PatientId, ResourceId};
 use uuid::Uuid;
 
 /// A stream: events that have one order and one version count (I4).
@@ -18,6 +18,8 @@ pub enum StreamId {
     /// What a slot's stream on NATS held besides events: what could not be read there, and what
     /// came a second time.
     Slot(Slot),
+    /// All events of one community resource.
+    Resource(ResourceId),
 }
 
 /// A share of the region's streams. Order, positions and proofs are kept for each slot.
@@ -39,6 +41,7 @@ impl StreamId {
             Self::Identifier(hash) => (2, hash),
             Self::Quarantine => (3, [0; 16]),
             Self::Slot(slot) => (4, u128::from(slot.0).to_be_bytes()),
+            Self::Resource(resource) => (5, resource.uuid().into_bytes()),
         }
     }
 
@@ -48,6 +51,7 @@ impl StreamId {
             2 => Some(Self::Identifier(key)),
             3 if key == [0; 16] => Some(Self::Quarantine),
             4 => u16::try_from(u128::from_be_bytes(key)).ok().map(|slot| Self::Slot(Slot(slot))),
+            5 => Some(Self::Resource(ResourceId::new(Uuid::from_bytes(key)))),
             _ => None,
         }
     }
@@ -77,6 +81,7 @@ impl fmt::Display for StreamId {
             Self::Identifier(hash) => write!(f, "idx-{}", Uuid::from_bytes(*hash).as_simple()),
             Self::Quarantine => f.write_str("quarantine"),
             Self::Slot(slot) => write!(f, "slot-{}", slot.0),
+            Self::Resource(resource) => write!(f, "r-{}", resource.uuid().as_simple()),
         }
     }
 }
@@ -98,6 +103,8 @@ impl FromStr for StreamId {
             Self::Identifier(uuid(key)?.into_bytes())
         } else if let Some(slot) = text.strip_prefix("slot-") {
             Self::Slot(Slot(slot.parse().or(Err(NoStream))?))
+        } else if let Some(key) = text.strip_prefix("r-") {
+            Self::Resource(ResourceId::new(uuid(key)?))
         } else if text == "quarantine" {
             Self::Quarantine
         } else {
@@ -112,13 +119,14 @@ impl FromStr for StreamId {
 mod tests {
     use super::*;
 
-    fn streams() -> [StreamId; 4] {
+    fn streams() -> [StreamId; 5] {
         let uuid = Uuid::from_u128(0x0198_c9a4_7e3b_7c10_9d4e_3f6a_2b1c_0d5e);
         [
             StreamId::Patient(PatientId::new(uuid)),
             StreamId::Identifier([7; 16]),
             StreamId::Quarantine,
             StreamId::Slot(Slot(5)),
+            StreamId::Resource(ResourceId::new(uuid)),
         ]
     }
 
@@ -129,7 +137,7 @@ mod tests {
             assert_eq!(StreamId::from_parts(kind, key), Some(stream));
             assert_eq!(stream.to_string().parse(), Ok(stream));
         }
-        for text in ["", "p-", "p-1", "slot-05", "slot-65536", "idx-0", "Quarantine"] {
+        for text in ["", "p-", "p-1", "slot-05", "slot-65536", "idx-0", "r-1", "Quarantine"] {
             assert_eq!(text.parse::<StreamId>(), Err(NoStream), "{text}");
         }
         let with_hyphens = format!("p-{}", Uuid::nil());
@@ -142,7 +150,7 @@ mod tests {
     fn the_slot_of_a_stream_never_changes() {
         // Golden: another slot would lose the patient in every existing region.
         let slots = streams().map(|stream| stream.slot(64).0);
-        assert_eq!(slots, [27, 63, 17, 5]);
-        assert_eq!(streams().map(|stream| stream.slot(1).0), [0, 0, 0, 5]);
+        assert_eq!(slots, [27, 63, 17, 5, 29]);
+        assert_eq!(streams().map(|stream| stream.slot(1).0), [0, 0, 0, 5, 0]);
     }
 }

@@ -64,6 +64,8 @@ uuid_ids! {
     ReferralId,
     /// One social-prescribing case.
     CaseId,
+    /// One community resource in the region's directory.
+    ResourceId,
 }
 
 /// For whom somebody acts: an id that some register gave out, such as a facility number.

@@ -19,12 +19,15 @@ pub mod place;
 mod properties;
 pub mod record;
 pub mod referral;
+pub mod resource;
+pub mod rrule;
 pub mod time;
 pub mod transfer_request;
 
 pub use actor::Actor;
 pub use id::{
-    CaseId, EncounterId, EventId, OrganisationId, PatientId, ReferralId, TransferRequestId,
+    CaseId, EncounterId, EventId, OrganisationId, PatientId, ReferralId, ResourceId,
+    TransferRequestId,
 };
 pub use note::Document;
 pub use record::{Command, Event, Fact, Order, Record, Refusal, RefusalKind, Stamp};

@@ -19,6 +19,7 @@ use crate::id::{
 use crate::identity::{self, Patient};
 use crate::note::{self, Course, Document};
 use crate::referral::{self, Referral};
+use crate::resource;
 use crate::time::CareTime;
 use crate::transfer_request::{self, TransferRequest};
 
@@ -131,6 +132,8 @@ pub enum Refusal {
     Note(#[from] note::Refusal),
     #[error(transparent)]
     Correction(#[from] correction::Refusal),
+    #[error(transparent)]
+    Resource(#[from] resource::Refusal),
 }
 
 /// What a refusal asks of the caller.
@@ -819,6 +822,7 @@ impl Refusal {
             | Self::Case(case::Refusal::OutOfOrder) => "OUT_OF_ORDER",
             Self::Note(refusal) => note_reason(refusal),
             Self::Correction(refusal) => correction_reason(refusal),
+            Self::Resource(refusal) => resource_reason(refusal),
             Self::Case(case::Refusal::AlreadyOpened) => "CASE_EXISTS",
             Self::Case(case::Refusal::Closed) => "CASE_CLOSED",
             Self::Case(case::Refusal::Open) => "CASE_OPEN",
@@ -829,6 +833,7 @@ impl Refusal {
     pub fn kind(&self) -> RefusalKind {
         match self {
             Self::InFuture
+            | Self::Resource(resource::Refusal::InFuture)
             | Self::Identity(
                 identity::Refusal::BornAfterEvent
                 | identity::Refusal::DiesInFuture
@@ -854,6 +859,7 @@ impl Refusal {
             | Self::Referral(referral::Refusal::Unknown)
             | Self::Case(case::Refusal::Unknown)
             | Self::Note(note::Refusal::Unknown(_))
+            | Self::Resource(resource::Refusal::Unknown)
             | Self::Correction(correction::Refusal::UnknownEvent(_)) => RefusalKind::NotFound,
             Self::Identity(
                 identity::Refusal::AlreadyRegistered
@@ -861,6 +867,7 @@ impl Refusal {
                 | identity::Refusal::AlreadyMerged,
             )
             | Self::Note(note::Refusal::Exists(_))
+            | Self::Resource(resource::Refusal::AlreadyPublished)
             | Self::TransferRequest(transfer_request::Refusal::AlreadyRequested)
             | Self::Referral(referral::Refusal::AlreadyRequested)
             | Self::Case(case::Refusal::AlreadyOpened) => RefusalKind::Exists,
@@ -875,6 +882,7 @@ impl Refusal {
             | Self::Correction(correction::Refusal::NotTheAuthor(_)) => RefusalKind::NotYours,
             Self::Identity(identity::Refusal::Retired(_) | identity::Refusal::NotMerged)
             | Self::Note(note::Refusal::WrongState { .. })
+            | Self::Resource(resource::Refusal::Withdrawn | resource::Refusal::NotYet)
             | Self::Correction(
                 correction::Refusal::AlreadyInError(_) | correction::Refusal::LaterEventDepends(_),
             )
@@ -946,6 +954,16 @@ fn note_reason(refusal: &note::Refusal) -> &'static str {
         note::Refusal::WrongState { .. } => "IN_WRONG_STATE",
         note::Refusal::NeedsPerson => "PERSON_NEEDED",
         note::Refusal::NeverValid => "NEVER_VALID",
+    }
+}
+
+fn resource_reason(refusal: &resource::Refusal) -> &'static str {
+    match refusal {
+        resource::Refusal::Unknown => "RESOURCE_UNKNOWN",
+        resource::Refusal::AlreadyPublished => "RESOURCE_EXISTS",
+        resource::Refusal::Withdrawn => "RESOURCE_WITHDRAWN",
+        resource::Refusal::NotYet => "OUT_OF_ORDER",
+        resource::Refusal::InFuture => "OCCURRED_AT_IN_FUTURE",
     }
 }
 

@@ -49,5 +49,10 @@ tsunagi_bus::records! {
         enrol_in_programme(EnrolInProgrammeRequest) => ProgrammeEnrolled,
         close_programme(CloseProgrammeRequest) => ProgrammeClosed,
         request_selfcheck_contact(RequestSelfcheckContactRequest) => SelfcheckContactRequested,
+        publish_resource(PublishResourceRequest) => ResourcePublished,
+        change_resource(ChangeResourceRequest) => ResourceChanged,
+        confirm_resource(ConfirmResourceRequest) => ResourceVerified,
+        report_capacity(ReportCapacityRequest) => ResourceCapacitySet,
+        withdraw_resource(WithdrawResourceRequest) => ResourceWithdrawn,
     }
 }

@@ -326,7 +326,7 @@ fn receipts(request: &v1::PublishRequest) -> v1::PublishResponse {
         version: 7,
         cursor: "AAECAwQFBgcICQ".into(),
         recorded_at: Some(prost_types::Timestamp::default()),
-        repeated: false,
+        ..v1::Receipt::default()
     };
     v1::PublishResponse { receipts: request.events.iter().map(receipt).collect() }
 }

@@ -20,6 +20,7 @@ use tsunagi_bus::grpc::CareBusService;
 use tsunagi_chassis::Config;
 use tsunagi_chassis::server::{Server, add_reflection};
 use tsunagi_event_store::boards::BoardsService;
+use tsunagi_event_store::directory::DirectoryService;
 use tsunagi_event_store::grpc::TimelineService;
 use tsunagi_event_store::service::EventStoreService;
 use tsunagi_event_store::sharded::ShardedTimeline;
@@ -30,6 +31,7 @@ use tsunagi_gateway::{mllp, ssmix2};
 use tsunagi_proto::v1::boards_server::BoardsServer;
 use tsunagi_proto::v1::care_bus_server::CareBusServer;
 use tsunagi_proto::v1::care_team_server::CareTeamServer;
+use tsunagi_proto::v1::directory_server::DirectoryServer;
 use tsunagi_proto::v1::discharge_desk_server::DischargeDeskServer;
 use tsunagi_proto::v1::event_store_server::EventStoreServer;
 use tsunagi_proto::v1::home_care_server::HomeCareServer;
@@ -156,6 +158,9 @@ async fn routes(
     let care_bus = CareBusServer::new(care_bus).max_decoding_message_size(limit);
     let boards = BoardsService::new(store.clone(), patients.clone(), config);
     let boards = BoardsServer::new(boards).max_decoding_message_size(limit);
+    let bus = Arc::clone(handler.bus());
+    let directory = DirectoryService::new(store.clone(), patients.clone(), bus, config);
+    let directory = DirectoryServer::new(directory).max_decoding_message_size(limit);
     let timeline = TimelineService::new(store.clone(), patients, config, stop.clone());
     let claims = Arc::new(Claims::new(Arc::clone(handler.bus()), config.claim_wait_ms));
     let slots = store.region().slots;
@@ -181,6 +186,7 @@ async fn routes(
     serving(&reporter, &link_worker).await;
     serving(&reporter, &care_team).await;
     serving(&reporter, &boards).await;
+    serving(&reporter, &directory).await;
     let routes = Routes::new(health);
     let routes =
         if config.shard.1 > 1 { routes.add_service(sharded) } else { routes.add_service(timeline) };
@@ -193,7 +199,8 @@ async fn routes(
         .add_service(home_care)
         .add_service(link_worker)
         .add_service(care_team)
-        .add_service(boards);
+        .add_service(boards)
+        .add_service(directory);
     Ok((reporter, add_reflection(routes)?))
 }
 
@@ -246,7 +253,7 @@ pub(crate) fn announce(config: &Config, running: &Running) {
     }
     say(format_args!("gRPC  {}", running.url()));
     say(
-        "      care.v1.DischargeDesk, HomeCare, LinkWorker, CareTeam, CareBus, Timeline, Boards; health and reflection",
+        "      care.v1.DischargeDesk, HomeCare, LinkWorker, CareTeam, CareBus, Timeline, Boards, Directory; health and reflection",
     );
     say("Stop with Ctrl-C.");
 }

@@ -96,6 +96,9 @@ impl Teller<'_> {
             Value::Observations(observations) => {
                 self.listed(observations.iter().map(|observation| self.observation(observation)))
             }
+            Value::ResourceRef(resource) if resource.name.is_empty() => {
+                self.context.names.resource(&resource.id).to_owned()
+            }
             Value::ResourceRef(resource) => resource.name.clone(),
             // A number of a person, or what has words of its own elsewhere.
             Value::Identifier(_) | Value::Message(_) | Value::Flag(_) | Value::Many(_) => {

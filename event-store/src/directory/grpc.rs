@@ -1,0 +1,144 @@
+//! `Directory` over gRPC.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tonic::{Code, Request, Response, Status};
+use tsunagi_bus::port::ReadError;
+use tsunagi_bus::{Bus, Stored, StreamId};
+use tsunagi_chassis::{Config, Refused};
+use tsunagi_domain::ResourceId;
+use tsunagi_proto::check::Path;
+use tsunagi_proto::v1;
+use tsunagi_proto::v1::directory_server::Directory;
+
+use super::{entry, is_asked_for, on_day};
+use crate::boards::today;
+use crate::grpc::{MalformedToken, checked, from_wire, page_size, rows_unreadable, wait_for};
+use crate::log::LogError;
+use crate::log::file::Patience;
+use crate::patients::{Patients, RowsError};
+use crate::store::Store;
+
+/// The service.
+#[derive(Clone)]
+pub struct DirectoryService {
+    store: Store,
+    rows: Patients,
+    /// Has the resources of all shards.
+    bus: Arc<dyn Bus>,
+    read_wait: Duration,
+}
+
+impl DirectoryService {
+    pub fn new(store: Store, rows: Patients, bus: Arc<dyn Bus>, config: &Config) -> Self {
+        let read_wait = Duration::from_millis(config.read_wait_ms);
+        Self { store, rows, bus, read_wait }
+    }
+
+    /// Waits until the rows have seen all that was stored when it was asked, and what the caller
+    /// has seen.
+    async fn wait(&self, at_least: &str) -> Result<(), Refused> {
+        let wanted = self.store.region().read_cursor(at_least)?;
+        wait_for(self.rows.watch(), &self.store.end(), self.read_wait).await?;
+        wait_for(self.rows.watch(), &wanted, self.read_wait).await
+    }
+
+    async fn events(&self, resource: ResourceId) -> Result<Vec<Stored>, ReadError> {
+        let mut events: Vec<Stored> = Vec::new();
+        loop {
+            let after = events.last().map_or(0, |last| last.placed.version);
+            let more = self.bus.read(StreamId::Resource(resource), after).await?;
+            if more.is_empty() {
+                return Ok(events);
+            }
+            events.extend(more);
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Directory for DirectoryService {
+    async fn read_resource(
+        &self,
+        request: Request<v1::ReadResourceRequest>,
+    ) -> Result<Response<v1::ReadResourceResponse>, Status> {
+        let request = checked(request)?;
+        let as_known_at = request.as_known_at.as_ref().map(from_wire).transpose()?;
+        self.wait(&request.at_least_cursor).await?;
+        let zone = &self.store.region().zone;
+        let resource = ResourceId::parse(&request.resource_id).map_err(|error| {
+            Refused::fields(vec![Path::ROOT.field("resource_id").violation(error)])
+        })?;
+        let events = self.events(resource).await.map_err(Refused::from)?;
+        let entry = entry(resource, known(&events, as_known_at), zone).ok_or_else(unknown)?;
+        let entry = Some(on_day(entry, &today(&request.on_day, zone), zone));
+        Ok(Response::new(v1::ReadResourceResponse { entry }))
+    }
+
+    async fn find_resources(
+        &self,
+        request: Request<v1::FindResourcesRequest>,
+    ) -> Result<Response<v1::FindResourcesResponse>, Status> {
+        let request = checked(request)?;
+        let as_known_at = request.as_known_at.as_ref().map(from_wire).transpose()?;
+        let after = match request.page_token.as_str() {
+            "" => None,
+            token => Some(ResourceId::parse(token).or(Err(Refused::from(MalformedToken)))?),
+        };
+        self.wait(&request.at_least_cursor).await?;
+        let (rows, store) = (self.rows.clone(), self.store.clone());
+        let max = page_size(request.page_size);
+        let found = tokio::task::spawn_blocking(move || {
+            let zone = &store.region().zone;
+            let today = today(&request.on_day, zone);
+            let mut damaged = None;
+            let show = |row: v1::DirectoryEntry| {
+                let entry = match as_known_at {
+                    None => Some(row),
+                    Some(_) => as_known(&store, &row, as_known_at).unwrap_or_else(|error| {
+                        damaged = Some(error);
+                        None
+                    }),
+                };
+                let entry = entry.map(|entry| on_day(entry, &today, zone));
+                entry.filter(|entry| is_asked_for(entry, &request))
+            };
+            let found = rows.resources(after, max, show)?;
+            damaged.map_or(Ok(found), |error| Err(RowsError::Log(error)))
+        });
+        let (entries, has_more) = match found.await {
+            Ok(Ok(found)) => found,
+            Ok(Err(error)) => return Err(rows_unreadable(&error).into()),
+            Err(error) => return Err(rows_unreadable(&error).into()),
+        };
+        let next = entries.last().filter(|_| has_more).map(|last| last.resource_id.clone());
+        let next_page_token = next.unwrap_or_default();
+        Ok(Response::new(v1::FindResourcesResponse { entries, next_page_token }))
+    }
+}
+
+/// The events that were known at a time.
+fn known(events: &[Stored], as_known_at: Option<Timestamp>) -> &[Stored] {
+    let Some(at) = as_known_at else { return events };
+    let known = events.iter().take_while(|stored| stored.placed.recorded_at <= at).count();
+    events.split_at(known).0
+}
+
+/// What the directory said of a resource at a time.
+fn as_known(
+    store: &Store,
+    row: &v1::DirectoryEntry,
+    as_known_at: Option<Timestamp>,
+) -> Result<Option<v1::DirectoryEntry>, LogError> {
+    let Ok(resource) = ResourceId::parse(&row.resource_id) else { return Ok(None) };
+    let events = store.read_all(StreamId::Resource(resource), Patience::Wait)?;
+    Ok(entry(resource, known(&events, as_known_at), &store.region().zone))
+}
+
+fn unknown() -> Refused {
+    let message =
+        "the resource is not in the directory: check the id, or find it with `FindResources`";
+    Refused::new(Code::NotFound, "RESOURCE_UNKNOWN", message)
+}

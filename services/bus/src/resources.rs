@@ -1,0 +1,112 @@
+//! What is said of community resources: decided on the resource's own stream, as what is said of
+//! patients is decided on theirs.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use prost::Message as _;
+use tokio::sync::OwnedMutexGuard;
+use tsunagi_domain::resource::{Resource, Step};
+use tsunagi_domain::{Refusal, ResourceId, Stamp, Zone};
+use tsunagi_proto::catalogue::Payload;
+use tsunagi_proto::convert::resource_happened;
+use tsunagi_proto::v1;
+
+use crate::port::{Bus, Draft, Placed, ReadError, Stored};
+use crate::stream::StreamId;
+use crate::turns::{Turn, Turns};
+
+/// One resource, as far as it was read.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    resource: Resource,
+    /// How many of its events `resource` knows.
+    pub version: u64,
+    /// Whether there may be events that it does not know.
+    pub is_stale: bool,
+}
+
+/// Events about one resource that are in order as far as it can be said without its state.
+pub(crate) struct Prepared {
+    pub(crate) resource: ResourceId,
+    pub(crate) steps: Vec<(Stamp, Step)>,
+    pub(crate) drafts: Vec<Draft>,
+    pub(crate) expected_version: Option<u64>,
+}
+
+/// The resources in memory.
+pub(crate) struct Resources {
+    bus: Arc<dyn Bus>,
+    turns: Turns<ResourceId, Loaded>,
+}
+
+impl Resources {
+    pub(crate) fn new(bus: Arc<dyn Bus>, in_memory_max: NonZeroUsize) -> Self {
+        Self { bus, turns: Turns::new(in_memory_max) }
+    }
+
+    /// Queues up for `resource`.
+    pub(crate) fn turn(&self, resource: ResourceId) -> Turn<Loaded> {
+        self.turns.turn(resource, || Loaded { is_stale: true, ..Loaded::default() })
+    }
+
+    /// Reads what `loaded` does not know yet.
+    pub(crate) async fn catch_up(
+        &self,
+        resource: ResourceId,
+        loaded: &mut OwnedMutexGuard<Loaded>,
+    ) -> Result<(), ReadError> {
+        loop {
+            let events = self.bus.read(StreamId::Resource(resource), loaded.version).await?;
+            if events.is_empty() {
+                loaded.is_stale = false;
+                return Ok(());
+            }
+            for stored in &events {
+                loaded.fold(stored, &self.bus.region().zone);
+            }
+        }
+    }
+}
+
+impl Loaded {
+    /// Whether the steps can be taken, one after the other.
+    pub(crate) fn decide(&self, steps: &[(Stamp, Step)]) -> Result<(), Refusal> {
+        let now = Timestamp::now();
+        let mut resource = self.resource.clone();
+        for (stamp, step) in steps {
+            resource.decide(stamp, *step, now)?;
+            resource.apply(stamp, *step);
+        }
+        Ok(())
+    }
+
+    /// Goes on with what was just published, if nobody else wrote in between; otherwise it
+    /// stays stale.
+    pub(crate) fn advance(&mut self, placed: &[Placed], steps: &[(Stamp, Step)]) {
+        let (Some(first), Some(last)) = (placed.first(), placed.last()) else { return };
+        if first.version != self.version + 1 {
+            return;
+        }
+        for (stamp, step) in steps {
+            self.resource.apply(stamp, *step);
+        }
+        self.version = last.version;
+        self.is_stale = false;
+    }
+
+    /// Folds the next event of the stream. What this version cannot read changes nothing here,
+    /// and counts all the same.
+    fn fold(&mut self, stored: &Stored, zone: &Zone) {
+        let read = |stored: &Stored| {
+            let event = v1::Event::decode(stored.record.clone()).ok()?;
+            let payload = Payload::decode(&event.r#type, &event.payload).ok()?;
+            resource_happened(&event, &payload, zone)
+        };
+        if let Some((stamp, step)) = read(stored) {
+            self.resource.apply(&stamp, step);
+        }
+        self.version = stored.placed.version;
+    }
+}

@@ -1,0 +1,141 @@
+//! A community resource (地域資源) in the region's directory: it is published, said more of,
+//! withdrawn, and may be published again.
+//!
+//! Whoever acts for an organisation may say any of this: link workers of several offices keep
+//! one directory, and a resource's own people report how many it can take.
+
+use jiff::Timestamp;
+
+use crate::path;
+use crate::record::{FUTURE_TOLERANCE, Stamp};
+
+/// What can be said of a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    Publish,
+    /// Anything that is said of one that is in the directory: what it is, that this is right,
+    /// how many it can take.
+    Describe,
+    Withdraw,
+}
+
+/// Why nothing is said of it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("there is no resource with this `resource_id`: publish it first, or check the id")]
+    Unknown,
+    #[error("the resource is in the directory already: change it, or take a new id for another")]
+    AlreadyPublished,
+    #[error("the resource was withdrawn by then: publish it again first, or check `occurred_at`")]
+    Withdrawn,
+    #[error("the resource was not in the directory then: check `occurred_at`")]
+    NotYet,
+    #[error("`occurred_at` lies more than 5 minutes ahead of the server's clock: check it")]
+    InFuture,
+}
+
+/// Whether it is in the directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    Unknown,
+    Published,
+    Withdrawn,
+}
+
+impl path::Step for Step {
+    type State = State;
+    const BEGINNING: State = State::Unknown;
+
+    fn leads_from(&self, state: State) -> Option<State> {
+        let is_published = state == State::Published;
+        let may_be_taken = match self {
+            Self::Publish => !is_published,
+            Self::Describe | Self::Withdraw => is_published,
+        };
+        may_be_taken.then(|| self.leads_to())
+    }
+
+    fn leads_to(&self) -> State {
+        match self {
+            Self::Publish | Self::Describe => State::Published,
+            Self::Withdraw => State::Withdrawn,
+        }
+    }
+}
+
+/// What was said of one resource, in the order in which it happened.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Resource {
+    path: path::Path<Step>,
+}
+
+impl Resource {
+    pub fn decide(&self, stamp: &Stamp, step: Step, now: Timestamp) -> Result<(), Refusal> {
+        if stamp.occurred_at.earliest() > now + FUTURE_TOLERANCE {
+            return Err(Refusal::InFuture);
+        }
+        if self.path.accepts(stamp, step) {
+            return Ok(());
+        }
+        Err(match (self.path.state(), step) {
+            (State::Unknown, _) => Refusal::Unknown,
+            (State::Published, Step::Publish) => Refusal::AlreadyPublished,
+            (State::Withdrawn, Step::Describe | Step::Withdraw) => Refusal::Withdrawn,
+            (State::Published, Step::Describe | Step::Withdraw)
+            | (State::Withdrawn, Step::Publish) => Refusal::NotYet,
+        })
+    }
+
+    pub fn apply(&mut self, stamp: &Stamp, step: Step) {
+        self.path.insert(stamp, step);
+    }
+
+    pub fn is_withdrawn(&self) -> bool {
+        self.path.state() == State::Withdrawn
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::testing::stamp;
+
+    fn given(steps: &[(Step, &str)]) -> Resource {
+        let mut resource = Resource::default();
+        for ((step, at), event) in steps.iter().zip(1..) {
+            resource.apply(&stamp(event, at), *step);
+        }
+        resource
+    }
+
+    fn decide(resource: &Resource, step: Step, at: &str) -> Result<(), Refusal> {
+        resource.decide(&stamp(99, at), step, "2026-06-01T00:00:00Z".parse().unwrap())
+    }
+
+    #[test]
+    fn a_resource_is_published_once_until_it_is_withdrawn() {
+        use Step::{Describe, Publish, Withdraw};
+        let nothing = given(&[]);
+        assert_eq!(decide(&nothing, Describe, "2026-05-01"), Err(Refusal::Unknown));
+        assert_eq!(decide(&nothing, Publish, "2026-05-01"), Ok(()));
+        let published = given(&[(Publish, "2026-05-01")]);
+        assert_eq!(decide(&published, Publish, "2026-05-02"), Err(Refusal::AlreadyPublished));
+        assert_eq!(decide(&published, Describe, "2026-05-02"), Ok(()));
+        assert_eq!(decide(&published, Describe, "2026-04-02"), Err(Refusal::NotYet));
+        let withdrawn = given(&[(Publish, "2026-05-01"), (Withdraw, "2026-05-03")]);
+        assert!(withdrawn.is_withdrawn() && !published.is_withdrawn());
+        assert_eq!(decide(&withdrawn, Describe, "2026-05-04"), Err(Refusal::Withdrawn));
+        assert_eq!(decide(&withdrawn, Publish, "2026-05-04"), Ok(()));
+    }
+
+    #[test]
+    fn news_from_before_the_withdrawal_comes_late_and_is_taken() {
+        let withdrawn = given(&[(Step::Publish, "2026-05-01"), (Step::Withdraw, "2026-05-03")]);
+        assert_eq!(decide(&withdrawn, Step::Describe, "2026-05-02"), Ok(()));
+    }
+
+    #[test]
+    fn nothing_is_said_of_tomorrow() {
+        assert_eq!(decide(&given(&[]), Step::Publish, "2026-06-03"), Err(Refusal::InFuture));
+    }
+}
