@@ -37,6 +37,8 @@ pub(super) enum Outcome {
 pub(super) struct Taken {
     pub(super) mode: Mode,
     pub(super) names: Vec<String>,
+    /// The elements of each that are not kept.
+    pub(super) unread: Vec<Vec<String>>,
     pub(super) outcomes: Vec<Outcome>,
     pub(super) patients: HashMap<String, PatientId>,
 }
@@ -83,8 +85,10 @@ impl Intake {
         } else {
             work.all_or_nothing(&bundle.entries, &order).await?
         };
-        let names = bundle.entries.into_iter().map(|entry| entry.name).collect();
-        Ok(Taken { mode: bundle.mode, names, outcomes, patients: work.patients })
+        let patients = work.patients;
+        let read = bundle.entries.into_iter().map(|entry| (entry.name, entry.unread));
+        let (names, unread) = read.unzip();
+        Ok(Taken { mode: bundle.mode, names, unread, outcomes, patients })
     }
 }
 
@@ -153,17 +157,24 @@ impl Work<'_> {
 
     /// The patient that a resource is about, if it is about one.
     async fn patient_of(&mut self, said: &Said) -> Result<Option<PatientId>, Problem> {
-        let patient_key = match said {
+        let subject = match said {
             Said::Patient(patient) => {
                 let patient_key = key("Patient", &patient.id);
                 let owner = self.owner(patient).await?;
                 self.patients.insert(patient_key, owner);
                 return Ok(Some(owner));
             }
-            Said::Encounter(encounter) => self.directory.key_of(&encounter.subject, "Patient"),
-            Said::CareTeam(team) => self.directory.key_of(&team.subject, "Patient"),
+            Said::Encounter(encounter) => &encounter.subject,
+            Said::CareTeam(team) => &team.subject,
             Said::Referred | Said::NotUsed(_) => return Ok(None),
         };
+        if let Some(identifier) = conditional(&subject.reference) {
+            let owner = self.intake.handler.claims().owner(&identifier?).await?;
+            let message = "its conditional reference leads to no patient here: send the Patient with it, or check the identifier";
+            let unknown = || Problem::rule("SUBJECT_UNKNOWN", message);
+            return owner.map(Some).ok_or_else(unknown);
+        }
+        let patient_key = self.directory.key_of(subject, "Patient");
         if let Some(patient) = self.patients.get(&patient_key) {
             return Ok(Some(*patient));
         }
@@ -344,6 +355,19 @@ impl Work<'_> {
         let said = self.mapper().said_of(encounter, &timeline);
         self.mapper().cancellations(encounter, &said).into_iter().flatten().collect()
     }
+}
+
+/// The identifier by which a conditional reference names a patient, if it is one.
+fn conditional(reference: &str) -> Option<Result<Identifier, Problem>> {
+    let query = reference.strip_prefix("Patient?")?;
+    let token = query.strip_prefix("identifier=").map(|token| token.replace("%7C", "|"));
+    let named = token.as_ref().and_then(|token| token.split_once('|'));
+    let identifier = named.filter(|(system, value)| !system.is_empty() && !value.is_empty());
+    let message = "a conditional reference names its patient by one identifier with its system: Patient?identifier=system|value";
+    Some(match identifier {
+        Some((system, value)) => Ok(Identifier { system: system.into(), value: value.into() }),
+        None => Err(Problem::invalid("REFERENCE_NOT_SUPPORTED", message)),
+    })
 }
 
 fn idle(said: &Said) -> Outcome {

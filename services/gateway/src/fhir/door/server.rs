@@ -174,7 +174,7 @@ async fn bundle(State(door): Shared, headers: HeaderMap, body: Bytes) -> Answer 
 
 async fn message(State(door): Shared, headers: HeaderMap, body: Bytes) -> Answer {
     let taken = door.intake.take(&body, &who(&headers)?, true).await?;
-    let issues: Vec<Value> = taken.outcomes.iter().enumerate().filter_map(told).collect();
+    let issues: Vec<Value> = (0..taken.outcomes.len()).flat_map(|at| told(&taken, at)).collect();
     let stored = taken.outcomes.contains(&Outcome::Stored);
     let words = if stored { "it is on disk" } else { "it was known already" };
     let all = issue("information", "informational", "TAKEN", words, "");
@@ -183,15 +183,23 @@ async fn message(State(door): Shared, headers: HeaderMap, body: Bytes) -> Answer
 }
 
 /// What is told of an entry besides its status.
-fn told((at, one): (usize, &Outcome)) -> Option<Value> {
-    match one {
-        Outcome::Stored | Outcome::Known => None,
-        Outcome::NotUsed(kind) => {
-            let message = format!("nothing is made of a {kind} here, and it is not kept");
-            let at = format!("Bundle.entry[{at}]");
-            Some(issue("information", "not-supported", "NOT_USED", &message, &at))
+fn told(taken: &Taken, at: usize) -> Vec<Value> {
+    let place = format!("Bundle.entry[{at}]");
+    let informs = |reason: &str, message: &str| {
+        issue("information", "not-supported", reason, message, &place)
+    };
+    match taken.outcomes.get(at) {
+        Some(Outcome::Stored | Outcome::Known) => {
+            let unread = taken.unread.get(at).filter(|unread| !unread.is_empty());
+            let message = unread.map(|unread| format!("not kept here: {}", unread.join(", ")));
+            message.iter().map(|message| informs("ELEMENTS_NOT_KEPT", message)).collect()
         }
-        Outcome::Refused(problem) => Some(problem.issue()),
+        Some(Outcome::NotUsed(kind)) => {
+            let message = format!("nothing is made of a {kind} here, and it is not kept");
+            vec![informs("NOT_USED", &message)]
+        }
+        Some(Outcome::Refused(problem)) => vec![problem.issue()],
+        None => Vec::new(),
     }
 }
 
@@ -207,7 +215,8 @@ fn response(taken: &Taken) -> Value {
         let place = taken.patients.get(name).map(|patient| format!("Patient/{patient}"));
         if let Some(response) = response.as_object_mut() {
             response.extend(place.map(|place| ("location".to_owned(), json!(place))));
-            let outcome = told((at, one)).map(|issue| outcome(&[issue]));
+            let issues = told(taken, at);
+            let outcome = (!issues.is_empty()).then(|| outcome(&issues));
             response.extend(outcome.map(|outcome| ("outcome".to_owned(), outcome)));
         }
         json!({ "response": response })
