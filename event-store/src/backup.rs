@@ -29,10 +29,10 @@ const LOCK: &str = "lock";
 const FORMAT: i64 = 1;
 /// Begins its last line.
 const CHECKSUM: &str = "# crc32c of the lines above: ";
-/// What is copied beside the log, if it is there. It is copied first: a checkpoint is about
-/// events that are in the log when it is signed.
+/// What is copied beside the log, if it is there. `region.toml` is restored last: without it, a
+/// folder that was restored in part is not taken for a whole one.
 const BESIDE: [&str; 4] =
-    [region_file::NAME, key_file::NAME, checkpoint_file::NAME, ingest::STREAMS];
+    [key_file::NAME, checkpoint_file::NAME, ingest::STREAMS, region_file::NAME];
 
 /// Why a copy cannot be made or used.
 #[derive(Debug, thiserror::Error)]
@@ -130,7 +130,8 @@ pub fn backup(data: &Path, to: &Path) -> Result<Copied, BackupError> {
     // First: a folder that holds something else than a copy is not written over.
     region_file::write_durably(&to.join(BEGUN), b"This copy is not whole yet.\n")?;
     create_folder(&into.path)?;
-    let beside = copy_beside(data, to)?;
+    // Read before the log: a checkpoint is about events that are in the log when it is signed.
+    let beside = read_all_beside(data)?;
     let numbers = from.numbers()?;
     let mut copied = Copied { region: region.id, segments: 0, fresh: 0, events: 0, bytes: 0 };
     let mut verifier = Verifier::default();
@@ -160,7 +161,18 @@ pub fn backup(data: &Path, to: &Path) -> Result<Copied, BackupError> {
     copied.segments = listed.len();
     copied.events = verifier.events;
     check(&into, &listed)?;
-    write_manifest(to, &Manifest { region: region.id, beside, segments: listed })?;
+    // What is there stays until the list of the new copy is: a copy that fails spoils none.
+    for (name, bytes) in &beside {
+        region_file::write_durably(&to.join(next(name)), bytes)?;
+    }
+    let crcs = beside.iter().map(|(name, bytes)| ((*name).to_owned(), crc32c::crc32c(bytes)));
+    let manifest = Manifest { region: region.id, beside: crcs.collect(), segments: listed };
+    write_manifest(to, &manifest)?;
+    for (name, _) in &beside {
+        let path = to.join(name);
+        std::fs::rename(to.join(next(name)), &path).map_err(LogError::io("naming", &path))?;
+    }
+    sync_folder(to)?;
     let begun = to.join(BEGUN);
     std::fs::remove_file(&begun).map_err(LogError::io("removing", &begun))?;
     Ok(copied)
@@ -194,11 +206,9 @@ fn refuse_target(data: &Path, to: &Path) -> Result<(), BackupError> {
 pub fn restore(from: &Path, data: &Path) -> Result<Copied, BackupError> {
     let no_copy = || BackupError::NoCopy(from.to_owned());
     let manifest = read_manifest(from)?.ok_or_else(no_copy)?;
-    for (name, crc) in &manifest.beside {
-        if crc32c::crc32c(&read_beside(from, name)?) != *crc {
-            return Err(BackupError::DamagedCopy(from.join(name)));
-        }
-    }
+    let beside = manifest.beside.iter().map(|(name, crc)| listed_beside(from, name, *crc));
+    let mut beside = beside.collect::<Result<Vec<_>, _>>()?;
+    beside.sort_by_key(|(name, _)| *name == region_file::NAME);
     let listed = manifest.segments;
     if region_file::has_region(data) || region_file::has_log(data) {
         return Err(BackupError::NotEmpty(data.to_owned()));
@@ -218,8 +228,9 @@ pub fn restore(from: &Path, data: &Path) -> Result<Copied, BackupError> {
         bytes += u64::from(entry.bytes);
     }
     check(&into, &listed)?;
-    // Last: without it, a folder that was restored in part is not taken for a whole one.
-    copy_beside(from, data)?;
+    for (name, bytes) in &beside {
+        region_file::write_durably(&data.join(name), bytes)?;
+    }
     let segments = listed.len();
     Ok(Copied { region: manifest.region, segments, fresh: segments, events, bytes })
 }
@@ -304,20 +315,43 @@ fn for_each_piece(
     Ok(())
 }
 
-/// Copies what lies beside the log, and says what it was.
-fn copy_beside(from: &Path, to: &Path) -> Result<Vec<(String, u32)>, LogError> {
-    let mut copied = Vec::new();
-    for name in BESIDE.iter().filter(|name| from.join(name).exists()) {
-        let bytes = read_beside(from, name)?;
-        region_file::write_durably(&to.join(name), &bytes)?;
-        copied.push(((*name).to_owned(), crc32c::crc32c(&bytes)));
+/// What lies beside the log.
+fn read_all_beside(folder: &Path) -> Result<Vec<(&'static str, Vec<u8>)>, LogError> {
+    let mut read = Vec::new();
+    for name in BESIDE {
+        read.extend(read_beside(folder, name)?.map(|bytes| (name, bytes)));
     }
-    Ok(copied)
+    Ok(read)
 }
 
-fn read_beside(folder: &Path, name: &str) -> Result<Vec<u8>, LogError> {
+fn read_beside(folder: &Path, name: &str) -> Result<Option<Vec<u8>>, LogError> {
     let path = folder.join(name);
-    std::fs::read(&path).map_err(LogError::io("reading", &path))
+    match std::fs::read(&path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(LogError::io("reading", &path)(error)),
+    }
+}
+
+/// A file of a copy, as the list has it. A backup that was killed may have left it under the name
+/// of the next one.
+fn listed_beside<'a>(
+    from: &Path,
+    name: &'a str,
+    crc: u32,
+) -> Result<(&'a str, Vec<u8>), BackupError> {
+    for file in [name, &next(name)] {
+        let bytes = read_beside(from, file)?;
+        if let Some(bytes) = bytes.filter(|bytes| crc32c::crc32c(bytes) == crc) {
+            return Ok((name, bytes));
+        }
+    }
+    Err(BackupError::DamagedCopy(from.join(name)))
+}
+
+/// What a file is called until the list of its copy is written.
+fn next(name: &str) -> String {
+    format!("{name}.next")
 }
 
 fn write_manifest(folder: &Path, manifest: &Manifest) -> Result<(), LogError> {
@@ -346,8 +380,10 @@ fn read_manifest(folder: &Path) -> Result<Option<Manifest>, BackupError> {
     if !path.exists() {
         return Ok(None);
     }
-    let text = std::fs::read_to_string(&path).map_err(LogError::io("reading", &path))?;
-    let manifest = parse_manifest(&text).ok_or(BackupError::DamagedCopy(path))?;
+    let bytes = std::fs::read(&path).map_err(LogError::io("reading", &path))?;
+    let text = String::from_utf8(bytes).ok();
+    let manifest = text.and_then(|text| parse_manifest(&text));
+    let manifest = manifest.ok_or(BackupError::DamagedCopy(path))?;
     Ok(Some(manifest))
 }
 

@@ -506,6 +506,11 @@ impl Store {
         &self.0.folder.path
     }
 
+    /// The number of the segment that is being written.
+    pub(crate) fn newest_segment(&self) -> u32 {
+        self.0.shared.durable().segment
+    }
+
     /// A segment that is not written any more, and where it ends. None if there is none with
     /// this number.
     pub(crate) fn sealed_segment(

@@ -23,7 +23,7 @@ pub enum AcceptError {
     Open(#[source] Box<OpenError>),
     #[error("everything was signed when it was recorded: there is nothing to accept")]
     Nothing,
-    #[error("something else is wrong, and comes first: see what is said above")]
+    #[error("something else is wrong, and comes first: `tsunagi verify` names it")]
     Others,
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use tsunagi_bus::{Cursor, Slot};
 
-use super::merkle::Hash;
+use super::merkle::{Frontier, Hash};
 use super::tree_file::{self, SegmentTrees};
 use super::trees::Trees;
 use crate::log::LogError;
@@ -24,9 +24,13 @@ pub(crate) fn at(store: &Store, wanted: &Cursor) -> Result<BTreeMap<u16, Hash>, 
         }
     };
     (0..slots).for_each(|slot| note(&trees, slot));
+    let has_come = |trees: &Trees, slot: u16| {
+        let size = wanted.seen(Slot(slot));
+        trees.get(slot).map_or(0, Frontier::size) >= size
+    };
     loop {
         let frames = store.read_frames(point)?;
-        if frames.0.is_empty() {
+        if frames.0.is_empty() || (0..slots).all(|slot| has_come(&trees, slot)) {
             return Ok(roots);
         }
         for frame in frames.0 {
@@ -44,27 +48,19 @@ pub(crate) fn at(store: &Store, wanted: &Cursor) -> Result<BTreeMap<u16, Hash>, 
 fn begin(store: &Store, wanted: &Cursor) -> Result<(Trees, LogPoint), LogError> {
     let slots = store.region().slots;
     let folder = tree_file::folder(store.log_folder());
-    let mut last = None;
-    for number in 1.. {
-        let Some((segment, end)) = store.sealed_segment(number)? else { break };
-        let Ok(Some(trees)) = SegmentTrees::read(&folder, number, slots) else { break };
-        if !trees.is_of(&segment, end) {
-            break;
-        }
-        let is_before = (0..).zip(&trees.slots).all(|(slot, tree)| {
+    let is_before = |trees: &SegmentTrees| {
+        (0..).zip(&trees.slots).all(|(slot, tree)| {
             let size = wanted.seen(Slot(slot));
             size == 0 || tree.frontier.size() <= size
-        });
-        if !is_before {
-            break;
-        }
-        last = Some(trees);
-    }
-    match last {
-        Some(trees) => {
+        })
+    };
+    for number in (1..store.newest_segment()).rev() {
+        let Some((segment, end)) = store.sealed_segment(number)? else { continue };
+        let Ok(Some(trees)) = SegmentTrees::read(&folder, number, slots) else { continue };
+        if trees.is_of(&segment, end) && is_before(&trees) {
             let point = LogPoint::at_segment(trees.segment + 1);
-            Ok((Trees::after(trees), point))
+            return Ok((Trees::after(trees), point));
         }
-        None => Ok((Trees::new(slots), LogPoint::at_segment(1))),
     }
+    Ok((Trees::new(slots), LogPoint::at_segment(1)))
 }

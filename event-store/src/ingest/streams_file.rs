@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tsunagi_bus::nats::Identity;
 use tsunagi_bus::{Run, Slot};
@@ -31,25 +31,31 @@ pub(crate) struct Source {
 #[derive(Debug)]
 pub(crate) struct StreamsFile {
     path: PathBuf,
-    sources: Mutex<BTreeMap<u16, Source>>,
+    /// Readers do not wait for the disk.
+    sources: RwLock<Arc<BTreeMap<u16, Source>>>,
+    writing: Mutex<()>,
 }
 
 impl StreamsFile {
     pub(crate) fn open(data: &Path) -> Result<Self, LogError> {
         let path = data.join(NAME);
-        let sources = match std::fs::read_to_string(&path) {
-            Ok(text) => parse(&text).unwrap_or_else(|| {
+        let sources = match std::fs::read(&path) {
+            Ok(bytes) => std::str::from_utf8(&bytes).ok().and_then(parse).unwrap_or_else(|| {
                 tracing::warn!(path = %path.display(), "the file is damaged, and is made again");
                 BTreeMap::new()
             }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
             Err(error) => return Err(LogError::io("reading", &path)(error)),
         };
-        Ok(Self { path, sources: Mutex::new(sources) })
+        Ok(Self { path, sources: RwLock::new(Arc::new(sources)), writing: Mutex::new(()) })
     }
 
     pub(crate) fn get(&self, slot: Slot) -> Option<Source> {
-        self.sources.lock().unwrap_or_else(PoisonError::into_inner).get(&slot.0).cloned()
+        self.sources().get(&slot.0).cloned()
+    }
+
+    fn sources(&self) -> Arc<BTreeMap<u16, Source>> {
+        Arc::clone(&self.sources.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Notes sources, durably. Waits for the disk.
@@ -57,12 +63,13 @@ impl StreamsFile {
         &self,
         changed: impl IntoIterator<Item = (Slot, Source)>,
     ) -> Result<(), LogError> {
-        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut all = sources.clone();
+        let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.sources();
+        let mut all = BTreeMap::clone(&before);
         all.extend(changed.into_iter().map(|(slot, source)| (slot.0, source)));
-        if all != *sources {
+        if all != *before {
             write_durably(&self.path, render(&all).as_bytes())?;
-            *sources = all;
+            *self.sources.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(all);
         }
         Ok(())
     }

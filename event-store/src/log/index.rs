@@ -3,7 +3,8 @@
 //! What is sealed lies in files (`index_file`); the segment that is being written, and one that
 //! is sealed and has no file yet, are in memory. How many events each stream has is in memory
 //! for all of them: it is what a publisher's expected version is compared with. So memory grows
-//! with the number of streams, and not with that of their events.
+//! with the number of streams; with that of their events, only the filters of the files do, by 10
+//! bits an event.
 //!
 //! The writer enters events before they are flushed; a reader looks only at what lies before
 //! the durable end of the log, which it is told.
@@ -270,12 +271,12 @@ impl Lookup {
 }
 
 impl MemoryPart {
-    fn new(segment: u32, slots: &[SlotState]) -> Self {
+    pub(super) fn new(segment: u32, slots: &[SlotState]) -> Self {
         let offsets = vec![Vec::new(); slots.len()];
         Self { segment, before: slots.into(), offsets, ..Self::default() }
     }
 
-    fn enter(&mut self, stream: StreamKey, before: u32, header: &Header, offset: u32) {
+    pub(super) fn enter(&mut self, stream: StreamKey, before: u32, header: &Header, offset: u32) {
         let fresh = || MemoryStream { before, ..MemoryStream::default() };
         self.streams.entry(stream).or_insert_with(fresh).enter(offset, header.event);
         if let Some(offsets) = self.offsets.get_mut(usize::from(header.slot)) {

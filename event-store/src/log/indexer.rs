@@ -6,7 +6,9 @@ use std::sync::{Arc, PoisonError, mpsc};
 
 use super::LogError;
 use super::index::{MemoryPart, Part};
-use super::index_file::{IndexFile, IndexWriter, SEGMENTS_MAX, merge, order};
+use super::index_file::{IndexFile, IndexWriter, SEGMENTS_MAX, SegmentRow, merge, order};
+use super::scan::{Frame, Scanner};
+use super::segment::{SEGMENT_HEADER_BYTES, Segment};
 use super::writer::Shared;
 
 /// The first and the last segment that a file covers.
@@ -45,10 +47,66 @@ fn catch_up(folder: &Path, shared: &Shared) -> Result<(), LogError> {
     while let Some(part) = oldest_in_memory(shared) {
         put(shared, write(folder, &part)?, &[])?;
     }
+    make_damaged_again(folder, shared)?;
     while let Some(run) = mergeable(shared) {
-        put(shared, merge(folder, &run)?, &run)?;
+        match merge(folder, &run) {
+            Ok(file) => put(shared, file, &run)?,
+            Err(LogError::Damaged { path, offset, problem }) => {
+                let damaged = run.iter().find(|file| file.path() == path);
+                let Some(damaged) = damaged else {
+                    return Err(LogError::Damaged { path, offset, problem });
+                };
+                tracing::warn!(path = %path.display(), offset, problem, "an index file is made again");
+                make_again(folder, shared, damaged)?;
+            }
+            Err(error) => return Err(error),
+        }
     }
     Ok(())
+}
+
+/// Makes those files again that readers found damaged.
+fn make_damaged_again(folder: &Path, shared: &Shared) -> Result<(), LogError> {
+    loop {
+        let damaged = shared.damaged_files.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let Some(damaged) = damaged else { return Ok(()) };
+        // It may be part of a larger one by now.
+        let index = shared.index.read().unwrap_or_else(PoisonError::into_inner);
+        let is_used = |part: &Part| matches!(part, Part::File(file) if Arc::ptr_eq(file, &damaged));
+        let is_used = index.sealed().iter().any(is_used);
+        drop(index);
+        if is_used {
+            make_again(folder, shared, &damaged)?;
+        }
+    }
+}
+
+/// Makes a file again, of the segments that it covers.
+fn make_again(folder: &Path, shared: &Shared, file: &IndexFile) -> Result<(), LogError> {
+    let mut files = Vec::new();
+    for (number, row) in (file.first..).zip(&file.rows) {
+        let Some(segment) = shared.segment(number) else { continue };
+        files.push(Arc::new(write(folder, &read(&segment, row)?)?));
+    }
+    match files.as_slice() {
+        [file] => {
+            shared.index.write().unwrap_or_else(PoisonError::into_inner).replace(file);
+            Ok(())
+        }
+        files => put(shared, merge(folder, files)?, files),
+    }
+}
+
+/// Reads a sealed segment, for its index file alone.
+fn read(segment: &Segment, row: &SegmentRow) -> Result<MemoryPart, LogError> {
+    let mut part = MemoryPart::new(segment.number, &[]);
+    let mut scanner = Scanner::new(segment, SEGMENT_HEADER_BYTES, row.end);
+    while let Some(Frame { header, offset, .. }) = scanner.read_frame()? {
+        let before = header.version.saturating_sub(1);
+        part.enter((header.stream_kind, header.stream_key), before, &header, offset);
+    }
+    part.row = Some(row.clone());
+    Ok(part)
 }
 
 /// Puts a new file in the place of what it covers, and removes the files that it covers.

@@ -78,15 +78,15 @@ impl Shared {
 
     fn find_in(
         &self,
-        file: &IndexFile,
+        file: &Arc<IndexFile>,
         stream: &StreamKey,
         event: &[u8; 16],
         patience: Patience,
     ) -> Result<Option<(Location, u64)>, LogError> {
         let candidates = match candidates(file, stream, tag(event), patience) {
-            Err(LogError::Damaged { path, offset, problem }) => {
-                warn_of_damage(&path, offset, problem);
-                self.scan(file, stream)?.map_or(Vec::new(), |run| run.locations)
+            Err(damage @ LogError::Damaged { .. }) => {
+                let run = self.do_without(file, &damage, stream, patience)?;
+                run.map_or(Vec::new(), |run| run.locations)
             }
             candidates => candidates?,
         };
@@ -105,21 +105,40 @@ impl Shared {
     /// least.
     fn run_in(
         &self,
-        file: &IndexFile,
+        file: &Arc<IndexFile>,
         stream: &StreamKey,
         after: u64,
         patience: Patience,
     ) -> Result<Option<Run>, LogError> {
         match read_run(file, stream, after, patience) {
-            Err(LogError::Damaged { path, offset, problem }) => {
-                warn_of_damage(&path, offset, problem);
-                self.scan(file, stream)
+            Err(damage @ LogError::Damaged { .. }) => {
+                self.do_without(file, &damage, stream, patience)
             }
             run => run,
         }
     }
 
-    /// Does without a file that is damaged: reads the segments that it was made of.
+    /// Does without a file that is damaged until it is made again: reads the segments that it was
+    /// made of.
+    fn do_without(
+        &self,
+        file: &Arc<IndexFile>,
+        damage: &LogError,
+        stream: &StreamKey,
+        patience: Patience,
+    ) -> Result<Option<Run>, LogError> {
+        if patience == Patience::FromMemory {
+            return Err(LogError::WouldWait);
+        }
+        let mut damaged = self.damaged_files.lock().unwrap_or_else(PoisonError::into_inner);
+        if !damaged.iter().any(|known| Arc::ptr_eq(known, file)) {
+            tracing::warn!(%damage, "the log itself is read until this index file is made again, with the next segment");
+            damaged.push(Arc::clone(file));
+        }
+        drop(damaged);
+        self.scan(file, stream)
+    }
+
     fn scan(&self, file: &IndexFile, stream: &StreamKey) -> Result<Option<Run>, LogError> {
         let mut run: Option<Run> = None;
         for (number, row) in (file.first..).zip(&file.rows) {
@@ -164,13 +183,4 @@ fn candidates(
     let postings = file.postings(&entry, 0, u32::MAX, patience)?;
     let alike = postings.into_iter().filter(|posting| posting.tag == tag);
     Ok(alike.map(|posting| posting.location).collect())
-}
-
-fn warn_of_damage(path: &std::path::Path, offset: u64, problem: &'static str) {
-    tracing::warn!(
-        path = %path.display(),
-        offset,
-        problem,
-        "an index file is damaged: the log itself is read instead, and the file is made again when the server starts"
-    );
 }

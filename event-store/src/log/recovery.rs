@@ -57,28 +57,31 @@ pub fn open(
         cut_bytes: 0,
         segments,
     };
+    // What has no file comes last: once one could not be written, no other is.
+    let mut writes_files = true;
     let segments = recovered.segments.clone();
     let mut rest = segments.as_slice();
     while let Some((segment, later)) = rest.split_first() {
         if files.front().is_some_and(|file| file.first == segment.number)
             && let Some(file) = files.pop_front()
+            && recovered.add_file(&file)?
         {
             let covered = usize::try_from(file.last - file.first).unwrap_or(usize::MAX);
             rest = later.get(covered..).unwrap_or_default();
-            recovered.add_file(file)?;
             continue;
         }
         rest = later;
         recovered.read_segment(segment, later.first(), closed_at.is_some(), signed)?;
-        if let Some(next) = later.first() {
-            let sealed = recovered.index.seal(segment.salt, next.previous_end);
+        let sealed =
+            later.first().map(|next| recovered.index.seal(segment.salt, next.previous_end));
+        if let Some(sealed) = sealed.filter(|_| writes_files) {
             match indexer::write(&indexer::folder(&folder.path), &sealed) {
                 Ok(file) => recovered.index.replace(&Arc::new(file)),
-                // The disk may be full, and what is stored is to be read all the same. What is
-                // in memory comes last: the files behind it are made again, too.
+                // The disk may be full, and what is stored is to be read all the same.
                 Err(error) => {
                     tracing::warn!(%error, "an index file could not be made");
                     files.clear();
+                    writes_files = false;
                 }
             }
         }
@@ -212,18 +215,29 @@ fn closed_path(folder: &Folder) -> PathBuf {
 }
 
 impl Recovered {
-    fn add_file(&mut self, file: Arc<IndexFile>) -> Result<(), LogError> {
+    /// Takes over what an index file says. False if it is damaged: then it is removed, and is to
+    /// be made again.
+    fn add_file(&mut self, file: &Arc<IndexFile>) -> Result<bool, LogError> {
         const PIECE: u32 = 4096;
-        self.index.reserve(file.streams());
-        for first in (0..file.streams()).step_by(usize::try_from(PIECE).unwrap_or(1)) {
-            for entry in file.entries(first, PIECE, Patience::Wait)? {
-                self.index.know(entry.stream, entry.before + entry.postings);
+        let pieces = (0..file.streams()).step_by(usize::try_from(PIECE).unwrap_or(1));
+        let entries = pieces.map(|first| file.entries(first, PIECE, Patience::Wait));
+        let entries = match entries.collect::<Result<Vec<_>, _>>() {
+            Ok(entries) => entries,
+            Err(LogError::Damaged { path, offset, problem }) => {
+                tracing::warn!(path = %path.display(), offset, problem, "an index file is made again");
+                std::fs::remove_file(&path).map_err(LogError::io("removing", &path))?;
+                return Ok(false);
             }
+            Err(error) => return Err(error),
+        };
+        self.index.reserve(file.streams());
+        for entry in entries.into_iter().flatten() {
+            self.index.know(entry.stream, entry.before + entry.postings);
         }
         let offset = file.rows.last().map_or(0, |row| row.end);
         self.end = Location { segment: file.last, offset };
-        self.index.add_file(file);
-        Ok(())
+        self.index.add_file(Arc::clone(file));
+        Ok(true)
     }
 
     /// Reads a segment from its first event to its last, and enters them. What is torn at the

@@ -8,7 +8,7 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
 
@@ -42,6 +42,24 @@ pub struct Folder {
     /// Held while the spare file is filled or taken: a file that is a segment already must not
     /// be filled any further.
     spare: Arc<Mutex<()>>,
+}
+
+/// The spare file with the header of the next segment, whose name it has not got yet.
+#[derive(Debug)]
+pub struct Headed<'a> {
+    folder: &'a Folder,
+    segment: Segment,
+    _held: MutexGuard<'a, ()>,
+}
+
+impl Headed<'_> {
+    /// Makes it the next segment. After an error, it may be that or not.
+    pub fn name(self) -> Result<Segment, LogError> {
+        let (spare, path) = (self.folder.path.join(SPARE), &self.segment.file.path);
+        std::fs::rename(&spare, path).map_err(LogError::io("naming", path))?;
+        sync_folder(&self.folder.path)?;
+        Ok(self.segment)
+    }
 }
 
 impl Folder {
@@ -109,7 +127,12 @@ impl Folder {
 
     /// Begins the next segment, out of the spare file if there is one.
     pub fn begin_segment(&self, number: u32, previous_end: u32) -> Result<Segment, LogError> {
-        let _held = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        self.head_spare(number, previous_end)?.name()
+    }
+
+    /// Writes the next segment's header into the spare file. An error has changed nothing yet.
+    pub fn head_spare(&self, number: u32, previous_end: u32) -> Result<Headed<'_>, LogError> {
+        let held = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
         self.fill_spare()?;
         let (spare, path) = (self.path.join(SPARE), self.segment_path(number));
         let file = OpenOptions::new()
@@ -119,13 +142,19 @@ impl Folder {
             .map_err(LogError::io("opening", &spare))?;
         let salt = random_salt(&spare)?;
         let header = SegmentHeader { number, salt, previous_end };
-        file.write_all_at(&self.encode_header(&header), 0)
-            .map_err(LogError::io("writing", &spare))?;
-        file.sync_all().map_err(LogError::io("flushing", &spare))?;
-        std::fs::rename(&spare, &path).map_err(LogError::io("naming", &path))?;
-        sync_folder(&self.path)?;
+        let write = || {
+            file.write_all_at(&self.encode_header(&header), 0)
+                .map_err(LogError::io("writing", &spare))?;
+            file.sync_all().map_err(LogError::io("flushing", &spare))
+        };
+        // What a failed flush left on disk is not known.
+        write().inspect_err(|_| drop(std::fs::remove_file(&spare)))?;
         let file = LogFile { path, file };
-        Ok(Segment { number, salt, previous_end, file })
+        Ok(Headed {
+            folder: self,
+            segment: Segment { number, salt, previous_end, file },
+            _held: held,
+        })
     }
 
     /// Fills the spare file with zeros, if that was not done yet.

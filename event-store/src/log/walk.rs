@@ -27,16 +27,18 @@ fn walk_tail(
     mut each: impl FnMut(&Frame) -> Result<(), LogError>,
 ) -> Result<u32, LogError> {
     let mut end = SEGMENT_HEADER_BYTES;
+    let mut is_second_look = false;
     loop {
         let begin = end;
         let (stopped_at, reason) = walk_batches(segment, &mut end, &mut each)?;
         if !has_later_events(segment, end)? {
             return Ok(end);
         }
-        // Either they were written while this was read, and then more can be read now.
-        if end == begin {
+        // They may have been written since this stopped: then a second look gets further.
+        if end == begin && is_second_look {
             return Err(segment.damaged(stopped_at, reason.problem()));
         }
+        is_second_look = end == begin;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::file::Patience;
 use super::frame::{Header, RECORD_BYTES_MAX, Sealed};
 use super::index::{Index, StreamKey};
+use super::index_file::IndexFile;
 use super::room::Room;
 use super::segment::{Folder, SEGMENT_HEADER_BYTES, Segment};
 use super::{Location, LogError};
@@ -149,6 +150,8 @@ pub enum AppendError {
 pub struct Shared {
     pub index: RwLock<Index>,
     pub segments: RwLock<Vec<Arc<Segment>>>,
+    /// Index files that are to be made again.
+    pub damaged_files: Mutex<Vec<Arc<IndexFile>>>,
     /// Everything before this location is on disk.
     durable: AtomicU64,
     moved: watch::Sender<Location>,
@@ -192,6 +195,7 @@ impl Shared {
         Self {
             index: RwLock::new(index),
             segments: RwLock::new(segments),
+            damaged_files: Mutex::new(Vec::new()),
             durable: AtomicU64::new(end.to_bits()),
             moved: watch::Sender::new(end),
             broken: CancellationToken::new(),
@@ -429,12 +433,18 @@ impl Writer {
         }
         self.make_room()?;
         let number = self.end.segment + 1;
-        let segment = match self.folder.begin_segment(number, self.end.offset) {
+        let named = match self.folder.head_spare(number, self.end.offset) {
+            Ok(headed) => headed.name(),
+            // Too many files may be open. Nothing has changed, and it is tried again.
+            Err(error) => return Err(wait_for_room(&mut self.no_room_since, &error)),
+        };
+        let segment = match named {
             Ok(segment) => Arc::new(segment),
             // It may have its name already, and says where this segment ends: nothing may be
             // written behind that.
             Err(error) => return Err(AppendError::Broken(self.fail(&error))),
         };
+        self.no_room_since = None;
         let salt = std::mem::replace(&mut self.segment, Arc::clone(&segment)).salt;
         let mut index = self.shared.index.write().unwrap_or_else(PoisonError::into_inner);
         index.seal(salt, self.end.offset);
@@ -463,16 +473,8 @@ impl Writer {
             return Err(AppendError::NoRoom("the next segment could not be made".to_owned()));
         }
         match self.folder.prepare_spare() {
-            Ok(()) => {
-                self.no_room_since = None;
-                Ok(())
-            }
-            Err(error) => {
-                let told = explain(&error);
-                tracing::error!(error = told, "the next segment cannot be made");
-                self.no_room_since = Some(Instant::now());
-                Err(AppendError::NoRoom(told))
-            }
+            Ok(()) => Ok(()),
+            Err(error) => Err(wait_for_room(&mut self.no_room_since, &error)),
         }
     }
 
@@ -504,6 +506,14 @@ impl Writer {
         let room = self.folder.segment_bytes.saturating_sub(SEGMENT_HEADER_BYTES);
         usize::try_from(room).unwrap_or(usize::MAX)
     }
+}
+
+/// Notes since when the next segment cannot be made, and says why.
+fn wait_for_room(since: &mut Option<Instant>, error: &LogError) -> AppendError {
+    let told = explain(error);
+    tracing::error!(error = told, "the next segment cannot be made");
+    *since = Some(Instant::now());
+    AppendError::NoRoom(told)
 }
 
 fn no_room() -> AppendError {

@@ -137,6 +137,49 @@ async fn a_damaged_log_is_not_copied_as_if_it_were_good() {
 }
 
 #[tokio::test]
+async fn a_copy_that_fails_leaves_the_one_before_as_it_was() {
+    let (data, copy) = (folder(), folder());
+    let store = open(&data);
+    written(&store, 0, 200).await;
+    store.close().unwrap();
+    drop(store);
+    let first = backup(data.path(), copy.path()).unwrap();
+    let store = open(&data);
+    written(&store, 200, 300).await;
+    store.close().unwrap();
+    let newest = data.path().join("log/0000000004.seg");
+    let mut bytes = std::fs::read(&newest).unwrap();
+    bytes[300] ^= 1;
+    std::fs::write(&newest, bytes).unwrap();
+    let refused = backup(data.path(), copy.path()).unwrap_err().to_string();
+    assert!(refused.contains("0000000004.seg is damaged"), "{refused}");
+    let (_folder, other) = restored(copy.path());
+    assert_eq!(all(&other).len(), usize::try_from(first.events).unwrap());
+}
+
+#[tokio::test]
+async fn a_copy_that_was_killed_at_its_very_end_is_restored() {
+    let (data, copy, into) = (folder(), folder(), folder());
+    let signed = copy.path().join("checkpoints.txt");
+    let mut kept = Vec::new();
+    for round in 0..2 {
+        let store = open(&data);
+        written(&store, 20 * round, 20 * round + 20).await;
+        store.close().unwrap();
+        drop(store);
+        backup(data.path(), copy.path()).unwrap();
+        kept.push(std::fs::read(&signed).unwrap());
+    }
+    assert!(kept[0] != kept[1]);
+    // The list is that of the new copy, and the file still that of the one before.
+    std::fs::write(copy.path().join("checkpoints.txt.next"), &kept[1]).unwrap();
+    std::fs::write(&signed, &kept[0]).unwrap();
+    let data = into.path().join("data");
+    restore(copy.path(), &data).unwrap();
+    assert!(std::fs::read(data.join("checkpoints.txt")).unwrap() == kept[1]);
+}
+
+#[tokio::test]
 async fn what_is_there_is_not_overwritten() {
     let (data, copy, other) = (folder(), folder(), folder());
     written(&open(&data), 0, 10).await;

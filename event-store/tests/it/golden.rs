@@ -8,24 +8,10 @@ use std::path::{Path, PathBuf};
 use tsunagi_bus::{Bus as _, Cursor, Delivery, Stored};
 use tsunagi_event_store::Store;
 
-use crate::support::{config, folder};
+use crate::support::{config, copy_of, folder};
 
 fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/format-1")
-}
-
-/// A copy of a released folder: opening a folder writes to it.
-fn copy_of(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let target = to.join(path.file_name().unwrap());
-        if path.is_dir() {
-            copy_of(&path, &target);
-        } else {
-            std::fs::copy(&path, &target).unwrap();
-        }
-    }
 }
 
 fn line(stored: &Stored) -> String {

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 use tsunagi_bus::{Bus as _, Cursor, Delivery, PublishError, Stored};
+use tsunagi_chassis::Config;
 use tsunagi_event_store::Store;
 use tsunagi_event_store::log::file::Patience;
 
-use crate::support::{draft, folder, open, publish, stream};
+use crate::support::{config, copy_of, draft, folder, open, publish, stream};
 
 const STREAMS: u128 = 9;
 
@@ -121,6 +122,48 @@ async fn a_flipped_bit_in_the_index_changes_nothing_that_is_read() {
 }
 
 #[tokio::test]
+async fn an_index_file_is_made_again_whichever_of_its_blocks_is_damaged() {
+    const BLOCK_BYTES: usize = 4096;
+    const MANY: u128 = 700;
+    let sealed = folder();
+    let large = |folder: &TempDir| {
+        let config = Config { segment_bytes: 1 << 20, ..config(folder.path()) };
+        Store::open(&config).unwrap()
+    };
+    let store = large(&sealed);
+    for number in 0..MANY {
+        let drafts = (0..3).map(|nth| draft(3 * number + nth, &"x".repeat(500)));
+        publish(&store, number, drafts.collect()).await.unwrap();
+    }
+    let read = |store: &Store| -> Vec<Vec<Stored>> {
+        (0..MANY).map(|of| store.read_all(stream(of), Patience::Wait).unwrap()).collect()
+    };
+    let all = read(&store);
+    store.close().unwrap();
+    drop(store);
+    let path = index_files(&sealed).remove(0);
+    let whole = std::fs::read(&path).unwrap();
+    assert!(whole.len() > 8 * BLOCK_BYTES, "several blocks of streams and of postings");
+    for at in (0..whole.len()).step_by(BLOCK_BYTES) {
+        let folder = folder();
+        copy_of(sealed.path(), folder.path());
+        let path = index_files(&folder).remove(0);
+        let mut bytes = whole.clone();
+        bytes[at + 20] ^= 0x04;
+        std::fs::write(&path, bytes).unwrap();
+        let store = large(&folder);
+        assert!(read(&store) == all, "block {}", at / BLOCK_BYTES);
+        // Where only reading finds the damage, it is made again with the next segment.
+        let mut number = 3 * MANY;
+        while std::fs::read(&path).unwrap() != whole {
+            publish(&store, MANY, vec![draft(number, &"x".repeat(50_000))]).await.unwrap();
+            number += 1;
+        }
+        assert!(read(&store) == all, "block {}", at / BLOCK_BYTES);
+    }
+}
+
+#[tokio::test]
 async fn an_index_of_another_log_is_not_believed() {
     let (folder, all) = many_segments().await;
     let (other, _) = many_segments().await;
@@ -148,6 +191,6 @@ async fn what_lies_in_sealed_segments_is_checked_when_it_is_read() {
     drop(store);
     // Without the index, the log cannot be known to be whole, and is not opened.
     std::fs::remove_dir_all(folder.path().join("log/index")).unwrap();
-    let error = Store::open(&crate::support::config(folder.path())).err().unwrap().to_string();
+    let error = Store::open(&config(folder.path())).err().unwrap().to_string();
     assert!(error.contains("0000000001.seg is damaged at offset 64"), "{error}");
 }

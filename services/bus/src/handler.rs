@@ -648,21 +648,33 @@ fn decide(prepared: &Prepared, loaded: &Loaded) -> Result<Vec<tsunagi_domain::Ev
     if let [command] = prepared.commands.as_slice() {
         return Ok(loaded.record.decide(command.clone(), now)?);
     }
-    let mut record: Record = loaded.record.clone();
+    let corrects = |command: &Command| matches!(command.order, Order::Correction(_));
+    let is_with_corrections = prepared.commands.iter().any(corrects);
+    // The record with the commands before. A form or a note changes nothing for those that
+    // follow, but that it can be corrected.
+    let mut ahead: Option<Record> = None;
     let mut events = Vec::with_capacity(prepared.commands.len());
     for command in &prepared.commands {
-        for event in record.decide(command.clone(), now)? {
-            record.apply(&event);
-            events.push(event);
+        let record = ahead.as_ref().unwrap_or(&loaded.record);
+        let caused = record.decide(command.clone(), now)?;
+        if is_with_corrections || !is_independent(command) {
+            let ahead = ahead.get_or_insert_with(|| loaded.record.clone());
+            for event in &caused {
+                ahead.apply(event);
+            }
         }
+        events.extend(caused);
     }
     Ok(events)
 }
 
-/// A form or a note depends on nothing that another event could undo, and needs no version.
+/// Whether it is a form or a note: it depends on nothing that another event could undo.
+fn is_independent(command: &Command) -> bool {
+    matches!(command.order, Order::Document(Document { step: None, .. }))
+}
+
+/// What depends on nothing needs no version.
 fn expected_version(prepared: &Prepared, version: u64) -> Expected {
-    let is_independent =
-        |command: &Command| matches!(command.order, Order::Document(Document { step: None, .. }));
     let independent = prepared.commands.iter().all(is_independent);
     if independent && prepared.expected_version.is_none() {
         Expected::Any

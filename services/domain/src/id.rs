@@ -1,6 +1,7 @@
 //! Typed ids: an id of one kind cannot stand in for another.
 
 use std::fmt;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -70,7 +71,7 @@ uuid_ids! {
 
 /// For whom somebody acts: an id that some register gave out, such as a facility number.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct OrganisationId(Box<str>);
+pub struct OrganisationId(Arc<str>);
 
 impl OrganisationId {
     pub fn parse(text: &str) -> Result<Self, IdError> {

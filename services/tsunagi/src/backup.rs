@@ -1,6 +1,7 @@
 //! `tsunagi backup` and `tsunagi restore`: copies of the data folder, as folders or as one file.
 
 use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{BufRead as _, BufReader, Read};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -134,7 +135,37 @@ fn pack(passing: &Passing, to: &Path) -> anyhow::Result<()> {
     let mut archive = tar::Builder::new(file.with_context(cannot)?);
     archive.append_dir_all(".", passing.copy()).with_context(cannot)?;
     archive.into_inner().and_then(|file| file.sync_all()).with_context(cannot)?;
-    std::fs::rename(&new, to).with_context(|| format!("cannot name {}", to.display()))
+    let damaged = || format!("{} is not as it was written: use another disk", new.display());
+    anyhow::ensure!(is_whole(&new, &passing.copy()).with_context(damaged)?, damaged());
+    std::fs::rename(&new, to).with_context(|| format!("cannot name {}", to.display()))?;
+    let folder = to.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let folder = File::open(folder.unwrap_or(Path::new(".")));
+    folder.and_then(|folder| folder.sync_all()).with_context(cannot)
+}
+
+/// Whether an archive, read again, has the files of a folder.
+fn is_whole(archive: &Path, folder: &Path) -> std::io::Result<bool> {
+    for entry in tar::Archive::new(File::open(archive)?).entries()? {
+        let entry = entry?;
+        let path = folder.join(entry.path()?);
+        if path.is_file() && !is_same(entry, File::open(path)?)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn is_same(one: impl Read, other: impl Read) -> std::io::Result<bool> {
+    let (mut one, mut other) = (BufReader::new(one), BufReader::new(other));
+    loop {
+        let (left, right) = (one.fill_buf()?, other.fill_buf()?);
+        let length = left.len().min(right.len());
+        if length == 0 || left.get(..length) != right.get(..length) {
+            return Ok(left == right);
+        }
+        one.consume(length);
+        other.consume(length);
+    }
 }
 
 fn summary(done: &str, copied: &Copied) -> String {

@@ -1,6 +1,7 @@
 //! The answers: what came of each event, and what is kept for a person to look at.
 
 use anyhow::Context as _;
+use tonic::Code;
 use tsunagi_domain::PatientId;
 use tsunagi_gateway::fhir::directory::key;
 use tsunagi_gateway::fhir::map::set_patient;
@@ -14,6 +15,12 @@ use super::report::Outcome;
 use super::session::Session;
 use super::work::{PART_BYTES, Resource, Tagged, UnderWay, Work};
 use crate::client::{own, refused};
+
+/// Whether a refusal is about the server as it is now.
+fn is_passing(code: u32) -> bool {
+    let codes = [Code::Unavailable, Code::ResourceExhausted, Code::Aborted, Code::Internal];
+    codes.iter().any(|passing| u32::try_from(i32::from(*passing)) == Ok(code))
+}
 
 /// Events that one request has at most.
 const EVENTS_MAX: usize = 100;
@@ -132,6 +139,13 @@ impl Work {
                 if refused.reason == "EVENT_ID_REUSED"
                     && under_way.is_timed_now
                     && resource.patient.is_none() => {}
+            // The event itself is not refused: it is to be sent again.
+            Answer::Refused(refused) if is_passing(refused.code) => {
+                anyhow::bail!(
+                    "{}; then import again: what is stored is not stored twice",
+                    refused.message
+                )
+            }
             Answer::Refused(refused) => {
                 self.refused(&mut resource, under_way.stay, refused).await?;
             }
