@@ -48,6 +48,10 @@ pub enum BackupError {
     )]
     OtherCopy(PathBuf),
     #[error(
+        "{0} holds events that the data folder has not, or has otherwise: keep that copy, find out which of the two is right, and take another folder for this one"
+    )]
+    NewerCopy(PathBuf),
+    #[error(
         "{0} is not a copy that `tsunagi backup` made: name the folder that holds `backup.toml`"
     )]
     NoCopy(PathBuf),
@@ -147,6 +151,9 @@ pub fn backup(data: &Path, to: &Path) -> Result<Copied, BackupError> {
             return Err(BackupError::OtherCopy(to.to_owned()));
         }
         let end = verifier.segment(&segment, end)?;
+        if let Some(known) = known {
+            refuse_other_course(&segment, end, known, next.is_some(), to)?;
+        }
         let entry = match known {
             Some(known) if known.is_sealed => *known,
             Some(_) | None => {
@@ -157,6 +164,9 @@ pub fn backup(data: &Path, to: &Path) -> Result<Copied, BackupError> {
         };
         copied.bytes += u64::from(entry.bytes);
         listed.push(entry);
+    }
+    if before.len() > listed.len() {
+        return Err(BackupError::NewerCopy(to.to_owned()));
     }
     copied.segments = listed.len();
     copied.events = verifier.events;
@@ -178,6 +188,11 @@ pub fn backup(data: &Path, to: &Path) -> Result<Copied, BackupError> {
     Ok(copied)
 }
 
+/// Whether a folder is a copy, which is restored and not served.
+pub(crate) fn is_copy(folder: &Path) -> bool {
+    folder.join(MANIFEST).exists() || folder.join(BEGUN).exists()
+}
+
 /// What is not a copy must not be written over: least of all a data folder, which may be in use.
 fn refuse_target(data: &Path, to: &Path) -> Result<(), BackupError> {
     let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
@@ -193,7 +208,7 @@ fn refuse_target(data: &Path, to: &Path) -> Result<(), BackupError> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(LogError::io("reading", to)(error).into()),
     };
-    let is_copy = to.join(MANIFEST).exists() || to.join(BEGUN).exists();
+    let is_copy = is_copy(to);
     // Whoever served a copy has made it a data folder.
     let was_served = to.join(LOCK).exists();
     if was_served || (!is_copy && files.next().is_some()) {
@@ -228,8 +243,16 @@ pub fn restore(from: &Path, data: &Path) -> Result<Copied, BackupError> {
         bytes += u64::from(entry.bytes);
     }
     check(&into, &listed)?;
+    // Of a region on NATS, the streams decide which event has which position.
+    let is_on_nats = beside.iter().any(|(name, _)| *name == ingest::STREAMS);
     for (name, bytes) in &beside {
-        region_file::write_durably(&data.join(name), bytes)?;
+        let path = data.join(name);
+        if *name == region_file::NAME && !is_on_nats {
+            let damaged = || BackupError::DamagedCopy(from.join(name));
+            region_file::write_durably(&path, &region_file::restored(bytes).ok_or_else(damaged)?)?;
+        } else {
+            region_file::write_durably(&path, bytes)?;
+        }
     }
     let segments = listed.len();
     Ok(Copied { region: manifest.region, segments, fresh: segments, events, bytes })
@@ -268,6 +291,21 @@ fn check(folder: &Folder, listed: &[Listed]) -> Result<u64, BackupError> {
         verifier.segment(&segment, Some(entry.bytes))?;
     }
     Ok(verifier.events)
+}
+
+/// What was copied before must be what the segment begins with, to the byte.
+fn refuse_other_course(
+    segment: &Segment,
+    end: u32,
+    known: &Listed,
+    is_sealed: bool,
+    to: &Path,
+) -> Result<(), BackupError> {
+    let is_longer = known.bytes > end || (known.is_sealed && (known.bytes != end || !is_sealed));
+    if is_longer || list(segment, known.bytes)?.crc != known.crc {
+        return Err(BackupError::NewerCopy(to.to_owned()));
+    }
+    Ok(())
 }
 
 fn list(segment: &Segment, bytes: u32) -> Result<Listed, LogError> {

@@ -1,20 +1,28 @@
 //! `Boards` over gRPC: what the people at each desk have before them, picked out of the
 //! patients' rows (I5).
 
+mod watch;
+
+use std::pin::Pin;
 use std::time::Duration;
 
+use futures_util::stream::{self, Stream};
 use jiff::{SignedDuration, Timestamp};
-use tonic::{Request, Response, Status};
-use tsunagi_bus::{Cursor, Region, StreamId};
-use tsunagi_chassis::{Config, Refused, caller};
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Request, Response, Status};
+use tsunagi_bus::cursor::Progress;
+use tsunagi_bus::{Bus as _, Cursor, Region, StreamId};
+use tsunagi_chassis::{Config, Refused, answers, caller};
 use tsunagi_domain::{CareTime, PatientId, Zone};
 use tsunagi_proto::v1;
 use tsunagi_proto::v1::boards_server::Boards;
+use tsunagi_proto::v1::watch_board_response::Frame as Sign;
 
-use crate::grpc::{checked, rows_unreadable, wait_for};
+use crate::grpc::{checked, from_wire, rows_unreadable, wait_for};
 use crate::patients::Patients;
 use crate::store::Store;
 use crate::timeline::{Timeline, View};
+use watch::Watched;
 
 /// Rows of one kind on a board.
 const ROWS_MAX: usize = 500;
@@ -28,33 +36,67 @@ pub struct BoardsService {
     store: Store,
     patients: Patients,
     read_wait: Duration,
+    /// Patients of whom a board as known at a time is made.
+    read_back_max: usize,
+    heartbeat: Duration,
+    open: answers::Open,
+    stop: CancellationToken,
 }
+
+type Frames = Pin<Box<dyn Stream<Item = Result<v1::WatchBoardResponse, Status>> + Send>>;
 
 /// The patients of one organisation, and up to where their rows were made.
 struct Shown {
     organisation: String,
+    as_known_at: Option<Timestamp>,
     rows: Vec<v1::PatientSummary>,
     cursor: String,
 }
 
+/// Whose board is asked for, and as it was known when.
+struct Asked<'a> {
+    caller: String,
+    named: &'a str,
+    at_least: &'a str,
+    as_known_at: Option<&'a prost_types::Timestamp>,
+}
+
+impl Shown {
+    /// The day that counts as today: the one that is named, or that of the moment shown.
+    fn today(&self, named: &str, zone: &Zone) -> CareTime {
+        let moment = self.as_known_at.filter(|_| named.is_empty());
+        moment.map_or_else(|| today(named, zone), |moment| day_of(moment, zone))
+    }
+}
+
 impl BoardsService {
-    pub fn new(store: Store, patients: Patients, config: &Config) -> Self {
-        Self { store, patients, read_wait: Duration::from_millis(config.read_wait_ms) }
+    pub fn new(store: Store, patients: Patients, config: &Config, stop: CancellationToken) -> Self {
+        let read_wait = Duration::from_millis(config.read_wait_ms);
+        let heartbeat = Duration::from_millis(config.heartbeat_ms);
+        let open = answers::Open::new(config.open_streams);
+        let read_back_max = config.read_back_patients;
+        Self { store, patients, read_wait, read_back_max, heartbeat, open, stop }
     }
 
     /// The rows of an organisation's patients; of the caller's, if none is named. Shows all that
-    /// was stored when it was asked.
-    async fn rows(&self, caller: String, named: &str, at_least: &str) -> Result<Shown, Refused> {
+    /// was stored when it was asked, or what of it was known at a time.
+    async fn rows(&self, asked: Asked<'_>) -> Result<Shown, Refused> {
+        let Asked { caller, named, at_least, as_known_at } = asked;
         let organisation = if named.is_empty() { caller } else { named.to_owned() };
+        let as_known_at = as_known_at.map(from_wire).transpose()?;
         let wanted = self.store.region().read_cursor(at_least)?;
         let end = self.store.end();
         wait_for(self.patients.watch(), &end, self.read_wait).await?;
         wait_for(self.patients.watch(), &wanted, self.read_wait).await?;
         let cursor = self.store.region().cursor_text(&self.patients.watch().borrow().clone());
-        let (patients, of) = (self.patients.clone(), organisation.clone());
-        let rows = tokio::task::spawn_blocking(move || patients.of_organisation(&of)).await;
-        match rows {
-            Ok(Ok(rows)) => Ok(Shown { organisation, rows, cursor }),
+        let (patients, of, max) = (self.patients.clone(), organisation.clone(), self.read_back_max);
+        let rows = tokio::task::spawn_blocking(move || match as_known_at {
+            Some(at) => patients.of_organisation_at(&of, at, max),
+            None => patients.of_organisation(&of).map(Some),
+        });
+        match rows.await {
+            Ok(Ok(Some(rows))) => Ok(Shown { organisation, as_known_at, rows, cursor }),
+            Ok(Ok(None)) => Err(too_many(self.read_back_max)),
             Ok(Err(error)) => Err(rows_unreadable(&error)),
             Err(error) => Err(rows_unreadable(&error)),
         }
@@ -65,6 +107,7 @@ impl BoardsService {
         &self,
         row: &v1::PatientSummary,
         since: &Cursor,
+        as_known_at: Option<Timestamp>,
     ) -> Result<Vec<v1::TimelineEntry>, Refused> {
         let Ok(patient) = PatientId::parse(&row.patient_id) else { return Ok(Vec::new()) };
         let since = since.clone();
@@ -78,7 +121,8 @@ impl BoardsService {
                 return Ok(Vec::new());
             }
             let zone = &store.region().zone;
-            let timeline = Timeline::fold_with(&events, zone, View::default(), read)?;
+            let view = View { as_known_at, version_max: None };
+            let timeline = Timeline::fold_with(&events, zone, view, read)?;
             Ok(unseen.into_iter().filter_map(|version| timeline.entry(version)).collect())
         });
         Ok(changes.await?)
@@ -99,7 +143,9 @@ impl BoardsService {
                 continue;
             }
             let mut changes = match &since {
-                Some(since) if self.has_news(row, since) => self.changes(row, since).await?,
+                Some(since) if self.has_news(row, since) => {
+                    self.changes(row, since, shown.as_known_at).await?
+                }
                 Some(_) | None => Vec::new(),
             };
             let more = changes.len().saturating_sub(CHANGES_MAX);
@@ -136,15 +182,59 @@ impl BoardsService {
 
 #[tonic::async_trait]
 impl Boards for BoardsService {
+    type WatchBoardStream = Frames;
+
+    async fn watch_board(
+        &self,
+        request: Request<v1::WatchBoardRequest>,
+    ) -> Result<Response<Frames>, Status> {
+        let caller = caller(request.metadata())?.organisation().to_string();
+        let v1::WatchBoardRequest { organisation_id, cursor } = checked(request)?;
+        let organisation = if organisation_id.is_empty() { caller } else { organisation_id };
+        let end = self.store.end();
+        let cursor = match cursor.as_str() {
+            "" => end,
+            text => {
+                let cursor = self.store.region().read_cursor(text).map_err(Refused::from)?;
+                cursor.within(&end).map_err(Refused::from)?
+            }
+        };
+        let right = self.open.enter()?;
+        let seen = Progress::from(cursor.clone());
+        let watched = Watched {
+            store: self.store.clone(),
+            patients: self.patients.clone(),
+            organisation,
+            feed: self.store.follow(cursor),
+            made: self.patients.watch(),
+            seen: seen.clone(),
+            is_caught_up: false,
+        };
+        let frames = stream::try_unfold(watched, |mut watched| async move {
+            Ok(Some((watched.next().await?, watched)))
+        });
+        let store = self.store.clone();
+        let heartbeat = move || watch::sign(Sign::Heartbeat(v1::Heartbeat {}), &seen, &store);
+        let frames = answers::follow(frames, heartbeat, self.heartbeat, self.stop.clone());
+        Ok(Response::new(Box::pin(answers::holding(frames, right))))
+    }
+
     async fn read_liaison_board(
         &self,
         request: Request<v1::ReadLiaisonBoardRequest>,
     ) -> Result<Response<v1::ReadLiaisonBoardResponse>, Status> {
         let organisation = caller(request.metadata())?.organisation().to_string();
         let request = checked(request)?;
-        let shown = self.rows(organisation, &request.facility_id, &request.at_least_cursor).await?;
+        let shown = self
+            .rows(Asked {
+                caller: organisation,
+                named: &request.facility_id,
+                at_least: &request.at_least_cursor,
+                as_known_at: request.as_known_at.as_ref(),
+            })
+            .await?;
         let zone = &self.store.region().zone;
-        let board = liaison(&shown, &today(&request.on_day, zone), zone);
+        let board = liaison(&shown, &shown.today(&request.on_day, zone), zone);
         Ok(Response::new(board))
     }
 
@@ -154,8 +244,14 @@ impl Boards for BoardsService {
     ) -> Result<Response<v1::ReadTeamBoardResponse>, Status> {
         let organisation = caller(request.metadata())?.organisation().to_string();
         let request = checked(request)?;
-        let shown =
-            self.rows(organisation, &request.organisation_id, &request.at_least_cursor).await?;
+        let shown = self
+            .rows(Asked {
+                caller: organisation,
+                named: &request.organisation_id,
+                at_least: &request.at_least_cursor,
+                as_known_at: request.as_known_at.as_ref(),
+            })
+            .await?;
         let mut patients = self.team_rows(&shown, &request).await?;
         let is_cut = cut(&mut patients);
         Ok(Response::new(v1::ReadTeamBoardResponse { patients, is_cut, cursor: shown.cursor }))
@@ -167,26 +263,42 @@ impl Boards for BoardsService {
     ) -> Result<Response<v1::ReadCaseloadBoardResponse>, Status> {
         let organisation = caller(request.metadata())?.organisation().to_string();
         let request = checked(request)?;
-        let shown =
-            self.rows(organisation, &request.organisation_id, &request.at_least_cursor).await?;
+        let shown = self
+            .rows(Asked {
+                caller: organisation,
+                named: &request.organisation_id,
+                at_least: &request.at_least_cursor,
+                as_known_at: request.as_known_at.as_ref(),
+            })
+            .await?;
         let zone = &self.store.region().zone;
-        let board = caseload(&shown, &request, &today(&request.on_day, zone), zone);
+        let board = caseload(&shown, &request, &shown.today(&request.on_day, zone), zone);
         Ok(Response::new(board))
     }
 }
 
 /// The day that counts as today: the region's, if none is named.
 pub(crate) fn today(named: &str, zone: &Zone) -> CareTime {
-    CareTime::parse(named, zone).unwrap_or_else(|_not_named| {
-        let day = CareTime::at(Timestamp::now()).words(zone);
-        let day = day.split_once(' ').map(|(day, _)| day.to_owned()).unwrap_or(day);
-        CareTime::parse(&day, zone).unwrap_or_else(|_no_day| CareTime::at(Timestamp::now()))
-    })
+    CareTime::parse(named, zone).unwrap_or_else(|_not_named| day_of(Timestamp::now(), zone))
+}
+
+/// The day of a moment, by the clock of the region.
+fn day_of(moment: Timestamp, zone: &Zone) -> CareTime {
+    let day = CareTime::at(moment).words(zone);
+    let day = day.split_once(' ').map(|(day, _)| day.to_owned()).unwrap_or(day);
+    CareTime::parse(&day, zone).unwrap_or_else(|_no_day| CareTime::at(moment))
+}
+
+fn too_many(max: usize) -> Refused {
+    let message = format!(
+        "the organisation has had to do with more than {max} patients, and of no more is a board read back: read the patients' timelines, or have `read-back-patients` raised"
+    );
+    Refused::new(Code::ResourceExhausted, "TOO_MANY_TO_READ_BACK", message)
 }
 
 /// The liaison office's board of a hospital's patients.
 fn liaison(shown: &Shown, today: &CareTime, zone: &Zone) -> v1::ReadLiaisonBoardResponse {
-    let Shown { organisation, rows, cursor } = shown;
+    let Shown { organisation, rows, cursor, .. } = shown;
     let mut board = v1::ReadLiaisonBoardResponse { cursor: cursor.clone(), ..Default::default() };
     for row in rows.iter().filter(|row| row.state() != v1::PatientState::Deceased) {
         let patient = board_patient(row);
@@ -243,7 +355,7 @@ fn caseload(
     today: &CareTime,
     zone: &Zone,
 ) -> v1::ReadCaseloadBoardResponse {
-    let Shown { organisation, rows, cursor } = shown;
+    let Shown { organisation, rows, cursor, .. } = shown;
     let mut board = v1::ReadCaseloadBoardResponse { cursor: cursor.clone(), ..Default::default() };
     let days = if request.silent_days == 0 { SILENT_DAYS } else { request.silent_days };
     let silent_since = today.earliest() - SignedDuration::from_hours(24 * i64::from(days));

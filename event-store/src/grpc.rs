@@ -41,6 +41,8 @@ pub struct TimelineService {
     claims: Arc<Claims>,
     shard: Shard,
     read_wait: Duration,
+    /// Patients of whom a page as known at a time is made.
+    read_back_max: usize,
     heartbeat: Duration,
     /// Held by those who have a large timeline in memory.
     large: Arc<Semaphore>,
@@ -64,7 +66,19 @@ impl TimelineService {
         let large = Arc::new(Semaphore::new(config.large_timelines));
         let open = answers::Open::new(config.open_streams);
         let shard = Shard::of(config);
-        Self { store, patients, claims, shard, read_wait, heartbeat, large, open, stop }
+        let read_back_max = config.read_back_patients;
+        Self {
+            store,
+            patients,
+            claims,
+            shard,
+            read_wait,
+            read_back_max,
+            heartbeat,
+            large,
+            open,
+            stop,
+        }
     }
 
     /// Looks identifiers up on a bus that has the slots of other shards, too.
@@ -136,8 +150,9 @@ impl TimelineApi for TimelineService {
         let wanted = self.cursor(&request.at_least_cursor)?;
         wait_for(self.patients.watch(), &self.store.end(), self.read_wait).await?;
         wait_for(self.patients.watch(), &wanted, self.read_wait).await?;
+        let as_known_at = request.as_known_at.as_ref().map(from_wire).transpose()?;
         let (rows, state) = (self.patients.clone(), request.state());
-        let max = page_size(request.page_size);
+        let (max, read_max) = (page_size(request.page_size), self.read_back_max);
         let page = tokio::task::spawn_blocking(move || {
             let any = state == v1::PatientState::Unspecified;
             let number = request.identifier_value;
@@ -148,15 +163,20 @@ impl TimelineApi for TimelineService {
             let is_asked_for = |row: &v1::PatientSummary| {
                 is_own(row) && (any || row.state() == state) && has_number(row)
             };
-            rows.list(after, max, is_asked_for)
+            if let Some(at) = as_known_at {
+                return rows.list_at(after, (max, read_max), at, is_asked_for);
+            }
+            let (patients, has_more) = rows.list(after, max, is_asked_for)?;
+            let last = patients.last().filter(|_| has_more);
+            let next = last.and_then(|last| PatientId::parse(&last.patient_id).ok());
+            Ok((patients, next))
         });
-        let (mut patients, has_more) = match page.await {
+        let (mut patients, next) = match page.await {
             Ok(Ok(page)) => page,
             Ok(Err(error)) => return Err(rows_unreadable(&error).into()),
             Err(error) => return Err(rows_unreadable(&error).into()),
         };
-        let next = patients.last().filter(|_| has_more).map(|last| last.patient_id.clone());
-        let next_page_token = next.unwrap_or_default();
+        let next_page_token = next.map(|next| next.to_string()).unwrap_or_default();
         for patient in &mut patients {
             // The rows' own: it changes from one server to the next, and the patient does not.
             patient.newest_cursor.clear();

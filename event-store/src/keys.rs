@@ -4,6 +4,7 @@
 //! | key                                      | value                                         |
 //! |------------------------------------------|-----------------------------------------------|
 //! | `c`                                      | the cursor up to which the rows are made      |
+//! | `e` + organisation id + 0 + patient id   | nothing: it ever had to do with them           |
 //! | `o` + organisation id + 0 + patient id   | nothing: the organisation has to do with them |
 //! | `p` + patient id                         | the patient's row, a `care.v1.PatientSummary` |
 //! | `r` + resource id                        | the resource's, a `care.v1.DirectoryEntry`    |
@@ -19,6 +20,7 @@ pub(crate) const EARLIER_FOLDERS: [&str; 2] = ["patients-1.sled", "patients-2.sl
 pub(crate) const CHECKPOINT: &[u8] = b"c";
 const PATIENT: u8 = b'p';
 const ORGANISATION: u8 = b'o';
+const EVER: u8 = b'e';
 const RESOURCE: u8 = b'r';
 
 /// Sorts as patient ids do.
@@ -61,8 +63,14 @@ pub(crate) fn of_organisation(organisation: &str) -> Vec<u8> {
     [&[ORGANISATION], organisation.as_bytes(), &[0]].concat()
 }
 
-pub(crate) fn in_organisation(organisation: &str, id: PatientId) -> Vec<u8> {
-    [of_organisation(organisation), id.uuid().into_bytes().to_vec()].concat()
+/// The same, of all patients that it ever had to do with.
+pub(crate) fn ever_of_organisation(organisation: &str) -> Vec<u8> {
+    [&[EVER], organisation.as_bytes(), &[0]].concat()
+}
+
+/// The key of one of an organisation's patients; `prefix` is with which all of these begin.
+pub(crate) fn in_organisation(prefix: &[u8], id: PatientId) -> Vec<u8> {
+    [prefix, id.uuid().as_bytes()].concat()
 }
 
 /// The patient of a key that begins with `prefix`.
@@ -81,8 +89,9 @@ mod tests {
         assert_eq!(read_patient(CHECKPOINT), None);
         let of = ResourceId::new(Uuid::from_u128(7));
         assert_eq!((read_resource(&resource(of)), read_patient(&resource(of))), (Some(of), None));
-        let key = in_organisation("acute", id);
+        let key = in_organisation(&of_organisation("acute"), id);
         assert_eq!(read_in_organisation(&key, &of_organisation("acute")), Some(id));
+        assert_eq!(read_in_organisation(&key, &ever_of_organisation("acute")), None);
         assert_eq!(read_in_organisation(&key, &of_organisation("acut")), None);
     }
 }

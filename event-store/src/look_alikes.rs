@@ -24,6 +24,8 @@ pub(crate) fn find(
         .into_iter()
         .filter_map(|row| {
             let likeness = one.resembles(&Person::of(&row))?;
+            // The rows' own, and none of the patient's.
+            let row = v1::PatientSummary { newest_cursor: String::new(), ..row };
             Some(v1::LookAlike { patient: Some(row), ..likeness })
         })
         .collect();

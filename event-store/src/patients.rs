@@ -20,6 +20,7 @@ use tsunagi_domain::{PatientId, ResourceId};
 use tsunagi_proto::v1;
 
 use crate::directory;
+use crate::ingest;
 use crate::keys;
 use crate::log::LogError;
 use crate::log::file::Patience;
@@ -28,15 +29,19 @@ use crate::timeline::{Timeline, View};
 
 /// Rows written at a time. A larger batch makes sled hold its garbage: one of 4,096 random
 /// keys was seen to take 2.7 GB.
-const BATCH_ROWS: usize = 64;
+const BATCH_ENTRIES: usize = 64;
 /// Bytes of rows after which no more are put on a page.
 const PAGE_BYTES: usize = 1 << 20;
 
 /// Why the rows cannot be kept.
 #[derive(Debug, thiserror::Error)]
 pub enum RowsError {
-    #[error("sled failed")]
+    #[error("sled failed: {0}")]
     Sled(#[from] sled::Error),
+    #[error(
+        "the rows in {0} were made of events that the log has no more: it was cut, or an older one was put there; restore the data folder from a backup, or, to go on without these events, take the rows away and keep them"
+    )]
+    Ahead(PathBuf),
     #[error(transparent)]
     Log(#[from] LogError),
     #[error("the feed ended: {0}")]
@@ -46,7 +51,21 @@ pub enum RowsError {
 }
 
 /// What is written of a patient, if it could be made.
-type Row = Result<(PatientId, v1::PatientSummary), RowsError>;
+type Row = Result<Made, RowsError>;
+
+struct Made {
+    patient: PatientId,
+    row: v1::PatientSummary,
+    /// The organisations that ever had to do with the patient.
+    ever: Vec<String>,
+}
+
+impl Made {
+    fn of(timeline: &Timeline, patient: PatientId, store: &Store) -> Self {
+        let ever = timeline.organisations().map(str::to_owned).collect();
+        Self { patient, row: row(timeline, patient, store), ever }
+    }
+}
 
 /// The rows, open.
 #[derive(Clone)]
@@ -70,6 +89,8 @@ impl Patients {
         let slots = store.region().slots;
         let (rows, cursor) = match open_rows(&path, slots) {
             Some((rows, cursor)) if store.end().covers(&cursor) => (rows, cursor),
+            // On NATS, the streams have what is missing.
+            Some(_) if !ingest::is_fed(data) => return Err(RowsError::Ahead(path)),
             opened => {
                 drop(opened);
                 put_aside(&path);
@@ -82,27 +103,51 @@ impl Patients {
 
     /// Makes rows of what is stored, until told to stop. Rows that turn out to be damaged on
     /// the way, or cannot be written, are made again, as often as need be: a full disk may have
-    /// room again at any time.
+    /// room again at any time. Where the log cannot be read in its order, all patients are read
+    /// one by one; of whom that cannot be done, the row stays as it was.
     pub async fn run(&self, stop: CancellationToken) -> Result<(), RowsError> {
         const AGAIN_AFTER: Duration = Duration::from_secs(1);
         let mut was_put_aside = false;
         loop {
             let error = match self.make_until(&stop).await {
-                Err(error @ (RowsError::Sled(_) | RowsError::Task(_))) => error,
-                ended => return ended,
+                Ok(()) => return Ok(()),
+                Err(error) => error,
             };
-            tracing::warn!(%error, "the patients' rows are made again");
-            while let Err(error) = self.begin_again(!was_put_aside) {
-                was_put_aside = true;
+            tracing::error!(%error, "the patients' rows are made again");
+            let is_of_rows = matches!(error, RowsError::Sled(_) | RowsError::Task(_));
+            let mut again = if is_of_rows {
+                self.off_the_runtime(move |rows| rows.begin_again(!was_put_aside)).await
+            } else {
+                self.off_the_runtime(Self::make_all).await
+            };
+            was_put_aside |= is_of_rows;
+            while let Err(error) = again {
                 tracing::warn!(%error, "the patients' rows cannot be made");
                 tokio::select! {
                     // Either may be cancelled.
                     () = stop.cancelled() => return Ok(()),
                     () = tokio::time::sleep(AGAIN_AFTER) => {}
                 }
+                again = self.off_the_runtime(|rows| rows.begin_again(false)).await;
             }
-            was_put_aside = true;
         }
+    }
+
+    async fn off_the_runtime(
+        &self,
+        work: impl FnOnce(&Self) -> Result<(), RowsError> + Send + 'static,
+    ) -> Result<(), RowsError> {
+        let rows = self.clone();
+        tokio::task::spawn_blocking(move || work(&rows)).await?
+    }
+
+    /// Makes the rows of all patients, one by one.
+    fn make_all(&self) -> Result<(), RowsError> {
+        let end = self.store.end();
+        let all = self.store.streams().into_iter().filter_map(patient).collect();
+        self.make_anew(&all, &end)?;
+        self.made.send_replace(end);
+        Ok(())
     }
 
     /// What was there is put aside to be looked at, but once: what comes after it was begun here.
@@ -213,7 +258,7 @@ impl Patients {
         let makers = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let share = changed.len().div_ceil(makers).max(1);
         std::thread::scope(|scope| {
-            let (made, rows) = mpsc::sync_channel(BATCH_ROWS);
+            let (made, rows) = mpsc::sync_channel(BATCH_ENTRIES);
             let start = |patients| {
                 let made: mpsc::SyncSender<_> = made.clone();
                 scope.spawn(move || self.make_each(patients, &made))
@@ -245,7 +290,7 @@ impl Patients {
         for stored in &read(StreamId::Patient(patient))? {
             timeline.add_with(stored, View::default(), read)?;
         }
-        Ok((patient, row(&timeline, patient, &self.store)))
+        Ok(Made::of(&timeline, patient, &self.store))
     }
 
     /// Makes the rows of the patients that these events are about.
@@ -256,7 +301,10 @@ impl Patients {
         mut folded: Folded,
     ) -> Result<Folded, RowsError> {
         for stored in events {
-            folded.add(&self.store, stored)?;
+            if let Err(error) = folded.add(&self.store, stored) {
+                folded.forget(stored.stream);
+                stays_as_it_was(error)?;
+            }
         }
         self.write_resources(
             &events.iter().filter_map(|stored| resource(stored.stream)).collect(),
@@ -274,7 +322,13 @@ impl Patients {
     fn write_resources(&self, changed: &BTreeSet<ResourceId>) -> Result<(), RowsError> {
         let (rows, zone) = (self.rows(), &self.store.region().zone);
         for resource in changed {
-            let events = self.store.read_all(StreamId::Resource(*resource), Patience::Wait)?;
+            let events = match self.store.read_all(StreamId::Resource(*resource), Patience::Wait) {
+                Ok(events) => events,
+                Err(error) => {
+                    stays_as_it_was(error.into())?;
+                    continue;
+                }
+            };
             if let Some(entry) = directory::entry(*resource, &events, zone) {
                 rows.insert(keys::resource(*resource), entry.encode_to_vec())?;
             }
@@ -287,11 +341,17 @@ impl Patients {
         let rows = self.rows();
         let (mut batch, mut count) = (sled::Batch::default(), 0);
         for row in made {
-            let (patient, row) = row?;
-            Self::index(&rows, &mut batch, patient, &row)?;
+            let made = match row {
+                Ok(made) => made,
+                Err(error) => {
+                    stays_as_it_was(error)?;
+                    continue;
+                }
+            };
+            count += 1 + Self::index(&rows, &mut batch, &made)?;
+            let Made { patient, row, .. } = made;
             batch.insert(&keys::patient(patient)[..], row.encode_to_vec());
-            count += 1;
-            if count == BATCH_ROWS {
+            if count >= BATCH_ENTRIES {
                 rows.apply_batch(std::mem::take(&mut batch))?;
                 count = 0;
             }
@@ -302,24 +362,30 @@ impl Patients {
 }
 
 impl Patients {
-    /// Notes with which organisations the patient has to do now, and no longer.
-    fn index(
-        rows: &sled::Db,
-        batch: &mut sled::Batch,
-        patient: PatientId,
-        row: &v1::PatientSummary,
-    ) -> Result<(), RowsError> {
+    /// Notes with which organisations the patient has to do now, no longer, and ever had. Returns
+    /// how many entries that takes.
+    fn index(rows: &sled::Db, batch: &mut sled::Batch, made: &Made) -> Result<usize, RowsError> {
+        let Made { patient, row, ever } = made;
+        let patient = *patient;
+        let mut entries = 0;
+        for organisation in ever {
+            let key = keys::in_organisation(&keys::ever_of_organisation(organisation), patient);
+            if !rows.contains_key(&key)? {
+                batch.insert(key, &[][..]);
+                entries += 1;
+            }
+        }
         let before = rows.get(keys::patient(patient))?;
         let before = before.and_then(|row| v1::PatientSummary::decode(&*row).ok());
         let before = before.as_ref().map(organisations).unwrap_or_default();
         let now = organisations(row);
         for gone in before.difference(&now) {
-            batch.remove(keys::in_organisation(gone, patient));
+            batch.remove(keys::in_organisation(&keys::of_organisation(gone), patient));
         }
         for new in now.difference(&before) {
-            batch.insert(keys::in_organisation(new, patient), &[][..]);
+            batch.insert(keys::in_organisation(&keys::of_organisation(new), patient), &[][..]);
         }
-        Ok(())
+        Ok(entries + before.symmetric_difference(&now).count())
     }
 
     /// The patients with whom an organisation has to do.
@@ -336,6 +402,79 @@ impl Patients {
             patients.extend(row.and_then(|row| v1::PatientSummary::decode(&*row).ok()));
         }
         Ok(patients)
+    }
+
+    /// Whether an organisation has, or ever had, to do with a patient.
+    pub(crate) fn ever_had_to_do(
+        &self,
+        organisation: &str,
+        patient: PatientId,
+    ) -> Result<bool, RowsError> {
+        let key = keys::in_organisation(&keys::ever_of_organisation(organisation), patient);
+        Ok(self.rows().contains_key(key)?)
+    }
+
+    /// As `of_organisation`, as it was known at a time. None if they are more than `max` who ever had to do
+    /// with it.
+    pub(crate) fn of_organisation_at(
+        &self,
+        organisation: &str,
+        as_known_at: Timestamp,
+        max: usize,
+    ) -> Result<Option<Vec<v1::PatientSummary>>, RowsError> {
+        let prefix = keys::ever_of_organisation(organisation);
+        let mut patients = Vec::new();
+        for (count, key) in self.rows().scan_prefix(&prefix).keys().enumerate() {
+            if count == max {
+                return Ok(None);
+            }
+            let Some(patient) = keys::read_in_organisation(&key?, &prefix) else { continue };
+            let row = self.row_at(patient, as_known_at)?;
+            patients.extend(row.filter(|row| row.merged_into_patient_id.is_empty()));
+        }
+        Ok(Some(patients))
+    }
+
+    /// The row of a patient as it was known at a time, if the patient was registered by then.
+    fn row_at(
+        &self,
+        patient: PatientId,
+        as_known_at: Timestamp,
+    ) -> Result<Option<v1::PatientSummary>, RowsError> {
+        let view = View { as_known_at: Some(as_known_at), version_max: None };
+        let read = &mut |of| self.store.read_all(of, Patience::Wait);
+        let events = read(StreamId::Patient(patient))?;
+        let timeline = Timeline::fold_with(&events, &self.store.region().zone, view, read)?;
+        let is_known = timeline.record().patient().is_known();
+        Ok(is_known.then(|| row(&timeline, patient, &self.store)))
+    }
+
+    /// As `list`, of what was known at a time. Looks at `read_max` patients at most, and says at
+    /// which it stopped: a page may have fewer than there are.
+    pub(crate) fn list_at(
+        &self,
+        after: Option<PatientId>,
+        (max, read_max): (usize, usize),
+        as_known_at: Timestamp,
+        filter: impl Fn(&v1::PatientSummary) -> bool,
+    ) -> Result<(Vec<v1::PatientSummary>, Option<PatientId>), RowsError> {
+        let from = match after {
+            None => Bound::Included(keys::PATIENTS.to_vec()),
+            Some(after) => Bound::Excluded(keys::patient(after).to_vec()),
+        };
+        let (mut patients, mut bytes, mut last) = (Vec::new(), 0, None);
+        for (count, key) in self.rows().range((from, Bound::Unbounded)).keys().enumerate() {
+            let Some(patient) = keys::read_patient(&key?) else { return Ok((patients, None)) };
+            if count == read_max || patients.len() >= max || bytes >= PAGE_BYTES {
+                return Ok((patients, last));
+            }
+            last = Some(patient);
+            if let Some(row) = self.row_at(patient, as_known_at)?.filter(&filter) {
+                bytes += row.encoded_len();
+                patients.push(row);
+            }
+        }
+        Ok((patients, None))
     }
 
     /// Resources after `after`, in the order of their ids, that `show` shows: `max` of them at
@@ -421,7 +560,22 @@ struct Folded {
     weight: usize,
 }
 
+/// A patient whose events cannot be read keeps the row of before; everybody else's is made.
+fn stays_as_it_was(error: RowsError) -> Result<(), RowsError> {
+    if matches!(&error, RowsError::Log(damage) if damage.is_finding()) {
+        tracing::error!(%error, "a row stays as it was");
+        return Ok(());
+    }
+    Err(error)
+}
+
 impl Folded {
+    fn forget(&mut self, stream: StreamId) {
+        if let Some(patient) = patient(stream) {
+            self.timelines.remove(&patient);
+        }
+    }
+
     fn add(&mut self, store: &Store, stored: &Stored) -> Result<(), RowsError> {
         let Some(patient) = patient(stored.stream) else { return Ok(()) };
         let timeline = self.timelines.entry(patient).or_insert_with(|| {
@@ -444,8 +598,8 @@ impl Folded {
         Ok(())
     }
 
-    fn row(&self, patient: PatientId, store: &Store) -> Option<(PatientId, v1::PatientSummary)> {
-        self.timelines.get(&patient).map(|timeline| (patient, row(timeline, patient, store)))
+    fn row(&self, patient: PatientId, store: &Store) -> Option<Made> {
+        self.timelines.get(&patient).map(|timeline| Made::of(timeline, patient, store))
     }
 
     /// Forgets everything when it has become much: who changes is read again.

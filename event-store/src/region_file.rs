@@ -16,6 +16,7 @@ use crate::log::segment::sync_folder;
 
 pub(crate) const NAME: &str = "region.toml";
 const FORMAT: i64 = 1;
+const COURSE: &str = "course";
 
 /// Why the region cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +101,16 @@ fn create(path: &Path, config: &Config) -> Result<(), RegionError> {
     Ok(())
 }
 
+/// What the file says of a region that was restored from a copy. None if it is damaged.
+pub(crate) fn restored(bytes: &[u8]) -> Option<Vec<u8>> {
+    let text = str::from_utf8(bytes).ok().filter(|text| parse(text).is_some())?;
+    let lines = text.lines().filter(|line| !line.starts_with(CHECKSUM));
+    let lines = lines.filter(|line| !line.starts_with(COURSE));
+    let text: String = lines.flat_map(|line| [line, "\n"]).collect();
+    let course = getrandom::u32().ok()?;
+    Some(with_checksum(&format!("{text}{COURSE} = {course}\n")).into_bytes())
+}
+
 /// Writes a file that only its owner can read, whole or not at all.
 pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), LogError> {
     write_whole(path, bytes)?;
@@ -146,6 +157,10 @@ fn parse(text: &str) -> Option<Region> {
         slots: u16::try_from(table.get("slots")?.as_integer()?).ok()?,
         zone: Zone::named(&zone_name)?,
         zone_name,
+        course: match table.get(COURSE) {
+            Some(course) => u32::try_from(course.as_integer()?).ok()?,
+            None => 0,
+        },
         identifier_key: BASE64_STANDARD.decode(key).ok()?.try_into().ok()?,
     })
 }

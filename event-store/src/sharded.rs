@@ -124,13 +124,7 @@ impl TimelineApi for ShardedTimeline {
             None => return Err(Refused::from(MalformedToken).into()),
         };
         let next = &mut listed.get_mut().next_page_token;
-        *next = if !next.is_empty() {
-            format!("{place}/{next}")
-        } else if place + 1 < self.others.len() {
-            format!("{}/", place + 1)
-        } else {
-            String::new()
-        };
+        *next = next_token(place, next, self.others.len());
         Ok(listed)
     }
 
@@ -146,7 +140,7 @@ impl TimelineApi for ShardedTimeline {
 }
 
 /// At which shard the page is, and its token there.
-fn read_token(token: &str) -> Option<(usize, String)> {
+pub(crate) fn read_token(token: &str) -> Option<(usize, String)> {
     if token.is_empty() {
         return Some((0, String::new()));
     }
@@ -154,15 +148,26 @@ fn read_token(token: &str) -> Option<(usize, String)> {
     Some((place.parse().ok()?, token.to_owned()))
 }
 
+/// The token of what comes next: at the same shard, at the one behind it, or nowhere.
+pub(crate) fn next_token(place: usize, token: &str, shards: usize) -> String {
+    if !token.is_empty() {
+        format!("{place}/{token}")
+    } else if place + 1 < shards {
+        format!("{}/", place + 1)
+    } else {
+        String::new()
+    }
+}
+
 /// In a request's metadata: another shard asks for what is here.
 const FORWARDED: &str = "tsunagi-forwarded";
 
-fn is_forwarded<T>(request: &Request<T>) -> bool {
+pub(crate) fn is_forwarded<T>(request: &Request<T>) -> bool {
     request.metadata().contains_key(FORWARDED)
 }
 
 /// The same request in the same name, to be answered by whoever gets it.
-fn forwarded<T>(request: Request<T>) -> Request<T> {
+pub(crate) fn forwarded<T>(request: Request<T>) -> Request<T> {
     let (mut metadata, _extensions, message) = request.into_parts();
     metadata.insert(FORWARDED, MetadataValue::from_static("1"));
     Request::from_parts(metadata, tonic::Extensions::default(), message)

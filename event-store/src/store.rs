@@ -18,6 +18,7 @@ use tsunagi_chassis::Config;
 use tsunagi_domain::EventId;
 use uuid::Uuid;
 
+use crate::backup;
 use crate::evidence::checkpoint_file;
 use crate::evidence::key_file::{self, KeyFileError};
 use crate::evidence::notary::Notary;
@@ -54,6 +55,10 @@ pub enum OpenError {
         "{0} has lost its segments: restore the data folder from a backup, or take another folder for a new region"
     )]
     LostLog(PathBuf),
+    #[error(
+        "{0} is a copy that `tsunagi backup` made: restore it into a folder of its own, and serve that"
+    )]
+    Copy(PathBuf),
     #[error(transparent)]
     Key(#[from] KeyFileError),
     #[error("the thread that writes the log cannot be started")]
@@ -86,7 +91,7 @@ struct Inner {
     subscribe_batch: usize,
     damage_found: AtomicU64,
     differences_found: AtomicU64,
-    lock: Mutex<File>,
+    lock: Mutex<Lock>,
 }
 
 /// Where a reader of the whole log is.
@@ -127,8 +132,12 @@ impl Drop for Inner {
 }
 
 impl Store {
-    /// Opens a data folder, creating it if need be: checks the whole log and cuts a torn end.
+    /// Opens a data folder, creating it if need be: checks the end of the log, and cuts what is torn of
+    /// it.
     pub fn open(config: &Config) -> Result<Self, OpenError> {
+        if backup::is_copy(&config.data) {
+            return Err(OpenError::Copy(config.data.clone()));
+        }
         create_folder(&config.data)?;
         let lock = lock(&config.data)?;
         // On NATS, the events lie in the streams: a node that joins begins without a log.
@@ -207,9 +216,9 @@ impl Store {
     /// Lets other processes know where this folder is served.
     pub fn announce(&self, address: &str) -> std::io::Result<()> {
         let mut lock = self.0.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        lock.set_len(0)?;
-        write!(lock, "{address}")?;
-        lock.flush()
+        lock.file.set_len(0)?;
+        write!(lock.file, "{address}")?;
+        lock.file.flush()
     }
 
     pub fn region(&self) -> &Region {
@@ -427,6 +436,12 @@ impl Store {
         }
         let store = self.clone();
         off_the_runtime(move || work(&store, Patience::Wait)).await
+    }
+
+    /// All streams, in no order.
+    pub(crate) fn streams(&self) -> Vec<StreamId> {
+        let index = self.0.shared.index.read().unwrap_or_else(PoisonError::into_inner);
+        index.streams().filter_map(|(kind, key)| StreamId::from_parts(kind, key)).collect()
     }
 
     /// Everything that is durable.
@@ -647,8 +662,16 @@ fn refuse_lost_log(data: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
+/// A data folder that this process alone has.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    /// Says where it is served.
+    file: File,
+    _folder: File,
+}
+
 /// Takes the folder for this process alone, until the process ends.
-pub(crate) fn lock(folder: &Path) -> Result<File, OpenError> {
+pub(crate) fn lock(folder: &Path) -> Result<Lock, OpenError> {
     let path = folder.join("lock");
     let mut options = std::fs::OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
@@ -663,6 +686,17 @@ pub(crate) fn lock(folder: &Path) -> Result<File, OpenError> {
         }
         Err(TryLockError::Error(error)) => return Err(LogError::io("locking", &path)(error).into()),
     }
+    // Somebody may take the file away under a server: the folder itself is held too.
+    let held = File::open(folder).map_err(LogError::io("opening", folder))?;
+    match held.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(OpenError::Locked { path: folder.to_owned(), address: None });
+        }
+        Err(TryLockError::Error(error)) => {
+            return Err(LogError::io("locking", folder)(error).into());
+        }
+    }
     file.set_len(0).map_err(LogError::io("opening", &path))?;
-    Ok(file)
+    Ok(Lock { file, _folder: held })
 }

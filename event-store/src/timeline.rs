@@ -7,7 +7,7 @@ pub mod summary;
 pub mod wording;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use prost::Message as _;
@@ -18,7 +18,7 @@ use tsunagi_domain::transfer_request::TransferRequest;
 use tsunagi_domain::{CareTime, EncounterId, EventId, Fact, PatientId, Record, Zone, identity};
 use tsunagi_proto::catalogue::{Family, Payload};
 use tsunagi_proto::convert::happened;
-use tsunagi_proto::v1;
+use tsunagi_proto::{fields, v1};
 
 use crate::directory;
 
@@ -45,6 +45,8 @@ pub struct Timeline {
     is_for_summary: bool,
     cancelled_by: BTreeMap<EventId, EventId>,
     names: names::Names,
+    /// The organisations that its events name.
+    organisations: BTreeSet<String>,
 }
 
 /// What was said of the person: by the event of which version, and when, if a person said it.
@@ -128,6 +130,7 @@ impl Timeline {
             is_for_summary: false,
             cancelled_by: BTreeMap::new(),
             names: names::Names::default(),
+            organisations: BTreeSet::new(),
         }
     }
 
@@ -222,6 +225,7 @@ impl Timeline {
     fn absorb(&mut self, retired: PatientId, other: Self) {
         self.record.absorb(retired, &other.record);
         self.names.add(other.names);
+        self.organisations.extend(other.organisations);
         self.cancelled_by.extend(other.cancelled_by);
         if other.address_withheld_up_to > 0 {
             // It may be the same address.
@@ -268,6 +272,7 @@ impl Timeline {
         let actor = event.as_ref().and_then(|event| event.actor.as_ref());
         let by = actor.map(|actor| actor.organisation.as_str()).unwrap_or_default();
         self.names.note(by, happened_at, &payload);
+        self.note_organisations(by, &payload);
         if let Some(event) = &event
             && address::is_confidential(event, &mut payload)
         {
@@ -298,6 +303,23 @@ impl Timeline {
             encounter,
             merged: None,
         });
+    }
+
+    /// Takes note of the organisations that an event names.
+    fn note_organisations(&mut self, by: &str, payload: &Payload) {
+        let corrected = instead(payload);
+        let said = corrected.as_ref().unwrap_or(payload).fields();
+        let named = said.map(fields::organisations).unwrap_or_default();
+        for id in named.into_iter().map(|of| of.id.as_str()).chain([by]) {
+            if !id.is_empty() && !self.organisations.contains(id) {
+                self.organisations.insert(id.to_owned());
+            }
+        }
+    }
+
+    /// The organisations that ever had to do with the patient.
+    pub(crate) fn organisations(&self) -> impl Iterator<Item = &str> {
+        self.organisations.iter().map(String::as_str)
     }
 
     /// How many events it is folded from.

@@ -2,10 +2,12 @@
 
 use tsunagi_proto::v1;
 use tsunagi_proto::v1::boards_client::BoardsClient;
+use tsunagi_proto::v1::timeline_client::TimelineClient;
+use tsunagi_proto::v1::watch_board_response::Frame;
 
 use crate::desks::{place, register};
 use crate::stories::{CARE_MANAGER, LIAISON, NURSE, Story, deed, person, signed};
-use crate::support::{Server, folder, id, run, stdout};
+use crate::support::{Server, folder, id, liaison, reason, run, stdout, timeline};
 
 async fn send(story: &Story, server: &Server) {
     let channel = server.channel().await;
@@ -116,4 +118,100 @@ async fn who_leaves_the_hospital_leaves_its_board() {
     send(&story, &server).await;
     assert!(liaison_board(&server).await.admitted.is_empty());
     assert_eq!(team_board(&server, "").await.patients.len(), 1, "still on the team");
+}
+
+/// What comes after `admitted`.
+fn discharged() -> Story {
+    let mut story = admitted();
+    story.parts = vec![Vec::new()];
+    deed!(story, LIAISON, "05-09T10:00", desk.discharge(DischargeRequest {
+        v1::Discharged { encounter_id: id(0xa), ..v1::Discharged::default() }
+    }));
+    story
+}
+
+#[tokio::test]
+async fn boards_and_lists_are_read_as_they_were_known() {
+    let data = folder();
+    let server = Server::start_with(data.path(), &["--read-back-patients", "1"]);
+    let channel = server.channel().await;
+    register(&channel, &id(1), "00123").await;
+    send(&admitted(), &server).await;
+    let then = timeline(&channel, &id(1)).await.pop().unwrap().recorded_at;
+    send(&discharged(), &server).await;
+    assert!(liaison_board(&server).await.admitted.is_empty());
+    let mut boards = BoardsClient::new(channel.clone());
+    let as_known = v1::ReadLiaisonBoardRequest { as_known_at: then, ..Default::default() };
+    let asked = || signed(LIAISON, as_known.clone());
+    let board = boards.read_liaison_board(asked()).await.unwrap().into_inner();
+    assert_eq!(board.admitted.len(), 1, "though the patient has left since");
+    let first = team_board(&server, "").await.cursor;
+    let team = v1::ReadTeamBoardRequest { as_known_at: then, ..Default::default() };
+    let team = boards.read_team_board(signed(CARE_MANAGER, team)).await.unwrap().into_inner();
+    assert_eq!(team.patients[0].state(), v1::PatientState::InHospital);
+    let later =
+        v1::ReadTeamBoardRequest { since_cursor: first, as_known_at: then, ..Default::default() };
+    let later = boards.read_team_board(signed(CARE_MANAGER, later)).await.unwrap().into_inner();
+    assert!(later.patients[0].changes.is_empty());
+
+    // The list: one was registered later, and looked at with the others, one a page.
+    register(&channel, &id(2), "00456").await;
+    let mut timelines = TimelineClient::new(channel.clone());
+    let mut list = v1::ListPatientsRequest { as_known_at: then, ..Default::default() };
+    let (mut listed, mut pages) = (Vec::new(), 0);
+    loop {
+        let page = timelines.list_patients(liaison(list.clone())).await.unwrap().into_inner();
+        listed.extend(page.patients.iter().map(|of| (of.patient_id.clone(), of.state())));
+        pages += 1;
+        if page.next_page_token.is_empty() {
+            break;
+        }
+        list.page_token = page.next_page_token;
+    }
+    assert_eq!((listed, pages), (vec![(id(1), v1::PatientState::InHospital)], 2));
+
+    // Two patients are more than may be read back at once here: the second was registered by the
+    // same hospital.
+    let many = boards.read_liaison_board(asked()).await.unwrap_err();
+    assert_eq!(reason(&many), "TOO_MANY_TO_READ_BACK");
+}
+
+#[tokio::test]
+async fn whoever_watches_a_board_is_told_when_to_read_it_again() {
+    let data = folder();
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    register(&channel, &id(1), "00123").await;
+    let before = liaison_board(&server).await.cursor;
+    let mut boards = BoardsClient::new(channel.clone());
+    let watch = |organisation: &str| {
+        let organisation_id = organisation.to_owned();
+        signed(LIAISON, v1::WatchBoardRequest { organisation_id, cursor: before.clone() })
+    };
+    let mut ours = boards.watch_board(watch("")).await.unwrap().into_inner();
+    let mut others = boards.watch_board(watch("elsewhere")).await.unwrap().into_inner();
+    for frames in [&mut ours, &mut others] {
+        let first = frames.message().await.unwrap().unwrap();
+        assert_eq!(first.frame, Some(Frame::CaughtUp(v1::CaughtUp {})));
+    }
+    for (story, admitted) in [(admitted(), 1), (discharged(), 0)] {
+        send(&story, &server).await;
+        // Several things may be told of together, or one after the other.
+        loop {
+            let told = ours.message().await.unwrap().unwrap();
+            let patient_ids = vec![id(1)];
+            assert_eq!(told.frame, Some(Frame::Changed(v1::BoardChanged { patient_ids })));
+            let at_least_cursor = told.cursor;
+            let request = v1::ReadLiaisonBoardRequest { at_least_cursor, ..Default::default() };
+            let board = boards.read_liaison_board(signed(LIAISON, request)).await.unwrap();
+            if board.into_inner().admitted.len() == admitted {
+                break;
+            }
+        }
+    }
+    drop(ours);
+    // Nobody elsewhere is told of it.
+    server.terminate().await;
+    let end = others.message().await.unwrap_err();
+    assert_eq!(end.code(), tonic::Code::Unavailable);
 }

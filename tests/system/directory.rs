@@ -297,7 +297,10 @@ async fn a_timeline_tells_the_name_that_the_directory_gives() {
     let mut desk = Desk::new(&channel);
     register(&channel, &id(1), "00123").await;
     desk.publish(0x101, 0xa, "火曜サロン", "2026-01-10").await;
-    let named = |resource: u128| Some(v1::ResourceRef { id: id(resource), name: String::new() });
+    // Ids are written in either case.
+    let named = |resource: u128| {
+        Some(v1::ResourceRef { id: id(resource).to_uppercase(), name: String::new() })
+    };
     let signpost = v1::SignpostRequest {
         context: Some(context(&id(1), &id(0x102), "2026-05-01")),
         event: Some(v1::Signposted { resource: named(0xa), ..v1::Signposted::default() }),

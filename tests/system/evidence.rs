@@ -201,17 +201,25 @@ fn a_proof_is_checked_without_server_or_data() {
     let (proof, record) = (out.path().join("proof"), out.path().join("record"));
     let (proof, record) = (proof.to_str().unwrap(), record.to_str().unwrap());
     let bytes = fs::read(segment(data.path(), 1)).unwrap();
+    let mut last = String::new();
     for (at, header) in frames(&bytes).into_iter().filter(|(_, h)| h.stream_kind == 1).take(8) {
         let event = Uuid::from_bytes(header.event).to_string();
         let patient = Uuid::from_bytes(header.stream_key).to_string();
-        done(data.path(), &["prove", &event, "--patient", &patient, "--out", proof]);
+        let prove = ["prove", &event, "--patient", &patient, "--out", proof];
+        done(data.path(), &prove);
+        let again = run(data.path(), &prove);
+        assert!(stderr(&again).contains("name another file"), "{}", stderr(&again));
         let nowhere = Path::new("/nonexistent");
         let check = ["check-proof", proof, "--key", key.trim(), "--record", record];
         let told = done(nowhere, &check);
         assert!(told.contains(&event) && told.contains("is in the log as it was signed"), "{told}");
         let end = at + HEADER_BYTES + usize::try_from(header.record_bytes).unwrap();
         assert!(fs::read(record).unwrap() == bytes[at + HEADER_BYTES..end]);
+        last = fs::read_to_string(proof).unwrap();
+        fs::remove_file(proof).unwrap();
+        fs::remove_file(record).unwrap();
     }
+    fs::write(proof, &last).unwrap();
     let nowhere = Path::new("/nonexistent");
     let refused = |key: &str| stderr(&run(nowhere, &["check-proof", proof, "--key", key]));
     assert!(refused(other_key.trim()).contains("not signed by this key"));
@@ -414,6 +422,8 @@ fn what_cannot_be_run_is_told_from_what_is_wrong() {
     let last = number_of_segments(region.path());
     let refused = run(region.path(), &["verify", "--segments", "40"]);
     assert_eq!(refused.status.code(), Some(1), "{}", stdout(&refused));
+    let misspelt = run(region.path(), &["verify", "--segments", "5-2"]);
+    assert_eq!(misspelt.status.code(), Some(1), "{}", stdout(&misspelt));
     let said = stderr(&refused);
     assert!(said.contains(&format!("segments 1 to {last}")), "{said}");
     let nowhere = folder();

@@ -8,9 +8,11 @@ use std::process::{Command, Stdio};
 
 use rand::RngExt as _;
 use tempfile::TempDir;
+use tonic::transport::Channel;
 use tonic_types::StatusExt as _;
 
 use tsunagi_proto::v1;
+use tsunagi_proto::v1::directory_client::DirectoryClient;
 use tsunagi_proto::v1::discharge_desk_client::DischargeDeskClient;
 use tsunagi_proto::v1::timeline_client::TimelineClient;
 
@@ -41,6 +43,27 @@ fn folder_of_the_region(data: &Path) -> TempDir {
     let other = folder();
     std::fs::copy(data.join("region.toml"), other.path().join("region.toml")).unwrap();
     other
+}
+
+/// How many resources are in the directory. Each that is found can be read.
+async fn resources(channel: &Channel) -> usize {
+    let mut directory = DirectoryClient::new(channel.clone());
+    let mut request = v1::FindResourcesRequest { page_size: 2, ..Default::default() };
+    let mut count = 0;
+    loop {
+        let found = directory.find_resources(liaison(request.clone())).await.unwrap().into_inner();
+        for entry in found.entries {
+            let resource_id = entry.resource_id.clone();
+            let one = v1::ReadResourceRequest { resource_id, ..Default::default() };
+            let read = directory.read_resource(liaison(one)).await.unwrap().into_inner();
+            assert_eq!(read.entry, Some(entry));
+            count += 1;
+        }
+        if found.next_page_token.is_empty() {
+            return count;
+        }
+        request.page_token = found.next_page_token;
+    }
 }
 
 /// What `up` says when it refuses to start.
@@ -257,7 +280,9 @@ async fn two_shards_and_desks_by_themselves_are_one_region() {
     };
     let (first, second) = (start_shard(0), start_shard(1));
     for server in [&first, &second] {
-        assert_eq!(timelines(&server.channel().await).await, before, "whoever is asked");
+        let channel = server.channel().await;
+        assert_eq!(timelines(&channel).await, before, "whoever is asked");
+        assert_eq!(resources(&channel).await, 8, "of both shards");
     }
     // Two copies of one desk, without a store, decide on what the shards have.
     let only_region = folder_of_the_region(data.path());

@@ -4,13 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tonic::{Code, Request, Response, Status};
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Extensions, Request, Response, Status};
 use tsunagi_bus::port::ReadError;
-use tsunagi_bus::{Bus, Stored, StreamId};
+use tsunagi_bus::remote::NoAddress;
+use tsunagi_bus::{Bus, Shard, Stored, StreamId};
 use tsunagi_chassis::{Config, Refused};
 use tsunagi_domain::ResourceId;
 use tsunagi_proto::check::Path;
 use tsunagi_proto::v1;
+use tsunagi_proto::v1::directory_client::DirectoryClient;
 use tsunagi_proto::v1::directory_server::Directory;
 
 use super::{entry, is_asked_for, on_day};
@@ -19,6 +22,7 @@ use crate::grpc::{MalformedToken, checked, from_wire, page_size, rows_unreadable
 use crate::log::LogError;
 use crate::log::file::Patience;
 use crate::patients::{Patients, RowsError};
+use crate::sharded::{forwarded, is_forwarded, next_token, read_token};
 use crate::store::Store;
 
 /// The service.
@@ -28,21 +32,82 @@ pub struct DirectoryService {
     rows: Patients,
     /// Has the resources of all shards.
     bus: Arc<dyn Bus>,
+    shard: Shard,
+    /// Those of all shards, in their order; none at the place of this one. Empty if there is one.
+    others: Vec<Option<DirectoryClient<Channel>>>,
     read_wait: Duration,
 }
 
 impl DirectoryService {
-    pub fn new(store: Store, rows: Patients, bus: Arc<dyn Bus>, config: &Config) -> Self {
+    pub fn new(
+        store: Store,
+        rows: Patients,
+        bus: Arc<dyn Bus>,
+        config: &Config,
+    ) -> Result<Self, NoAddress> {
         let read_wait = Duration::from_millis(config.read_wait_ms);
-        Self { store, rows, bus, read_wait }
+        let shard = Shard::of(config);
+        let other = |(place, url): (usize, &String)| {
+            if place + 1 == usize::from(shard.index) {
+                return Ok(None);
+            }
+            let endpoint =
+                Endpoint::from_shared(url.clone()).map_err(|_wrong| NoAddress(url.clone()))?;
+            Ok(Some(DirectoryClient::new(endpoint.tcp_nodelay(true).connect_lazy())))
+        };
+        let stores = if shard.count > 1 { config.stores.as_slice() } else { &[] };
+        let others = stores.iter().enumerate().map(other).collect::<Result<_, _>>()?;
+        Ok(Self { store, rows, bus, shard, others, read_wait })
     }
 
     /// Waits until the rows have seen all that was stored when it was asked, and what the caller
     /// has seen.
     async fn wait(&self, at_least: &str) -> Result<(), Refused> {
-        let wanted = self.store.region().read_cursor(at_least)?;
+        // What lies in other shards is not waited for here: it never comes.
+        let wanted = self.shard.part_of(&self.store.region().read_cursor(at_least)?);
         wait_for(self.rows.watch(), &self.store.end(), self.read_wait).await?;
         wait_for(self.rows.watch(), &wanted, self.read_wait).await
+    }
+
+    /// The resources of this shard.
+    async fn find_here(
+        &self,
+        request: v1::FindResourcesRequest,
+    ) -> Result<v1::FindResourcesResponse, Refused> {
+        let as_known_at = request.as_known_at.as_ref().map(from_wire).transpose()?;
+        let after = match request.page_token.as_str() {
+            "" => None,
+            token => Some(ResourceId::parse(token).or(Err(MalformedToken))?),
+        };
+        self.wait(&request.at_least_cursor).await?;
+        let (rows, store) = (self.rows.clone(), self.store.clone());
+        let max = page_size(request.page_size);
+        let found = tokio::task::spawn_blocking(move || {
+            let zone = &store.region().zone;
+            let today = today(&request.on_day, zone);
+            let mut damaged = None;
+            let show = |row: v1::DirectoryEntry| {
+                let entry = match as_known_at {
+                    None => Some(row),
+                    Some(_) => as_known(&store, &row, as_known_at).unwrap_or_else(|error| {
+                        damaged = Some(error);
+                        None
+                    }),
+                };
+                let entry = entry.map(|entry| on_day(entry, &today, zone));
+                entry.filter(|entry| is_asked_for(entry, &request))
+            };
+            let found = rows.resources(after, max, show)?;
+            damaged.map_or(Ok(found), |error| Err(RowsError::Log(error)))
+        });
+        let (entries, has_more) = match found.await {
+            Ok(Ok(found)) => found,
+            Ok(Err(error)) => return Err(rows_unreadable(&error)),
+            Err(error) => return Err(rows_unreadable(&error)),
+        };
+        let next = entries.last().filter(|_| has_more).map(|last| last.resource_id.clone());
+        let next_page_token = next.unwrap_or_default();
+        Ok(v1::FindResourcesResponse { entries, next_page_token })
     }
 
     async fn events(&self, resource: ResourceId) -> Result<Vec<Stored>, ReadError> {
@@ -81,41 +146,26 @@ impl Directory for DirectoryService {
         &self,
         request: Request<v1::FindResourcesRequest>,
     ) -> Result<Response<v1::FindResourcesResponse>, Status> {
-        let request = checked(request)?;
-        let as_known_at = request.as_known_at.as_ref().map(from_wire).transpose()?;
-        let after = match request.page_token.as_str() {
-            "" => None,
-            token => Some(ResourceId::parse(token).or(Err(Refused::from(MalformedToken)))?),
+        let (is_forwarded, metadata) = (is_forwarded(&request), request.metadata().clone());
+        let mut request = checked(request)?;
+        if is_forwarded || self.others.is_empty() {
+            return Ok(Response::new(self.find_here(request).await?));
+        }
+        // Shard by shard, each in the order of its resources.
+        let place = read_token(&request.page_token).ok_or_else(|| Refused::from(MalformedToken))?;
+        let (place, token) = place;
+        request.page_token = token;
+        let mut found = match self.others.get(place).cloned() {
+            Some(Some(mut other)) => {
+                let request = Request::from_parts(metadata, Extensions::default(), request);
+                other.find_resources(forwarded(request)).await?.into_inner()
+            }
+            Some(None) => self.find_here(request).await?,
+            None => return Err(Refused::from(MalformedToken).into()),
         };
-        self.wait(&request.at_least_cursor).await?;
-        let (rows, store) = (self.rows.clone(), self.store.clone());
-        let max = page_size(request.page_size);
-        let found = tokio::task::spawn_blocking(move || {
-            let zone = &store.region().zone;
-            let today = today(&request.on_day, zone);
-            let mut damaged = None;
-            let show = |row: v1::DirectoryEntry| {
-                let entry = match as_known_at {
-                    None => Some(row),
-                    Some(_) => as_known(&store, &row, as_known_at).unwrap_or_else(|error| {
-                        damaged = Some(error);
-                        None
-                    }),
-                };
-                let entry = entry.map(|entry| on_day(entry, &today, zone));
-                entry.filter(|entry| is_asked_for(entry, &request))
-            };
-            let found = rows.resources(after, max, show)?;
-            damaged.map_or(Ok(found), |error| Err(RowsError::Log(error)))
-        });
-        let (entries, has_more) = match found.await {
-            Ok(Ok(found)) => found,
-            Ok(Err(error)) => return Err(rows_unreadable(&error).into()),
-            Err(error) => return Err(rows_unreadable(&error).into()),
-        };
-        let next = entries.last().filter(|_| has_more).map(|last| last.resource_id.clone());
-        let next_page_token = next.unwrap_or_default();
-        Ok(Response::new(v1::FindResourcesResponse { entries, next_page_token }))
+        let next = next_token(place, &found.next_page_token, self.others.len());
+        found.next_page_token = next;
+        Ok(Response::new(found))
     }
 }
 

@@ -11,7 +11,7 @@ use super::checkpoint::region_name;
 use super::note::SigningKey;
 use super::{checkpoint_file, note};
 use crate::log::LogError;
-use crate::region_file::write_durably;
+use crate::region_file::{has_log, write_durably};
 
 pub(crate) const NAME: &str = "signing.key";
 
@@ -38,6 +38,9 @@ pub(crate) fn open(data: &Path, region: Uuid) -> Result<SigningKey, KeyFileError
     let path = data.join(NAME);
     if data.join(checkpoint_file::NAME).exists() {
         return Err(KeyFileError::Lost(path));
+    }
+    if has_log(data) {
+        tracing::warn!(path = %path.display(), "there was no key, and a new one is made: compare `tsunagi key` with what you were given, and tell those who check");
     }
     let mut secret = [0; 32];
     getrandom::fill(&mut secret).map_err(|error| LogError::Io {

@@ -106,6 +106,11 @@ impl Index {
         self.versions.insert(stream, version);
     }
 
+    /// All streams, in no order.
+    pub fn streams(&self) -> impl Iterator<Item = StreamKey> {
+        self.versions.keys().copied()
+    }
+
     /// Room for so many streams more.
     pub fn reserve(&mut self, streams: u32) {
         self.versions.reserve(usize::try_from(streams).unwrap_or(0));

@@ -33,6 +33,9 @@ pub struct Recovered {
     pub end: Location,
     /// How many bytes of a torn batch were cut.
     pub cut_bytes: u32,
+    /// Where the last batch of the last segment begins: each one before was flushed before the
+    /// next was written.
+    last_batch: u32,
 }
 
 /// Says where the log ended when it was closed in order.
@@ -55,6 +58,7 @@ pub fn open(
         end: Location { segment: 0, offset: 0 },
         index: Index::new(slots, 1),
         cut_bytes: 0,
+        last_batch: SEGMENT_HEADER_BYTES,
         segments,
     };
     // What has no file comes last: once one could not be written, no other is.
@@ -96,8 +100,10 @@ pub fn open(
         });
     }
     // Whoever wrote the end may have been killed before its flush, or before that of a name. It
-    // is read from now on, and who sends it again is told that it is stored (I2).
+    // is read from now on, and who sends it again is told that it is stored (I2). If its flush
+    // failed, the system may take its pages for written: they are written again.
     if let Some(last) = segments.last() {
+        write_again(last, recovered.last_batch, recovered.end.offset)?;
         last.sync()?;
     }
     // Only now: had the log been found damaged, the next attempt must find it so too.
@@ -251,7 +257,12 @@ impl Recovered {
     ) -> Result<(), LogError> {
         let size = segment.bytes()?;
         let mut end = SEGMENT_HEADER_BYTES;
-        let (stopped_at, _) = walk_batches(segment, &mut end, |frame| self.enter(segment, frame))?;
+        let mut last_batch = end;
+        let (stopped_at, _) = walk_batches(segment, &mut end, |frame| {
+            last_batch = frame.offset.saturating_sub(frame.header.batch_distance);
+            self.enter(segment, frame)
+        })?;
+        self.last_batch = last_batch;
         match next {
             Some(next) if next.previous_end != end => {
                 return Err(segment.damaged(end, "events are missing from here on"));
@@ -306,6 +317,13 @@ impl Recovered {
         self.cut_bytes = u32::try_from(rest.len()).unwrap_or(u32::MAX);
         Ok(())
     }
+}
+
+/// Writes what lies in a segment where it lies.
+fn write_again(segment: &Segment, from: u32, to: u32) -> Result<(), LogError> {
+    let mut bytes = vec![0; usize::try_from(to.saturating_sub(from)).unwrap_or(0)];
+    let read = segment.read(&mut bytes, from, Patience::Wait)?;
+    segment.write(bytes.get(..read).unwrap_or_default(), from)
 }
 
 /// Whether acknowledged events lie behind `end`, where a batch should begin and none does: then

@@ -13,7 +13,8 @@ pub(super) struct Names {
     asked: BTreeMap<String, String>,
     /// The same, of referrals to a resource that is only named by its id.
     asked_resource: BTreeMap<String, String>,
-    /// What resources of the region's directory are called; none if that was not looked up yet.
+    /// What resources of the region's directory are called, by their ids in small letters; none
+    /// if that was not looked up yet.
     resources: BTreeMap<String, Option<String>>,
     /// As the organisation called itself last, or as the first of the others called it.
     organisations: BTreeMap<String, Called>,
@@ -37,7 +38,7 @@ impl Names {
         if let Some(fields::Value::ResourceRef(resource)) = resource
             && resource.name.is_empty()
         {
-            self.resources.entry(resource.id.clone()).or_default();
+            self.resources.entry(resource.id.to_ascii_lowercase()).or_default();
         }
         if let Payload::TransferRequested(m) = payload {
             self.asked.insert(m.transfer_request_id.clone(), called(m.facility.as_ref()));
@@ -47,7 +48,8 @@ impl Names {
             let name = name.unwrap_or_else(|| called(m.receiver.as_ref()));
             self.asked.insert(m.referral_id.clone(), name);
             if let Some(unnamed) = m.resource.as_ref().filter(|resource| resource.name.is_empty()) {
-                self.asked_resource.insert(m.referral_id.clone(), unnamed.id.clone());
+                let id = unnamed.id.to_ascii_lowercase();
+                self.asked_resource.insert(m.referral_id.clone(), id);
             }
         }
     }
@@ -70,7 +72,9 @@ impl Names {
     /// Who or what was asked; empty if nothing is known of it.
     pub(super) fn of(&self, id: &str) -> &str {
         let resource = self.asked_resource.get(id);
-        if let Some(Some(name)) = resource.and_then(|id| self.resources.get(id)) {
+        if let Some(Some(name)) = resource.and_then(|id| self.resources.get(id))
+            && !name.is_empty()
+        {
             return name;
         }
         self.asked.get(id).map(String::as_str).unwrap_or_default()
@@ -89,7 +93,7 @@ impl Names {
 
     /// The name of a resource in the directory, or its id if it is not there.
     pub(super) fn resource<'a>(&'a self, id: &'a str) -> &'a str {
-        let name = self.resources.get(id).and_then(Option::as_deref);
+        let name = self.resources.get(&id.to_ascii_lowercase()).and_then(Option::as_deref);
         name.filter(|name| !name.is_empty()).unwrap_or(id)
     }
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tempfile::TempDir;
-use tsunagi_event_store::Store;
 use tsunagi_event_store::backup::{BackupError, backup, restore};
 use tsunagi_event_store::log::file::Patience;
 use tsunagi_event_store::log::frame::{HEADER_BYTES, Header};
+use tsunagi_event_store::{OpenError, Store};
 
-use crate::support::{config, draft, folder, open, publish, stream};
+use crate::support::{config, copy_of, draft, folder, open, publish, stream};
 
 const RECORD_BYTES: usize = 1_000;
 
@@ -137,6 +137,47 @@ async fn a_damaged_log_is_not_copied_as_if_it_were_good() {
 }
 
 #[tokio::test]
+async fn a_copy_that_has_more_or_other_events_is_not_written_over() {
+    let (data, copy, older) = (folder(), folder(), folder());
+    let store = open(&data);
+    written(&store, 0, 150).await;
+    store.close().unwrap();
+    drop(store);
+    copy_of(data.path(), older.path());
+    let store = open(&data);
+    written(&store, 150, 300).await;
+    let newest = backup(data.path(), copy.path()).unwrap();
+    // As after an old copy of the folder was put back, and then after other events came to it.
+    let store = open(&older);
+    for numbers in [150..150, 1_000..1_020, 1_020..1_200] {
+        written(&store, numbers.start, numbers.end).await;
+        let refused = backup(older.path(), copy.path()).unwrap_err();
+        assert!(
+            matches!(refused, BackupError::NewerCopy(_) | BackupError::OtherCopy(_)),
+            "{refused}"
+        );
+    }
+    let (_folder, other) = restored(copy.path());
+    assert_eq!(all(&other).len(), usize::try_from(newest.events).unwrap());
+}
+
+#[tokio::test]
+async fn cursors_from_before_a_restore_are_refused() {
+    let (data, copy) = (folder(), folder());
+    let store = open(&data);
+    written(&store, 0, 20).await;
+    let before = store.region().cursor_text(&store.end());
+    backup(data.path(), copy.path()).unwrap();
+    let (restored_to, other) = restored(copy.path());
+    assert!(other.region().read_cursor(&before).is_err());
+    let after = other.region().cursor_text(&other.end());
+    assert_eq!(other.region().read_cursor(&after), Ok(other.end()));
+    // What was restored is copied like any other.
+    let again = folder();
+    backup(&restored_to.path().join("restored"), again.path()).unwrap();
+}
+
+#[tokio::test]
 async fn a_copy_that_fails_leaves_the_one_before_as_it_was() {
     let (data, copy) = (folder(), folder());
     let store = open(&data);
@@ -218,13 +259,13 @@ async fn a_backup_writes_over_nothing_but_an_earlier_copy() {
     std::fs::write(junk.path().join("thesis.txt"), "all of it").unwrap();
     let refused = backup(data.path(), junk.path()).unwrap_err();
     assert!(matches!(refused, BackupError::NotACopy(_)), "{refused}");
-    // A copy that is served is a data folder from then on.
+    // A copy is not served either: it would be none any more.
     let copy = elsewhere.path().join("copy");
     backup(data.path(), &copy).unwrap();
     backup(data.path(), &copy).unwrap();
-    drop(Store::open(&config(&copy)).unwrap());
-    let refused = backup(data.path(), &copy).unwrap_err();
-    assert!(matches!(refused, BackupError::NotACopy(_)), "{refused}");
+    let refused = Store::open(&config(&copy)).err().unwrap();
+    assert!(matches!(refused, OpenError::Copy(_)), "{refused}");
+    backup(data.path(), &copy).unwrap();
     written(&store, 200, 210).await;
     drop(store);
     assert_eq!(all(&open(&data)).len(), before.len() + 10);

@@ -288,6 +288,10 @@ async fn a_folder_is_open_to_one_process() {
         Err(error) => panic!("{error}"),
         Ok(_) => panic!("it opened"),
     }
+    // Nor does it help to take away the file that says so.
+    std::fs::remove_file(folder.path().join("lock")).unwrap();
+    let refused = Store::open(&config(folder.path()));
+    assert!(matches!(refused, Err(OpenError::Locked { .. })));
     drop(store);
     open(&folder);
 }

@@ -103,14 +103,39 @@ async fn a_flipped_bit_in_the_rows_is_never_shown() {
 }
 
 #[tokio::test]
-async fn rows_that_are_ahead_of_the_log_are_not_believed() {
+async fn rows_that_are_ahead_of_the_log_show_that_it_was_cut() {
     let (folder, store) = thirty_patients().await;
     rows(&store, folder.path()).await;
     let other = crate::support::folder();
     let younger = open(&other);
     // As after the log was restored from an older backup.
     std::fs::rename(sled_folder(folder.path()), sled_folder(other.path())).unwrap();
+    let refused = Patients::open(younger.clone(), other.path()).err().unwrap().to_string();
+    assert!(refused.contains("that the log has no more"), "{refused}");
+    // Whoever knows takes them away.
+    std::fs::remove_dir_all(sled_folder(other.path())).unwrap();
     assert!(rows(&younger, other.path()).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_patient_whose_events_are_damaged_keeps_the_row_and_all_others_get_theirs() {
+    let (folder, store) = thirty_patients().await;
+    let made = rows(&store, folder.path()).await;
+    std::fs::remove_dir_all(sled_folder(folder.path())).unwrap();
+    let segment = folder.path().join("log/0000000001.seg");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    bytes[400] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    let without: Vec<_> = rows(&store, folder.path()).await;
+    assert_eq!(without.len(), 29);
+    assert!(without.iter().all(|row| made.contains(row)));
+    // And those who change after that.
+    let last = &without[28];
+    let patient = uuid::Uuid::parse_str(&last.patient_id).unwrap().as_u128() - 1;
+    let more = care_event(patient, 999, 9, &visited());
+    handler(&store, &folder).submit(one(more)).await.unwrap();
+    let after = rows(&store, folder.path()).await;
+    assert_eq!(after.iter().zip(&without).filter(|(one, other)| one != other).count(), 1);
 }
 
 #[tokio::test]

@@ -5,7 +5,8 @@ use jiff::SignedDuration;
 use proptest::prelude::*;
 use prost::Message as _;
 use tsunagi_bus::{Placed, Position, Slot, Stored, StreamId};
-use tsunagi_domain::{EventId, PatientId, Zone};
+use tsunagi_domain::{EventId, PatientId, ResourceId, Zone};
+use tsunagi_event_store::directory;
 use tsunagi_event_store::timeline::{Timeline, View};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::v1;
@@ -173,4 +174,61 @@ fn the_month_says_what_it_should() {
     assert_eq!(summary.cases[0].next_contact_on, "2026-05-20");
     let visit = entries.iter().find(|entry| entry.event_id == event(14).to_string()).unwrap();
     assert_eq!(visit.entered_in_error_by_event_id, event(16).to_string());
+}
+
+/// What is said of a resource in two weeks, on one day after the other.
+fn resource_events() -> Vec<v1::Event> {
+    let named = |name: &str| v1::Resource { name: name.into(), ..Default::default() };
+    let capacity = |code: &str| {
+        let code = v1::Code { code: code.into(), ..Default::default() };
+        Payload::ResourceCapacitySet(v1::ResourceCapacitySet {
+            capacity: Some(code),
+            ..Default::default()
+        })
+    };
+    let payloads = [
+        Payload::ResourcePublished(named("サロン")),
+        capacity("has-capacity"),
+        Payload::ResourceChanged(named("新サロン")),
+        Payload::ResourceVerified(v1::ResourceVerified::default()),
+        capacity("no-capacity"),
+        Payload::ResourceWithdrawn(v1::ResourceWithdrawn::default()),
+        Payload::ResourcePublished(named("戻ったサロン")),
+        Payload::ResourceVerified(v1::ResourceVerified::default()),
+    ];
+    (0..)
+        .zip(1..)
+        .zip(&payloads)
+        .map(|((number, day), told)| care_event(0, number, day, told))
+        .collect()
+}
+
+fn directory_entry(order: &[v1::Event]) -> v1::DirectoryEntry {
+    let resource = ResourceId::new(Uuid::from_u128(5));
+    let stored: Vec<Stored> = (1..)
+        .zip(order)
+        .map(|(version, told)| Stored {
+            stream: StreamId::Resource(resource),
+            placed: Placed {
+                position: Position { slot: Slot(0), n: version },
+                version,
+                recorded_at: jiff::Timestamp::UNIX_EPOCH,
+            },
+            event: EventId::parse(&told.event_id).unwrap(),
+            record: told.encode_to_vec().into(),
+        })
+        .collect();
+    directory::entry(resource, &stored, &Zone::named("Asia/Tokyo").unwrap()).unwrap()
+}
+
+proptest! {
+    #[test]
+    fn the_directory_says_the_same_in_whatever_order_it_was_told(
+        order in Just(resource_events()).prop_shuffle()
+    ) {
+        let entry = directory_entry(&order);
+        prop_assert_eq!(&entry, &directory_entry(&resource_events()));
+        prop_assert_eq!(entry.resource.unwrap().name, "戻ったサロン");
+        prop_assert!(!entry.is_withdrawn);
+    }
 }

@@ -27,7 +27,7 @@ pub enum CursorError {
     )]
     Malformed,
     #[error(
-        "the cursor is of another region: use one that this region gave out, or none to begin at its first event"
+        "the cursor is of another region, or of this one before it was restored from a copy: use one that it gave out since, or none to begin at its first event, and know by their event ids what you have"
     )]
     OtherRegion,
     #[error(

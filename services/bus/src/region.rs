@@ -17,6 +17,9 @@ pub struct Region {
     pub slots: u16,
     pub zone_name: String,
     pub zone: Zone,
+    /// Changes whenever the region is restored from a copy: what was recorded since the copy is
+    /// gone, and other events may have its positions.
+    pub course: u32,
     /// Names the streams of identifiers. Secret: who has it can try numbers against names.
     pub identifier_key: [u8; 32],
 }
@@ -51,7 +54,7 @@ impl Region {
 
     /// Tells this region's cursors from others'. The id is random from its first byte on.
     fn tag(&self) -> RegionTag {
-        self.id.as_fields().0.to_be_bytes()
+        (self.id.as_fields().0 ^ self.course).to_be_bytes()
     }
 }
 
@@ -76,6 +79,7 @@ mod tests {
             slots: 4,
             zone_name: "UTC".into(),
             zone: Zone::utc(),
+            course: 0,
             identifier_key: [key; 32],
         }
     }

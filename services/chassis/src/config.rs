@@ -90,6 +90,11 @@ pub const SETTINGS: &[Setting] = &[
         "Timelines of more than 8 MiB that are read at once; further ones wait read-wait-ms, then RESOURCE_EXHAUSTED",
     ),
     setting(
+        "read-back-patients",
+        "5000",
+        "Patients of whom a board or a page of patients as known at a time is made; of boards with more: RESOURCE_EXHAUSTED",
+    ),
+    setting(
         "cached-patients",
         "20000",
         "Patients whose state is kept in memory to decide on; others are read from the log when needed",
@@ -385,6 +390,7 @@ pub struct Config {
     pub subscribe_batch: usize,
     pub heartbeat_ms: u64,
     pub large_timelines: usize,
+    pub read_back_patients: usize,
     pub cached_patients: usize,
     pub decide_attempts: u32,
     pub claim_wait_ms: u32,
@@ -550,8 +556,10 @@ impl Values {
 
 impl Config {
     pub fn new(values: &Values) -> Result<Self, ConfigError> {
+        const A_PATH: &str = "a path";
+        let no_path = ConfigError::Value { setting: "data", expected: A_PATH };
         let config = Self {
-            data: values.parse("data", "a path")?,
+            data: values.optional("data", A_PATH)?.ok_or(no_path)?,
             listen: values.parse("listen", "an address and port such as 127.0.0.1:7400")?,
             insecure_listen: values.parse("insecure-listen", "`true` or `false`")?,
             zone: values.parse("zone", "a time zone such as Asia/Tokyo")?,
@@ -566,6 +574,7 @@ impl Config {
             subscribe_batch: values.number("subscribe-batch", 1)?,
             heartbeat_ms: values.number("heartbeat-ms", 100)?,
             large_timelines: values.number("large-timelines", 1)?,
+            read_back_patients: values.number("read-back-patients", 1)?,
             cached_patients: values.number("cached-patients", 1)?,
             decide_attempts: values.number("decide-attempts", 1)?,
             claim_wait_ms: values.number("claim-wait-ms", 0)?,

@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use jiff::Timestamp;
 use tonic::transport::Channel;
+use tsunagi_bus::handler::to_wire;
 use tsunagi_chassis::Config;
 use tsunagi_domain::Zone;
 use tsunagi_event_store::timeline::wording::{local_time, place, role_words};
@@ -12,7 +14,7 @@ use tsunagi_proto::v1::boards_client::BoardsClient;
 
 use crate::client::{Connection, own, refused};
 use crate::output::{leave_a_line, say};
-use crate::timeline::{Language, zone};
+use crate::timeline::{Language, moment, zone};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Board {
@@ -37,6 +39,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "DAY")]
     on: Option<String>,
 
+    /// Show what the record said at this time, such as 2026-05-02T09:00:00+09:00 or 2026-05-02
+    #[arg(long, value_name = "TIME")]
+    as_known_at: Option<String>,
+
     /// The language of the words between names and codes
     #[arg(long, value_enum, default_value_t = Language::Ja)]
     lang: Language,
@@ -54,6 +60,10 @@ pub(crate) struct TeamOptions {
     /// Show what changed since this cursor, which the board printed last time
     #[arg(long, value_name = "CURSOR")]
     since: Option<String>,
+
+    /// Show what the record said at this time, such as 2026-05-02T09:00:00+09:00 or 2026-05-02
+    #[arg(long, value_name = "TIME")]
+    as_known_at: Option<String>,
 
     /// The language of the words between names and codes
     #[arg(long, value_enum, default_value_t = Language::Ja)]
@@ -79,10 +89,15 @@ pub(crate) async fn run(
 
 type Boards = BoardsClient<Channel>;
 
+fn known_at(text: Option<&str>, zone: &Zone) -> anyhow::Result<Option<Timestamp>> {
+    text.map(|text| moment(text, zone)).transpose()
+}
+
 async fn liaison(client: &mut Boards, options: &Options, zone: &Zone) -> anyhow::Result<()> {
     let request = v1::ReadLiaisonBoardRequest {
         facility_id: options.organisation.clone(),
         on_day: options.on.clone().unwrap_or_default(),
+        as_known_at: known_at(options.as_known_at.as_deref(), zone)?.map(to_wire),
         ..v1::ReadLiaisonBoardRequest::default()
     };
     let board = client.read_liaison_board(own(request)).await.map_err(|s| refused(&s))?;
@@ -115,6 +130,7 @@ async fn team(client: &mut Boards, options: &TeamOptions, zone: &Zone) -> anyhow
         organisation_id: options.organisation.clone(),
         person: options.person.clone().unwrap_or_default(),
         since_cursor: options.since.clone().unwrap_or_default(),
+        as_known_at: known_at(options.as_known_at.as_deref(), zone)?.map(to_wire),
         ..v1::ReadTeamBoardRequest::default()
     };
     let board = client.read_team_board(own(request)).await.map_err(|s| refused(&s))?;
@@ -150,6 +166,7 @@ async fn caseload(client: &mut Boards, options: &Options, zone: &Zone) -> anyhow
         organisation_id: options.organisation.clone(),
         person: options.person.clone().unwrap_or_default(),
         on_day: options.on.clone().unwrap_or_default(),
+        as_known_at: known_at(options.as_known_at.as_deref(), zone)?.map(to_wire),
         ..v1::ReadCaseloadBoardRequest::default()
     };
     let board = client.read_caseload_board(own(request)).await.map_err(|s| refused(&s))?;

@@ -138,7 +138,14 @@ enum Import {
 
 /// Runs the command that the command line names.
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
-    let matches = command().get_matches();
+    let matches = match command().try_get_matches() {
+        Ok(matches) => matches,
+        Err(told) => {
+            told.print()?;
+            // 2 says that something was found wrong, and not that nothing could be run.
+            return Ok(if told.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS });
+        }
+    };
     let cli = Cli::from_arg_matches(&matches)?;
     if let Command::NatsServerChild { parent, binary, file } = &cli.command {
         return nats_child::become_server(binary, file, *parent).map(|()| ExitCode::SUCCESS);

@@ -1,7 +1,7 @@
 //! `tsunagi prove` and `tsunagi check-proof`: that one event is in the log as it was signed,
 //! shown to somebody who has neither server nor data folder.
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -130,10 +130,12 @@ fn tell(proved: &Proved) {
     say("The event is in the log as it was signed.");
 }
 
-/// Writes a file that its owner alone can read: it says things of a patient.
+/// Writes a new file that its owner alone can read: it says things of a patient.
 fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let mut options = std::fs::OpenOptions::new();
-    let file = options.write(true).create(true).truncate(true).mode(0o600).open(path);
+    let file = options.write(true).create_new(true).mode(0o600).open(path);
     let written = file.and_then(|mut file| file.write_all(bytes));
-    written.with_context(|| format!("cannot write {}", path.display()))
+    let is_there = written.as_ref().is_err_and(|error| error.kind() == ErrorKind::AlreadyExists);
+    let mend = if is_there { ": name another file, or move that one away" } else { "" };
+    written.with_context(|| format!("cannot write {}{mend}", path.display()))
 }

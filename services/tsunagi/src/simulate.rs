@@ -9,6 +9,7 @@
 //! more are in hospital than in life: they are those whom a care team shares.
 
 mod casework;
+mod directory;
 mod hardships;
 mod hospital;
 mod living_at_home;
@@ -91,6 +92,7 @@ async fn tell_to(connection: &Connection, scale: &Scale) -> anyhow::Result<Told>
     let teller = Teller::new(connection.channel.clone(), end.at(0, 0, 0, 0));
     let progress = progress(scale.patients);
     let began = Instant::now();
+    directory::publish(&teller, scale.start).await?;
     stream::iter((0..scale.patients).map(Ok))
         .try_for_each_concurrent(AT_ONCE, |number| {
             let story = Story::new(teller.clone(), scale, number);

@@ -184,7 +184,8 @@ pub(crate) fn zone(config: &Config) -> anyhow::Result<Zone> {
     Zone::named(&config.zone).context("the time zone is unknown")
 }
 
-fn moment(text: &str, zone: &Zone) -> anyhow::Result<Timestamp> {
+/// The moment that somebody names.
+pub(crate) fn moment(text: &str, zone: &Zone) -> anyhow::Result<Timestamp> {
     // What was known on a day is what was known at its end.
     let time = CareTime::parse(text, zone).with_context(|| format!("`{text}`"))?;
     Ok(time.latest())

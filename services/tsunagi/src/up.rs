@@ -156,10 +156,10 @@ async fn routes(
     let limit = config.message_bytes;
     let care_bus = CareBusService::new(Arc::clone(handler), config, stop.clone());
     let care_bus = CareBusServer::new(care_bus).max_decoding_message_size(limit);
-    let boards = BoardsService::new(store.clone(), patients.clone(), config);
+    let boards = BoardsService::new(store.clone(), patients.clone(), config, stop.clone());
     let boards = BoardsServer::new(boards).max_decoding_message_size(limit);
     let bus = Arc::clone(handler.bus());
-    let directory = DirectoryService::new(store.clone(), patients.clone(), bus, config);
+    let directory = DirectoryService::new(store.clone(), patients.clone(), bus, config)?;
     let directory = DirectoryServer::new(directory).max_decoding_message_size(limit);
     let timeline = TimelineService::new(store.clone(), patients, config, stop.clone());
     let claims = Arc::new(Claims::new(Arc::clone(handler.bus()), config.claim_wait_ms));

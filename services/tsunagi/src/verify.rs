@@ -86,6 +86,11 @@ pub(crate) fn run(
         return Ok(ExitCode::SUCCESS);
     }
     complain_of(&report);
+    if accepts {
+        complain(&anyhow::anyhow!(
+            "nothing was accepted: something else is wrong, and comes first"
+        ));
+    }
     Ok(ExitCode::from(WRONG))
 }
 

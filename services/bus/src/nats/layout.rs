@@ -204,6 +204,7 @@ mod tests {
             slots: 64,
             zone_name: "UTC".into(),
             zone: Zone::utc(),
+            course: 0,
             identifier_key: [0; 32],
         }
     }

@@ -3,6 +3,7 @@
 use rand::RngExt as _;
 use tsunagi_proto::v1;
 
+use super::directory;
 use super::hospital::{admit, discharge_home, screen};
 use super::region::{Person, Team, code};
 use super::teller::{Stop, Story, tell};
@@ -98,10 +99,7 @@ async fn attend(story: &mut Story, who: Person, case: &str) -> Result<(), Stop> 
         v1::ReferralRequested {
             referral_id: referral.clone(),
             receiver: Some(resource.named()),
-            resource: Some(v1::ResourceRef {
-                id: resource.id.to_owned(),
-                name: resource.name.to_owned(),
-            }),
+            resource: Some(directory::named(resource)),
             case_id: case.to_owned(),
             ..v1::ReferralRequested::default()
         }

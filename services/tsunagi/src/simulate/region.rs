@@ -53,7 +53,7 @@ const CARE_MANAGEMENT: [Office; 6] = [
     office("9970000006", "居宅介護支援ゆい"),
 ];
 const LINK_WORK: Office = office("9980000001", "つなぎ市 地域とくらしの相談室");
-const RESOURCES: [Office; 8] = [
+pub(super) const RESOURCES: [Office; 8] = [
     office("res-01", "朝の体操サロン"),
     office("res-02", "おしゃべり喫茶ひだまり"),
     office("res-03", "男の料理教室"),

@@ -48,6 +48,8 @@ pub(super) struct Story {
     first_day: DateTime,
     clock: DateTime,
     days: u16,
+    seed: u64,
+    number: u32,
     patient_id: String,
     event_id: String,
     demographics: v1::Demographics,
@@ -97,6 +99,8 @@ impl Story {
             first_day,
             clock: first_day,
             days: scale.days,
+            seed: scale.seed,
+            number,
             patient_id,
             event_id: String::new(),
             demographics,
@@ -126,9 +130,10 @@ impl Story {
         let day = self.rng.random_range(0..=i64::from(self.days / 2));
         self.clock = self.first_day.saturating_add(Span::new().days(day));
         let who = self.team.care_manager();
+        // One that is drawn would be drawn twice for two people, if they are many.
         let record_number = v1::Identifier {
-            system: format!("urn:tsunagi:simulated:{}", self.team.acute.id),
-            value: format!("{:08}", self.rng.random_range(0..100_000_000)),
+            system: format!("urn:tsunagi:simulated:{}:{}", self.seed, self.team.acute.id),
+            value: format!("{:08}", self.number),
         };
         let registered = v1::PatientRegistered {
             identifiers: vec![record_number],
