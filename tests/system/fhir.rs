@@ -11,7 +11,7 @@ use crate::export;
 use crate::shared_data::data_set;
 use crate::support::{Server, folder};
 
-fn start(data: &Path, settings: &[&str]) -> Server {
+pub(crate) fn start(data: &Path, settings: &[&str]) -> Server {
     Server::start_with(data, &[&["--fhir-listen", "127.0.0.1:0"], settings].concat())
 }
 
@@ -55,7 +55,7 @@ pub(crate) fn bundle(kind: &str, resources: Vec<Value>) -> String {
     json!({ "resourceType": "Bundle", "type": kind, "entry": entries }).to_string()
 }
 
-fn reason(outcome: &Value) -> &str {
+pub(crate) fn reason(outcome: &Value) -> &str {
     assert_eq!(outcome["resourceType"], "OperationOutcome", "{outcome}");
     outcome["issue"][0]["details"]["coding"][0]["code"].as_str().unwrap()
 }
@@ -85,6 +85,9 @@ async fn a_transaction_is_taken_whole_and_once() {
         .collect();
     assert_eq!(statuses, ["201 Created", "201 Created", "201 Created", "201 Created", "200 OK"]);
     assert_eq!(reason(&answer["entry"][4]["response"]["outcome"]), "NOT_USED");
+    let stay = &answer["entry"][1]["response"]["outcome"];
+    assert_eq!(reason(stay), "ELEMENTS_NOT_KEPT");
+    assert_eq!(stay["issue"][0]["diagnostics"], "not kept here: reasonCode");
     let id = patient(&server).await;
     let before = get(&server, &format!("/Patient/{id}/$everything")).await;
     assert_eq!(before["total"], 4, "{before}");
@@ -130,6 +133,19 @@ async fn a_batch_takes_each_entry_for_itself() {
         ["422 Unprocessable Entity", "201 Created", "201 Created"]
     );
     assert_eq!(reason(&answer["entry"][0]["response"]["outcome"]), "CLASS_UNKNOWN");
+    // A patient who is known already may be named by a number.
+    let mut visit = export::encounters(1).remove(0);
+    let by = |subject: &str| format!("Patient?identifier={subject}");
+    for (subject, expected) in [
+        ("urn:oid:1.2.392.100495.20.3.51.1|MR00001", "201 Created"),
+        ("urn:oid:1.2.392.100495.20.3.51.1|MR99999", "422 Unprocessable Entity"),
+        ("MR00001", "400 Bad Request"),
+    ] {
+        visit["subject"]["reference"] = json!(by(subject));
+        let sent = bundle("batch", vec![visit.clone()]);
+        let (_, answer) = request(&server, "POST", "", &sent).await;
+        assert_eq!(answer["entry"][0]["response"]["status"], expected, "{answer}");
+    }
 }
 
 #[tokio::test]

@@ -86,6 +86,12 @@ impl Sender {
         }
     }
 
+    /// Sends a message and waits for its answer. None if the server is gone.
+    pub(crate) async fn try_send(&mut self, message: impl AsRef<[u8]>) -> Option<String> {
+        self.stream.write_all(&framed(message)).await.ok()?;
+        self.answer().await
+    }
+
     /// Sends a message and waits for its answer.
     pub(crate) async fn send(&mut self, message: impl AsRef<[u8]>) -> String {
         self.write(&framed(message)).await;

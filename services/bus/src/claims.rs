@@ -51,11 +51,17 @@ impl Claims {
 
     /// The patient that the identifier belongs to, by a claim and by the patient's own record.
     pub async fn owner(&self, identifier: &Identifier) -> Result<Option<PatientId>, ReadError> {
+        match self.record_of(identifier).await? {
+            Some(record) => self.survivor(record).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The record that has the identifier, whether or not it was merged into another.
+    pub async fn record_of(&self, identifier: &Identifier) -> Result<Option<PatientId>, ReadError> {
         let stream = self.bus.region().identifier_stream(identifier);
         match self.state(stream).await?.claim {
-            Some((owner, _)) if self.is_registered(owner, identifier).await? => {
-                self.survivor(owner).await.map(Some)
-            }
+            Some((owner, _)) if self.is_registered(owner, identifier).await? => Ok(Some(owner)),
             Some(_) | None => Ok(None),
         }
     }

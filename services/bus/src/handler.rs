@@ -242,8 +242,7 @@ impl Handler {
 
     /// Says in the other record that it is its own again.
     async fn restore(&self, prepared: &Prepared, joint: Joint) -> Result<(), SubmitError> {
-        let restored =
-            self.say_of_other(prepared, joint, Payload::PatientRestored, "restore").await;
+        let restored = self.say_of_other(prepared, joint, Payload::PatientRestored, RESTORE).await;
         match restored {
             // It was never retired, or is restored already.
             Err(SubmitError::Refused(Refusal::Identity(identity::Refusal::NotMerged))) => Ok(()),
@@ -262,10 +261,8 @@ impl Handler {
             survivor_patient_id: prepared.patient.to_string(),
             merge_event_id: joint.event.to_string(),
         });
-        // The same step taken again has the same id.
-        let event_id = step_of(joint.event, step);
         let event = v1::Event {
-            event_id: event_id.to_string(),
+            event_id: of_joint(joint.event, step).to_string(),
             r#type: payload.event_type().to_owned(),
             patient_id: joint.other.to_string(),
             occurred_at: prepared.occasion.occurred_at.clone(),
@@ -499,15 +496,17 @@ impl Handler {
     }
 }
 
-const RETIRE: &str = "retire";
-
-/// The event by which a record says that a merge retired it.
+/// The event by which a merge retires the other record.
 pub fn retirement(merge: EventId) -> EventId {
-    step_of(merge, RETIRE)
+    of_joint(merge, RETIRE)
 }
 
-fn step_of(merge: EventId, step: &str) -> EventId {
-    EventId::new(Uuid::new_v5(&merge.uuid(), step.as_bytes()))
+const RETIRE: &str = "retire";
+const RESTORE: &str = "restore";
+
+/// The same step taken again has the same id.
+fn of_joint(joint: EventId, step: &str) -> EventId {
+    EventId::new(Uuid::new_v5(&joint.uuid(), step.as_bytes()))
 }
 
 /// Who sends a submission.

@@ -28,6 +28,18 @@ pub struct Loaded {
     pub is_stale: bool,
 }
 
+/// Sees the events that a record is read from.
+pub type Seen<'a> = &'a mut (dyn FnMut(&Stored) + Send);
+
+/// How far a record is read.
+#[derive(Debug, Clone, Copy)]
+struct End {
+    /// To the event by which this merge retired it, if one did.
+    merge: Option<EventId>,
+    /// So many merges deep.
+    depth: usize,
+}
+
 /// The patients in memory. Deciding on one goes one command after the other in this process;
 /// that nobody else wrote meanwhile is what the expected version ensures.
 pub struct Patients {
@@ -54,35 +66,47 @@ impl Patients {
 impl Loaded {
     /// Reads the events that the record does not know yet.
     pub async fn catch_up(&mut self, bus: &dyn Bus, patient: PatientId) -> Result<(), ReadError> {
-        self.catch_up_to(bus, patient, None, MERGES_MAX).await?;
+        self.catch_up_seeing(bus, patient, &mut |_| ()).await
+    }
+
+    /// Reads them, and shows each to `seen`: also those of the records that were merged into this
+    /// one.
+    pub async fn catch_up_seeing(
+        &mut self,
+        bus: &dyn Bus,
+        patient: PatientId,
+        seen: Seen<'_>,
+    ) -> Result<(), ReadError> {
+        let end = End { merge: None, depth: MERGES_MAX };
+        self.catch_up_to(bus, patient, end, seen).await?;
         self.is_stale = false;
         Ok(())
     }
 
-    /// Reads on to the end, or to the event by which the record was retired by `merge`. What was
-    /// merged into the record is read with it, `depth` merges deep.
+    /// Reads on to the end. What was merged into the record is read with it.
     async fn catch_up_to(
         &mut self,
         bus: &dyn Bus,
         patient: PatientId,
-        merge: Option<EventId>,
-        depth: usize,
+        end: End,
+        seen: Seen<'_>,
     ) -> Result<(), ReadError> {
         let zone = &bus.region().zone;
-        self.absorb(bus, depth).await?;
+        self.absorb(bus, end.depth, seen).await?;
         loop {
             let events = bus.read(StreamId::Patient(patient), self.version).await?;
             if events.is_empty() {
                 // Half a record is none: where slots are taken in one beside the other, the end
                 // of this one may come later than the merge.
-                let is_whole = merge.is_none() || depth == 0;
+                let is_whole = end.merge.is_none() || end.depth == 0;
                 let behind = "a record that was merged into another is not here to its end yet";
                 return if is_whole { Ok(()) } else { Err(ReadError(behind.to_owned())) };
             }
             for event in &events {
                 self.fold(event, zone);
-                self.absorb(bus, depth).await?;
-                if merge.is_some() && self.record.patient().retired_by() == merge {
+                seen(event);
+                self.absorb(bus, end.depth, seen).await?;
+                if end.merge.is_some() && self.record.patient().retired_by() == end.merge {
                     return Ok(());
                 }
             }
@@ -90,11 +114,17 @@ impl Loaded {
     }
 
     /// Takes over the records that were merged into this one.
-    async fn absorb(&mut self, bus: &dyn Bus, depth: usize) -> Result<(), ReadError> {
+    async fn absorb(
+        &mut self,
+        bus: &dyn Bus,
+        depth: usize,
+        seen: Seen<'_>,
+    ) -> Result<(), ReadError> {
         for (retired, merge) in self.record.wanted() {
             let mut other = Self::default();
             if depth > 0 {
-                Box::pin(other.catch_up_to(bus, retired, Some(merge), depth - 1)).await?;
+                let end = End { merge: Some(merge), depth: depth - 1 };
+                Box::pin(other.catch_up_to(bus, retired, end, seen)).await?;
             }
             self.record.absorb(retired, &other.record);
         }

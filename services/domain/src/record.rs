@@ -261,6 +261,13 @@ impl Record {
         merged.filter(|(id, _)| !self.told.iter().any(|told| told.of == Some(*id))).collect()
     }
 
+    /// What was told and holds: as it is corrected, without what was entered in error, in the
+    /// order in which it was told; and with it what was told in the records that were merged into
+    /// this one.
+    pub fn standing(&self) -> impl Iterator<Item = (Stamp, Fact)> {
+        self.told.iter().filter_map(|told| effective(told, &self.corrections))
+    }
+
     /// What became of an event: entered in error, or corrected.
     pub fn outcome(&self, event: EventId) -> correction::Outcome<'_> {
         self.corrections.outcome(event)

@@ -1,14 +1,17 @@
 //! HL7 v2 ADT messages as care events: who the patient is (`patient`), which visit or stay it
-//! is about (`visit`, `encounter`), what the trigger event means for it (`trigger`, `acts`),
-//! and how a message is taken as a whole (`intake`).
+//! is about (`visit`, `encounter`), what the trigger event means for it (`trigger`, `acts`,
+//! `changes`), whose records are one person's (`one_person`), and how a message is taken as a
+//! whole (`intake`).
 //!
 //! Whatever is not taken is refused with the field and the reason: `refusal`.
 
 mod acts;
+mod changes;
 mod encounter;
 mod group;
 mod ids;
 pub mod intake;
+mod one_person;
 mod patient;
 pub mod profile;
 pub mod refusal;

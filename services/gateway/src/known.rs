@@ -1,21 +1,25 @@
 //! What is known of a patient when a message about the patient comes in: the record that
 //! commands are decided on, who the patient is, and which steps of encounters are in effect.
 //!
-//! A fold of the patient's stream, caught up before each use. Messages about one patient are
-//! taken one after the other in this process; that nobody else wrote meanwhile is what the
-//! expected version ensures.
+//! The record decides what holds of what was told: corrections, merges and the order of what
+//! happened are its matter. Here it is only put in the words of messages. Caught up before each
+//! use; messages about one patient are taken one after the other in this process, and that nobody
+//! else wrote meanwhile is what the expected version ensures.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prost::Message as _;
 use tokio::sync::Mutex as AsyncMutex;
+use tsunagi_bus::patients::Loaded;
 use tsunagi_bus::port::ReadError;
 use tsunagi_bus::{Bus, Stored, StreamId};
+use tsunagi_domain::encounter::Event as EncounterEvent;
+use tsunagi_domain::place::Place;
 use tsunagi_domain::{CareTime, EncounterId, EventId, Fact, PatientId, Record, Zone};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::convert::happened;
-use tsunagi_proto::v1;
+use tsunagi_proto::{fields, v1};
 
 /// What an event did to an encounter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +35,7 @@ pub(crate) enum StepKind {
     Discharged,
 }
 
-/// A step of an encounter that was not cancelled.
+/// A step of an encounter that is in effect.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Step {
     pub(crate) event: EventId,
@@ -41,7 +45,7 @@ pub(crate) struct Step {
     /// Where to, if the step leads anywhere.
     pub(crate) place: Option<v1::Place>,
     /// When what is planned is to happen.
-    pub(crate) planned_at: String,
+    pub(crate) planned_at: Option<CareTime>,
     /// The person in whose name it was said.
     pub(crate) by: String,
 }
@@ -66,12 +70,50 @@ impl StepKind {
 /// One patient, as far as the stream was read.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
-    pub(crate) version: u64,
-    pub(crate) record: Record,
-    pub(crate) demographics: v1::Demographics,
-    /// When the demographics were said, if they were.
-    pub(crate) told_at: Option<CareTime>,
+    loaded: Loaded,
+    told: Told,
+    /// Whether `steps` are still to be made of what was told.
+    is_changed: bool,
+    /// In the order in which they happened.
     pub(crate) steps: Vec<Step>,
+    /// Who attends, by encounter and in the order in which it was said.
+    attending: Vec<Attending>,
+}
+
+/// What was told that the record does not keep.
+#[derive(Debug, Default)]
+struct Told {
+    demographics: v1::Demographics,
+    /// When the demographics were said, if they were.
+    demographics_at: Option<CareTime>,
+    /// And if a person said them.
+    said_at: Option<CareTime>,
+    /// Of events about encounters, and of what is said instead of them.
+    words: HashMap<EventId, Words>,
+    /// The records that this one is read from.
+    records: BTreeSet<PatientId>,
+}
+
+/// What an event about an encounter says beside what the record keeps.
+#[derive(Debug, Default)]
+struct Words {
+    by: String,
+    organisation: String,
+    attending: Option<(EncounterId, CareTime, v1::Participant)>,
+    number: Option<(EncounterId, v1::Identifier)>,
+    /// Whether it says of an encounter that is known that another doctor attends.
+    is_change: bool,
+}
+
+/// The doctor who attends from some time on.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Attending {
+    pub(crate) event: EventId,
+    pub(crate) encounter: EncounterId,
+    pub(crate) at: CareTime,
+    pub(crate) doctor: v1::Participant,
+    /// The organisation that said so in an event of its own; none if it was said in passing.
+    pub(crate) changed_by: Option<String>,
 }
 
 impl Known {
@@ -81,43 +123,54 @@ impl Known {
         bus: &dyn Bus,
         patient: PatientId,
     ) -> Result<(), ReadError> {
-        let zone = &bus.region().zone;
-        loop {
-            let events = bus.read(StreamId::Patient(patient), self.version).await?;
-            if events.is_empty() {
-                return Ok(());
-            }
-            for stored in &events {
-                self.fold(stored, zone);
-            }
+        let (zone, own) = (&bus.region().zone, StreamId::Patient(patient));
+        let Self { loaded, told, is_changed, .. } = self;
+        let mut seen = |stored: &Stored| {
+            *is_changed = true;
+            told.fold(stored, stored.stream == own, zone);
+        };
+        loaded.catch_up_seeing(bus, patient, &mut seen).await?;
+        if std::mem::take(&mut self.is_changed) {
+            self.steps = self.steps_in_effect();
+            self.attending = self.attending_in_effect();
         }
+        Ok(())
     }
 
-    fn fold(&mut self, stored: &Stored, zone: &Zone) {
-        self.version = stored.placed.version;
-        // What this version cannot read changes nothing here, and counts all the same.
-        let Ok(event) = v1::Event::decode(stored.record.clone()) else { return };
-        let Ok(mut payload) = Payload::decode(&event.r#type, &event.payload) else { return };
-        let Some(happened) = happened(&event, &payload, zone) else { return };
-        let at = happened.stamp.occurred_at;
-        let by = event.actor.map(|actor| actor.person).unwrap_or_default();
-        if let Some(demographics) = tsunagi_bus::address::demographics(&mut payload) {
-            self.demographics = std::mem::take(demographics);
-            self.told_at = Some(at);
-        }
-        if let Fact::Encounter(encounter, fact) = &happened.fact {
-            if let Some(cancelled) = fact.cancelled() {
-                self.steps.retain(|step| step.event != cancelled);
-            } else if let Some((kind, place, planned_at)) = step(payload) {
-                let (event, encounter) = (happened.stamp.event, *encounter);
-                self.steps.push(Step { event, encounter, kind, at, place, planned_at, by });
+    pub(crate) fn record(&self) -> &Record {
+        &self.loaded.record
+    }
+
+    pub(crate) fn version(&self) -> u64 {
+        self.loaded.version
+    }
+
+    pub(crate) fn demographics(&self) -> &v1::Demographics {
+        &self.told.demographics
+    }
+
+    /// When the demographics were said, if they were.
+    pub(crate) fn told_at(&self) -> Option<CareTime> {
+        self.told.demographics_at
+    }
+
+    /// An event of the patient's own record, or of one that was merged into it.
+    pub(crate) async fn find(
+        &self,
+        bus: &dyn Bus,
+        event: EventId,
+    ) -> Result<Option<Stored>, ReadError> {
+        for record in &self.told.records {
+            let found = bus.find(StreamId::Patient(*record), event).await?;
+            if found.is_some() {
+                return Ok(found);
             }
         }
-        self.record.apply(&happened);
+        Ok(None)
     }
 
     pub(crate) fn is_registered(&self) -> bool {
-        self.record.patient().is_registered()
+        self.record().patient().is_registered()
     }
 
     /// The last step of an encounter that is of one of these kinds.
@@ -125,31 +178,168 @@ impl Known {
         let is_one = |step: &&Step| step.encounter == encounter && kinds.contains(&step.kind);
         self.steps.iter().rev().find(is_one)
     }
+
+    /// Who attends under an encounter.
+    pub(crate) fn attending(&self, encounter: EncounterId) -> Option<&Attending> {
+        self.attending.iter().rev().find(|of| of.encounter == encounter)
+    }
+
+    /// The last change of doctors that an organisation told of.
+    pub(crate) fn attending_changed_by(
+        &self,
+        organisation: &str,
+        encounter: EncounterId,
+    ) -> Option<&Attending> {
+        let is_theirs = |of: &&Attending| {
+            of.changed_by.as_deref() == Some(organisation) && of.encounter == encounter
+        };
+        self.attending.iter().rev().find(is_theirs)
+    }
+
+    /// The encounters to which somebody gave this number.
+    pub(crate) fn numbered<'k>(
+        &'k self,
+        number: &'k v1::Identifier,
+    ) -> impl Iterator<Item = EncounterId> + 'k {
+        let numbers = self.told.words.values().filter_map(|words| words.number.as_ref());
+        numbers.filter(move |(_, of)| of == number).map(|(encounter, _)| *encounter)
+    }
+
+    fn steps_in_effect(&self) -> Vec<Step> {
+        let told: Vec<_> = self.record().standing().collect();
+        let cancelled: BTreeSet<EventId> = told
+            .iter()
+            .filter_map(|(_, fact)| match fact {
+                Fact::Encounter(_, event) => event.cancelled(),
+                Fact::Identity(_)
+                | Fact::TransferRequest(..)
+                | Fact::Referral(..)
+                | Fact::Case(..)
+                | Fact::Document(_)
+                | Fact::Correction(_) => None,
+            })
+            .collect();
+        let mut steps = Vec::new();
+        for (stamp, fact) in told {
+            let Fact::Encounter(encounter, fact) = fact else { continue };
+            let (event, at) = (stamp.event, stamp.occurred_at);
+            let Some((kind, place, planned_at)) = step(&fact) else { continue };
+            if !cancelled.contains(&event) {
+                let by = self.told.words.get(&event).map(|words| words.by.clone());
+                let by = by.unwrap_or_default();
+                steps.push(Step { event, encounter, kind, at, place, planned_at, by });
+            }
+        }
+        steps.sort_by_key(|step| step.at.earliest());
+        steps
+    }
+
+    fn attending_in_effect(&self) -> Vec<Attending> {
+        let mut all = Vec::new();
+        for (event, words) in &self.told.words {
+            let outcome = self.record().outcome(*event);
+            let stands = words.is_change || self.steps.iter().any(|step| step.event == *event);
+            if outcome.error.is_some() || !stands {
+                continue;
+            }
+            let instead = outcome.value.and_then(|(by, _)| self.told.words.get(&by));
+            let said = instead.unwrap_or(words);
+            let Some((encounter, at, doctor)) = said.attending.clone() else { continue };
+            let told_at = words.attending.as_ref().map_or(at, |(_, at, _)| *at);
+            let at = outcome.time.map_or(told_at, |(_, at)| at);
+            let changed_by = words.is_change.then(|| words.organisation.clone());
+            all.push(Attending { event: *event, encounter, at, doctor, changed_by });
+        }
+        // Of what was said of one time, any order will do, if it is always the same.
+        all.sort_by_key(|of| (of.at.earliest(), of.changed_by.is_some(), of.event));
+        all
+    }
 }
 
-fn step(payload: Payload) -> Option<(StepKind, Option<v1::Place>, String)> {
-    let none = String::new();
-    if let Payload::AdmissionPlanned(m) = payload {
-        Some((StepKind::AdmissionPlanned, m.place, m.planned_at))
-    } else if let Payload::EncounterRegistered(m) = payload {
-        Some((StepKind::Registered, m.place, none))
-    } else if let Payload::Admitted(m) = payload {
-        Some((StepKind::Admitted, m.place, none))
-    } else if let Payload::TransferPlanned(m) = payload {
-        Some((StepKind::TransferPlanned, m.to, m.planned_at))
-    } else if let Payload::Transferred(m) = payload {
-        Some((StepKind::Transferred, m.to, none))
-    } else if let Payload::LeaveStarted(_) = payload {
-        Some((StepKind::LeaveStarted, None, none))
-    } else if let Payload::LeaveReturned(_) = payload {
-        Some((StepKind::LeaveReturned, None, none))
-    } else if let Payload::DischargePlanned(m) = payload {
-        Some((StepKind::DischargePlanned, None, m.planned_at))
-    } else if let Payload::Discharged(_) = payload {
-        Some((StepKind::Discharged, None, none))
-    } else {
-        None
+impl Told {
+    fn fold(&mut self, stored: &Stored, is_own: bool, zone: &Zone) {
+        if let StreamId::Patient(patient) = stored.stream {
+            self.records.insert(patient);
+        }
+        // What this version cannot read changes nothing here.
+        let Ok(event) = v1::Event::decode(stored.record.clone()) else { return };
+        let Ok(mut payload) = Payload::decode(&event.r#type, &event.payload) else { return };
+        let Some(happened) = happened(&event, &payload, zone) else { return };
+        let at = happened.stamp.occurred_at;
+        if let Some(demographics) =
+            tsunagi_bus::address::demographics(&mut payload).filter(|_| is_own)
+        {
+            // As the record has it: what people said later holds, however it came.
+            let by_program = happened.stamp.by_program;
+            let is_older = self.said_at.is_some_and(|said| at.earliest() < said.earliest());
+            if by_program || !is_older {
+                self.demographics = std::mem::take(demographics);
+                self.demographics_at = Some(at);
+                self.said_at = (!by_program).then_some(at);
+            }
+        }
+        let mut is_instead = false;
+        if let Payload::ValueCorrected(correction) = payload {
+            is_instead = true;
+            let instead = Payload::decode(&correction.r#type, &correction.payload);
+            payload = instead.unwrap_or(Payload::Unknown);
+        }
+        if let Some(words) = words(payload, at) {
+            let actor = event.actor.unwrap_or_default();
+            let organisation = happened.stamp.acting_for.to_string();
+            let is_change = words.is_change && !is_instead;
+            let words = Words { by: actor.person, organisation, is_change, ..words };
+            self.words.insert(happened.stamp.event, words);
+        }
     }
+}
+
+/// What an event about an encounter says beside what the record keeps of it.
+fn words(payload: Payload, at: CareTime) -> Option<Words> {
+    let (encounter, attending, number, is_change) = if let Payload::Admitted(m) = payload {
+        (m.encounter_id, m.attending, m.visit_number, false)
+    } else if let Payload::EncounterRegistered(m) = payload {
+        (m.encounter_id, m.attending, m.visit_number, false)
+    } else if let Payload::AttendingChanged(m) = payload {
+        (m.encounter_id, m.attending, None, true)
+    } else {
+        let encounter = payload.fields().map(|fields| fields::written(fields, "encounter_id"));
+        (encounter.unwrap_or_default().to_owned(), None, None, false)
+    };
+    let encounter = EncounterId::parse(&encounter).ok()?;
+    let attending = attending.map(|doctor| (encounter, at, doctor));
+    let number = number.map(|number| (encounter, number));
+    Some(Words { attending, number, is_change, ..Words::default() })
+}
+
+fn step(event: &EncounterEvent) -> Option<(StepKind, Option<v1::Place>, Option<CareTime>)> {
+    let to = |place: &Place| Some(place.into());
+    Some(match event {
+        EncounterEvent::AdmissionPlanned(plan) => {
+            (StepKind::AdmissionPlanned, to(&plan.place), Some(plan.planned_at))
+        }
+        EncounterEvent::VisitRegistered(visit) => (StepKind::Registered, to(&visit.place), None),
+        EncounterEvent::Admitted(admission) => (StepKind::Admitted, to(&admission.place), None),
+        EncounterEvent::TransferPlanned(plan) => {
+            (StepKind::TransferPlanned, to(&plan.to), Some(plan.planned_at))
+        }
+        EncounterEvent::Transferred(transfer) => (StepKind::Transferred, to(&transfer.to), None),
+        EncounterEvent::LeaveStarted(()) => (StepKind::LeaveStarted, None, None),
+        EncounterEvent::LeaveReturned(()) => (StepKind::LeaveReturned, None, None),
+        EncounterEvent::DischargePlanned(plan) => {
+            (StepKind::DischargePlanned, None, Some(plan.planned_at))
+        }
+        EncounterEvent::Discharged(()) => (StepKind::Discharged, None, None),
+        EncounterEvent::PlannedAdmissionCancelled(_)
+        | EncounterEvent::VisitCancelled(_)
+        | EncounterEvent::AdmissionCancelled(_)
+        | EncounterEvent::PlannedTransferCancelled(_)
+        | EncounterEvent::TransferCancelled(_)
+        | EncounterEvent::LeaveCancelled(_)
+        | EncounterEvent::ReturnCancelled(_)
+        | EncounterEvent::PlannedDischargeCancelled(_)
+        | EncounterEvent::DischargeCancelled(_) => return None,
+    })
 }
 
 /// The patients in memory: those that messages were about lately.

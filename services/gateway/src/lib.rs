@@ -5,12 +5,14 @@
 //! | HL7 v2 over MLLP | `mllp` reads frames and answers, `hl7` reads messages, `adt` says what they mean |
 //! | SS-MIX2 storages | `ssmix2` reads folders; messages are taken by `adt` |
 //! | FHIR R4 files | `fhir` |
+//! | HSDS directories | `hsds` |
 //!
 //! What a message says is decided by the same handler as what people say at the desks.
 
 pub mod adt;
 pub mod fhir;
 pub mod hl7;
+pub mod hsds;
 mod known;
 pub mod mllp;
 pub mod person;

@@ -128,6 +128,12 @@ enum Import {
     /// nothing. Exit code: 0 if everything was taken, 2 if something was refused or could
     /// not be read, 1 if the import could not be done.
     Fhir(import::Options),
+    /// HSDS 3.0: a directory of community resources, as tables (CSV) or as JSON
+    ///
+    /// Reads the services and what belongs to them, in any order of files. Running it again adds
+    /// nothing. Exit code: 0 if everything was taken, 2 if something was refused or could not be
+    /// read, 1 if the import could not be done.
+    Hsds(import::hsds::Options),
 }
 
 /// Runs the command that the command line names.
@@ -166,6 +172,9 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
             Command::Demo(scale) => demo::run(settings, scale).await.map(|()| ExitCode::SUCCESS),
             Command::Import(Import::Fhir(options)) => {
                 import::run(&settings, server, &options).await
+            }
+            Command::Import(Import::Hsds(options)) => {
+                import::hsds::run(&settings, server, &options).await
             }
             Command::Timeline(options) => timeline::run(&settings, server, &options).await,
             Command::Patients(options) => patients::run(&settings, server, &options).await,

@@ -5,6 +5,7 @@
 
 mod again;
 mod answers;
+pub(crate) mod hsds;
 mod known;
 mod odd;
 mod reading;

@@ -22,7 +22,7 @@ pub(super) struct Told {
     pub(super) payload: Payload,
 }
 
-type Tells = Result<Vec<Told>, Refusal>;
+pub(super) type Tells = Result<Vec<Told>, Refusal>;
 
 impl Situation<'_> {
     /// What the message says of the visit; nothing if all of it is known.
@@ -45,7 +45,12 @@ impl Situation<'_> {
             Act::PlanDischarge => self.plan_discharge(),
             Act::Discharge => self.discharge(),
             Act::Cancel(kinds) => self.cancel(kinds),
-            Act::Person | Act::SamePerson => Ok(Vec::new()),
+            Act::DeleteVisit => self.delete_visit(),
+            Act::ChangeAttending => self.change_attending(),
+            Act::CancelAttending => self.cancel_attending(),
+            Act::Update => self.update(),
+            Act::Arrive => self.arrive(),
+            Act::Person | Act::SamePerson | Act::OtherPerson => Ok(Vec::new()),
         }
     }
 
@@ -160,12 +165,15 @@ impl Situation<'_> {
             ));
         }
         let (mut told, stay) = self.known_stay()?;
+        // An admission that is told in passing names its doctor itself.
+        let is_known = told.is_empty();
         let (at, to) = (self.visit.happened_at()?, self.visit.place(3));
         if !self.is_said(stay, &[StepKind::Transferred], &at, Some(&to)) {
             let (encounter_id, to) = (stay.to_string(), Some(to));
             let payload = Payload::Transferred(v1::Transferred { encounter_id, to });
-            told.push(Told { at, payload });
+            told.push(Told { at: at.clone(), payload });
         }
+        told.extend(self.other_doctor(stay, at).filter(|_| is_known));
         Ok(told)
     }
 
@@ -271,13 +279,7 @@ impl Situation<'_> {
         };
         let is_unclear = self.visit.number().is_some() || self.visit.admitted_at()?.is_some();
         let found = if is_unclear { of_stay } else { of_stay.or_else(here) };
-        let step = found.ok_or_else(|| {
-            Refusal::unknown(
-                "PV1-19",
-                "NOTHING_TO_CANCEL",
-                "nothing that this takes back is in effect here: it never came, or was taken back before",
-            )
-        })?;
+        let step = found.ok_or_else(nothing_to_cancel)?;
         let cancellation = v1::EncounterCancellation {
             encounter_id: step.encounter.to_string(),
             cancelled_event_id: step.event.to_string(),
@@ -302,7 +304,7 @@ impl Situation<'_> {
     }
 
     fn has_place_here(&self, encounter: EncounterId) -> bool {
-        let place = self.known.record.encounter(encounter).and_then(Encounter::place);
+        let place = self.known.record().encounter(encounter).and_then(Encounter::place);
         let facility = &self.visit.profile.facility.id;
         place.is_some_and(|place| place.facility.id.as_str() == facility)
     }
@@ -316,7 +318,7 @@ impl Situation<'_> {
     }
 
     /// The beginning of a stay or visit that is told of in passing.
-    fn implied(&self) -> Result<(Vec<Told>, EncounterId), Refusal> {
+    pub(super) fn implied(&self) -> Result<(Vec<Told>, EncounterId), Refusal> {
         let began = self.visit.admitted_at()?.ok_or_else(|| {
             Refusal::unknown(
                 "PV1-44",
@@ -337,7 +339,7 @@ impl Situation<'_> {
         })
     }
 
-    /// Whether the last such step of an encounter was at this time, and led there.
+    /// Whether such a step of an encounter was at this time, and led there.
     fn is_said(
         &self,
         encounter: EncounterId,
@@ -346,8 +348,10 @@ impl Situation<'_> {
         place: Option<&v1::Place>,
     ) -> bool {
         let at = self.visit.care_time(&at.text);
-        self.known.last(encounter, kinds).is_some_and(|step| {
-            Some(step.at) == at && place.is_none_or(|place| step.place.as_ref() == Some(place))
+        self.known.steps.iter().any(|step| {
+            (step.encounter, Some(step.at)) == (encounter, at)
+                && kinds.contains(&step.kind)
+                && place.is_none_or(|place| step.place.as_ref() == Some(place))
         })
     }
 
@@ -360,10 +364,17 @@ impl Situation<'_> {
     ) -> bool {
         let when = self.visit.care_time(&planned_at.text);
         self.known.last(encounter, &[kind]).is_some_and(|step| {
-            self.visit.care_time(&step.planned_at) == when
-                && place.is_none_or(|place| step.place.as_ref() == Some(place))
+            step.planned_at == when && place.is_none_or(|place| step.place.as_ref() == Some(place))
         })
     }
+}
+
+pub(super) fn nothing_to_cancel() -> Refusal {
+    Refusal::unknown(
+        "PV1-19",
+        "NOTHING_TO_CANCEL",
+        "nothing that this takes back is in effect here: it never came, or was taken back before",
+    )
 }
 
 fn cancels(kind: StepKind, cancellation: v1::EncounterCancellation) -> Payload {

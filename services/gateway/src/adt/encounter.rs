@@ -4,6 +4,7 @@
 use jiff::SignedDuration;
 use tsunagi_domain::encounter::{Encounter, Stage};
 use tsunagi_domain::{CareTime, EncounterId, PatientId};
+use tsunagi_proto::v1;
 
 use super::ids;
 use super::refusal::Refusal;
@@ -31,8 +32,8 @@ impl Situation<'_> {
     pub(super) fn beginning(&self, at: &str, what: &str) -> EncounterId {
         let begun = self.visit.care_time(at);
         if let Some(number) = self.visit.number() {
-            let numbered = ids::numbered_encounter(self.facility(), &number);
-            return if self.is_known(numbered) {
+            let (numbered, is_known) = self.numbered(&number);
+            return if is_known {
                 numbered
             } else {
                 begun.and_then(|begun| self.told_otherwise(begun)).unwrap_or(numbered)
@@ -51,8 +52,8 @@ impl Situation<'_> {
     ) -> Result<Option<EncounterId>, Refusal> {
         let began = self.visit.admitted_at()?.and_then(|said| self.visit.care_time(&said.text));
         if let Some(number) = self.visit.number() {
-            let numbered = ids::numbered_encounter(self.facility(), &number);
-            if self.is_known(numbered) {
+            let (numbered, is_known) = self.numbered(&number);
+            if is_known {
                 return Ok(Some(numbered));
             }
             // Somebody told of it at a desk before, without the number.
@@ -77,17 +78,29 @@ impl Situation<'_> {
     /// The encounter that has or would have the message's visit number or time.
     pub(super) fn own(&self, at: &str, what: &str) -> EncounterId {
         match self.visit.number() {
-            Some(number) => ids::numbered_encounter(self.facility(), &number),
+            Some(number) => self.numbered(&number).0,
             None => ids::timed_encounter(self.facility(), self.patient, &format!("{what} {at}")),
         }
     }
 
+    /// The encounter that has a number here, as this or another door told of it, and whether it
+    /// is known.
+    fn numbered(&self, number: &v1::Identifier) -> (EncounterId, bool) {
+        let own = ids::numbered_encounter(self.facility(), number);
+        let told = self.known.numbered(number).filter(|encounter| self.is_here(*encounter));
+        if self.is_known(own) {
+            (own, true)
+        } else {
+            told.min().map_or((own, false), |id| (id, true))
+        }
+    }
+
     fn is_known(&self, encounter: EncounterId) -> bool {
-        self.known.record.encounter(encounter).is_some()
+        self.known.record().encounter(encounter).is_some()
     }
 
     fn is_here(&self, encounter: EncounterId) -> bool {
-        let place = self.known.record.encounter(encounter).and_then(Encounter::place);
+        let place = self.known.record().encounter(encounter).and_then(Encounter::place);
         place.is_some_and(|place| place.facility.id.as_str() == self.facility())
     }
 
@@ -105,7 +118,7 @@ impl Situation<'_> {
     /// The stay that is planned here and has not begun.
     fn expected(&self, what: &str) -> Option<EncounterId> {
         let is_expected = |encounter: &EncounterId| {
-            let state = self.known.record.encounter(*encounter);
+            let state = self.known.record().encounter(*encounter);
             state.is_some_and(|state| state.stage() == Stage::Expected)
         };
         let planned = self.steps_here(&[StepKind::AdmissionPlanned]).map(|step| step.0);
@@ -124,7 +137,7 @@ impl Situation<'_> {
     }
 
     fn last_here(&self, wanted: impl Fn(&Encounter) -> bool) -> Option<EncounterId> {
-        let all = self.known.record.encounters();
+        let all = self.known.record().encounters();
         let wanted = all.filter(|(id, encounter)| self.is_here(*id) && wanted(encounter));
         let last = wanted
             .max_by_key(|(id, encounter)| (encounter.since().map(|since| since.earliest()), *id));

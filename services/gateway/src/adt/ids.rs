@@ -44,6 +44,11 @@ impl MessageKey {
         EventId::new(Uuid::new_v5(&self.0, format!("{group}/{at}").as_bytes()))
     }
 
+    /// The event of a message that has a name of its own.
+    pub(super) fn named(self, name: &str) -> EventId {
+        EventId::new(Uuid::new_v5(&self.0, name.as_bytes()))
+    }
+
     /// Names the answer to the message.
     pub(super) fn answer(self) -> String {
         let name = Uuid::new_v5(&self.0, b"answer");

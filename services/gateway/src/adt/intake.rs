@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use tokio::sync::Mutex;
 use tsunagi_bus::handler::SubmitError;
-use tsunagi_bus::{Handler, StreamId, Submission, quarantine};
+use tsunagi_bus::{Handler, Submission, quarantine};
 use tsunagi_chassis::Config;
-use tsunagi_domain::identity::Identifier;
-use tsunagi_domain::{Actor, OrganisationId, PatientId};
+use tsunagi_domain::identity::{self, Identifier};
+use tsunagi_domain::{Actor, EventId, OrganisationId, PatientId, Refusal as Refused};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::v1;
 
@@ -15,6 +16,7 @@ use super::acts::Told;
 use super::encounter::Situation;
 use super::group::Group;
 use super::ids::{self, MessageKey};
+use super::one_person::{self, Sides, United};
 use super::patient;
 use super::profile::{Profile, ProfileError, Profiles};
 use super::refusal::{Kind, Refusal};
@@ -31,10 +33,12 @@ const PERSON: &str = "hl7";
 
 /// Takes HL7 v2 messages.
 pub struct Intake {
-    handler: Arc<Handler>,
+    pub(super) handler: Arc<Handler>,
     profiles: Profiles,
-    known: KnownPatients,
-    attempts_max: u32,
+    pub(super) known: KnownPatients,
+    pub(super) attempts_max: u32,
+    /// Whoever holds it merges records; nobody else does so meanwhile through this door.
+    pub(super) merging: Mutex<()>,
 }
 
 /// How a message is to be taken.
@@ -75,8 +79,8 @@ pub struct Taken {
 }
 
 /// A message on its way in.
-struct Incoming<'a> {
-    message: &'a Message<'a>,
+pub(super) struct Incoming<'a> {
+    pub(super) message: &'a Message<'a>,
     profile: &'a Profile,
     key: MessageKey,
     door: &'a str,
@@ -89,7 +93,8 @@ impl Intake {
         let zone = &handler.bus().region().zone_name;
         let profiles = Profiles::read(config.hl7_profiles.as_deref(), zone)?;
         let known = KnownPatients::new(config.cached_patients);
-        Ok(Self { handler, profiles, known, attempts_max: config.decide_attempts })
+        let attempts_max = config.decide_attempts;
+        Ok(Self { handler, profiles, known, attempts_max, merging: Mutex::new(()) })
     }
 
     /// Takes a message that came through `door`. Answers when what it says is durable, and what
@@ -221,7 +226,17 @@ impl Intake {
         }
         let mut groups = Group::all(incoming.message);
         let has_priors = groups.iter().any(|group| !group.segment("MRG").is_missing());
-        if act == Act::SamePerson && !has_priors {
+        let is_link = matches!(act, Act::SamePerson | Act::OtherPerson) && !has_priors;
+        if act == Act::OtherPerson && groups.len() != 2 {
+            return Err(Refusal::missing(
+                "PID-3",
+                "say in two segments PID which numbers are two people's",
+            ));
+        }
+        if is_link {
+            if act == Act::SamePerson {
+                one_person::check_link(&groups, incoming.profile)?;
+            }
             // A24 names the one person in two segments PID.
             groups = groups
                 .split_first()
@@ -245,8 +260,7 @@ impl Intake {
         Ok(outcome)
     }
 
-    /// Takes what a message says about one patient, and begins again when others wrote about
-    /// the patient meanwhile.
+    /// Takes what a message says about one patient, of whom there may be several records.
     async fn take_group(
         &self,
         incoming: &Incoming<'_>,
@@ -255,27 +269,47 @@ impl Intake {
         group: &Group<'_>,
     ) -> Result<Outcome, Refusal> {
         let numbers = numbers(act, group, incoming.profile)?;
+        let mut is_united = false;
+        if matches!(act, Act::SamePerson | Act::OtherPerson) {
+            let at = self.visit(incoming, group).happened_at()?;
+            let (at, sides) = (Said { field: "PID-3", ..at }, Sides::read(group, incoming.profile));
+            if act == Act::OtherPerson {
+                return self.part(incoming, number, at, &sides).await;
+            }
+            match self.unite(incoming, number, &at, &sides).await? {
+                United::NoMore => return Ok(Outcome::Repeated),
+                United::Now => is_united = true,
+                United::Before => {}
+            }
+        }
+        let part = Part { act, number, group, numbers: &numbers };
+        let one = self.take_part(incoming, part).await?;
+        Ok(if is_united { Outcome::Stored } else { one })
+    }
+
+    /// Takes what it says of the patient whose numbers these are, and begins again when others
+    /// wrote about the patient meanwhile.
+    async fn take_part(&self, incoming: &Incoming<'_>, part: Part<'_>) -> Result<Outcome, Refusal> {
         let mut last = SubmitError::Contended;
         for _ in 0..self.attempts_max {
-            let patient = self.owner(act, &numbers).await?;
+            let patient = self.owner(part.numbers).await?;
             let known = self.known.get(patient);
             let mut known = known.lock().await;
             let bus = self.handler.bus();
             known.catch_up(bus.as_ref(), patient).await.map_err(Refusal::of_read)?;
-            let first = incoming.events().event(number, 0);
-            let before = bus.find(StreamId::Patient(patient), first).await;
+            let first = incoming.events().event(part.number, 0);
+            let before = known.find(bus.as_ref(), first).await;
             if before.map_err(Refusal::of_read)?.is_some() {
                 return Ok(Outcome::Repeated);
             }
-            let about = About { act, number, group, numbers: &numbers, patient, known: &known };
-            let told = self.told(incoming, &about)?;
+            let told = self.told(incoming, part, patient, &known)?;
             if told.is_empty() {
                 return Ok(Outcome::NothingNew);
             }
             let field = told.last().map_or("", |told| told.at.field);
             let submission = Submission {
-                events: events(incoming, number, patient, told),
-                expected_version: Some(known.version),
+                events: events(incoming, part.number, patient, told),
+                expected_version: Some(known.version()),
             };
             match self.handler.submit(submission).await {
                 Ok(receipts) if receipts.iter().all(|receipt| receipt.repeated) => {
@@ -285,7 +319,9 @@ impl Intake {
                 Err(
                     error @ (SubmitError::VersionConflict { .. }
                     | SubmitError::Contended
-                    | SubmitError::IdentifierTaken { .. }),
+                    | SubmitError::IdentifierTaken { .. }
+                    // Merged since its owner was found.
+                    | SubmitError::Refused(Refused::Identity(identity::Refusal::Retired(_)))),
                 ) => last = error,
                 Err(error) => return Err(Refusal::of_submit(error, field)),
             }
@@ -294,7 +330,7 @@ impl Intake {
     }
 
     /// The patient to whom the numbers belong, or who is to have them.
-    async fn owner(&self, act: Act, numbers: &[v1::Identifier]) -> Result<PatientId, Refusal> {
+    async fn owner(&self, numbers: &[v1::Identifier]) -> Result<PatientId, Refusal> {
         if let Some(owner) = self.proven_owner(numbers).await? {
             return Ok(owner);
         }
@@ -308,12 +344,6 @@ impl Intake {
             ([owner], _) => Ok(*owner),
             ([], [first, ..]) => Ok(ids::patient(first)),
             ([], []) => Err(Refusal::missing("PID-3", NO_NUMBER)),
-            ([one, other, ..], _) if act == Act::SamePerson => {
-                let message = format!(
-                    "patients {one} and {other} are two records here, and records cannot be merged yet: the message is kept, and is to be sent again when they can be"
-                );
-                Err(Refusal { is_kept: true, ..Refusal::unsupported(true, message) })
-            }
             ([one, other, ..], _) => Err(Refusal::contradicts(
                 "PID-3",
                 "IDENTIFIERS_OF_SEVERAL",
@@ -332,15 +362,27 @@ impl Intake {
         let mut known = known.lock().await;
         let bus = self.handler.bus();
         known.catch_up(bus.as_ref(), patient).await.map_err(Refusal::of_read)?;
-        let has = |number: &v1::Identifier| known.record.patient().has_identifier(&number.into());
-        Ok(numbers.iter().all(has).then_some(patient))
+        let record = known.record().patient();
+        let has = |number: &v1::Identifier| record.has_identifier(&number.into());
+        let is_owner = record.retired_into().is_none() && numbers.iter().all(has);
+        Ok(is_owner.then_some(patient))
+    }
+
+    fn visit<'v>(&'v self, incoming: &Incoming<'v>, group: &'v Group<'v>) -> Visit<'v> {
+        let zone = &self.handler.bus().region().zone;
+        Visit { group, profile: incoming.profile, zone, now: Timestamp::now() }
     }
 
     /// What the message says that is not known yet: who the patient is, and what happened.
-    fn told(&self, incoming: &Incoming<'_>, about: &About<'_>) -> Result<Vec<Told>, Refusal> {
-        let About { act, number, group, numbers, patient, known } = *about;
-        let zone = &self.handler.bus().region().zone;
-        let visit = Visit { group, profile: incoming.profile, zone, now: Timestamp::now() };
+    fn told(
+        &self,
+        incoming: &Incoming<'_>,
+        part: Part<'_>,
+        patient: PatientId,
+        known: &Known,
+    ) -> Result<Vec<Told>, Refusal> {
+        let Part { act, number, group, numbers } = part;
+        let visit = self.visit(incoming, group);
         let situation = Situation { visit, known, patient };
         if incoming.manner == Manner::Replaced {
             let said = |at| incoming.key.event(number, at);
@@ -357,20 +399,18 @@ impl Intake {
 /// More events than a message says of one patient.
 const EVENTS_MAX: usize = 30;
 
-/// One patient's part of a message, and what is known of the patient.
+/// One patient's part of a message, and the numbers by which the patient is found.
 #[derive(Clone, Copy)]
-struct About<'a> {
+struct Part<'a> {
     act: Act,
     number: usize,
     group: &'a Group<'a>,
     numbers: &'a [v1::Identifier],
-    patient: PatientId,
-    known: &'a Known,
 }
 
 impl Incoming<'_> {
     /// What the events that are said now are named by.
-    fn events(&self) -> MessageKey {
+    pub(super) fn events(&self) -> MessageKey {
         match self.manner {
             Manner::AsSaid => self.key,
             Manner::Withdrawn => self.key.taken("withdrawn"),
@@ -428,7 +468,7 @@ fn person(
     numbers: &Numbers<'_>,
     happened: Option<&Said>,
 ) -> Result<Vec<Told>, Refusal> {
-    let demographics = patient::demographics(visit.group, visit.profile, &known.demographics)?;
+    let demographics = patient::demographics(visit.group, visit.profile, known.demographics())?;
     let said_at = visit.happened_at()?;
     if !known.is_registered() {
         // Known from the first thing that is told: not later than that happened.
@@ -442,9 +482,9 @@ fn person(
         let registered = v1::PatientRegistered { identifiers, demographics };
         return Ok(vec![Told { at, payload: Payload::PatientRegistered(registered) }]);
     }
-    let has = |number: &v1::Identifier| known.record.patient().has_identifier(&number.into());
+    let has = |number: &v1::Identifier| known.record().patient().has_identifier(&number.into());
     let is_vouched_for = numbers.are_one_person || numbers.all.first().is_some_and(has);
-    if !is_vouched_for && is_somebody_else(&known.demographics, &demographics) {
+    if !is_vouched_for && is_somebody_else(known.demographics(), &demographics) {
         return Err(Refusal::contradicts(
             "PID-3",
             "PATIENT_MISMATCH",
@@ -452,9 +492,9 @@ fn person(
         ));
     }
     let mut told = Vec::new();
-    let is_older = known.told_at.zip(visit.care_time(&said_at.text));
+    let is_older = known.told_at().zip(visit.care_time(&said_at.text));
     let is_older = is_older.is_some_and(|(known, said)| said.is_before(&known));
-    if demographics != known.demographics && !is_older {
+    if demographics != *known.demographics() && !is_older {
         let at = Said { field: "PID-7", ..said_at.clone() };
         let demographics = Some(demographics);
         let updated = v1::DemographicsUpdated { demographics };
@@ -479,9 +519,24 @@ fn events(
     patient: PatientId,
     told: Vec<Told>,
 ) -> Vec<v1::Event> {
+    let is_odd = told.iter().any(|told| told.at.odd_offset);
+    let of = |(at, told): (usize, Told)| {
+        let at_all = Said { odd_offset: is_odd, ..told.at };
+        let id = incoming.events().event(group, at);
+        event(incoming, id, patient, Told { at: at_all, ..told })
+    };
+    told.into_iter().enumerate().map(of).collect()
+}
+
+/// What a message tells, as an event.
+pub(super) fn event(
+    incoming: &Incoming<'_>,
+    id: EventId,
+    patient: PatientId,
+    told: Told,
+) -> v1::Event {
     let (message, facility) = (incoming.message, &incoming.profile.facility.id);
-    let odd = told.iter().any(|told| told.at.odd_offset);
-    let odd = if odd {
+    let odd = if told.at.odd_offset {
         "an offset from UTC cannot be one, and the facility's zone was taken"
     } else {
         ""
@@ -494,8 +549,8 @@ fn events(
         message_id: cut(&message.field("MSH", 10).text(), 200),
         warning: cut(&warnings.join("; "), 200),
     };
-    let event = |(at, told): (usize, Told)| v1::Event {
-        event_id: incoming.events().event(group, at).to_string(),
+    v1::Event {
+        event_id: id.to_string(),
         r#type: told.payload.event_type().to_owned(),
         patient_id: patient.to_string(),
         occurred_at: told.at.text,
@@ -505,11 +560,10 @@ fn events(
             person: PERSON.to_owned(),
             on_behalf_of: String::new(),
         }),
-        source: Some(source.clone()),
+        source: Some(source),
         payload: told.payload.encode_to_vec(),
         ..v1::Event::default()
-    };
-    told.into_iter().enumerate().map(event).collect()
+    }
 }
 
 fn actor(organisation: &str) -> Result<Actor, Box<Refusal>> {

@@ -7,7 +7,7 @@ use tsunagi_proto::v1;
 use super::group::Group;
 use super::profile::Profile;
 use super::refusal::Refusal;
-use crate::hl7::{Field, time};
+use crate::hl7::{Field, Segment, time};
 use crate::text::cut;
 
 /// Numbers that one event takes.
@@ -41,16 +41,16 @@ pub(super) fn system(authority: Field<'_>, profile: &Profile) -> String {
     if named.is_empty() { profile.authority.clone() } else { profile.system_of(named) }
 }
 
-/// The numbers by which a message knows its patient. The second component of a rare old field,
-/// PID-2, is taken where PID-3 has none.
+/// The numbers of one PID. The second field, PID-2, is taken where PID-3 has none.
+pub(super) fn numbers_of(pid: Segment<'_>, profile: &Profile) -> Vec<v1::Identifier> {
+    let numbers = identifiers(pid.field(3), profile);
+    if numbers.is_empty() { identifiers(pid.field(2), profile) } else { numbers }
+}
+
+/// The numbers by which a message knows its patient.
 pub(super) fn own_identifiers(group: &Group<'_>, profile: &Profile) -> Vec<v1::Identifier> {
-    let mut all = Vec::new();
-    for pid in group.segments("PID") {
-        all.extend(identifiers(pid.field(3), profile));
-    }
-    if all.is_empty() {
-        all = identifiers(group.field("PID", 2), profile);
-    }
+    let all = group.segments("PID").flat_map(|pid| numbers_of(pid, profile));
+    let all: Vec<v1::Identifier> = all.collect();
     let mut once: Vec<v1::Identifier> = Vec::with_capacity(all.len());
     for identifier in all {
         if !once.contains(&identifier) {

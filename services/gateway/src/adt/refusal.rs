@@ -4,6 +4,7 @@ use tonic::Code;
 use tsunagi_bus::handler::SubmitError;
 use tsunagi_bus::port::ReadError;
 use tsunagi_chassis::Refused;
+use tsunagi_domain::PatientId;
 
 /// What a refusal asks of the sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +91,21 @@ impl Refusal {
             reason: "MESSAGE_TOO_LARGE",
             message,
             is_kept: true,
+        }
+    }
+
+    /// Somebody else is merging this record, or was interrupted.
+    pub(crate) fn merge_unfinished(record: PatientId) -> Self {
+        let message = format!(
+            "patient {record} is being merged with another record at a desk: send this again; if that goes on, the merge was interrupted, and is to be sent again there (CareTeam.MergePatients)"
+        );
+        Self {
+            kind: Kind::Unavailable,
+            condition: 207,
+            field: "MRG-1".to_owned(),
+            reason: "MERGE_UNFINISHED",
+            message,
+            is_kept: false,
         }
     }
 

@@ -19,10 +19,20 @@ pub(super) enum Act {
     Discharge,
     /// Takes back the last step of one of these kinds.
     Cancel(&'static [StepKind]),
+    /// Says that the visit or stay should not have been told of at all.
+    DeleteVisit,
+    ChangeAttending,
+    CancelAttending,
     /// Says who the patient is, and no more.
     Person,
+    /// Says who the patient is, and of the visit whatever changed.
+    Update,
+    /// Says where the patient is by now.
+    Arrive,
     /// Says that several numbers are one person's.
     SamePerson,
+    /// Says that they are not.
+    OtherPerson,
 }
 
 impl Act {
@@ -43,22 +53,26 @@ pub(super) fn act(event: &str) -> Result<Act, Refusal> {
         "A05" | "A14" => Act::PlanAdmission,
         "A06" => Act::BecomeInpatient,
         "A07" => Act::BecomeOutpatient,
-        "A08" | "A28" | "A31" => Act::Person,
+        "A08" => Act::Update,
+        "A10" => Act::Arrive,
+        "A28" | "A31" => Act::Person,
         "A11" => Act::Cancel(&[K::Admitted, K::Registered]),
         "A12" => Act::Cancel(&[K::Transferred]),
         "A13" => Act::Cancel(&[K::Discharged]),
         "A15" => Act::PlanTransfer,
         "A16" => Act::PlanDischarge,
-        "A18" | "A24" | "A30" | "A34" | "A36" | "A39" | "A40" | "A46" | "A47" | "A51" => {
-            Act::SamePerson
-        }
+        "A18" | "A24" | "A30" | "A34" | "A36" | "A39" | "A40" | "A46" | "A47" => Act::SamePerson,
+        "A37" => Act::OtherPerson,
         "A21" => Act::StartLeave,
         "A22" => Act::ReturnFromLeave,
+        "A23" => Act::DeleteVisit,
         "A25" => Act::Cancel(&[K::DischargePlanned]),
         "A26" => Act::Cancel(&[K::TransferPlanned]),
         "A27" | "A38" => Act::Cancel(&[K::AdmissionPlanned]),
         "A52" => Act::Cancel(&[K::LeaveStarted]),
         "A53" => Act::Cancel(&[K::LeaveReturned]),
+        "A54" => Act::ChangeAttending,
+        "A55" => Act::CancelAttending,
         other => return Err(unsupported(other)),
     })
 }
@@ -77,7 +91,15 @@ pub(super) fn withdrawal(act: Act, event: &str) -> Result<Act, Refusal> {
         Act::Discharge => Act::Cancel(&[K::Discharged]),
         // It says itself that it withdraws.
         Act::Cancel(kinds) => Act::Cancel(kinds),
-        Act::BecomeInpatient | Act::BecomeOutpatient | Act::Person | Act::SamePerson => {
+        Act::ChangeAttending | Act::CancelAttending => Act::CancelAttending,
+        Act::BecomeInpatient
+        | Act::BecomeOutpatient
+        | Act::DeleteVisit
+        | Act::Person
+        | Act::Update
+        | Act::Arrive
+        | Act::SamePerson
+        | Act::OtherPerson => {
             let message =
                 format!("a deleted ADT {event} is not taken: what was recorded is never deleted");
             return Err(Refusal::unsupported(true, message));
@@ -87,26 +109,51 @@ pub(super) fn withdrawal(act: Act, event: &str) -> Result<Act, Refusal> {
 
 fn unsupported(event: &str) -> Refusal {
     let why = match event {
-        "A09" | "A10" | "A32" | "A33" => {
-            "it tells of a way within the house, which is no part of the shared timeline; a move to another ward is A02"
+        "A09" | "A32" | "A33" => {
+            "it tells of a way within the house, which is no part of the shared timeline; where the patient arrived is A10 or A02"
         }
         "A19" => "it is a query: ask through gRPC or FHIR",
         "A20" => "it tells of a bed, and the timeline is a patient's",
-        "A23" | "A29" => {
-            "what was recorded is never deleted: cancel what did not happen (A11, A12, A13), or say that two numbers are one person's (A40)"
+        "A29" => DELETED_PATIENT,
+        "A35" | "A41" | "A44" | "A49" => {
+            "accounts are not kept here, and so none is merged, moved or renumbered: that two records are one person's is A40"
         }
-        "A35" | "A41" | "A42" | "A44" | "A45" | "A48" | "A49" | "A50" => {
-            "accounts, and visits of other numbers, are not merged, moved or renumbered yet: cancel the one (A11) and send the other anew"
+        "A42" | "A45" | "A50" => {
+            "visits are not merged, moved to another patient or renumbered: delete the visit (A23) where it should not be, and send it anew (A01 or A04) where it should"
         }
-        "A37" | "A43" => "numbers that were said to be one person's cannot be taken apart yet",
-        "A54" | "A55" | "A61" | "A62" => "a change of doctors alone is not taken yet",
+        "A43" => {
+            "a number is not moved from one record to another: if two records were merged wrongly, take them apart (A37); if the number was linked to the wrong patient, have that event marked as entered in error at a desk (CareTeam.MarkEnteredInError), and then send the number with the right patient (A31)"
+        }
+        "A48" | "A51" => {
+            "alternate ids of patients and visits are not kept here: another number in PID-3 is A47"
+        }
         "A60" => "allergies are not kept here: the timeline says where a patient is and who cares",
+        "A61" | "A62" => {
+            "consulting doctors are not kept here; a change of the attending doctor is A54"
+        }
         "" => "MSH-9 and EVN-1 name no trigger event: give one, such as ADT^A01",
         _unknown => "it is no trigger event of ADT that is known here",
     };
     let named: String = event.chars().filter(char::is_ascii_alphanumeric).take(6).collect();
-    let space = if named.is_empty() { "" } else { " " };
-    Refusal::unsupported(true, format!("ADT{space}{named} is not taken: {why}"))
+    if named.is_empty() {
+        return Refusal::unsupported(true, format!("ADT is not taken: {why}"));
+    }
+    Refusal::unsupported(
+        true,
+        format!(
+            "ADT {named} is not taken: {why}. To have it passed over and answered with AA, list it under `ignore` in the facility's profile"
+        ),
+    )
+}
+
+const DELETED_PATIENT: &str = "what was recorded of a patient is never deleted: cancel what did not happen (A11, A13, A23), or say whose record it is (A40)";
+
+/// The refusal of a message that would delete a patient's record.
+pub(super) fn deletes_the_patient() -> Refusal {
+    let message = format!(
+        "ADT A23 without a visit is not taken: {DELETED_PATIENT}. To delete a visit, say which in PV1-19 or PV1-44"
+    );
+    Refusal::unsupported(true, message)
 }
 
 /// The refusal of a message that is no ADT.

@@ -79,6 +79,11 @@ impl Visit<'_> {
         }
     }
 
+    /// Whether the message has no visit at all.
+    pub(super) fn says_nothing(&self) -> bool {
+        self.group.segment("PV1").is_missing()
+    }
+
     pub(super) fn says_place(&self, number: usize) -> bool {
         (1..=3).any(|part| !self.field("PV1", number).component(part).is_empty())
     }

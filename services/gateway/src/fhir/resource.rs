@@ -206,6 +206,48 @@ pub struct CareTeamParticipant {
     pub on_behalf_of: Reference,
 }
 
+/// The elements that are read of a resource that says something about a patient. Others are not
+/// kept: whoever is on the care team reads the timeline, and what it is for is not said here.
+pub const READ: [(&str, &[&str]); 3] = [
+    (
+        "Patient",
+        &[
+            "id",
+            "meta",
+            "identifier",
+            "name",
+            "telecom",
+            "gender",
+            "birthDate",
+            "deceasedBoolean",
+            "deceasedDateTime",
+            "address",
+        ],
+    ),
+    (
+        "Encounter",
+        &[
+            "id",
+            "meta",
+            "identifier",
+            "status",
+            "class",
+            "serviceType",
+            "subject",
+            "participant",
+            "period",
+            "hospitalization",
+            "location",
+            "serviceProvider",
+            "partOf",
+        ],
+    ),
+    (
+        "CareTeam",
+        &["id", "meta", "subject", "encounter", "period", "participant", "managingOrganization"],
+    ),
+];
+
 /// Whether a text is an id as FHIR has it.
 pub fn is_id(text: &str) -> bool {
     let may_be = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');

@@ -264,6 +264,12 @@ fn iso_2022_jp(bytes: &[u8]) -> (Cow<'_, str>, bool) {
     (Cow::Owned(text.into_owned()), whole && !had_errors)
 }
 
+/// A text in CP932, as Japanese office programs save it. None if it cannot be one.
+pub(crate) fn decode_cp932(bytes: &[u8]) -> Option<String> {
+    let (text, is_right) = legacy(SHIFT_JIS, bytes);
+    is_right.then(|| text.into_owned())
+}
+
 fn legacy<'a>(encoding: &'static Encoding, bytes: &'a [u8]) -> (Cow<'a, str>, bool) {
     let (text, had_errors) = encoding.decode_without_bom_handling(bytes);
     (text, !had_errors)

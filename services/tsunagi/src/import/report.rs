@@ -136,7 +136,11 @@ impl Report {
 
     /// Notes a resource of a type that says nothing to the timeline.
     pub(super) fn note_not_used(&mut self, resource_type: &str) {
-        *self.not_used.entry(resource_type.to_owned()).or_default() += 1;
+        self.note_not_used_times(resource_type, 1);
+    }
+
+    pub(super) fn note_not_used_times(&mut self, resource_type: &str, times: u64) {
+        *self.not_used.entry(resource_type.to_owned()).or_default() += times;
     }
 
     /// Notes events that were stored now.
@@ -170,7 +174,7 @@ impl Report {
         let not_used: Vec<String> =
             self.not_used.iter().map(|(of, count)| format!("{of} {count}")).collect();
         if !not_used.is_empty() {
-            heading("Not used for the timeline:");
+            heading("Not used:");
             say(format_args!("  {}", not_used.join(", ")));
         }
         if !self.shown.is_empty() {

@@ -1,5 +1,7 @@
 //! A Bundle as it comes in: its entries, each with its resource as JSON.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -7,7 +9,7 @@ use super::outcome::Problem;
 use crate::fhir::Directory;
 use crate::fhir::resource::{
     AnyResource, CareTeam, Encounter, Location, Organization, Patient, Practitioner,
-    PractitionerRole, is_id,
+    PractitionerRole, READ, is_id,
 };
 
 /// What a Bundle is to be taken as.
@@ -77,6 +79,8 @@ pub(super) struct Entry {
     /// `Patient/7`.
     pub(super) name: String,
     pub(super) said: Said,
+    /// The elements of it that are not kept.
+    pub(super) unread: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -90,6 +94,9 @@ pub(super) struct Bundle {
 /// transfer.
 const MESSAGES: [&str; 3] =
     ["notification-admit", "notification-discharge", "notification-transfer"];
+
+/// Elements that are not kept and are named.
+const UNREAD_MAX: usize = 50;
 
 /// Entries of the largest Bundle that is taken.
 const ENTRIES_MAX: usize = 5000;
@@ -150,8 +157,9 @@ impl Bundle {
         }
         self.directory.add_alias(&full_url, &any.resource_type, &id);
         let name = format!("{}/{id}", any.resource_type);
+        let unread = unread(&any.resource_type, json)?;
         let said = self.said(&any.resource_type, id, json, now)?;
-        Ok(Entry { name, said })
+        Ok(Entry { name, said, unread })
     }
 
     fn said(&mut self, kind: &str, id: String, json: &str, now: &str) -> Result<Said, Problem> {
@@ -186,6 +194,18 @@ impl Bundle {
             other => Said::NotUsed(other.to_owned()),
         })
     }
+}
+
+/// The elements of a resource that nothing is made of here.
+fn unread(kind: &str, json: &str) -> Result<Vec<String>, Problem> {
+    let Some((_, read)) = READ.iter().find(|(read, _)| *read == kind) else {
+        return Ok(Vec::new());
+    };
+    let elements: BTreeMap<String, &RawValue> = parse(json)?;
+    let is_name = |name: &String| name.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let is_read = |name: &str| name == "resourceType" || read.contains(&name);
+    let unread = elements.into_keys().filter(|name| is_name(name) && !is_read(name));
+    Ok(unread.take(UNREAD_MAX).collect())
 }
 
 fn parse<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, Problem> {

@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::fhir::resource::READ;
+
 /// The types that can be read and searched, and by which parameters.
 pub(super) const TYPES: [(&str, &[(&str, &str)]); 5] = [
     (
@@ -56,6 +58,15 @@ pub(super) fn statement(base: &str) -> Value {
             "interaction": [{ "code": "read" }, { "code": "search-type" }],
             "searchParam": parameters.iter().map(parameter).collect::<Vec<_>>(),
         });
+        if let Some((_, read)) = READ.iter().find(|(read, _)| read == kind) {
+            let kept = format!(
+                "Of what is posted in a Bundle, these elements are used: {}. Others are not kept, and the answer names them.",
+                read.join(", ")
+            );
+            if let Some(resource) = resource.as_object_mut() {
+                resource.insert("documentation".to_owned(), json!(kept));
+            }
+        }
         if let (Some(resource), "Patient") = (resource.as_object_mut(), *kind) {
             let everything = "http://hl7.org/fhir/OperationDefinition/Patient-everything";
             let operation = json!([{ "name": "everything", "definition": everything }]);

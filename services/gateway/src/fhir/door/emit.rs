@@ -1,7 +1,8 @@
 //! Resources as they are given out. What is not known is left out: FHIR has no empty elements.
 
 use serde_json::{Map, Value, json};
-use tsunagi_domain::encounter::{Class, Encounter, Stage};
+use tsunagi_domain::encounter::{Encounter, Stage};
+use tsunagi_domain::referral::{Referral, State};
 use tsunagi_domain::{EncounterId, PatientId, ReferralId};
 use tsunagi_proto::v1;
 use uuid::Uuid;
@@ -50,46 +51,57 @@ fn is_nothing(value: &Value) -> bool {
     }
 }
 
-pub(super) fn patient(
-    id: &str,
-    identifiers: &[v1::Identifier],
-    demographics: &v1::Demographics,
-) -> Value {
-    let v1::Demographics { birth_on, address, contacts, deceased_at, deceased, .. } = demographics;
+/// A patient; of a record that was merged into another, that it leads there.
+pub(super) fn patient(summary: &v1::PatientSummary) -> Value {
+    let unknown = v1::Demographics::default();
+    let demographics = summary.demographics.as_ref().unwrap_or(&unknown);
+    let v1::Demographics { birth_on, address, contacts, .. } = demographics;
     let is_withheld = address.as_ref().is_some_and(|address| address.confidential);
     let restricted = json!({
         "system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality",
         "code": "R", "display": "restricted",
     });
-    let mut patient = json!({
+    let (deceased, deceased_at) = death(summary, demographics);
+    tidy(json!({
         "resourceType": "Patient",
-        "id": id,
+        "id": summary.patient_id,
         "meta": {
             "profile": [format!("{JP_CORE}JP_Patient")],
             "security": if is_withheld { vec![restricted] } else { Vec::new() },
         },
-        "identifier": identifiers.iter().map(identifier).collect::<Vec<_>>(),
-        "active": true,
+        "identifier": summary.identifiers.iter().map(identifier).collect::<Vec<_>>(),
+        "active": summary.merged_into_patient_id.is_empty(),
         "name": demographics.names.iter().map(name).collect::<Vec<_>>(),
         "telecom": contacts.iter().map(contact).collect::<Vec<_>>(),
         "gender": gender(demographics.sex()),
         "birthDate": birth_on,
+        "deceasedBoolean": deceased,
+        "deceasedDateTime": deceased_at,
         "address": address.as_ref().filter(|address| !address.confidential).map(|a| vec![place_of_living(a)]),
-    });
-    if let Some(patient) = patient.as_object_mut() {
-        if !deceased_at.is_empty() {
-            patient.insert("deceasedDateTime".to_owned(), json!(deceased_at));
-        } else if *deceased {
-            patient.insert("deceasedBoolean".to_owned(), json!(true));
-        }
-    }
-    tidy(patient)
+        "link": links(summary),
+    }))
 }
 
-pub(super) fn patient_of(chart: &Chart) -> Value {
-    let identifiers: Vec<v1::Identifier> =
-        chart.record.patient().identifiers().map(Into::into).collect();
-    patient(&chart.patient.to_string(), &identifiers, &chart.demographics)
+/// That somebody died, or, if it is known, when.
+fn death<'a>(
+    summary: &'a v1::PatientSummary,
+    demographics: &'a v1::Demographics,
+) -> (Option<bool>, &'a str) {
+    let is_deceased = summary.state() == v1::PatientState::Deceased || demographics.deceased;
+    let at = match demographics.deceased_at.as_str() {
+        "" if summary.state() == v1::PatientState::Deceased => &summary.since_at,
+        said => said,
+    };
+    ((is_deceased && at.is_empty()).then_some(true), at)
+}
+
+/// The records of the same person.
+fn links(summary: &v1::PatientSummary) -> Vec<Value> {
+    let link = |patient: &String, kind: &str| json!({ "other": { "reference": format!("Patient/{patient}") }, "type": kind });
+    let survivor = Some(&summary.merged_into_patient_id).filter(|survivor| !survivor.is_empty());
+    let survivor = survivor.map(|survivor| link(survivor, "replaced-by"));
+    let retired = summary.merged_patient_ids.iter().map(|retired| link(retired, "replaces"));
+    survivor.into_iter().chain(retired).collect()
 }
 
 fn identifier(identifier: &v1::Identifier) -> Value {
@@ -158,33 +170,35 @@ fn code(code: Option<&v1::Code>) -> Value {
 }
 
 pub(super) fn encounter(chart: &Chart, id: EncounterId) -> Option<Value> {
-    let state = chart.record.encounter(id)?;
     let details = chart.encounters.get(&id)?;
+    let state = chart.record.encounter(id);
     let coded =
         |code: &str, display: &str| json!({ "system": ACT_CODE, "code": code, "display": display });
-    let class = match state.class() {
-        Class::Inpatient => coded("IMP", "inpatient encounter"),
-        Class::Outpatient => coded("AMB", "ambulatory"),
-        Class::Emergency => coded("EMER", "emergency"),
-        Class::Home => coded("HH", "home health"),
-        Class::Virtual => coded("VR", "virtual"),
+    let class = match state.map_or(details.class, |state| state.class().into()) {
+        v1::EncounterClass::Outpatient => coded("AMB", "ambulatory"),
+        v1::EncounterClass::Emergency => coded("EMER", "emergency"),
+        v1::EncounterClass::Home => coded("HH", "home health"),
+        v1::EncounterClass::Virtual => coded("VR", "virtual"),
+        v1::EncounterClass::Inpatient | v1::EncounterClass::Unspecified => {
+            coded("IMP", "inpatient encounter")
+        }
     };
-    let place = state.place();
-    let preceding = state.preceding().filter(|other| chart.encounters.contains_key(other));
-    let preceding = preceding.map(|other| {
-        json!({ "reference": format!("Encounter/{}", compound(chart.patient, other.uuid())) })
+    let place = state.and_then(Encounter::place);
+    let preceding = state.and_then(Encounter::preceding).and_then(|id| {
+        let told_in = chart.encounters.get(&id)?.told_in;
+        Some(json!({ "reference": format!("Encounter/{}", compound(told_in, id.uuid())) }))
     });
     let (source, disposition) = (details.admit_source.as_ref(), details.disposition.as_ref());
     Some(tidy(json!({
         "resourceType": "Encounter",
-        "id": compound(chart.patient, id.uuid()),
+        "id": compound(details.told_in, id.uuid()),
         "meta": { "profile": [format!("{JP_CORE}JP_Encounter")] },
         "identifier": details.number.as_ref().map(|number| vec![identifier(number)]),
         "status": status(state),
         "class": class,
         "subject": subject(chart.patient),
         "participant": details.attending.as_ref().map(|doctor| vec![attending(doctor)]),
-        "period": period(state, details),
+        "period": state.map(|state| period(state, details)),
         "hospitalization": { "admitSource": code(source), "dischargeDisposition": code(disposition) },
         "location": place.and_then(location).map(|location| vec![location]),
         "serviceProvider": place.map(|place| json!({
@@ -195,7 +209,8 @@ pub(super) fn encounter(chart: &Chart, id: EncounterId) -> Option<Value> {
     })))
 }
 
-pub(super) fn status(state: &Encounter) -> &'static str {
+fn status(state: Option<&Encounter>) -> &'static str {
+    let Some(state) = state else { return "entered-in-error" };
     match state.stage() {
         Stage::Expected if state.planned_admission().is_some() => "planned",
         // All that was said of it was taken back.
@@ -233,17 +248,20 @@ fn location(place: &tsunagi_domain::place::Place) -> Option<Value> {
     (!words.is_empty()).then(|| json!({ "location": { "display": words.join(" ") } }))
 }
 
-/// The care team, if anybody joined it.
+/// The care team, if there is one.
 pub(super) fn care_team(chart: &Chart) -> Option<Value> {
-    if chart.team.is_empty() {
+    let team = &chart.summary.team;
+    if team.is_empty() {
         return None;
     }
-    let member = |member: &v1::Participant| {
+    let member = |of: &v1::TeamMember| {
+        let member = of.member.clone().unwrap_or_default();
         let organisation = member.organisation.clone().unwrap_or_default();
         json!({
             "role": [{ "text": member.role }],
-            "member": person(member),
+            "member": person(&member),
             "onBehalfOf": { "identifier": { "value": organisation.id }, "display": organisation.name },
+            "period": { "start": of.since_at },
         })
     };
     Some(tidy(json!({
@@ -252,24 +270,31 @@ pub(super) fn care_team(chart: &Chart) -> Option<Value> {
         "status": "active",
         "subject": subject(chart.patient),
         // A body on whose behalf a practitioner acts is only said of practitioners.
-        "participant": chart.team.iter().map(member).collect::<Vec<_>>(),
+        "participant": team.iter().map(member).collect::<Vec<_>>(),
     })))
+}
+
+/// Where a referral stands: entered in error, if nothing holds of it.
+fn referral_state(chart: &Chart, id: ReferralId) -> State {
+    let mut known =
+        chart.record.referrals().filter(|(of, referral)| *of == id && referral.is_known());
+    known.next().map_or(State::EnteredInError, |(_, referral): (_, &Referral)| referral.state())
 }
 
 pub(super) fn service_request(chart: &Chart, id: ReferralId) -> Option<Value> {
     let referred = chart.referrals.get(&id)?;
-    let status = match referred.status {
-        "rejected" | "failed" | "cancelled" => "revoked",
-        "completed" => "completed",
-        "on-hold" => "on-hold",
-        "entered-in-error" => "entered-in-error",
-        _ => "active",
+    let status = match referral_state(chart, id) {
+        State::Rejected | State::Failed | State::Cancelled => "revoked",
+        State::Completed => "completed",
+        State::OnHold => "on-hold",
+        State::EnteredInError => "entered-in-error",
+        State::Requested | State::Accepted | State::InProgress => "active",
     };
     let asked = &referred.asked;
     let resource = asked.resource.as_ref().map(|resource| resource.name.as_str());
     Some(tidy(json!({
         "resourceType": "ServiceRequest",
-        "id": compound(chart.patient, id.uuid()),
+        "id": compound(referred.told_in, id.uuid()),
         "status": status,
         "intent": "order",
         "code": { "text": resource.unwrap_or("social prescribing") },
@@ -283,11 +308,22 @@ pub(super) fn service_request(chart: &Chart, id: ReferralId) -> Option<Value> {
 
 pub(super) fn task(chart: &Chart, id: ReferralId) -> Option<Value> {
     let referred = chart.referrals.get(&id)?;
-    let compound = compound(chart.patient, id.uuid());
+    let status = match referral_state(chart, id) {
+        State::Requested => "requested",
+        State::Accepted => "accepted",
+        State::Rejected => "rejected",
+        State::InProgress => "in-progress",
+        State::OnHold => "on-hold",
+        State::Failed => "failed",
+        State::Completed => "completed",
+        State::Cancelled => "cancelled",
+        State::EnteredInError => "entered-in-error",
+    };
+    let compound = compound(referred.told_in, id.uuid());
     Some(tidy(json!({
         "resourceType": "Task",
         "id": compound,
-        "status": referred.status,
+        "status": status,
         "intent": "order",
         "code": { "coding": [{ "system": "http://hl7.org/fhir/CodeSystem/task-code", "code": "fulfill" }] },
         "focus": { "reference": format!("ServiceRequest/{compound}") },

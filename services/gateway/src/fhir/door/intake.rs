@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::{Timestamp, Unit};
 use prost::Message as _;
 use tsunagi_bus::handler::SubmitError;
-use tsunagi_bus::{Handler, StreamId, Submission, address};
+use tsunagi_bus::{Handler, Submission, address};
 use tsunagi_domain::encounter::Stage;
 use tsunagi_domain::identity::Identifier;
 use tsunagi_domain::{Actor, EncounterId, EventId, PatientId};
@@ -37,6 +37,8 @@ pub(super) enum Outcome {
 pub(super) struct Taken {
     pub(super) mode: Mode,
     pub(super) names: Vec<String>,
+    /// The elements of each that are not kept.
+    pub(super) unread: Vec<Vec<String>>,
     pub(super) outcomes: Vec<Outcome>,
     pub(super) patients: HashMap<String, PatientId>,
 }
@@ -83,8 +85,10 @@ impl Intake {
         } else {
             work.all_or_nothing(&bundle.entries, &order).await?
         };
-        let names = bundle.entries.into_iter().map(|entry| entry.name).collect();
-        Ok(Taken { mode: bundle.mode, names, outcomes, patients: work.patients })
+        let patients = work.patients;
+        let read = bundle.entries.into_iter().map(|entry| (entry.name, entry.unread));
+        let (names, unread) = read.unzip();
+        Ok(Taken { mode: bundle.mode, names, unread, outcomes, patients })
     }
 }
 
@@ -153,17 +157,24 @@ impl Work<'_> {
 
     /// The patient that a resource is about, if it is about one.
     async fn patient_of(&mut self, said: &Said) -> Result<Option<PatientId>, Problem> {
-        let patient_key = match said {
+        let subject = match said {
             Said::Patient(patient) => {
                 let patient_key = key("Patient", &patient.id);
                 let owner = self.owner(patient).await?;
                 self.patients.insert(patient_key, owner);
                 return Ok(Some(owner));
             }
-            Said::Encounter(encounter) => self.directory.key_of(&encounter.subject, "Patient"),
-            Said::CareTeam(team) => self.directory.key_of(&team.subject, "Patient"),
+            Said::Encounter(encounter) => &encounter.subject,
+            Said::CareTeam(team) => &team.subject,
             Said::Referred | Said::NotUsed(_) => return Ok(None),
         };
+        if let Some(identifier) = conditional(&subject.reference) {
+            let owner = self.intake.handler.claims().owner(&identifier?).await?;
+            let message = "its conditional reference leads to no patient here: send the Patient with it, or check the identifier";
+            let unknown = || Problem::rule("SUBJECT_UNKNOWN", message);
+            return owner.map(Some).ok_or_else(unknown);
+        }
+        let patient_key = self.directory.key_of(subject, "Patient");
         if let Some(patient) = self.patients.get(&patient_key) {
             return Ok(Some(*patient));
         }
@@ -171,7 +182,11 @@ impl Work<'_> {
         // One that this system sent before, or one of ours.
         let own = Identifier { system: self.ids.identifier_system().into(), value: id.into() };
         let owner = self.intake.handler.claims().owner(&own).await?;
-        let owner = owner.or_else(|| PatientId::parse(id).ok());
+        let owner = match (owner, PatientId::parse(id)) {
+            (Some(owner), _) => Some(owner),
+            (None, Ok(ours)) => Some(self.intake.handler.claims().survivor(ours).await?),
+            (None, Err(_)) => None,
+        };
         owner.map(Some).ok_or_else(|| {
             let message = "the patient that it is about is neither in the Bundle nor known here: send the Patient with it";
             Problem::rule("SUBJECT_UNKNOWN", message)
@@ -212,7 +227,7 @@ impl Work<'_> {
             known.catch_up(bus.as_ref(), patient).await?;
             let (mut events, mut outcomes) = (Vec::new(), Vec::with_capacity(about.len()));
             for (at, said) in about {
-                let new = self.events(patient, &known, said).await.map_err(|p| p.at(*at))?;
+                let new = self.events(&known, said).await.map_err(|p| p.at(*at))?;
                 outcomes.push(if new.is_empty() { Outcome::Known } else { Outcome::Stored });
                 events.extend(new);
             }
@@ -223,7 +238,7 @@ impl Work<'_> {
             for event in &mut events {
                 "fhir".clone_into(&mut event.source.get_or_insert_default().door);
             }
-            let submission = Submission { events, expected_version: Some(known.version) };
+            let submission = Submission { events, expected_version: Some(known.version()) };
             match self.intake.handler.submit(submission).await {
                 Ok(_) => return Ok(outcomes),
                 Err(error @ (SubmitError::VersionConflict { .. } | SubmitError::Contended)) => {
@@ -236,12 +251,7 @@ impl Work<'_> {
     }
 
     /// What a resource says that is not stored yet.
-    async fn events(
-        &self,
-        patient: PatientId,
-        known: &Known,
-        said: &Said,
-    ) -> Result<Vec<v1::Event>, Problem> {
+    async fn events(&self, known: &Known, said: &Said) -> Result<Vec<v1::Event>, Problem> {
         match said {
             Said::Patient(resource) => self.of_patient(known, resource),
             Said::Encounter(encounter) if encounter.is_withdrawn() => {
@@ -249,11 +259,11 @@ impl Work<'_> {
             }
             Said::Encounter(encounter) => {
                 let mapped = self.mapper().encounter(encounter)?;
-                self.of_encounter(patient, known, mapped).await
+                self.of_encounter(known, mapped).await
             }
             Said::CareTeam(team) => {
                 let mapped = self.mapper().care_team(team)?;
-                self.unstored(patient, mapped.events).await
+                self.unstored(known, mapped.events).await
             }
             Said::Referred | Said::NotUsed(_) => Ok(Vec::new()),
         }
@@ -265,11 +275,11 @@ impl Work<'_> {
         }
         let identifiers = self.mapper().identifiers(patient);
         let said = self.mapper().demographics(patient);
-        let mut before = known.demographics.clone();
+        let mut before = known.demographics().clone();
         if let Some(address) = before.address.as_mut().filter(|address| address.confidential) {
             address::withhold(address);
         }
-        let has = |one: &v1::Identifier| known.record.patient().has_identifier(&one.into());
+        let has = |one: &v1::Identifier| known.record().patient().has_identifier(&one.into());
         // The first leads back to the resource: with it, the two were found to be one before.
         if !identifiers.first().is_some_and(has) && is_somebody_else(&before, &said) {
             let message = "one of its identifiers belongs to a patient of another birth date or sex: find out whose it is, and correct the resource or the patient";
@@ -277,29 +287,24 @@ impl Work<'_> {
         }
         let mut events = Vec::new();
         if let Some(news) = news(&before, said) {
-            events.push(self.mapper().patient_update(patient, news, known.version));
+            events.push(self.mapper().patient_update(patient, news, known.version()));
         }
         let new = identifiers.into_iter().filter(|one| !has(one));
         events.extend(new.map(|one| self.mapper().identifier_linked(patient, one)));
         Ok(events)
     }
 
-    async fn of_encounter(
-        &self,
-        patient: PatientId,
-        known: &Known,
-        mapped: Mapped,
-    ) -> Result<Vec<v1::Event>, Problem> {
+    async fn of_encounter(&self, known: &Known, mapped: Mapped) -> Result<Vec<v1::Event>, Problem> {
         let Mapped { events, ending, .. } = mapped;
         let goes_on = events.first().and_then(encounter_of).is_some_and(|encounter| {
-            let state = known.record.encounter(encounter);
+            let state = known.record().encounter(encounter);
             state.is_some_and(|state| state.stage() == Stage::Visiting)
         });
         match ending {
             // It was registered when it was still going on.
-            Some(ending) if goes_on => self.unstored(patient, vec![ending]).await,
-            Some(ending) if self.is_stored(patient, &ending).await? => Ok(Vec::new()),
-            Some(_) | None => self.unstored(patient, events).await,
+            Some(ending) if goes_on => self.unstored(known, vec![ending]).await,
+            Some(ending) if self.is_stored(known, &ending).await? => Ok(Vec::new()),
+            Some(_) | None => self.unstored(known, events).await,
         }
     }
 
@@ -307,12 +312,12 @@ impl Work<'_> {
     /// which is said in another way.
     async fn unstored(
         &self,
-        patient: PatientId,
+        known: &Known,
         events: Vec<v1::Event>,
     ) -> Result<Vec<v1::Event>, Problem> {
         let mut new = Vec::with_capacity(events.len());
         for event in events {
-            let Some(before) = self.stored(patient, &event).await? else {
+            let Some(before) = self.stored(known, &event).await? else {
                 new.push(event);
                 continue;
             };
@@ -326,17 +331,14 @@ impl Work<'_> {
         Ok(new)
     }
 
-    async fn is_stored(&self, patient: PatientId, event: &v1::Event) -> Result<bool, Problem> {
-        Ok(self.stored(patient, event).await?.is_some())
+    async fn is_stored(&self, known: &Known, event: &v1::Event) -> Result<bool, Problem> {
+        Ok(self.stored(known, event).await?.is_some())
     }
 
-    async fn stored(
-        &self,
-        patient: PatientId,
-        event: &v1::Event,
-    ) -> Result<Option<v1::Event>, Problem> {
+    /// The event as it is stored, also if it was told of a record that was merged since.
+    async fn stored(&self, known: &Known, event: &v1::Event) -> Result<Option<v1::Event>, Problem> {
         let Ok(id) = EventId::parse(&event.event_id) else { return Ok(None) };
-        let stored = self.intake.handler.bus().find(StreamId::Patient(patient), id).await?;
+        let stored = known.find(self.intake.handler.bus().as_ref(), id).await?;
         Ok(stored.and_then(|stored| v1::Event::decode(stored.record).ok()))
     }
 
@@ -353,6 +355,19 @@ impl Work<'_> {
         let said = self.mapper().said_of(encounter, &timeline);
         self.mapper().cancellations(encounter, &said).into_iter().flatten().collect()
     }
+}
+
+/// The identifier by which a conditional reference names a patient, if it is one.
+fn conditional(reference: &str) -> Option<Result<Identifier, Problem>> {
+    let query = reference.strip_prefix("Patient?")?;
+    let token = query.strip_prefix("identifier=").map(|token| token.replace("%7C", "|"));
+    let named = token.as_ref().and_then(|token| token.split_once('|'));
+    let identifier = named.filter(|(system, value)| !system.is_empty() && !value.is_empty());
+    let message = "a conditional reference names its patient by one identifier with its system: Patient?identifier=system|value";
+    Some(match identifier {
+        Some((system, value)) => Ok(Identifier { system: system.into(), value: value.into() }),
+        None => Err(Problem::invalid("REFERENCE_NOT_SUPPORTED", message)),
+    })
 }
 
 fn idle(said: &Said) -> Outcome {

@@ -53,6 +53,12 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, "conflict", reason, message)
     }
 
+    /// What the timeline, which the door asks, says of why it cannot answer.
+    pub(super) fn of_timeline(status: &tonic::Status) -> Self {
+        let message = status.message().to_owned();
+        Refused::new(status.code(), "TIMELINE_NOT_READ", message).into()
+    }
+
     pub(super) fn busy() -> Self {
         let message = "the server works on as many requests as it takes: send it again";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "throttled", "SERVER_FULL", message)

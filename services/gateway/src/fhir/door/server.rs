@@ -26,7 +26,7 @@ use tsunagi_proto::v1::timeline_client::TimelineClient;
 
 use super::bundle::Mode;
 use super::capability;
-use super::chart::Chart;
+use super::chart::{Chart, Timeline};
 use super::emit;
 use super::intake::{Intake, Outcome, Taken};
 use super::outcome::{Problem, answer, issue, outcome};
@@ -55,8 +55,8 @@ pub struct Server {
 
 struct Door {
     intake: Intake,
-    /// Lists patients: who that is, the event store knows.
-    timeline: TimelineClient<Channel>,
+    /// Reads patients: what holds of what was told, the event store knows.
+    timeline: Timeline,
     places: Semaphore,
 }
 
@@ -91,8 +91,9 @@ impl Server {
         stop: CancellationToken,
     ) -> std::io::Result<()> {
         let known = KnownPatients::new(config.cached_patients);
+        let region = handler.bus().region().clone();
+        let timeline = Timeline { client: TimelineClient::new(timeline), region };
         let intake = Intake { handler, known, attempts_max: config.decide_attempts };
-        let timeline = TimelineClient::new(timeline);
         let places = Semaphore::new(config.fhir.requests);
         let door = Arc::new(Door { intake, timeline, places });
         let served = axum::serve(self.listener, routes(door, config.fhir.body_bytes))
@@ -174,7 +175,7 @@ async fn bundle(State(door): Shared, headers: HeaderMap, body: Bytes) -> Answer 
 
 async fn message(State(door): Shared, headers: HeaderMap, body: Bytes) -> Answer {
     let taken = door.intake.take(&body, &who(&headers)?, true).await?;
-    let issues: Vec<Value> = taken.outcomes.iter().enumerate().filter_map(told).collect();
+    let issues: Vec<Value> = (0..taken.outcomes.len()).flat_map(|at| told(&taken, at)).collect();
     let stored = taken.outcomes.contains(&Outcome::Stored);
     let words = if stored { "it is on disk" } else { "it was known already" };
     let all = issue("information", "informational", "TAKEN", words, "");
@@ -183,15 +184,23 @@ async fn message(State(door): Shared, headers: HeaderMap, body: Bytes) -> Answer
 }
 
 /// What is told of an entry besides its status.
-fn told((at, one): (usize, &Outcome)) -> Option<Value> {
-    match one {
-        Outcome::Stored | Outcome::Known => None,
-        Outcome::NotUsed(kind) => {
-            let message = format!("nothing is made of a {kind} here, and it is not kept");
-            let at = format!("Bundle.entry[{at}]");
-            Some(issue("information", "not-supported", "NOT_USED", &message, &at))
+fn told(taken: &Taken, at: usize) -> Vec<Value> {
+    let place = format!("Bundle.entry[{at}]");
+    let informs = |reason: &str, message: &str| {
+        issue("information", "not-supported", reason, message, &place)
+    };
+    match taken.outcomes.get(at) {
+        Some(Outcome::Stored | Outcome::Known) => {
+            let unread = taken.unread.get(at).filter(|unread| !unread.is_empty());
+            let message = unread.map(|unread| format!("not kept here: {}", unread.join(", ")));
+            message.iter().map(|message| informs("ELEMENTS_NOT_KEPT", message)).collect()
         }
-        Outcome::Refused(problem) => Some(problem.issue()),
+        Some(Outcome::NotUsed(kind)) => {
+            let message = format!("nothing is made of a {kind} here, and it is not kept");
+            vec![informs("NOT_USED", &message)]
+        }
+        Some(Outcome::Refused(problem)) => vec![problem.issue()],
+        None => Vec::new(),
     }
 }
 
@@ -207,7 +216,8 @@ fn response(taken: &Taken) -> Value {
         let place = taken.patients.get(name).map(|patient| format!("Patient/{patient}"));
         if let Some(response) = response.as_object_mut() {
             response.extend(place.map(|place| ("location".to_owned(), json!(place))));
-            let outcome = told((at, one)).map(|issue| outcome(&[issue]));
+            let issues = told(taken, at);
+            let outcome = (!issues.is_empty()).then(|| outcome(&issues));
             response.extend(outcome.map(|outcome| ("outcome".to_owned(), outcome)));
         }
         json!({ "response": response })
@@ -231,9 +241,13 @@ async fn read(
         ("Encounter" | "ServiceRequest" | "Task", None) => (None, None),
         _ => return Err(nothing().await),
     };
-    let chart = door.chart(patient.ok_or_else(unknown)?).await?.ok_or_else(unknown)?;
+    let patient = patient.ok_or_else(unknown)?;
+    if kind == "Patient" {
+        let summary = door.timeline.summary(patient).await?.ok_or_else(unknown)?;
+        return Ok(answer(StatusCode::OK, emit::patient(&summary)));
+    }
+    let chart = door.timeline.chart(patient).await?.ok_or_else(unknown)?;
     let resource = match (kind.as_str(), own) {
-        ("Patient", _) => Some(emit::patient_of(&chart)),
         ("CareTeam", _) => emit::care_team(&chart),
         ("Encounter", Some(own)) => emit::encounter(&chart, EncounterId::new(own)),
         ("ServiceRequest", Some(own)) => emit::service_request(&chart, ReferralId::new(own)),
@@ -247,18 +261,18 @@ async fn everything(State(door): Shared, headers: HeaderMap, Path(id): Path<Stri
     who(&headers)?;
     let unknown = || Problem::not_found("there is no such patient");
     let patient = PatientId::parse(&id).or(Err(unknown()))?;
-    let chart = door.chart(patient).await?.ok_or_else(unknown)?;
+    let chart = door.timeline.chart(patient).await?.ok_or_else(unknown)?;
     let kinds = ["Patient", "Encounter", "CareTeam", "ServiceRequest", "Task"];
     let all: Vec<Value> = kinds.iter().flat_map(|kind| resources(&chart, kind)).collect();
     let base = base(&headers);
-    let links = [("self", format!("{base}/Patient/{patient}/$everything"))];
+    let links = [("self", format!("{base}/Patient/{}/$everything", chart.patient))];
     Ok(answer(StatusCode::OK, emit::searchset(&base, &links, Some(all.len()), all)))
 }
 
 /// All of one type that a patient has.
 fn resources(chart: &Chart, kind: &str) -> Vec<Value> {
     match kind {
-        "Patient" => vec![emit::patient_of(chart)],
+        "Patient" => vec![emit::patient(&chart.summary)],
         "Encounter" => {
             chart.encounters.keys().filter_map(|id| emit::encounter(chart, *id)).collect()
         }
@@ -295,7 +309,7 @@ async fn search(
         }
     };
     let chart = match found {
-        Some(patient) => door.chart(patient).await?,
+        Some(patient) => door.timeline.chart(patient).await?,
         None => None,
     };
     let all = chart.map(|chart| resources(&chart, &kind)).unwrap_or_default();
@@ -332,10 +346,6 @@ fn link(base: &str, kind: &str, query: &Query, page: &str) -> String {
 }
 
 impl Door {
-    async fn chart(&self, patient: PatientId) -> Result<Option<Chart>, Problem> {
-        Ok(Chart::read(self.intake.handler.bus().as_ref(), patient).await?)
-    }
-
     async fn search_patients(&self, base: &str, query: &Query) -> Answer {
         let one = match (query.get("_id"), query.get("identifier").map(token)) {
             (Some(id), _) => Some(PatientId::parse(id).ok()),
@@ -346,12 +356,12 @@ impl Door {
             (None, _) => None,
         };
         if let Some(found) = one {
-            let chart = match found {
-                Some(patient) => self.chart(patient).await?,
+            let summary = match found {
+                Some(patient) => self.timeline.summary(patient).await?,
                 None => None,
             };
-            let found = chart.filter(|chart| query.finds(&summary(chart)));
-            let found: Vec<Value> = found.iter().map(emit::patient_of).collect();
+            let found = summary.filter(|summary| query.finds(summary));
+            let found: Vec<Value> = found.iter().map(emit::patient).collect();
             let links = [("self", link(base, "Patient", query, &query.page))];
             return Ok(answer(
                 StatusCode::OK,
@@ -378,25 +388,12 @@ impl Door {
                 identifier_value: value.clone().unwrap_or_default(),
                 ..v1::ListPatientsRequest::default()
             };
-            let mut request = tonic::Request::new(request);
-            for (name, text) in CALLER {
-                if let Ok(text) = text.parse() {
-                    request.metadata_mut().insert(name, text);
-                }
-            }
-            let page = self.timeline.clone().list_patients(request).await;
-            let page = page.map_err(|status| {
-                let message = status.message().to_owned();
-                Problem::from(Refused::new(status.code(), "PATIENTS_NOT_LISTED", message))
-            })?;
+            let page = self.timeline.client.clone().list_patients(own(request)).await;
+            let page = page.map_err(|status| Problem::of_timeline(&status))?;
             let page = page.into_inner();
             looked_at += page.patients.len();
             let matching = page.patients.iter().filter(|patient| query.finds(patient));
-            found.extend(matching.map(|patient| {
-                let none = v1::Demographics::default();
-                let said = patient.demographics.as_ref().unwrap_or(&none);
-                emit::patient(&patient.patient_id, &patient.identifiers, said)
-            }));
+            found.extend(matching.map(emit::patient));
             page_token = page.next_page_token;
             if page_token.is_empty() || found.len() >= count || looked_at >= LOOKED_AT_MAX {
                 return Ok((found, page_token));
@@ -409,11 +406,13 @@ impl Door {
 const CALLER: [(&str, &str); 3] =
     [(caller::ORGANISATION, "tsunagi"), (caller::ROLE, "system"), (caller::PERSON, "fhir")];
 
-fn summary(chart: &Chart) -> v1::PatientSummary {
-    v1::PatientSummary {
-        patient_id: chart.patient.to_string(),
-        identifiers: chart.record.patient().identifiers().map(Into::into).collect(),
-        demographics: Some(chart.demographics.clone()),
-        ..v1::PatientSummary::default()
+/// A request in the name of the door.
+pub(super) fn own<T>(message: T) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    for (name, text) in CALLER {
+        if let Ok(text) = text.parse() {
+            request.metadata_mut().insert(name, text);
+        }
     }
+    request
 }

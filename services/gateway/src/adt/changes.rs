@@ -1,0 +1,138 @@
+//! What a message changes of a visit or stay that goes on: where the patient is, who attends;
+//! and that the visit should not have been told of at all.
+
+use tsunagi_domain::encounter::{Encounter, Stage};
+use tsunagi_domain::{EncounterId, EventId};
+use tsunagi_proto::catalogue::Payload;
+use tsunagi_proto::v1;
+
+use super::acts::{Tells, Told, nothing_to_cancel};
+use super::encounter::Situation;
+use super::refusal::Refusal;
+use super::trigger;
+use super::visit::Said;
+use crate::known::Step;
+
+impl Situation<'_> {
+    /// Takes back all that is in effect of a visit or stay, its last move first.
+    pub(super) fn delete_visit(&self) -> Tells {
+        if self.visit.number().is_none() && self.visit.admitted_at()?.is_none() {
+            return Err(trigger::deletes_the_patient());
+        }
+        let visit = self.current(|_| true)?;
+        // Of plans, only the last of a kind is in force.
+        let is_in_force = |step: &&Step| {
+            step.planned_at.is_none()
+                || self.known.last(step.encounter, &[step.kind]).is_some_and(|last| last == *step)
+        };
+        let steps = self.known.steps.iter().filter(|step| Some(step.encounter) == visit);
+        let events: Vec<EventId> = steps.filter(is_in_force).map(|step| step.event).collect();
+        if events.is_empty() {
+            return Err(nothing_to_cancel());
+        }
+        self.take_back(&events)
+    }
+
+    /// What changed of a visit that goes on, in a message that is not about a change: where the
+    /// patient is, and who attends. Older news changes nothing.
+    pub(super) fn update(&self) -> Tells {
+        let mut told = self.arrive()?;
+        let at = self.visit.happened_at()?;
+        if let Some(going_on) = self.going_on(&at) {
+            told.extend(self.other_doctor(going_on, at));
+        }
+        Ok(told)
+    }
+
+    pub(super) fn arrive(&self) -> Tells {
+        let at = self.visit.happened_at()?;
+        let Some(stay) = self.going_on(&at).filter(|_| self.visit.says_place(3)) else {
+            return Ok(Vec::new());
+        };
+        let state = self.known.record().encounter(stay);
+        let known = state.filter(|state| state.stage() == Stage::InHospital);
+        let known = known.and_then(Encounter::place).map(v1::Place::from);
+        let to = self.visit.place(3);
+        if known.is_none_or(|known| !is_elsewhere(&to, &known)) {
+            return Ok(Vec::new());
+        }
+        let (encounter_id, to) = (stay.to_string(), Some(to));
+        Ok(vec![Told { at, payload: Payload::Transferred(v1::Transferred { encounter_id, to }) }])
+    }
+
+    /// The visit or stay that the message is about, if it goes on and nothing is known of it that
+    /// happened later.
+    fn going_on(&self, at: &Said) -> Option<EncounterId> {
+        let goes_on = |encounter: &Encounter| {
+            matches!(encounter.stage(), Stage::Visiting | Stage::InHospital | Stage::OnLeave)
+        };
+        if self.visit.says_nothing() {
+            return None;
+        }
+        // A time that cannot be read says nothing here.
+        let found = self.current(goes_on).ok().flatten()?;
+        let is_one = self.known.record().encounter(found).is_some_and(goes_on);
+        let at = self.visit.care_time(&at.text)?;
+        let mut steps = self.known.steps.iter().filter(|step| step.encounter == found);
+        let is_older = steps.any(|step| at.is_before(&step.at));
+        (is_one && !is_older).then_some(found)
+    }
+
+    /// That another doctor attends than was known, if the message says so.
+    pub(super) fn other_doctor(&self, encounter: EncounterId, at: Said) -> Option<Told> {
+        let doctor = self.visit.attending()?;
+        let known = self.known.attending(encounter);
+        let when = self.visit.care_time(&at.text)?;
+        let is_known = known.is_some_and(|known| {
+            let is_same = if doctor.person.is_empty() || known.doctor.person.is_empty() {
+                doctor.name == known.doctor.name
+            } else {
+                doctor.person == known.doctor.person
+            };
+            is_same || when.is_before(&known.at)
+        });
+        let (encounter_id, attending) = (encounter.to_string(), Some(doctor));
+        let changed = v1::AttendingChanged { encounter_id, attending };
+        (!is_known).then_some(Told { at, payload: Payload::AttendingChanged(changed) })
+    }
+
+    pub(super) fn change_attending(&self) -> Tells {
+        if self.visit.attending().is_none() {
+            return Err(Refusal::missing("PV1-7", "say who attends from now on, in PV1-7"));
+        }
+        let at = self.visit.happened_at()?;
+        let begun = |encounter: &Encounter| encounter.stage() != Stage::Expected;
+        let (mut told, encounter) = match self.current(begun)? {
+            Some(encounter) => (Vec::new(), encounter),
+            None => self.implied()?,
+        };
+        // An admission that is told in passing names its doctor itself.
+        if told.is_empty() {
+            told.extend(self.other_doctor(encounter, at));
+        }
+        Ok(told)
+    }
+
+    /// The change of doctors was an error: it is corrected by whoever told of it.
+    pub(super) fn cancel_attending(&self) -> Tells {
+        let at = self.visit.happened_at()?;
+        let facility = &self.visit.profile.facility.id;
+        let encounter = self.current(|encounter| encounter.stage() != Stage::Expected)?;
+        let changed = encounter.and_then(|of| self.known.attending_changed_by(facility, of));
+        let changed = changed.ok_or_else(nothing_to_cancel)?;
+        let error = v1::EnteredInError {
+            corrects_event_id: changed.event.to_string(),
+            ..v1::EnteredInError::default()
+        };
+        Ok(vec![Told { at, payload: Payload::EnteredInError(error) }])
+    }
+}
+
+/// Whether a place, as far as it is said, is another one than is known.
+fn is_elsewhere(said: &v1::Place, known: &v1::Place) -> bool {
+    let differs = |said: &str, known: &str| !said.is_empty() && said != known;
+    differs(&said.department, &known.department)
+        || differs(&said.ward, &known.ward)
+        || differs(&said.room, &known.room)
+        || differs(&said.bed, &known.bed)
+}

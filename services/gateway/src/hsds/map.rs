@@ -1,0 +1,419 @@
+//! What the tables of a directory say, as resources: a service with all that belongs to it.
+//!
+//! A row that cannot be taken is told, and the service is taken without it; so is a row that
+//! leads to no service.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tsunagi_domain::ResourceId;
+use tsunagi_proto::check::Check;
+use tsunagi_proto::v1;
+use uuid::Uuid;
+
+use super::tables::{Row, Tables};
+use crate::fhir::Origin;
+use crate::text;
+
+/// The space in which names made from directories are unique. Never changes.
+const HSDS: Uuid = Uuid::from_u128(0x91d5_3a6e_20c4_4f0b_b6a7_4d7c_e815_0f39);
+
+/// A service as a resource.
+#[derive(Debug)]
+pub struct Mapped {
+    pub origin: Origin,
+    /// Its id in the directory that it comes from.
+    pub id: String,
+    pub resource_id: ResourceId,
+    pub resource: v1::Resource,
+    /// When it was changed there, if that is said.
+    pub last_modified: String,
+}
+
+/// A row that is not taken.
+#[derive(Debug)]
+pub struct Refused {
+    pub origin: Origin,
+    /// Its table and id.
+    pub row: String,
+    pub reason: &'static str,
+    pub message: String,
+}
+
+/// A table of which nothing is made, and how many rows it has.
+pub type NotUsed = (&'static str, usize);
+
+/// Tables that services are made of.
+const USED: [&str; 15] = [
+    "accessibility",
+    "address",
+    "attribute",
+    "contact",
+    "cost_option",
+    "language",
+    "location",
+    "organization",
+    "phone",
+    "required_document",
+    "schedule",
+    "service",
+    "service_area",
+    "service_at_location",
+    "taxonomy_term",
+];
+
+/// Of these, rows that nothing leads to are no loss: a list of terms, organisations or places.
+const SHARED: [&str; 4] = ["attribute", "organization", "service", "taxonomy_term"];
+
+/// The rows of the tables, and which of them were used.
+struct Work<'t> {
+    tables: &'t Tables,
+    source: &'t str,
+    /// Rows by table and by the service that they belong to.
+    of_service: BTreeMap<(&'static str, String), Vec<&'t Row>>,
+    refused: Vec<Refused>,
+}
+
+/// The resources of a directory that calls itself `source`.
+pub fn resources(tables: &Tables, source: &str) -> (Vec<Mapped>, Vec<Refused>, Vec<NotUsed>) {
+    let mut work = Work { tables, source, of_service: BTreeMap::new(), refused: Vec::new() };
+    work.assign();
+    let mut mapped = Vec::new();
+    for row in tables.rows("service") {
+        match work.resource(row) {
+            Ok(resource) => mapped.push(resource),
+            Err((reason, message)) => work.refuse("service", row, reason, message),
+        }
+    }
+    let is_used = |table: &str| USED.contains(&table);
+    let not_used = tables.counts().filter(|(table, _)| !is_used(table)).collect();
+    (mapped, work.refused, not_used)
+}
+
+impl<'t> Work<'t> {
+    fn refuse(&mut self, table: &str, row: &Row, reason: &'static str, message: String) {
+        let row_name = format!("{table}/{}", text::code(row.id()));
+        self.refused.push(Refused { origin: row.origin.clone(), row: row_name, reason, message });
+    }
+
+    /// Finds the services to which each row belongs.
+    fn assign(&mut self) {
+        for table in USED.into_iter().filter(|table| !SHARED.contains(table)) {
+            for row in self.tables.rows(table) {
+                let services = self.services_of(table, row);
+                if services.is_empty() {
+                    let message = "it leads to no service of these files: check its service_id, service_at_location_id, location_id, contact_id or organization_id".to_owned();
+                    self.refuse(table, row, "SERVICE_UNKNOWN", message);
+                }
+                for service in services {
+                    self.of_service.entry((table, service)).or_default().push(row);
+                }
+            }
+        }
+        for row in self.tables.rows("attribute") {
+            let service = row.get("link_id").to_owned();
+            self.of_service.entry(("attribute", service)).or_default().push(row);
+        }
+    }
+
+    fn services_of(&self, table: &str, row: &Row) -> BTreeSet<String> {
+        let known = |id: &str| self.tables.row("service", id).map(|_| id.to_owned());
+        if let Some(contact) = self.tables.row("contact", row.get("contact_id")) {
+            return self.services_of("contact", contact);
+        }
+        let at = self.tables.row("service_at_location", row.get("service_at_location_id"));
+        let own =
+            [Some(row), at].into_iter().flatten().find_map(|row| known(row.get("service_id")));
+        // Where many services may be offered, the first that names a place has no more right to it.
+        if let Some(own) = own.filter(|_| table != "location") {
+            return BTreeSet::from([own]);
+        }
+        let location = if table == "location" { row.id() } else { row.get("location_id") };
+        let of = |rows: &'t str, name: &'static str, id: &str| {
+            let rows = self.tables.rows(rows).iter();
+            rows.filter(|row| !id.is_empty() && row.get(name) == id).collect::<Vec<_>>()
+        };
+        let there = of("service_at_location", "location_id", location);
+        let there: BTreeSet<String> =
+            there.into_iter().filter_map(|row| known(row.get("service_id"))).collect();
+        if !there.is_empty() || !matches!(table, "contact" | "phone") {
+            return there;
+        }
+        let theirs = of("service", "organization_id", row.get("organization_id"));
+        theirs.into_iter().map(|row| row.id().to_owned()).collect()
+    }
+
+    fn rows(&self, table: &'static str, service: &str) -> Vec<&'t Row> {
+        self.of_service.get(&(table, service.to_owned())).cloned().unwrap_or_default()
+    }
+
+    fn resource(&mut self, row: &'t Row) -> Result<Mapped, (&'static str, String)> {
+        let id = row.id();
+        if id.is_empty() {
+            return Err(("ID_MISSING", "the service has no id: give it one that stays".to_owned()));
+        }
+        let organisation = self.organisation(row)?;
+        let system = format!("urn:tsunagi:hsds:{}", self.source);
+        let status = row.get("status").replace(' ', "-");
+        let said = |name: &str| row.get(name).to_owned();
+        let mut resource = v1::Resource {
+            organisation: Some(organisation),
+            name: said("name"),
+            alternate_name: said("alternate_name"),
+            description: paragraphs(&[row.get("description"), row.get("alert")]),
+            status: (!status.is_empty()).then(|| code("", &status, "")),
+            eligibility: eligibility(row),
+            url: said("url"),
+            application: said("application_process"),
+            assured_on: said("assured_date"),
+            assurer_email: said("assurer_email"),
+            identifiers: vec![v1::Identifier { system, value: id.to_owned() }],
+            ..v1::Resource::default()
+        };
+        let violations = resource.violations();
+        if let Some(violation) = violations.first() {
+            return Err(("ROW_INVALID", format!("{} {}", violation.field, violation.problem)));
+        }
+        resource.kinds = self.taken("attribute", id, Self::kind);
+        resource.areas = self.taken("service_area", id, |_, row| Some(area(row)));
+        resource.locations = self.taken("location", id, |work, row| Some(work.location(row, id)));
+        resource.schedules = self.taken("schedule", id, |work, row| Some(work.schedule(row)));
+        resource.contacts = self.contacts(row);
+        resource.fees = self.fees(row);
+        let languages = self.rows("language", id).into_iter();
+        let languages = languages.map(|row| [row.get("code"), row.get("name")]);
+        let languages: BTreeSet<String> = languages
+            .filter_map(|said| said.into_iter().find(|text| !text.is_empty()))
+            .map(str::to_owned)
+            .collect();
+        resource.languages = languages.into_iter().collect();
+        let documents = self.rows("required_document", id).into_iter();
+        resource.required_documents = documents.map(|row| row.get("document").to_owned()).collect();
+        resource.required_documents.retain(|document| !document.is_empty());
+        if let Some(violation) = resource.violations().first() {
+            return Err(("SERVICE_INVALID", format!("{} {}", violation.field, violation.problem)));
+        }
+        let name = format!("{}\n{id}", self.source);
+        Ok(Mapped {
+            origin: row.origin.clone(),
+            id: id.to_owned(),
+            resource_id: ResourceId::new(Uuid::new_v5(&HSDS, name.as_bytes())),
+            resource,
+            last_modified: said("last_modified"),
+        })
+    }
+
+    /// What the rows of a table say of a service, but for those that cannot be taken.
+    fn taken<M: Check>(
+        &mut self,
+        table: &'static str,
+        service: &str,
+        map: impl Fn(&Self, &'t Row) -> Option<M>,
+    ) -> Vec<M> {
+        let mut all = Vec::new();
+        for row in self.rows(table, service) {
+            let Some(message) = map(self, row) else { continue };
+            match message.violations().first() {
+                None => all.push(message),
+                Some(violation) => {
+                    let message = format!(
+                        "{} {}: the service is taken without this row",
+                        violation.field, violation.problem
+                    );
+                    self.refuse(table, row, "ROW_INVALID", message);
+                }
+            }
+        }
+        all
+    }
+
+    fn organisation(&self, service: &Row) -> Result<v1::Organisation, (&'static str, String)> {
+        let id = service.get("organization_id");
+        let unknown = || {
+            let message = "its organization_id names no organization of these files: export the organizations with the services";
+            ("ORGANIZATION_UNKNOWN", message.to_owned())
+        };
+        let row = self.tables.row("organization", id).ok_or_else(unknown)?;
+        Ok(v1::Organisation { id: text::code(id), name: text::cut(row.get("name"), 200) })
+    }
+
+    fn kind(&self, attribute: &Row) -> Option<v1::Code> {
+        let term = self.tables.row("taxonomy_term", attribute.get("taxonomy_term_id"))?;
+        let taxonomy = [term.get("taxonomy"), term.get("taxonomy_id"), term.get("term_uri")];
+        let taxonomy = taxonomy.into_iter().find(|text| !text.is_empty());
+        let name = [term.get("code"), term.id()].into_iter().find(|text| !text.is_empty())?;
+        Some(code(taxonomy.unwrap_or(self.source), name, term.get("name")))
+    }
+
+    fn location(&self, row: &Row, service: &str) -> v1::ResourceLocation {
+        let of_here = |table: &'static str| {
+            let rows = self.rows(table, service).into_iter();
+            rows.filter(|one| one.get("location_id") == row.id()).collect::<Vec<_>>()
+        };
+        let addresses = of_here("address");
+        let physical = |one: &&&Row| one.get("address_type") != "postal";
+        let address = addresses.iter().find(physical).or(addresses.first());
+        let accessibility = of_here("accessibility");
+        let accessibility: Vec<&str> =
+            accessibility.iter().map(|one| one.get("description")).collect();
+        let said = |name: &str| row.get(name).to_owned();
+        v1::ResourceLocation {
+            id: said("id"),
+            name: said("name"),
+            kind: said("location_type"),
+            address: address.map(|row| self::address(row)),
+            latitude: said("latitude"),
+            longitude: said("longitude"),
+            transportation: said("transportation"),
+            accessibility: paragraphs(&accessibility),
+        }
+    }
+
+    fn schedule(&self, row: &Row) -> v1::ResourceSchedule {
+        let said = |name: &str| row.get(name).to_owned();
+        let clock = |name: &str| row.get(name).get(..5).unwrap_or_default().to_owned();
+        let at = self.tables.row("service_at_location", row.get("service_at_location_id"));
+        let location =
+            [row.get("location_id"), at.map(|at| at.get("location_id")).unwrap_or_default()];
+        let location = location.into_iter().find(|id| !id.is_empty()).unwrap_or_default();
+        let (rule, words) = recurrence(row);
+        // How people attend is a code, and a text where somebody explains it.
+        let attending = row.get("attending_type");
+        let is_code = attending.len() <= 40;
+        let explained = if is_code { "" } else { attending };
+        v1::ResourceSchedule {
+            rrule: rule,
+            starts_on: said("dtstart"),
+            opens_at: clock("opens_at"),
+            closes_at: clock("closes_at"),
+            valid_from_on: said("valid_from"),
+            valid_to_on: said("valid_to"),
+            description: paragraphs(&[row.get("description"), &words, row.get("notes"), explained]),
+            location_id: location.to_owned(),
+            attending_kind: if is_code { attending.to_owned() } else { String::new() },
+        }
+    }
+
+    fn contacts(&mut self, service: &'t Row) -> Vec<v1::ResourceContact> {
+        let id = service.id();
+        let phones = self.rows("phone", id);
+        let mut contacts = self.taken("contact", id, |_, row| {
+            let theirs = phones.iter().filter(|phone| phone.get("contact_id") == row.id());
+            let mail = point("email", row.get("email"));
+            let points = theirs.map(|phone| telephone(phone)).chain([mail]).flatten();
+            Some(v1::ResourceContact {
+                name: row.get("name").to_owned(),
+                title: words(&[row.get("title"), row.get("department")]),
+                points: points.collect(),
+            })
+        });
+        let is_own = |phone: &&&Row| self.tables.row("contact", phone.get("contact_id")).is_none();
+        let own = phones.iter().filter(is_own).filter_map(|phone| telephone(phone));
+        let points: Vec<_> = own.chain(point("email", service.get("email"))).collect();
+        if !points.is_empty() {
+            contacts.push(v1::ResourceContact { points, ..v1::ResourceContact::default() });
+        }
+        contacts
+    }
+
+    fn fees(&self, service: &Row) -> String {
+        let options = self.rows("cost_option", service.id()).into_iter().map(|row| {
+            let names = ["option", "amount", "currency", "amount_description"];
+            words(&names.map(|name| row.get(name)))
+        });
+        let options: Vec<String> = options.collect();
+        let mut all = vec![service.get("fees_description"), service.get("fees")];
+        // The one field is the older name of the other.
+        all.dedup();
+        all.extend(options.iter().map(String::as_str));
+        paragraphs(&all)
+    }
+}
+
+fn code(system: &str, code: &str, display: &str) -> v1::Code {
+    let (system, display) = (text::cut(system, 200), text::cut(display, 200));
+    v1::Code { system, code: text::cut(code, 100), version: String::new(), display }
+}
+
+fn area(row: &Row) -> v1::ServiceArea {
+    let said = |name: &str| row.get(name).to_owned();
+    v1::ServiceArea {
+        name: said("name"),
+        description: said("description"),
+        extent: said("extent"),
+        extent_type: said("extent_type"),
+    }
+}
+
+fn address(row: &Row) -> v1::Address {
+    let street = words(&[row.get("address_1"), row.get("address_2")]);
+    let parts = [row.get("state_province"), row.get("region"), row.get("city"), &street];
+    v1::Address {
+        text: text::cut(&words(&parts), 300),
+        postal_code: text::cut(row.get("postal_code"), 20),
+        state: text::cut(row.get("state_province"), 100),
+        city: text::cut(row.get("city"), 100),
+        confidential: false,
+    }
+}
+
+fn eligibility(row: &Row) -> Option<v1::Eligibility> {
+    let age = |name: &str| row.get(name).parse().ok();
+    let (age_min, age_max) = (age("minimum_age"), age("maximum_age"));
+    let description = row.get("eligibility_description").to_owned();
+    let says_something = !description.is_empty() || age_min.is_some() || age_max.is_some();
+    says_something.then_some(v1::Eligibility { description, age_min, age_max })
+}
+
+/// How a schedule recurs, as a rule; or in words, if it is none.
+fn recurrence(row: &Row) -> (String, String) {
+    let until = row.get("until").replace('-', "");
+    let count = if until.is_empty() { row.get("count") } else { "" };
+    let parts = [
+        ("FREQ", row.get("freq")),
+        ("INTERVAL", row.get("interval")),
+        ("COUNT", count),
+        ("UNTIL", until.as_str()),
+        ("WKST", row.get("wkst")),
+        ("BYDAY", row.get("byday")),
+        ("BYMONTHDAY", row.get("bymonthday")),
+        ("BYWEEKNO", row.get("byweekno")),
+        ("BYYEARDAY", row.get("byyearday")),
+    ];
+    let said = parts.into_iter().filter(|(_, value)| !value.is_empty());
+    let said = said.map(|(name, value)| format!("{name}={}", value.replace(' ', "")));
+    let rule = said.collect::<Vec<_>>().join(";").to_ascii_uppercase();
+    if rule.is_empty() || tsunagi_domain::rrule::is_rule(&rule) {
+        (rule, String::new())
+    } else {
+        (String::new(), rule)
+    }
+}
+
+fn telephone(row: &Row) -> Option<v1::ContactPoint> {
+    let number = row.get("number").trim_matches('"');
+    let extension = row.get("extension");
+    let whole =
+        if extension.is_empty() { number.to_owned() } else { format!("{number} ext. {extension}") };
+    let kind = match row.get("type") {
+        "fax" => "fax",
+        "sms" | "text" => "sms",
+        "pager" => "pager",
+        _voice => "phone",
+    };
+    point(kind, &whole).filter(|_| !number.is_empty())
+}
+
+fn point(kind: &str, value: &str) -> Option<v1::ContactPoint> {
+    let (kind, value) = (kind.to_owned(), text::cut(value, 200));
+    (!value.is_empty()).then(|| v1::ContactPoint { kind, value, r#use: "work".to_owned() })
+}
+
+fn words(parts: &[&str]) -> String {
+    let said = parts.iter().filter(|part| !part.is_empty());
+    said.copied().collect::<Vec<_>>().join(" ")
+}
+
+fn paragraphs(parts: &[&str]) -> String {
+    let said = parts.iter().filter(|part| !part.is_empty());
+    said.copied().collect::<Vec<_>>().join("\n")
+}
