@@ -105,11 +105,11 @@ impl Streams {
         }
         drop(set_up);
         let beyond = layout::stream_name(Slot(region.slots));
-        if streams.find(&beyond).await?.is_some() {
+        if streams.find(&beyond, until).await?.is_some() {
             return Err(StreamsError::MoreSlots(beyond));
         }
         let dead_letters = layout::dead_letters(replicas);
-        if streams.find(&dead_letters.name).await?.is_none() {
+        if streams.find(&dead_letters.name, until).await?.is_none() {
             streams.create(&dead_letters, until).await?;
         }
         Ok(streams)
@@ -120,7 +120,7 @@ impl Streams {
         needed: StreamConfig,
         until: Instant,
     ) -> Result<(), StreamsError> {
-        let found = match self.find(&needed.name).await? {
+        let found = match self.find(&needed.name, until).await? {
             Some(found) => found,
             None => self.create(&needed, until).await?,
         };
@@ -146,7 +146,7 @@ impl Streams {
                 Ok(created) => return Ok(created.cached_info().config.clone()),
                 Err(error) => error,
             };
-            if let Some(found) = self.find(&needed.name).await? {
+            if let Some(found) = self.find(&needed.name, until).await? {
                 return Ok(found);
             }
             let is_final = |kind| match kind {
@@ -168,18 +168,26 @@ impl Streams {
         }
     }
 
-    async fn find(&self, name: &str) -> Result<Option<StreamConfig>, StreamsError> {
+    /// Asks for a stream. A cluster that has just started may not answer for a while.
+    async fn find(&self, name: &str, until: Instant) -> Result<Option<StreamConfig>, StreamsError> {
         use jetstream::context::GetStreamErrorKind as Kind;
-        match self.nats.context.get_stream(name).await {
-            Ok(stream) => Ok(Some(stream.cached_info().config.clone())),
-            Err(error) => match error.kind() {
+        loop {
+            let error = match self.nats.context.get_stream(name).await {
+                Ok(stream) => return Ok(Some(stream.cached_info().config.clone())),
+                Err(error) => error,
+            };
+            let may_pass = match error.kind() {
                 Kind::JetStream(told) if told.error_code() == ErrorCode::STREAM_NOT_FOUND => {
-                    Ok(None)
+                    return Ok(None);
                 }
-                Kind::JetStream(_) | Kind::EmptyName | Kind::Request | Kind::InvalidStreamName => {
-                    Err(ask(name, &error))
-                }
-            },
+                Kind::JetStream(told) => is_passing(told.error_code()),
+                Kind::Request => true,
+                Kind::EmptyName | Kind::InvalidStreamName => false,
+            };
+            if !may_pass || Instant::now() + RETRY_AFTER > until {
+                return Err(ask(name, &error));
+            }
+            tokio::time::sleep(RETRY_AFTER).await;
         }
     }
 
