@@ -19,15 +19,33 @@ use crate::timeline::{Language, moment, zone};
 #[derive(Debug, Subcommand)]
 pub(crate) enum Board {
     /// A hospital's liaison office: expected, here, leaving, waiting for an answer
-    Liaison(Options),
+    Liaison(LiaisonOptions),
     /// A care manager's or nurses' office: its patients, and what changed
     Team(TeamOptions),
     /// A link workers' office: cases by next contact, waiting referrals
-    Caseload(Options),
+    Caseload(CaseloadOptions),
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Options {
+pub(crate) struct LiaisonOptions {
+    /// The hospital's id
+    facility: String,
+
+    /// The day that counts as today, such as 2026-05-02
+    #[arg(long, value_name = "DAY")]
+    on: Option<String>,
+
+    /// Show what the record said at this time, such as 2026-05-02T09:00:00+09:00 or 2026-05-02
+    #[arg(long, value_name = "TIME")]
+    as_known_at: Option<String>,
+
+    /// The language of the words between names and codes
+    #[arg(long, value_enum, default_value_t = Language::Ja)]
+    lang: Language,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CaseloadOptions {
     /// The organisation's id
     organisation: String,
 
@@ -93,9 +111,9 @@ fn known_at(text: Option<&str>, zone: &Zone) -> anyhow::Result<Option<Timestamp>
     text.map(|text| moment(text, zone)).transpose()
 }
 
-async fn liaison(client: &mut Boards, options: &Options, zone: &Zone) -> anyhow::Result<()> {
+async fn liaison(client: &mut Boards, options: &LiaisonOptions, zone: &Zone) -> anyhow::Result<()> {
     let request = v1::ReadLiaisonBoardRequest {
-        facility_id: options.organisation.clone(),
+        facility_id: options.facility.clone(),
         on_day: options.on.clone().unwrap_or_default(),
         as_known_at: known_at(options.as_known_at.as_deref(), zone)?.map(to_wire),
         ..v1::ReadLiaisonBoardRequest::default()
@@ -122,6 +140,7 @@ async fn liaison(client: &mut Boards, options: &Options, zone: &Zone) -> anyhow:
     for row in &board.transfers_waiting {
         say(tell.waiting(row));
     }
+    tell.whether_cut(board.is_cut);
     Ok(())
 }
 
@@ -146,6 +165,10 @@ async fn team(client: &mut Boards, options: &TeamOptions, zone: &Zone) -> anyhow
             let words = tell.words(&words.ja, &words.en).to_owned();
             say(format_args!("      {}  {words}", tell.time(&entry.occurred_at)));
         }
+        if row.more_changes > 0 {
+            let more = tell.words("件の変更が他にあります", "more changes");
+            say(format_args!("      … {} {more}", row.more_changes));
+        }
         for question in &row.questions {
             let asked = tell.words("質問", "question");
             let (ja, en) = role_words(&question.owner_role);
@@ -156,12 +179,13 @@ async fn team(client: &mut Boards, options: &TeamOptions, zone: &Zone) -> anyhow
             say(format_args!("      ! {} → {}", tell.words(ja, en), alert.next_action));
         }
     }
+    tell.whether_cut(board.is_cut);
     leave_a_line();
     say(format_args!("--since {}", board.cursor));
     Ok(())
 }
 
-async fn caseload(client: &mut Boards, options: &Options, zone: &Zone) -> anyhow::Result<()> {
+async fn caseload(client: &mut Boards, options: &CaseloadOptions, zone: &Zone) -> anyhow::Result<()> {
     let request = v1::ReadCaseloadBoardRequest {
         organisation_id: options.organisation.clone(),
         person: options.person.clone().unwrap_or_default(),
@@ -185,6 +209,7 @@ async fn caseload(client: &mut Boards, options: &Options, zone: &Zone) -> anyhow
     for row in &board.referrals_waiting {
         say(tell.waiting(row));
     }
+    tell.whether_cut(board.is_cut);
     Ok(())
 }
 
@@ -205,6 +230,12 @@ impl Tell<'_> {
 
     fn head(&self, ja: &str, en: &str, count: usize) {
         say(format_args!("{} ({count})", self.words(ja, en)));
+    }
+
+    fn whether_cut(&self, is_cut: bool) {
+        if is_cut {
+            say(self.words("ここまで。続きがあります", "cut here: there are more rows"));
+        }
     }
 
     fn patient(&self, patient: Option<&v1::BoardPatient>) -> String {

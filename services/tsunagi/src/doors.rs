@@ -77,18 +77,18 @@ impl Bound {
 }
 
 impl Doors {
-    /// Waits until they are closed.
+    /// Waits until all are closed, also when one of them failed.
     pub(crate) async fn closed(self) -> anyhow::Result<()> {
-        if let Some(mllp) = self.mllp {
-            mllp.await?;
+        let mut ended = Vec::new();
+        for door in [self.mllp, self.ssmix2].into_iter().flatten() {
+            ended.push(door.await);
         }
-        if let Some(fhir) = self.fhir {
-            fhir.await??;
-        }
-        if let Some(ssmix2) = self.ssmix2 {
-            ssmix2.await?;
-        }
-        Ok(())
+        let fhir = match self.fhir {
+            Some(fhir) => fhir.await,
+            None => Ok(Ok(())),
+        };
+        ended.into_iter().collect::<Result<(), _>>()?;
+        Ok(fhir??)
     }
 }
 

@@ -10,6 +10,7 @@ mod demo;
 mod doors;
 mod import;
 mod nats_child;
+mod open_files;
 mod output;
 mod patients;
 mod prove;

@@ -19,7 +19,7 @@ pub(crate) struct Options {
     in_hospital: bool,
 
     /// List at most so many
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     max: u32,
 
     /// The language of the words between names and codes

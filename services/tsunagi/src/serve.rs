@@ -1,5 +1,6 @@
 //! `tsunagi serve`: one service in a process of its own, on NATS and the event stores of others.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use clap::ValueEnum;
@@ -19,6 +20,7 @@ use tsunagi_proto::v1::home_care_server::HomeCareServer;
 use tsunagi_proto::v1::link_worker_server::LinkWorkerServer;
 
 use crate::doors::Bound;
+use crate::open_files;
 use crate::output::say;
 use crate::region_bus;
 use crate::up::{StopSignals, serving};
@@ -36,51 +38,65 @@ pub(crate) enum Service {
 
 /// Serves until Ctrl-C or SIGTERM.
 pub(crate) async fn run(config: &Config, service: Service) -> anyhow::Result<()> {
-    let told_to_stop = StopSignals::listen()?;
-    let data = config.data.display();
+    let mut told_to_stop = pin!(StopSignals::listen()?.wait());
+    let stop = CancellationToken::new();
+    let bound = tokio::select! {
+        // Starting may be given up at any time: nothing is taken yet.
+        bound = bind(config, service) => bound?,
+        () = told_to_stop.as_mut() => return Ok(()),
+    };
+    let (health, routes) = routes(config, &bound.handler, service, &stop).await?;
+    say(format_args!("tsunagi {}", env!("CARGO_PKG_VERSION")));
+    let doors = match bound.doors {
+        Some(doors) => {
+            let addresses = doors.addresses();
+            let opened = doors.open(config, &bound.handler, timeline(config)?, &stop)?;
+            addresses.announce();
+            Some(opened)
+        }
+        None => None,
+    };
+    say(format_args!("gRPC  http://{}", bound.server.address()));
+    let mut served = pin!(bound.server.run(config, routes, health, stop.clone()));
+    let served = tokio::select! {
+        // Either goes on below, where it is waited for.
+        served = served.as_mut() => served,
+        () = told_to_stop => {
+            stop.cancel();
+            served.await
+        }
+    };
+    stop.cancel();
+    let doors = match doors {
+        Some(doors) => doors.closed().await,
+        None => Ok(()),
+    };
+    // What was taken up is finished, whatever became of the doors.
+    bound.handler.finish().await;
+    doors?;
+    Ok(served?)
+}
+
+/// A service that is bound to its addresses and joined to its region, and takes nothing yet.
+struct Joined {
+    server: Server,
+    doors: Option<Bound>,
+    handler: Arc<Handler>,
+}
+
+async fn bind(config: &Config, service: Service) -> anyhow::Result<Joined> {
+    open_files::allow_many();
     if !has_region(&config.data) {
         anyhow::bail!(
-            "{data} has no region.toml: copy that of the region's event store there; nothing else of it is needed"
+            "{} has no region.toml: copy that of the region's event store there; nothing else of it is needed",
+            config.data.display()
         );
     }
-    let stop = CancellationToken::new();
-    let served = async {
-        let region = read_region(&config.data)?;
-        let server = Server::bind(config).await?;
-        let address = server.address();
-        let doors = doors(config, service).await?;
-        let bus = region_bus::without_a_store(config, &region).await?;
-        let handler = Arc::new(Handler::new(bus, config));
-        let (health, routes) = routes(config, &handler, service, &stop).await?;
-        say(format_args!("tsunagi {}", env!("CARGO_PKG_VERSION")));
-        let doors = match doors {
-            Some(doors) => {
-                let addresses = doors.addresses();
-                let opened = doors.open(config, &handler, timeline(config)?, &stop)?;
-                addresses.announce();
-                Some(opened)
-            }
-            None => None,
-        };
-        say(format_args!("gRPC  http://{address}"));
-        let served = server.run(config, routes, health, stop.clone()).await;
-        stop.cancel();
-        if let Some(doors) = doors {
-            doors.closed().await?;
-        }
-        handler.finish().await;
-        Ok(served?)
-    };
-    tokio::pin!(served);
-    tokio::select! {
-        // Serving is cancelled only before it has begun: what it takes up then, it finishes.
-        served = &mut served => served,
-        () = told_to_stop.wait() => {
-            stop.cancel();
-            let patience = std::time::Duration::from_millis(config.stop_wait_ms);
-            tokio::time::timeout(patience, served).await.unwrap_or(Ok(()))
-        }
-    }
+    let region = read_region(&config.data)?;
+    let server = Server::bind(config).await?;
+    let doors = doors(config, service).await?;
+    let bus = region_bus::without_a_store(config, &region).await?;
+    Ok(Joined { server, doors, handler: Arc::new(Handler::new(bus, config)) })
 }
 
 /// The doors of a gateway, bound. Other services have none, whatever the settings say.

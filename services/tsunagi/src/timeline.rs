@@ -80,13 +80,14 @@ async fn show(
     let Some(patient_id) = find(client, &options.patient).await? else {
         return Ok(ExitCode::from(2));
     };
+    let shown = Shown { families: families(&options.family)?, roles: &options.role };
     let order = if options.newest_first { v1::Order::NewestFirst } else { v1::Order::OldestFirst };
     let mut request = v1::ReadTimelineRequest {
         patient_id: patient_id.clone(),
         order: order.into(),
         page_size: 1000,
         as_known_at: as_known_at.map(tsunagi_bus::handler::to_wire),
-        families: families(&options.family)?,
+        families: shown.families.clone(),
         roles: options.role.clone(),
         ..v1::ReadTimelineRequest::default()
     };
@@ -108,9 +109,23 @@ async fn show(
     };
     printer.legend();
     if options.follow {
-        follow(client, patient_id, cursor, printer).await?;
+        follow(client, patient_id, cursor, &shown, printer).await?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Which entries are asked for: all of no family and no role.
+struct Shown<'a> {
+    families: Vec<i32>,
+    roles: &'a [String],
+}
+
+impl Shown<'_> {
+    fn has(&self, entry: &v1::TimelineEntry) -> bool {
+        let role = entry.actor.as_ref().map_or("", |actor| actor.role.as_str());
+        (self.families.is_empty() || self.families.contains(&entry.family))
+            && (self.roles.is_empty() || self.roles.iter().any(|of| of == role))
+    }
 }
 
 /// The families of these names.
@@ -128,6 +143,7 @@ async fn follow(
     client: &mut TimelineClient<Channel>,
     patient_id: String,
     cursor: String,
+    shown: &Shown<'_>,
     printer: &mut Printer,
 ) -> anyhow::Result<()> {
     let request = v1::WatchTimelineRequest { patient_id, cursor };
@@ -140,8 +156,8 @@ async fn follow(
             frame = frames.message() => frame.map_err(|status| refused(&status))?,
         };
         match frame.and_then(|frame| frame.frame) {
-            Some(Frame::Entry(entry)) => printer.entry(&entry),
-            Some(Frame::CaughtUp(_) | Frame::Heartbeat(_)) => {}
+            Some(Frame::Entry(entry)) if shown.has(&entry) => printer.entry(&entry),
+            Some(Frame::Entry(_) | Frame::CaughtUp(_) | Frame::Heartbeat(_)) => {}
             None => return Ok(()),
         }
     }

@@ -41,6 +41,7 @@ use tsunagi_proto::v1::link_worker_server::LinkWorkerServer;
 use tsunagi_proto::v1::timeline_server::TimelineServer;
 
 use crate::doors::{self, Addresses};
+use crate::open_files;
 use crate::output::say;
 use crate::region_bus::{self, RegionBus};
 
@@ -75,6 +76,7 @@ pub(crate) async fn serve(config: &Config) -> anyhow::Result<()> {
 
 /// Opens the data folder and serves it.
 pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
+    open_files::allow_many();
     let server = Server::bind(config).await?;
     let address = server.address();
     let doors = doors::Bound::bind(config).await?;
@@ -114,16 +116,20 @@ pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
         async move {
             let served = server.run(&config, routes, health, stop.clone()).await;
             stop.cancel();
+            // Each is waited for, whatever became of those before.
             let rows = rows.await;
-            doors.closed().await?;
+            let doors = doors.closed().await;
             handler.finish().await;
-            if let Some(notices) = notices {
-                notices.await?;
-            }
+            let notices = match notices {
+                Some(notices) => notices.await,
+                None => Ok(()),
+            };
             bus.stop().await;
             // Last: what is acknowledged until now is written, and where it ends is noted.
             tokio::task::spawn_blocking(move || store.close()).await??;
             rows??;
+            doors?;
+            notices?;
             Ok(served?)
         }
     });
