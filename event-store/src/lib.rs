@@ -14,6 +14,7 @@ pub mod ingest;
 mod keys;
 pub mod log;
 mod look_alikes;
+pub mod metrics;
 pub mod notices;
 pub mod patients;
 pub mod records;

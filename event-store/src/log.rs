@@ -14,7 +14,7 @@ pub mod index_file;
 pub mod indexer;
 mod lookup;
 pub mod recovery;
-mod room;
+pub(crate) mod room;
 pub mod scan;
 pub mod segment;
 pub mod verify;

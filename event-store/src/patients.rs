@@ -106,7 +106,7 @@ impl Patients {
             Some(_) if !ingest::is_fed(data) => return Err(RowsError::Ahead(path)),
             opened => {
                 drop(opened);
-                put_aside(&path);
+                put_aside(&store, &path);
                 (open_sled(&path)?, Cursor::start())
             }
         };
@@ -156,6 +156,11 @@ impl Patients {
         tokio::task::spawn_blocking(move || work(&rows)).await?
     }
 
+    /// How far the rows are made.
+    pub fn made(&self) -> Cursor {
+        self.made.borrow().clone()
+    }
+
     /// Makes the rows of all patients, one by one.
     fn make_all(&self, stop: &CancellationToken) -> Result<(), RowsError> {
         let end = self.store.end();
@@ -168,7 +173,7 @@ impl Patients {
     /// What was there is put aside to be looked at, but once: what comes after it was begun here.
     fn begin_again(&self, puts_aside: bool) -> Result<(), RowsError> {
         if puts_aside {
-            put_aside(&self.path);
+            put_aside(&self.store, &self.path);
         } else if let Err(error) = std::fs::remove_dir_all(&self.path) {
             tracing::warn!(%error, "the patients' rows could not be removed");
         }
@@ -789,7 +794,11 @@ fn open_rows(path: &Path, slots: u16) -> Option<(sled::Db, Cursor)> {
     Some((rows, cursor))
 }
 
-fn put_aside(path: &Path) {
+fn put_aside(store: &Store, path: &Path) {
+    if !path.exists() {
+        return;
+    }
+    store.note_rows_put_aside();
     let aside: PathBuf = path.with_extension(format!("damaged-{}", Timestamp::now().as_second()));
     match std::fs::rename(path, &aside) {
         Ok(()) => tracing::warn!(

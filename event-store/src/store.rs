@@ -91,6 +91,8 @@ struct Inner {
     append_wait: Duration,
     subscribe_batch: usize,
     damage_found: AtomicU64,
+    rows_put_aside: AtomicU64,
+    disk_floor_bytes: u64,
     troubles: Troubles,
     lock: Mutex<Lock>,
 }
@@ -200,6 +202,8 @@ impl Store {
             append_wait: Duration::from_millis(config.append_wait_ms),
             subscribe_batch: config.subscribe_batch,
             damage_found: AtomicU64::new(0),
+            rows_put_aside: AtomicU64::new(0),
+            disk_floor_bytes: config.disk_floor_bytes,
             troubles: Troubles::default(),
             lock: Mutex::new(lock),
         })))
@@ -433,10 +437,18 @@ impl Store {
     ) -> Result<T, ReadError> {
         match work(self, Patience::FromMemory) {
             Err(LogError::WouldWait) => {}
-            done => return done.map_err(|error| ReadError(error.to_string())),
+            done => {
+                return done.map_err(|error| {
+                    self.count_damage(&error);
+                    ReadError(error.to_string())
+                });
+            }
         }
         let store = self.clone();
-        off_the_runtime(move || work(&store, Patience::Wait)).await
+        off_the_runtime(move || {
+            work(&store, Patience::Wait).inspect_err(|error| store.count_damage(error))
+        })
+        .await
     }
 
     /// All streams, in no order.
@@ -553,9 +565,35 @@ impl Store {
         tracing::error!(%error, "the scrub found damage");
     }
 
-    /// How often the scrub has found damage since the folder was opened.
+    /// How often damage was met, by the scrub or by readers, since the folder was opened.
     pub fn damage_found(&self) -> u64 {
         self.0.damage_found.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn note_rows_put_aside(&self) {
+        self.0.rows_put_aside.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often the patients' rows were unusable since the folder was opened.
+    pub fn rows_put_aside(&self) -> u64 {
+        self.0.rows_put_aside.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that are free on the disk of the log.
+    pub fn disk_free_bytes(&self) -> std::io::Result<u64> {
+        Ok(crate::log::room::free_bytes(&self.0.folder.path)?)
+    }
+
+    /// Bytes of free disk below which writes are refused.
+    pub fn disk_floor_bytes(&self) -> u64 {
+        self.0.disk_floor_bytes
+    }
+
+    /// Counts damage that a reader met, who is told where it is.
+    fn count_damage(&self, error: &LogError) {
+        if error.is_finding() {
+            self.0.damage_found.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// What keeps this store from telling all that it should.

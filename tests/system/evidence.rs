@@ -30,18 +30,18 @@ fn wrong(data: &Path, arguments: &[&str]) -> String {
     stderr(&output)
 }
 
-fn region() -> TempDir {
+pub(crate) fn region() -> TempDir {
     let data = folder();
     done(data.path(), &["simulate", "--patients", "20"]);
     data
 }
 
-fn segment(data: &Path, number: u32) -> PathBuf {
+pub(crate) fn segment(data: &Path, number: u32) -> PathBuf {
     data.join(format!("log/{number:010}.seg"))
 }
 
 /// The offsets and headers of a segment's frames.
-fn frames(bytes: &[u8]) -> Vec<(usize, Header)> {
+pub(crate) fn frames(bytes: &[u8]) -> Vec<(usize, Header)> {
     let mut at = 64;
     let mut found = Vec::new();
     while let Ok(header) = Header::decode(bytes[at..].first_chunk().unwrap(), salt(bytes)) {
@@ -302,7 +302,7 @@ fn spoilt(region: &Path, spoil: impl FnOnce(&Path)) -> Vec<String> {
     lines(data.path(), &["verify"])
 }
 
-fn flip(path: &Path, at: usize) {
+pub(crate) fn flip(path: &Path, at: usize) {
     let mut bytes = fs::read(path).unwrap();
     bytes[at] ^= 1;
     fs::write(path, bytes).unwrap();

@@ -26,6 +26,8 @@ pub(crate) struct Server {
     pub(crate) mllp: Option<String>,
     /// Where it serves FHIR, if it does.
     pub(crate) fhir: Option<String>,
+    /// Where Prometheus fetches metrics, if it may.
+    pub(crate) metrics: Option<String>,
     child: Child,
 }
 
@@ -50,7 +52,7 @@ impl Server {
         let mut child = up.stdout(Stdio::piped()).spawn().unwrap();
         let mut output = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
-        let (mut mllp, mut fhir) = (None, None);
+        let (mut mllp, mut fhir, mut metrics) = (None, None, None);
         let url = loop {
             line.clear();
             if output.read_line(&mut line).unwrap() == 0 {
@@ -63,13 +65,16 @@ impl Server {
             if let Some((_, address)) = line.split_once("FHIR  http://") {
                 fhir = address.trim().split('/').next().map(str::to_owned);
             }
+            if let Some((_, address)) = line.split_once("metrics  http://") {
+                metrics = address.trim().split('/').next().map(str::to_owned);
+            }
             if let Some((_, url)) = line.split_once("gRPC  ") {
                 break url.trim().to_owned();
             }
         };
         // What else it says is let through, so that it never waits for a reader.
         std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
-        Some(Self { url, mllp, fhir, child })
+        Some(Self { url, mllp, fhir, metrics, child })
     }
 
     pub(crate) async fn channel(&self) -> Channel {

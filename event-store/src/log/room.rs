@@ -1,8 +1,10 @@
 //! Whether the disk has room to go on. Writing stops before the disk is full: what else runs
 //! there, and what is made of the log, needs some of it too.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
 
 /// How long what was seen is taken for true.
 const LOOK_AFTER: Duration = Duration::from_secs(1);
@@ -36,8 +38,8 @@ impl Room {
     }
 
     fn look(&mut self) {
-        let free_bytes = match rustix::fs::statvfs(&self.folder) {
-            Ok(disk) => disk.f_bavail.saturating_mul(disk.f_frsize),
+        let free_bytes = match free_bytes(&self.folder) {
+            Ok(free_bytes) => free_bytes,
             Err(error) => {
                 tracing::warn!(%error, "the free space of the disk cannot be known");
                 return;
@@ -54,4 +56,10 @@ impl Room {
             (true, true) | (false, false) => {}
         }
     }
+}
+
+/// The bytes that are free on the disk of a folder.
+pub(crate) fn free_bytes(folder: &Path) -> Result<u64, Errno> {
+    let disk = rustix::fs::statvfs(folder)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }

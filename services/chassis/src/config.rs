@@ -291,6 +291,11 @@ pub const SETTINGS: &[Setting] = &[
         "The PEM file with the authorities that must have signed a client's certificate; empty for clients without",
     ),
     setting(
+        "metrics-listen",
+        "",
+        "Where Prometheus fetches /metrics, such as 127.0.0.1:9464; empty for nowhere. Other addresses than loopback need insecure-listen",
+    ),
+    setting(
         "fhir-listen",
         "",
         "Where FHIR R4 is served, such as 127.0.0.1:7480; empty for nowhere. Other addresses than loopback need insecure-listen",
@@ -408,6 +413,7 @@ pub struct Config {
     pub hl7_profiles: Option<PathBuf>,
     pub ssmix2: Ssmix2,
     pub fhir: Fhir,
+    pub metrics_listen: Option<SocketAddr>,
     pub stop_wait_ms: u64,
     /// None: the embedded bus.
     pub nats: Option<String>,
@@ -590,6 +596,8 @@ impl Config {
             read_wait_ms: values.number("read-wait-ms", 0)?,
             mllp: Mllp::new(values)?,
             fhir: Fhir::new(values)?,
+            metrics_listen: values
+                .optional("metrics-listen", "an address and port such as 127.0.0.1:9464")?,
             ssmix2: Ssmix2::new(values)?,
             hl7_profiles: values.optional("hl7-profiles", "a path, or nothing")?,
             stop_wait_ms: values.number("stop-wait-ms", 0)?,

@@ -4,6 +4,7 @@
 pub mod answers;
 pub mod caller;
 pub mod config;
+pub mod metrics;
 pub mod refused;
 pub mod server;
 pub mod telemetry;

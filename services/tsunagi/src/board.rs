@@ -185,7 +185,11 @@ async fn team(client: &mut Boards, options: &TeamOptions, zone: &Zone) -> anyhow
     Ok(())
 }
 
-async fn caseload(client: &mut Boards, options: &CaseloadOptions, zone: &Zone) -> anyhow::Result<()> {
+async fn caseload(
+    client: &mut Boards,
+    options: &CaseloadOptions,
+    zone: &Zone,
+) -> anyhow::Result<()> {
     let request = v1::ReadCaseloadBoardRequest {
         organisation_id: options.organisation.clone(),
         person: options.person.clone().unwrap_or_default(),

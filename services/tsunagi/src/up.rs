@@ -21,6 +21,7 @@ use tsunagi_bus::claims::Claims;
 use tsunagi_bus::grpc::CareBusService;
 use tsunagi_bus::nats::notify::Notifier;
 use tsunagi_chassis::Config;
+use tsunagi_chassis::metrics::Metrics;
 use tsunagi_chassis::server::{Server, add_reflection};
 use tsunagi_event_store::boards::BoardsService;
 use tsunagi_event_store::directory::DirectoryService;
@@ -49,6 +50,7 @@ use crate::region_bus::{self, RegionBus};
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     doors: Addresses,
+    metrics: Option<SocketAddr>,
     pub(crate) store: Store,
     /// What was done to go over to NATS, and where that is.
     on_nats: Option<String>,
@@ -80,6 +82,8 @@ pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
     let server = Server::bind(config).await?;
     let address = server.address();
     let doors = doors::Bound::bind(config).await?;
+    let metrics = Metrics::bind(config).await?;
+    let metrics_address = metrics.as_ref().map(Metrics::address);
     let door_addresses = doors.addresses();
     let store = open(config.clone()).await?;
     // The disk may be full, and what is stored is to be read all the same.
@@ -101,6 +105,7 @@ pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
             Ok::<(), anyhow::Error>(ended?)
         }
     });
+    tsunagi_event_store::metrics::register(&store, &patients);
     let mut bus = RegionBus::start(config, &store, log).await?;
     let on_nats = bus.told(config);
     let handler = Arc::new(Handler::new(Arc::clone(&bus.bus), config));
@@ -111,6 +116,7 @@ pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
     tokio::spawn(tell_of_troubles(store.troubles().watch(), health.clone()));
     let timeline = Endpoint::from_shared(format!("http://{address}"))?.connect_lazy();
     let doors = doors.open(config, &handler, timeline, &stop)?;
+    metrics.map(|metrics| tokio::spawn(metrics.run(stop.clone())));
     let served = tokio::spawn({
         let (config, store, stop) = (config.clone(), store.clone(), stop.clone());
         async move {
@@ -134,7 +140,15 @@ pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
         }
     });
     tracing::info!(%address, "serving");
-    Ok(Running { address, doors: door_addresses, store, on_nats, stop, served })
+    Ok(Running {
+        address,
+        doors: door_addresses,
+        metrics: metrics_address,
+        store,
+        on_nats,
+        stop,
+        served,
+    })
 }
 
 /// Tells other organisations what concerns them, if any are to be told.
@@ -290,6 +304,9 @@ pub(crate) fn announce(config: &Config, running: &Running) {
         say(format_args!("NATS  {told}"));
     }
     running.doors.announce();
+    if let Some(metrics) = running.metrics {
+        say(format_args!("      metrics  http://{metrics}/metrics"));
+    }
     say(format_args!("gRPC  {}", running.url()));
     say(
         "      care.v1.DischargeDesk, HomeCare, LinkWorker, CareTeam, CareBus, Timeline, Boards, Directory; health and reflection",
