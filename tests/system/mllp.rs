@@ -159,6 +159,26 @@ async fn an_admission_is_on_the_timeline_when_it_is_acknowledged() {
 }
 
 #[tokio::test]
+async fn a_number_is_one_facility_s_whatever_the_facility_is_called() {
+    let data = folder();
+    let server = start(data.path(), &[]);
+    let mut sender = Sender::connect(&server).await;
+    let of = |facility: &str, who: &str| {
+        let said =
+            message("A01", "1", "0042", ADMITTED).replace("|HIS|H|", &format!("|HIS|{facility}|"));
+        said.replace("^^^H^MR||Doe^Jo||19400203|F", &format!("||{who}"))
+    };
+    let facilities = ["東病院", "西病院", "St Mary", "St-Mary", "St-Mary^1.2.392.9^ISO"];
+    for facility in facilities {
+        // The same birth and sex: nothing but the facility tells them apart.
+        let answer = sender.send(of(facility, "Doe^Jo||19400203|F")).await;
+        assert_eq!(code(&answer).0, "AA", "{answer}");
+    }
+    let channel = server.channel().await;
+    assert_eq!(crate::support::timelines(&channel).await.len(), facilities.len());
+}
+
+#[tokio::test]
 async fn the_same_message_again_gets_the_same_answer_and_adds_nothing() {
     let data = folder();
     let server = start(data.path(), &[]);
