@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
@@ -389,6 +389,9 @@ async fn a_batch_is_answered_by_a_batch() {
         answer.split('\r').filter(|line| line.starts_with("MSA")).map(|line| &line[4..6]).collect();
     assert_eq!(codes, ["AA", "AR", "AA"], "{answer}");
     assert!(answer.starts_with("BHS|") && answer.ends_with("BTS|3\r"), "{answer}");
+    let lost = format!("BHS|^~\\&|HIS|H\r{}BTS|2\r", message("A01", "3", "3", ADMITTED));
+    let answer = sender.send(lost).await;
+    assert!(answer.ends_with("BTS|1|BTS-1 counts 2 messages, and 1 were found\r"), "{answer}");
 }
 
 #[tokio::test]
@@ -409,6 +412,23 @@ async fn a_server_that_stops_answers_what_it_has_read() {
     assert_eq!(code(&sender.send(message("A01", "1", "7", ADMITTED)).await).0, "AA");
     assert!(server.terminate().await.success());
     assert_eq!(sender.answer().await, None);
+}
+
+#[tokio::test]
+async fn who_takes_no_answers_does_not_hold_up_the_stop() {
+    let data = folder();
+    let limits = ["--mllp-idle-ms", "0", "--mllp-frame-bytes", "33554432", "--stop-wait-ms", "100"];
+    let server = start(data.path(), &limits);
+    let address = server.mllp.as_deref().unwrap().parse().unwrap();
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stream = socket.connect(address).await.unwrap();
+    // Its answer, which repeats the names, is larger than what lies in between holds.
+    let name = "n".repeat(4 << 20);
+    let message = format!("MSH|^~\\&|{name}|{name}|{name}|{name}|2026||ORU^R01|1|P|2.5\r");
+    stream.write_all(&framed(message)).await.unwrap();
+    stream.peek(&mut [0]).await.unwrap();
+    assert!(server.terminate().await.success());
 }
 
 #[tokio::test]
