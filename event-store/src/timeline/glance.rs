@@ -49,13 +49,13 @@ pub(super) fn add(timeline: &Timeline, summary: &mut v1::PatientSummary) {
 struct Glance<'a> {
     timeline: &'a Timeline,
     team: Vec<Member>,
-    ready: BTreeMap<String, String>,
-    asked: BTreeMap<String, Asked>,
-    questions: BTreeMap<String, v1::OpenQuestion>,
-    alerts: BTreeMap<String, v1::OpenAlert>,
-    cases: BTreeMap<String, v1::OpenCase>,
+    ready: BTreeMap<Uuid, String>,
+    asked: BTreeMap<Uuid, Asked>,
+    questions: BTreeMap<Uuid, v1::OpenQuestion>,
+    alerts: BTreeMap<Uuid, v1::OpenAlert>,
+    cases: BTreeMap<Uuid, v1::OpenCase>,
     wishes: Vec<v1::StandingWish>,
-    orders: BTreeMap<String, v1::StandingOrder>,
+    orders: BTreeMap<Uuid, v1::StandingOrder>,
     care_level: Option<v1::CareLevel>,
 }
 
@@ -92,13 +92,13 @@ impl<'a> Glance<'a> {
         let at = || standing.occurred_at.to_owned();
         self.see_team(&standing.payload, &at());
         if let Payload::DischargeReadyDeclared(m) = &*standing.payload {
-            self.ready.insert(m.encounter_id.clone(), m.ready_on.clone());
+            self.ready.insert(key(&m.encounter_id), m.ready_on.clone());
         } else if let Payload::TransferRequested(m) = &*standing.payload {
             let asked = Asked { at: at(), ..Asked::default() };
-            self.asked.insert(m.transfer_request_id.clone(), asked);
+            self.asked.insert(key(&m.transfer_request_id), asked);
         } else if let Payload::ReferralRequested(m) = &*standing.payload {
             let asked = Asked { at: at(), answer_by_on: m.answer_by_on.clone() };
-            self.asked.insert(m.referral_id.clone(), asked);
+            self.asked.insert(key(&m.referral_id), asked);
         } else if let Payload::CertificationDecided(m) = &*standing.payload {
             self.care_level = Some(v1::CareLevel {
                 level: m.level.clone(),
@@ -114,7 +114,7 @@ impl<'a> Glance<'a> {
                 kind: m.kind.clone(),
                 valid_to_on: m.valid_to_on.clone(),
             };
-            self.orders.insert(m.order_id.clone(), order);
+            self.orders.insert(key(&m.order_id), order);
         } else if let Payload::AcpPreferenceRecorded(m) = &*standing.payload {
             self.wishes.push(v1::StandingWish {
                 preference_id: m.preference_id.clone(),
@@ -179,9 +179,9 @@ impl<'a> Glance<'a> {
                 asked_at: at.to_owned(),
                 answer_by_on: m.answer_by_on.clone(),
             };
-            self.questions.insert(m.question_id.clone(), question);
+            self.questions.insert(key(&m.question_id), question);
         } else if let Payload::QuestionAssigned(m) = payload {
-            if let Some(question) = self.questions.get_mut(&m.question_id) {
+            if let Some(question) = self.questions.get_mut(&key(&m.question_id)) {
                 question.owner.clone_from(&m.owner);
             }
         } else if let Payload::AlertRaised(m) = payload {
@@ -193,7 +193,7 @@ impl<'a> Glance<'a> {
                 raised_at: at.to_owned(),
                 is_acknowledged: false,
             };
-            self.alerts.insert(m.alert_id.clone(), alert);
+            self.alerts.insert(key(&m.alert_id), alert);
         } else if let Payload::CaseOpened(m) = payload {
             let case = v1::OpenCase {
                 case_id: m.case_id.clone(),
@@ -201,14 +201,14 @@ impl<'a> Glance<'a> {
                 opened_at: at.to_owned(),
                 ..v1::OpenCase::default()
             };
-            self.cases.insert(m.case_id.clone(), case);
+            self.cases.insert(key(&m.case_id), case);
         } else if let Payload::ContactHeld(m) = payload {
-            if let Some(case) = self.cases.get_mut(&m.case_id) {
+            if let Some(case) = self.cases.get_mut(&key(&m.case_id)) {
                 at.clone_into(&mut case.last_contact_at);
                 case.next_contact_on.clone_from(&m.next_contact_on);
             }
         } else if let Payload::ContactAttempted(m) = payload
-            && let Some(case) = self.cases.get_mut(&m.case_id)
+            && let Some(case) = self.cases.get_mut(&key(&m.case_id))
         {
             case.next_contact_on.clone_from(&m.next_contact_on);
         }
@@ -216,8 +216,7 @@ impl<'a> Glance<'a> {
 
     /// Where the steps of something stand.
     fn state(&self, of: &'static str, id: &str) -> &'static str {
-        let id = Uuid::parse_str(id).unwrap_or_default();
-        self.timeline.record().course(of, id).map_or("none", |course| course.state())
+        self.timeline.record().course(of, key(id)).map_or("none", |course| course.state())
     }
 
     /// Those who belong to a stay that has ended, or to a case that is closed, have left. Where
@@ -258,7 +257,7 @@ impl<'a> Glance<'a> {
                 planned_discharge_at: planned
                     .map(|(event, _)| super::summary::planned_at(self.timeline, event))
                     .unwrap_or_default(),
-                ready_on: self.ready.get(&encounter_id).cloned().unwrap_or_default(),
+                ready_on: self.ready.get(&id.uuid()).cloned().unwrap_or_default(),
                 is_stay: encounter.is_inpatient(),
                 encounter_id,
             }
@@ -300,7 +299,7 @@ impl<'a> Glance<'a> {
                 State::Accepted => ("転院先決定", "accepted"),
                 State::Declined | State::Withdrawn => return None,
             };
-            let asked = self.asked.get(&id.to_string()).cloned().unwrap_or_default();
+            let asked = self.asked.get(&id.uuid()).cloned().unwrap_or_default();
             Some(v1::OpenRequest {
                 request_id: id.to_string(),
                 requester: Some(self.organisation(requester.as_str())),
@@ -329,7 +328,7 @@ impl<'a> Glance<'a> {
                 | State::Cancelled
                 | State::EnteredInError => return None,
             };
-            let asked = self.asked.get(&id.to_string()).cloned().unwrap_or_default();
+            let asked = self.asked.get(&id.uuid()).cloned().unwrap_or_default();
             Some(v1::OpenRequest {
                 request_id: id.to_string(),
                 requester: Some(self.organisation(requester.as_str())),
@@ -366,19 +365,18 @@ impl<'a> Glance<'a> {
         let cases = std::mem::take(&mut self.cases);
         let record = self.timeline.record();
         let open = record.cases().filter(|(_, case)| case.state() == case::State::Open);
-        open.filter_map(|(id, _)| cases.get(&id.to_string()).cloned()).collect()
+        open.filter_map(|(id, _)| cases.get(&id.uuid()).cloned()).collect()
     }
 
     /// What was said last holds, unless it was said to hold no more.
     fn wish(&mut self) -> Option<v1::StandingWish> {
         let wishes = std::mem::take(&mut self.wishes);
-        let count = wishes.len();
         let holds = |wish: &v1::StandingWish| {
             self.state("preference_id", &wish.preference_id) == "recorded"
         };
         let (place, wish) = wishes.into_iter().enumerate().rev().find(|(_, wish)| holds(wish))?;
-        let earlier = count.min(place);
-        Some(v1::StandingWish { earlier_count: u32::try_from(earlier).unwrap_or(u32::MAX), ..wish })
+        let earlier_count = u32::try_from(place).unwrap_or(u32::MAX);
+        Some(v1::StandingWish { earlier_count, ..wish })
     }
 
     fn orders(&mut self) -> Vec<v1::StandingOrder> {
@@ -386,6 +384,11 @@ impl<'a> Glance<'a> {
         let holds = |order: &v1::StandingOrder| self.state("order_id", &order.order_id) == "issued";
         orders.into_values().filter(holds).collect()
     }
+}
+
+/// An id as it is compared: who writes it in capital letters means the same.
+fn key(id: &str) -> Uuid {
+    Uuid::parse_str(id).unwrap_or_default()
 }
 
 /// Whether both are the same person, as far as they are named.

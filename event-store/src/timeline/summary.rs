@@ -71,12 +71,13 @@ fn death(timeline: &Timeline) -> String {
 /// Since when, in the words in which it was told.
 pub(super) fn since(timeline: &Timeline, encounter: &Encounter) -> String {
     let Some(event) = encounter.since_event() else { return String::new() };
-    match timeline.payload(event) {
-        Some(Payload::EncounterRegistered(visit)) if !visit.ended_at.is_empty() => {
-            visit.ended_at.clone()
-        }
-        Some(_) | None => timeline.occurred_at(event),
+    let Some(said) = timeline.said(event) else { return String::new() };
+    if let Payload::EncounterRegistered(visit) = &*said.payload
+        && !visit.ended_at.is_empty()
+    {
+        return visit.ended_at.clone();
     }
+    said.occurred_at.to_owned()
 }
 
 /// The plan that was made last of those that are still to come, in the words in which it was
@@ -92,9 +93,7 @@ fn plan(
 
 /// When something is planned for, in the words in which it was told.
 pub(super) fn planned_at(timeline: &Timeline, event: tsunagi_domain::EventId) -> String {
-    let Some(plan) = timeline.standing().find(|standing| standing.entry.id == event) else {
-        return String::new();
-    };
+    let Some(plan) = timeline.said(event) else { return String::new() };
     let plan = plan.payload.fields();
     plan.map(|plan| fields::written(plan, "planned_at").to_owned()).unwrap_or_default()
 }

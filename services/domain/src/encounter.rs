@@ -336,9 +336,11 @@ impl Encounter {
         })
     }
 
-    /// When the encounter began.
+    /// When the encounter began. Of a stay that was told in a record that was taken apart again,
+    /// this record may have the end alone.
     pub fn began_at(&self) -> Option<CareTime> {
-        self.path.first().map(|taken| taken.at)
+        let first = self.path.first()?;
+        first.step.leads_from(Move::BEGINNING).map(|_| first.at)
     }
 
     /// When it came to stand where it stands.
