@@ -17,7 +17,7 @@ const LENGTH: usize = 12;
 fn starts_at(chars: &[char], start: usize) -> bool {
     let Some((before, rest)) = chars.split_at_checked(start) else { return false };
     // A part of something longer is something else: of a number, a word, a version.
-    if before.last().is_some_and(|c| c.is_alphanumeric()) || is_fraction(before) {
+    if before.last().copied().is_some_and(goes_with_digits) || is_fraction(before) {
         return false;
     }
     let mut digits = [0_u32; LENGTH];
@@ -29,8 +29,13 @@ fn starts_at(chars: &[char], start: usize) -> bool {
         let Some(value) = rest.next().copied().and_then(digit) else { return false };
         *place = value;
     }
-    let goes_on = rest.next().is_some_and(|c| c.is_alphanumeric());
+    let goes_on = rest.next().copied().is_some_and(goes_with_digits);
     !goes_on && is_right(digits)
+}
+
+/// Letters and digits, of full width too. Kana and kanji stand beside a number without a space.
+fn goes_with_digits(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '０'..='９' | 'Ａ'..='Ｚ' | 'ａ'..='ｚ')
 }
 
 /// Whether the last digit is the check digit of the others.
@@ -87,6 +92,8 @@ mod tests {
             "１２３４－５６７８－９０１８",
             "個人番号: 123456789018。",
             "電話 03-1234-5678、123456789018",
+            "個人番号123456789018",
+            "個人番号は１２３４５６７８９０１８です",
         ] {
             assert!(is_in(text), "{text}");
         }
@@ -100,6 +107,8 @@ mod tests {
             "1234567890123",
             "0123456789018",
             "a123456789018",
+            "Ａ１２３４５６７８９０１８",
+            "１２３４５６７８９０１８０",
             "12-3456-789018",
             "03-1234-5678",
             "0198c9a4-7e3b-7c10-9d4e-123456789018",
