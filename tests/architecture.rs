@@ -42,7 +42,7 @@ const MAY_IMPORT: [(&str, &[&str]); 10] = [
 ];
 
 /// The one crate that may use a technology.
-const DOORS: [(&str, &str); 19] = [
+const DOORS: [(&str, &str); 21] = [
     ("async-nats", "tsunagi-bus"),
     ("lru", "tsunagi-bus"),
     ("hmac", "tsunagi-bus"),
@@ -57,6 +57,8 @@ const DOORS: [(&str, &str); 19] = [
     ("axum", "tsunagi-gateway"),
     ("encoding_rs", "tsunagi-gateway"),
     ("tokio-rustls", "tsunagi-gateway"),
+    ("opentelemetry_sdk", "tsunagi-gateway"),
+    ("prometheus", "tsunagi-gateway"),
     ("clap", "tsunagi"),
     ("indicatif", "tsunagi"),
     ("rand", "tsunagi"),

@@ -5,7 +5,6 @@ pub mod answers;
 pub mod caller;
 pub mod code_sets;
 pub mod config;
-pub mod metrics;
 pub mod refused;
 pub mod server;
 pub mod telemetry;

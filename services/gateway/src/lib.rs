@@ -8,13 +8,15 @@
 //! | FHIR R4 files | `fhir` reads them; the binary's import publishes what they say |
 //! | HSDS directories | `hsds` |
 //!
-//! What a message says is decided by the same handler as what people say at the desks.
+//! What a message says is decided by the same handler as what people say at the desks. Out goes
+//! `metrics`, for Prometheus.
 
 pub mod adt;
 pub mod fhir;
 pub mod hl7;
 pub mod hsds;
 mod known;
+pub mod metrics;
 pub mod mllp;
 pub mod person;
 pub mod ssmix2;

@@ -15,8 +15,7 @@ use opentelemetry_sdk::metrics::SdkMeterProvider;
 use prometheus::{Registry, TextEncoder};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-
-use crate::config::Config;
+use tsunagi_chassis::Config;
 
 /// Why metrics cannot be served.
 #[derive(Debug, thiserror::Error)]
