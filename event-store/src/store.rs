@@ -28,7 +28,8 @@ use crate::log::frame::{HEADER_BYTES, Sealed};
 use crate::log::scan::{Frame, Reader, Scanner};
 use crate::log::segment::{Folder, SEGMENT_HEADER_BYTES, Segment, create_folder};
 use crate::log::writer::{
-    Append, AppendError, Appended, Entry, Intake, Limits, Request, Shared, Taken, Writer,
+    Append, AppendError, Appended, Entry, Intake, Limits, NoteRepeat, Request, Shared, Taken,
+    Writer,
 };
 use crate::log::{Location, LogError, indexer, recovery};
 use crate::region_file::{self, RegionError};
@@ -266,7 +267,7 @@ impl Store {
         slot: Slot,
         first_n: u64,
         taken: Vec<Taken>,
-        note_repeat: fn(u16, u64, &Taken) -> Taken,
+        note_repeat: NoteRepeat,
     ) -> Result<(), Failed> {
         let bytes = taken.iter().map(|taken| taken.entry.frame_bytes()).sum();
         let slot = slot.0;
