@@ -18,7 +18,7 @@ use tsunagi_proto::v1;
 use tsunagi_proto::v1::boards_server::Boards;
 use tsunagi_proto::v1::watch_board_response::Frame as Sign;
 
-use crate::grpc::{checked, from_wire, rows_unreadable};
+use crate::grpc::{checked, from_wire, rows_refused, rows_unreadable};
 use crate::patients::Patients;
 use crate::store::Store;
 use crate::timeline::{Timeline, View};
@@ -99,7 +99,7 @@ impl BoardsService {
         match rows.await {
             Ok(Ok(Some(rows))) => Ok(Shown { organisation, as_known_at, rows, cursor }),
             Ok(Ok(None)) => Err(too_many(self.read_back_max)),
-            Ok(Err(error)) => Err(rows_unreadable(&error)),
+            Ok(Err(error)) => Err(rows_refused(error)),
             Err(error) => Err(rows_unreadable(&error)),
         }
     }
@@ -199,7 +199,8 @@ impl Boards for BoardsService {
                 let cursor = self.store.region().read_cursor(text).map_err(Refused::from)?;
                 // What lies in other shards never comes here.
                 let cursor = self.patients.records().part_of(&cursor);
-                cursor.within(&end).map_err(Refused::from)?
+                self.store.reach(&cursor, self.read_wait).await.map_err(Refused::from)?;
+                cursor
             }
         };
         let right = self.open.enter()?;
@@ -288,9 +289,8 @@ pub(crate) fn today(named: &str, zone: &Zone) -> CareTime {
 
 /// The day of a moment, by the clock of the region.
 fn day_of(moment: Timestamp, zone: &Zone) -> CareTime {
-    let day = CareTime::at(moment).words(zone);
-    let day = day.split_once(' ').map(|(day, _)| day.to_owned()).unwrap_or(day);
-    CareTime::parse(&day, zone).unwrap_or_else(|_no_day| CareTime::at(moment))
+    CareTime::parse(&words_of_day(moment, zone), zone)
+        .unwrap_or_else(|_no_day| CareTime::at(moment))
 }
 
 fn too_many(max: usize) -> Refused {
@@ -398,8 +398,13 @@ fn id(patient: Option<&v1::BoardPatient>) -> String {
 
 /// Today, where the region is.
 pub(crate) fn day_of_the_region(zone: &Zone) -> String {
-    let now = CareTime::at(Timestamp::now()).words(zone);
-    now.split_once(' ').map(|(day, _)| day.to_owned()).unwrap_or(now)
+    words_of_day(Timestamp::now(), zone)
+}
+
+/// The day of a moment in words, by the clock of the region.
+fn words_of_day(moment: Timestamp, zone: &Zone) -> String {
+    let day = CareTime::at(moment).words(zone);
+    day.split_once(' ').map(|(day, _)| day.to_owned()).unwrap_or(day)
 }
 
 /// The board of a link workers' office.

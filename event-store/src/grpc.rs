@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status};
 use tsunagi_bus::claims::Claims;
-use tsunagi_bus::cursor::Progress;
+use tsunagi_bus::cursor::{CursorError, Progress};
 use tsunagi_bus::{Bus as _, Cursor, Region, Shard, StreamId};
 use tsunagi_chassis::{Config, Refused, answers, caller};
 use tsunagi_domain::{CareTime, EncounterId, PatientId, Zone};
@@ -23,7 +23,7 @@ use tsunagi_proto::v1::timeline_server::Timeline as TimelineApi;
 use tsunagi_proto::v1::watch_timeline_response::Frame as Sign;
 
 use crate::look_alikes;
-use crate::patients::Patients;
+use crate::patients::{Patients, RowsError};
 use crate::records::Records;
 use crate::store::Store;
 use crate::timeline::{Filter, Timeline, View};
@@ -109,12 +109,12 @@ impl TimelineApi for TimelineService {
         let request = checked(request)?;
         let patient = patient_id(&request.patient_id)?;
         let cursor = self.cursor(&request.cursor)?;
-        let cursor = cursor.within(&self.store.end()).map_err(Refused::from)?;
         let (records, stream) = (self.patients.records(), StreamId::Patient(patient));
         if !records.has(stream) {
             // The others are asked for theirs; here it would not go on.
             return Err(records.away(stream).into());
         }
+        self.store.reach(&cursor, self.read_wait).await.map_err(Refused::from)?;
         let right = self.open.enter()?;
         let frames = self.follow(patient, cursor).await?;
         Ok(Response::new(Box::pin(answers::holding(frames, right))))
@@ -179,7 +179,7 @@ impl TimelineApi for TimelineService {
         });
         let (mut patients, next) = match page.await {
             Ok(Ok(page)) => page,
-            Ok(Err(error)) => return Err(rows_unreadable(&error).into()),
+            Ok(Err(error)) => return Err(rows_refused(error).into()),
             Err(error) => return Err(rows_unreadable(&error).into()),
         };
         let next_page_token = next.map(|next| next.to_string()).unwrap_or_default();
@@ -208,7 +208,7 @@ impl TimelineApi for TimelineService {
         let found = tokio::task::spawn_blocking(move || look_alikes::find(&rows, &of, max));
         let candidates = match found.await {
             Ok(Ok(candidates)) => candidates,
-            Ok(Err(error)) => return Err(rows_unreadable(&error).into()),
+            Ok(Err(error)) => return Err(rows_refused(error).into()),
             Err(error) => return Err(rows_unreadable(&error).into()),
         };
         Ok(Response::new(v1::FindLookAlikesResponse { candidates }))
@@ -322,15 +322,10 @@ impl TimelineService {
     }
 
     async fn wait_for_log(&self, wanted: &Cursor) -> Result<(), Refused> {
-        let mut moved = self.store.watch_end();
-        let reached = async {
-            while !self.store.end().covers(wanted) {
-                if moved.changed().await.is_err() {
-                    return;
-                }
-            }
-        };
-        tokio::time::timeout(self.read_wait, reached).await.or(Err(not_reached()))
+        let reached =
+            tokio::time::timeout(self.read_wait, tsunagi_bus::Log::reach(&self.store, wanted))
+                .await;
+        Ok(reached.or(Err(CursorError::NotReached))??)
     }
 }
 
@@ -501,9 +496,17 @@ fn many_large() -> Refused {
     Refused::new(Code::ResourceExhausted, "SERVER_FULL", message)
 }
 
-pub(crate) fn not_reached() -> Refused {
-    let message = "the server has not yet seen what the cursor has seen: try again";
-    Refused::new(Code::Unavailable, "CURSOR_NOT_REACHED", message)
+/// What is said when the patients' rows cannot be read.
+pub(crate) fn rows_refused(error: RowsError) -> Refused {
+    match error {
+        RowsError::Away(refused) => *refused,
+        RowsError::Sled(_)
+        | RowsError::Ahead(_)
+        | RowsError::Log(_)
+        | RowsError::Feed(_)
+        | RowsError::Task(_)
+        | RowsError::Stopped => rows_unreadable(&error),
+    }
 }
 
 pub(crate) fn rows_unreadable(error: &dyn std::fmt::Display) -> Refused {

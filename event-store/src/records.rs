@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
-use tonic::Code;
 use tsunagi_bus::handler::retirement;
 use tsunagi_bus::port::ReadError;
 use tsunagi_bus::{Cursor, Log, Shard, Stored, StreamId};
@@ -123,7 +122,7 @@ impl Records {
             store,
             shard: Shard::of(config),
             log,
-            is_fed: config.nats.is_some() || config.with_nats,
+            is_fed: config.is_on_nats(),
             read_wait: Duration::from_millis(config.read_wait_ms),
             runtime: Handle::try_current().ok(),
         }
@@ -255,27 +254,21 @@ impl Records {
         Ok(self.is_whole(&events, wanted.merge).then_some(events))
     }
 
-    /// The same, waiting for it no longer than a reader does: None then.
-    pub(crate) fn wait_for(&self, wanted: Wanted) -> Result<Option<Vec<Stored>>, LogError> {
+    /// The same, waiting for it no longer than a reader does.
+    pub(crate) fn wait_for(
+        &self,
+        wanted: Wanted,
+    ) -> Result<Result<Vec<Stored>, Refused>, LogError> {
         if let Some(events) = self.here(wanted)? {
-            return Ok(Some(events));
+            return Ok(Ok(events));
         }
-        let fetch = |runtime: &Handle| runtime.block_on(self.fetch(wanted)).ok();
-        Ok(self.runtime.as_ref().and_then(fetch))
+        let fetch = |runtime: &Handle| runtime.block_on(self.fetch(wanted));
+        Ok(self.runtime.as_ref().map_or_else(|| Err(self.away(wanted.stream)), fetch))
     }
 
     /// Says that the store is needed that has a stream's events.
     pub(crate) fn away(&self, stream: StreamId) -> Refused {
         let slot = stream.slot(self.store.region().slots);
-        away(Shard::place_of(slot, self.shard.count), self.shard.count)
+        Shard::at(Shard::place_of(slot, self.shard.count), self.shard.count).away()
     }
-}
-
-/// Says that a shard's store is needed and does not answer. `place` counts from 0.
-pub(crate) fn away(place: usize, count: u16) -> Refused {
-    let shard = format!("{}/{count}", place + 1);
-    let message = format!(
-        "part of what was asked for lies in shard {shard} of the region, whose event store does not answer or has not yet seen it all: try again when it runs"
-    );
-    Refused::new(Code::Unavailable, "SHARD_AWAY", message).with("shard", &shard)
 }

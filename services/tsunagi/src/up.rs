@@ -223,8 +223,7 @@ async fn routes(
         routes.add_service(timeline).add_service(boards)
     };
     // Other processes of the region read the log where there can be others.
-    let on_nats = config.nats.is_some() || config.with_nats;
-    let routes = if on_nats { routes.add_service(event_store) } else { routes };
+    let routes = if config.is_on_nats() { routes.add_service(event_store) } else { routes };
     let routes = routes
         .add_service(care_bus)
         .add_service(discharge_desk)
