@@ -24,7 +24,7 @@ use tsunagi_proto::v1::watch_timeline_response::Frame as Sign;
 
 use crate::look_alikes;
 use crate::patients::{Patients, RowsError};
-use crate::records::Records;
+use crate::records::{Lack, Records, bytes};
 use crate::store::Store;
 use crate::timeline::{Filter, Timeline, View};
 
@@ -55,6 +55,19 @@ pub struct TimelineService {
 struct Held {
     timeline: Timeline,
     _large: Option<OwnedSemaphorePermit>,
+}
+
+/// Why a timeline is not folded.
+enum Unfolded {
+    Lack(Lack),
+    /// Its events have more bytes than they may.
+    Large,
+}
+
+impl From<Lack> for Unfolded {
+    fn from(lack: Lack) -> Self {
+        Self::Lack(lack)
+    }
 }
 
 type Frames = Pin<Box<dyn Stream<Item = Result<v1::WatchTimelineResponse, Status>> + Send>>;
@@ -271,7 +284,8 @@ impl TimelineService {
         Ok(Held { timeline, _large: Some(large) })
     }
 
-    /// A patient's timeline, unless its events have more than so many bytes.
+    /// A patient's timeline, unless its events and those of the records that were merged into it
+    /// have more than so many bytes.
     async fn folded(
         &self,
         patient: PatientId,
@@ -280,8 +294,17 @@ impl TimelineService {
     ) -> Result<Option<Timeline>, Refused> {
         let folded = self.patients.records().reading(move |reader| {
             let Some(events) = reader.events(patient, bytes_max)? else { return Ok(None) };
-            let read = &mut |of| reader.other(of);
-            Timeline::fold_with(&events, &reader.store.region().zone, view, read).map(Some)
+            let mut room = bytes_max.saturating_sub(bytes(&events));
+            let read = &mut |of| {
+                let events = reader.other_up_to(of, room)?.ok_or(Unfolded::Large)?;
+                room = room.saturating_sub(bytes(&events));
+                Ok::<_, Unfolded>(events)
+            };
+            match Timeline::fold_with(&events, &reader.store.region().zone, view, read) {
+                Ok(timeline) => Ok(Some(timeline)),
+                Err(Unfolded::Large) => Ok(None),
+                Err(Unfolded::Lack(lack)) => Err(lack),
+            }
         });
         folded.await
     }

@@ -51,8 +51,9 @@ pub(crate) struct Wanted {
 #[derive(Debug)]
 pub(crate) enum Lack {
     Log(LogError),
-    /// It is not in this store, or not as far as it is needed.
-    Wanted(Wanted),
+    /// It is not in this store, or not as far as it is needed: of no use if it has more than so
+    /// many bytes.
+    Wanted(Wanted, usize),
 }
 
 impl From<Other> for Wanted {
@@ -72,12 +73,15 @@ impl From<LogError> for Lack {
     }
 }
 
+/// A record that was fetched. None: it has more bytes than were asked for.
+type Fetched = Option<Vec<Stored>>;
+
 /// Reads records of this store, and those that were fetched.
 pub(crate) struct Reader<'a> {
     pub(crate) store: &'a Store,
     records: &'a Records,
     patience: Patience,
-    fetched: &'a HashMap<StreamId, Vec<Stored>>,
+    fetched: &'a HashMap<StreamId, Fetched>,
 }
 
 impl Reader<'_> {
@@ -91,27 +95,37 @@ impl Reader<'_> {
         if self.records.has(stream) {
             return Ok(self.store.read_up_to(stream, bytes_max, self.patience)?);
         }
-        let fetched = self.fetched.get(&stream).ok_or(Wanted { stream, merge: None });
-        let events = fetched.map_err(Lack::Wanted)?;
-        let bytes: usize = events.iter().map(|stored| stored.record.len()).sum();
-        Ok((bytes <= bytes_max).then(|| events.clone()))
+        let fetched = self.fetched.get(&stream);
+        let fetched = fetched.ok_or(Lack::Wanted(Wanted { stream, merge: None }, bytes_max))?;
+        Ok(fetched.as_ref().filter(|events| bytes(events) <= bytes_max).cloned())
     }
 
     /// The events of another stream that a timeline needs.
     pub(crate) fn other(&self, other: Other) -> Result<Vec<Stored>, Lack> {
+        Ok(self.other_up_to(other, usize::MAX)?.unwrap_or_default())
+    }
+
+    /// The same, unless they have more than so many bytes.
+    pub(crate) fn other_up_to(
+        &self,
+        other: Other,
+        bytes_max: usize,
+    ) -> Result<Option<Vec<Stored>>, Lack> {
         let wanted = Wanted::from(other);
         let Wanted { stream, merge } = wanted;
-        if let Some(events) = self.fetched.get(&stream) {
-            if self.records.is_whole(events, merge) {
-                return Ok(events.clone());
+        let found = match self.fetched.get(&stream) {
+            Some(fetched) => fetched.clone().filter(|events| bytes(events) <= bytes_max),
+            None if self.records.has(stream) => {
+                self.store.read_up_to(stream, bytes_max, self.patience)?
             }
-        } else if self.records.has(stream) {
-            let events = self.store.read_all(stream, self.patience)?;
-            if self.records.is_whole(&events, merge) {
-                return Ok(events);
+            None => return Err(Lack::Wanted(wanted, bytes_max)),
+        };
+        match found {
+            Some(events) if !self.records.is_whole(&events, merge) => {
+                Err(Lack::Wanted(wanted, bytes_max))
             }
+            found => Ok(found),
         }
-        Err(Lack::Wanted(wanted))
     }
 }
 
@@ -168,28 +182,31 @@ impl Records {
                 let reader = Reader { store, records: &records, patience, fetched: &known };
                 match work(&reader) {
                     Ok(done) => Ok(Ok(done)),
-                    Err(Lack::Wanted(wanted)) => Ok(Err(wanted)),
+                    Err(Lack::Wanted(wanted, bytes_max)) => Ok(Err((wanted, bytes_max))),
                     Err(Lack::Log(error)) => Err(error),
                 }
             });
             match read.await? {
                 Ok(done) => return Ok(done),
-                Err(wanted) => {
-                    let events = self.fetch(wanted).await?;
+                Err((wanted, bytes_max)) => {
+                    let events = self.fetch(wanted, bytes_max).await?;
                     fetched.insert(wanted.stream, events);
                 }
             }
         }
     }
 
-    /// A record, as soon as it is there as far as it is needed.
-    async fn fetch(&self, wanted: Wanted) -> Result<Vec<Stored>, Refused> {
+    /// A record, as soon as it is there as far as it is needed. None if it has more than so many
+    /// bytes.
+    async fn fetch(&self, wanted: Wanted, bytes_max: usize) -> Result<Fetched, Refused> {
         let read = async {
             let mut pause = RETRY_AFTER;
             loop {
-                let events = self.read(wanted.stream).await?;
+                let Some(events) = self.read(wanted.stream, bytes_max).await? else {
+                    return Ok::<_, ReadError>(None);
+                };
                 if self.is_whole(&events, wanted.merge) {
-                    return Ok::<_, ReadError>(events);
+                    return Ok(Some(events));
                 }
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(RETRY_AFTER_MAX);
@@ -205,14 +222,18 @@ impl Records {
         }
     }
 
-    async fn read(&self, stream: StreamId) -> Result<Vec<Stored>, ReadError> {
+    /// A stream's events, unless they have more than so many bytes.
+    async fn read(&self, stream: StreamId, bytes_max: usize) -> Result<Fetched, ReadError> {
         let mut events: Vec<Stored> = Vec::new();
+        let mut room = bytes_max;
         loop {
             let version = events.last().map_or(0, |last| last.placed.version);
             let page = self.log.read(stream, version).await?;
             if page.is_empty() {
-                return Ok(events);
+                return Ok(Some(events));
             }
+            let Some(left) = room.checked_sub(bytes(&page)) else { return Ok(None) };
+            room = left;
             events.extend(page);
         }
     }
@@ -231,8 +252,8 @@ impl Records {
         let read = async {
             let mut pause = RETRY_AFTER;
             loop {
-                match self.read(wanted.stream).await {
-                    Ok(events) if self.is_whole(&events, wanted.merge) => return events,
+                match self.read(wanted.stream, usize::MAX).await {
+                    Ok(Some(events)) if self.is_whole(&events, wanted.merge) => return events,
                     Ok(_) => {}
                     Err(error) => tracing::debug!(%error, "a record is waited for"),
                 }
@@ -262,8 +283,9 @@ impl Records {
         if let Some(events) = self.here(wanted)? {
             return Ok(Ok(events));
         }
-        let fetch = |runtime: &Handle| runtime.block_on(self.fetch(wanted));
-        Ok(self.runtime.as_ref().map_or_else(|| Err(self.away(wanted.stream)), fetch))
+        let fetch = |runtime: &Handle| runtime.block_on(self.fetch(wanted, usize::MAX));
+        let fetched = self.runtime.as_ref().map_or_else(|| Err(self.away(wanted.stream)), fetch);
+        Ok(fetched.map(Option::unwrap_or_default))
     }
 
     /// Says that the store is needed that has a stream's events.
@@ -271,4 +293,8 @@ impl Records {
         let slot = stream.slot(self.store.region().slots);
         Shard::at(Shard::place_of(slot, self.shard.count), self.shard.count).away()
     }
+}
+
+pub(crate) fn bytes(events: &[Stored]) -> usize {
+    events.iter().map(|stored| stored.record.len()).sum()
 }

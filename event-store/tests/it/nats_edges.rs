@@ -183,6 +183,20 @@ async fn whom_an_event_concerns_is_told_its_ids_also_after_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_events_than_are_taken_at_once_are_told_from_more_bytes() {
+    let (data, servers) = (folder(), folder());
+    let nats = NatsServer::start(servers.path());
+    let opened = Opened::on_nats(&data, &nats.url(), 1).await;
+    let many = (0..101).map(|number| saying(number, "x")).collect();
+    let refused = publish(opened.bus.as_ref(), 0, Expected::Any, many).await;
+    assert!(matches!(refused, Err(PublishError::TooMany { limit: 100 })), "{refused:?}");
+    let large = vec![saying(0, &"x".repeat(60_000))];
+    let refused = publish(opened.bus.as_ref(), 0, Expected::Any, large).await;
+    assert!(matches!(refused, Err(PublishError::TooLarge { .. })), "{refused:?}");
+    opened.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cursor_that_is_ahead_is_waited_for_on_nats_alone() {
     const LONG: Duration = Duration::from_secs(60);
     let (data, embedded, servers) = (folder(), folder(), folder());

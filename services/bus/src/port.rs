@@ -64,6 +64,9 @@ pub enum PublishError {
     /// Send less at once.
     #[error("the publication is larger than the {limit} bytes that the log takes at once")]
     TooLarge { limit: usize },
+    /// Send fewer at once.
+    #[error("the publication has more than the {limit} events that the bus takes at once")]
+    TooMany { limit: usize },
     /// Try later: nothing was added.
     #[error("more is being written than the log can take")]
     Full,

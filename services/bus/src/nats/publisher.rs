@@ -79,7 +79,10 @@ impl Publisher {
     /// otherwise, flushed in an event store.
     pub async fn publish(&self, publication: Publication) -> Result<Vec<Placed>, PublishError> {
         let bytes: usize = publication.drafts.iter().map(|draft| draft.record.len()).sum();
-        if bytes > self.bytes_max || publication.drafts.len() > EVENTS_MAX {
+        if publication.drafts.len() > EVENTS_MAX {
+            return Err(PublishError::TooMany { limit: EVENTS_MAX });
+        }
+        if bytes > self.bytes_max {
             return Err(PublishError::TooLarge { limit: self.bytes_max });
         }
         let place = tokio::time::timeout(self.place_wait, self.window.acquire()).await;
