@@ -159,11 +159,13 @@ impl Patients {
         self.made.borrow().clone()
     }
 
-    /// Makes the rows of all patients, one by one.
+    /// Makes the rows of all patients and resources, one by one.
     fn make_all(&self, stop: &CancellationToken) -> Result<(), RowsError> {
         let end = self.store.end();
-        let all = self.store.streams().into_iter().filter_map(patient).collect();
-        self.make_anew(&all, &end, stop)?;
+        let streams = self.store.streams();
+        let patients = streams.iter().copied().filter_map(patient).collect();
+        self.write_resources(&streams.into_iter().filter_map(resource).collect())?;
+        self.make_anew(&patients, &end, stop)?;
         self.made.send_replace(end);
         Ok(())
     }

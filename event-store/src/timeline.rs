@@ -1,7 +1,7 @@
 //! One patient's timeline: a pure fold of the patient's stream (I5), and of the streams of the
 //! records that were merged into it.
 
-mod glance;
+pub mod glance;
 mod names;
 pub mod summary;
 pub mod wording;
@@ -30,8 +30,8 @@ pub struct Timeline {
     /// By whose clock times are told, and when a day begins.
     zone: Zone,
     record: Record,
-    /// What is known of the person, and the version of the event that said it.
-    demographics: Option<Said>,
+    /// What was said of the person.
+    said: Vec<Said>,
     /// The version of the event that said an address last; 0 if none did.
     address_said_at: u64,
     /// Up to which version the patient's address is withheld; said by events that may lie
@@ -51,11 +51,11 @@ pub struct Timeline {
     organisations: BTreeSet<String>,
 }
 
-/// What was said of the person: by the event of which version, and when, if a person said it.
+/// What one event said of the person. Which of them holds, the record knows.
 #[derive(Debug)]
 struct Said {
+    by: EventId,
     version: u64,
-    at: Option<Timestamp>,
     demographics: v1::Demographics,
 }
 
@@ -86,6 +86,7 @@ struct Standing<'a> {
     payload: Cow<'a, Payload>,
     occurred_at: &'a str,
     happened_at: Timestamp,
+    encounter: Option<EncounterId>,
     error: Option<EventId>,
 }
 
@@ -131,7 +132,7 @@ impl Timeline {
         Self {
             zone: zone.clone(),
             record: Record::default(),
-            demographics: None,
+            said: Vec::new(),
             address_said_at: 0,
             address_withheld_up_to: 0,
             entries: Vec::new(),
@@ -236,7 +237,7 @@ impl Timeline {
         self.record.absorb(retired, &other.record);
         self.names.add(other.names);
         self.organisations.extend(other.organisations);
-        self.cancelled_by.extend(other.cancelled_by);
+        self.cancelled_by = self.cancels_in_effect();
         if other.address_withheld_up_to > 0 {
             // It may be the same address.
             self.withhold_up_to(self.version());
@@ -253,6 +254,12 @@ impl Timeline {
         }));
     }
 
+    /// Which events are cancelled by which.
+    fn cancels_in_effect(&self) -> BTreeMap<EventId, EventId> {
+        let standing = self.record.standing();
+        standing.filter_map(|(stamp, fact)| Some((cancelled(&fact)?, stamp.event))).collect()
+    }
+
     fn withhold_up_to(&mut self, version: u64) {
         self.address_withheld_up_to = self.address_withheld_up_to.max(version);
     }
@@ -266,15 +273,18 @@ impl Timeline {
         let fact = event.as_ref().and_then(|event| happened(event, &payload, zone));
         let occurred = event.as_ref().and_then(|e| CareTime::parse(&e.occurred_at, zone).ok());
         let mut encounter = None;
-        let by_program = fact.as_ref().is_some_and(|happened| happened.stamp.by_program);
         if let Some(happened) = fact {
             self.record.apply(&happened);
             encounter = self.encounter_of(&happened.fact);
             if let Fact::Identity(identity::Event::Unmerged(merge)) = &happened.fact {
                 let retired = Some(merge.retired);
                 self.absorbed.retain(|entry| entry.merged.map(|of| of.patient) != retired);
+                self.cancelled_by = self.cancels_in_effect();
             }
-            if let Some(cancelled) = cancelled(&happened.fact) {
+            if self.record.has_corrections() {
+                // A cancel may be in error itself, or be corrected, whichever came first.
+                self.cancelled_by = self.cancels_in_effect();
+            } else if let Some(cancelled) = cancelled(&happened.fact) {
                 self.cancelled_by.insert(cancelled, stored.event);
             }
         }
@@ -292,13 +302,8 @@ impl Timeline {
             if said.address.is_some() {
                 self.address_said_at = stored.placed.version;
             }
-            // As the record has it: what people said later holds, however it came.
-            let before = self.demographics.as_ref().and_then(|before| before.at);
-            if by_program || before.is_none_or(|before| before <= happened_at) {
-                let (version, demographics) = (stored.placed.version, said.clone());
-                let at = (!by_program).then_some(happened_at);
-                self.demographics = Some(Said { version, at, demographics });
-            }
+            let (by, version) = (stored.event, stored.placed.version);
+            self.said.push(Said { by, version, demographics: said.clone() });
         }
         self.last = Some(stored.placed);
         if self.is_for_summary && encounter.is_none() && !glance::looks_at(&payload) {
@@ -382,6 +387,7 @@ impl Timeline {
             payload: Cow::Borrowed(&entry.payload),
             occurred_at: occurred_at.unwrap_or_default(),
             happened_at: entry.happened_at,
+            encounter: entry.encounter,
             error: None,
         };
         if !self.record.has_corrections() {
@@ -395,10 +401,11 @@ impl Timeline {
             standing.occurred_at = &correction.occurred_at;
             standing.happened_at = at.earliest();
         }
-        if let Some((by, _)) = outcome.value
+        if let Some((by, fact)) = outcome.value
             && let Some(instead) = self.payload(by).and_then(instead)
         {
             standing.payload = Cow::Owned(instead);
+            standing.encounter = self.encounter_of(fact);
         }
         standing
     }
@@ -411,7 +418,7 @@ impl Timeline {
         (families.is_empty() || families.contains(&entry.payload.family()))
             && (roles.is_empty() || roles.iter().any(|of| of == role))
             && episode.is_none_or(|episode| {
-                entry.encounter.is_some_and(|of| self.record.episode(of) == episode)
+                standing.encounter.is_some_and(|of| self.record.episode(of) == episode)
             })
             && from.is_none_or(|from| standing.happened_at >= from)
             && to.is_none_or(|to| standing.happened_at <= to)
@@ -432,20 +439,14 @@ impl Timeline {
         summary::summary(self, patient)
     }
 
-    /// The words in which an event tells its time, as it is corrected.
-    pub(crate) fn occurred_at(&self, event: EventId) -> String {
-        let entry = self.find(event);
-        entry.map(|entry| self.correct(entry).occurred_at.to_owned()).unwrap_or_default()
-    }
-
-    /// The place of an event among the patient's.
-    pub(crate) fn version_of(&self, event: EventId) -> u64 {
-        self.find(event).map_or(0, |entry| entry.placed.version)
-    }
-
     /// The payload of an event, as it was told.
     pub(crate) fn payload(&self, event: EventId) -> Option<&Payload> {
         self.find(event).map(|entry| &entry.payload)
+    }
+
+    /// What an event says, as it is corrected.
+    fn said(&self, event: EventId) -> Option<Standing<'_>> {
+        self.find(event).map(|entry| self.correct(entry))
     }
 
     fn find(&self, event: EventId) -> Option<&Entry> {
@@ -455,7 +456,8 @@ impl Timeline {
 
     /// What is known of the person, but for an address that must not leave the record.
     pub(crate) fn demographics(&self) -> Option<v1::Demographics> {
-        let said = self.demographics.as_ref()?;
+        let holds = self.record.patient().said_by()?;
+        let said = self.said.iter().rev().find(|said| said.by == holds)?;
         let (version, mut demographics) = (said.version, said.demographics.clone());
         // Demographics that say nothing of an address do not say that it is confidential no more.
         let is_withheld = (1..=self.address_withheld_up_to).contains(&self.address_said_at);
@@ -503,8 +505,8 @@ impl Timeline {
         Some(prost_types::Any { type_url, value })
     }
 
-    fn context(&self, entry: &Entry) -> wording::Context<'_> {
-        let encounter = entry.encounter.and_then(|encounter| self.record.encounter(encounter));
+    fn context(&self, encounter: Option<EncounterId>) -> wording::Context<'_> {
+        let encounter = encounter.and_then(|encounter| self.record.encounter(encounter));
         let is_visit = encounter.is_some_and(|encounter| encounter.class() != Class::Inpatient);
         wording::Context { names: &self.names, zone: &self.zone, is_visit }
     }
@@ -513,14 +515,19 @@ impl Timeline {
         let entry = standing.entry;
         let event = entry.event.clone().unwrap_or_default();
         let cancelled_by = self.cancelled_by.get(&entry.id);
-        let episode = entry.encounter.map(|encounter| self.record.episode(encounter).to_string());
+        let episode =
+            standing.encounter.map(|encounter| self.record.episode(encounter).to_string());
         let merged = entry.merged.map(|merged| merged.patient.to_string());
         v1::TimelineEntry {
             event_id: entry.id.to_string(),
-            text: Some(wording::headline(&event.r#type, &standing.payload, self.context(entry))),
+            text: Some(wording::headline(
+                &event.r#type,
+                &standing.payload,
+                self.context(standing.encounter),
+            )),
             recorded_at: Some(to_wire(entry.placed.recorded_at)),
             version: entry.placed.version,
-            encounter_id: entry.encounter.map(|id| id.to_string()).unwrap_or_default(),
+            encounter_id: standing.encounter.map(|id| id.to_string()).unwrap_or_default(),
             episode_id: episode.unwrap_or_default(),
             cancelled_by_event_id: cancelled_by.map(ToString::to_string).unwrap_or_default(),
             by: event.actor.as_ref().map(|actor| wording::by(actor, &self.names)),
@@ -555,7 +562,7 @@ impl Timeline {
         for correction in self.record.corrections_of(entry.id) {
             let Some(by) = self.find(correction) else { continue };
             earlier.push(v1::EarlierWord {
-                text: Some(wording::headline(event_type, &payload, self.context(entry))),
+                text: Some(wording::headline(event_type, &payload, self.context(entry.encounter))),
                 occurred_at: occurred_at.clone(),
                 recorded_at: Some(to_wire(recorded_at)),
                 corrected_by_event_id: correction.to_string(),

@@ -117,6 +117,80 @@ async fn a_correction_shows_what_holds_and_keeps_what_was_said() {
     assert_eq!(entry.entered_in_error_by_event_id, id(5));
 }
 
+fn in_error(number: u128, corrects: u128) -> v1::MarkEnteredInErrorRequest {
+    let corrects_event_id = id(corrects);
+    v1::MarkEnteredInErrorRequest {
+        context: Some(context(&id(1), &id(number), "2026-05-10T09:00:00+09:00")),
+        event: Some(v1::EnteredInError { corrects_event_id, ..v1::EnteredInError::default() }),
+    }
+}
+
+#[tokio::test]
+async fn who_somebody_is_is_what_was_said_before_an_error() {
+    let data = folder();
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    register(&channel, &id(1), "00123").await;
+    let mut desk = DischargeDeskClient::new(channel.clone());
+    let mut team = CareTeamClient::new(channel.clone());
+    let mut reader = TimelineClient::new(channel.clone());
+    let mut born = async || {
+        let identifier = registration("00123").identifiers.pop();
+        let request = v1::FindPatientRequest { identifier, as_known_at: None };
+        let found = reader.find_patient(liaison(request)).await.unwrap().into_inner();
+        found.patient.unwrap().demographics.unwrap().birth_on
+    };
+    assert_eq!(born().await, "1938-04-02");
+    let demographics = v1::Demographics {
+        birth_on: "1983-04-02".to_owned(),
+        ..registration("00123").demographics.unwrap()
+    };
+    desk.update_demographics(liaison(v1::UpdateDemographicsRequest {
+        context: Some(context(&id(1), &id(2), "2026-05-09T09:00:00+09:00")),
+        event: Some(v1::DemographicsUpdated { demographics: Some(demographics) }),
+    }))
+    .await
+    .unwrap();
+    assert_eq!(born().await, "1983-04-02");
+    team.mark_entered_in_error(liaison(in_error(3, 2))).await.unwrap();
+    assert_eq!(born().await, "1938-04-02");
+}
+
+#[tokio::test]
+async fn what_a_cancel_in_error_cancelled_stands_again() {
+    let data = folder();
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    register(&channel, &id(1), "00123").await;
+    let mut desk = DischargeDeskClient::new(channel.clone());
+    let mut team = CareTeamClient::new(channel.clone());
+    let at = |number, at: &str| Some(context(&id(1), &id(number), at));
+    let stay = v1::Admitted {
+        encounter_id: id(0xa),
+        place: Some(place("acute", "4E")),
+        ..v1::Admitted::default()
+    };
+    let request =
+        v1::AdmitRequest { context: at(2, "2026-05-08T09:00:00+09:00"), event: Some(stay) };
+    desk.admit(liaison(request)).await.unwrap();
+    let cancel = v1::EncounterCancellation {
+        encounter_id: id(0xa),
+        cancelled_event_id: id(2),
+        ..v1::EncounterCancellation::default()
+    };
+    let context = at(3, "2026-05-08T10:00:00+09:00");
+    let request = v1::CancelAdmissionRequest { context, event: Some(cancel) };
+    desk.cancel_admission(liaison(request)).await.unwrap();
+    let cancelled_by = async || {
+        let entries = timeline(&channel, &id(1)).await;
+        let entry = entries.into_iter().find(|entry| entry.event_id == id(2)).unwrap();
+        entry.cancelled_by_event_id
+    };
+    assert_eq!(cancelled_by().await, id(3));
+    team.mark_entered_in_error(liaison(in_error(4, 3))).await.unwrap();
+    assert_eq!(cancelled_by().await, "");
+}
+
 #[tokio::test]
 async fn only_its_author_corrects_an_event_and_with_one_of_its_type() {
     let data = folder();

@@ -9,7 +9,7 @@ use tsunagi_proto::{fields, v1};
 
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    /// What was asked of whom, by the id of the transfer request or referral.
+    /// What was asked of whom, by the id of the transfer request or referral in small letters.
     asked: BTreeMap<String, String>,
     /// The same, of referrals to a resource that is only named by its id.
     asked_resource: BTreeMap<String, String>,
@@ -41,15 +41,16 @@ impl Names {
             self.resources.entry(resource.id.to_ascii_lowercase()).or_default();
         }
         if let Payload::TransferRequested(m) = payload {
-            self.asked.insert(m.transfer_request_id.clone(), called(m.facility.as_ref()));
+            self.asked
+                .insert(m.transfer_request_id.to_ascii_lowercase(), called(m.facility.as_ref()));
         } else if let Payload::ReferralRequested(m) = payload {
             let resource = m.resource.as_ref().filter(|resource| !resource.name.is_empty());
             let name = resource.map(|resource| resource.name.clone());
             let name = name.unwrap_or_else(|| called(m.receiver.as_ref()));
-            self.asked.insert(m.referral_id.clone(), name);
+            self.asked.insert(m.referral_id.to_ascii_lowercase(), name);
             if let Some(unnamed) = m.resource.as_ref().filter(|resource| resource.name.is_empty()) {
                 let id = unnamed.id.to_ascii_lowercase();
-                self.asked_resource.insert(m.referral_id.clone(), id);
+                self.asked_resource.insert(m.referral_id.to_ascii_lowercase(), id);
             }
         }
     }
@@ -71,6 +72,7 @@ impl Names {
 
     /// Who or what was asked; empty if nothing is known of it.
     pub(super) fn of(&self, id: &str) -> &str {
+        let id = &id.to_ascii_lowercase();
         let resource = self.asked_resource.get(id);
         if let Some(Some(name)) = resource.and_then(|id| self.resources.get(id))
             && !name.is_empty()

@@ -336,9 +336,11 @@ impl Encounter {
         })
     }
 
-    /// When the encounter began.
+    /// When the encounter began. Of a stay that was told in a record that was taken apart again,
+    /// this record may have the end alone.
     pub fn began_at(&self) -> Option<CareTime> {
-        self.path.first().map(|taken| taken.at)
+        let first = self.path.first()?;
+        first.step.leads_from(Move::BEGINNING).map(|_| first.at)
     }
 
     /// When it came to stand where it stands.
@@ -358,6 +360,12 @@ impl Encounter {
     /// The event since which it stands where it stands.
     pub fn since_event(&self) -> Option<EventId> {
         self.since_step().map(|taken| taken.event)
+    }
+
+    /// The event since which the patient is in it, also while on leave.
+    pub fn stay_since_event(&self) -> Option<EventId> {
+        let begun = self.path.iter().rev().find(|taken| matches!(taken.step, Move::Admission(_)));
+        begun.or_else(|| self.since_step()).map(|taken| taken.event)
     }
 
     fn since_step(&self) -> Option<&Taken<Move>> {

@@ -100,6 +100,8 @@ pub struct Patient {
     /// When `demographics` were said, if a person said them: what people said later holds,
     /// however it came.
     said_at: Option<CareTime>,
+    /// The event that said `demographics`, whoever it was.
+    said_by: Option<EventId>,
     /// The records that were merged into this one, and the events that did it.
     merged: BTreeMap<PatientId, EventId>,
     /// The record into which this one was merged.
@@ -205,6 +207,7 @@ impl Patient {
         if stamp.by_program || !is_older {
             self.demographics = demographics.clone();
             self.said_at = (!stamp.by_program).then_some(at);
+            self.said_by = Some(stamp.event);
         }
     }
 
@@ -250,6 +253,11 @@ impl Patient {
 
     pub fn identifiers(&self) -> impl Iterator<Item = &Identifier> {
         self.identifiers.iter()
+    }
+
+    /// The event whose word holds on who the person is.
+    pub fn said_by(&self) -> Option<EventId> {
+        self.said_by
     }
 
     pub fn birth_on(&self) -> Option<CareTime> {

@@ -13,24 +13,39 @@ pub fn is_in(text: &str) -> bool {
 }
 
 const LENGTH: usize = 12;
+/// Between two groups of digits.
+const SEPARATORS_MAX: usize = 3;
+
+/// Blanks, line ends and all that looks like a hyphen.
+fn separates(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '-' | '\u{2010}'..='\u{2015}' | '\u{2212}' | '－' | 'ー' | 'ｰ')
+}
 
 fn starts_at(chars: &[char], start: usize) -> bool {
     let Some((before, rest)) = chars.split_at_checked(start) else { return false };
     // A part of something longer is something else: of a number, a word, a version.
-    if before.last().is_some_and(|c| c.is_alphanumeric()) || is_fraction(before) {
+    if before.last().copied().is_some_and(goes_with_digits) || is_fraction(before) {
         return false;
     }
     let mut digits = [0_u32; LENGTH];
     let mut rest = rest.iter().peekable();
     for (found, place) in digits.iter_mut().enumerate() {
         if found > 0 && found % 4 == 0 {
-            rest.next_if(|c| matches!(c, ' ' | '-' | '\u{3000}' | '－' | '‐'));
+            // `1234 - 5678`
+            for _ in 0..SEPARATORS_MAX {
+                rest.next_if(|c| separates(**c));
+            }
         }
         let Some(value) = rest.next().copied().and_then(digit) else { return false };
         *place = value;
     }
-    let goes_on = rest.next().is_some_and(|c| c.is_alphanumeric());
+    let goes_on = rest.next().copied().is_some_and(goes_with_digits);
     !goes_on && is_right(digits)
+}
+
+/// Letters and digits, of full width too. Kana and kanji stand beside a number without a space.
+fn goes_with_digits(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '０'..='９' | 'Ａ'..='Ｚ' | 'ａ'..='ｚ')
 }
 
 /// Whether the last digit is the check digit of the others.
@@ -87,6 +102,12 @@ mod tests {
             "１２３４－５６７８－９０１８",
             "個人番号: 123456789018。",
             "電話 03-1234-5678、123456789018",
+            "個人番号123456789018",
+            "個人番号は１２３４５６７８９０１８です",
+            "1234−5678−9018",
+            "1234 - 5678 - 9018",
+            "1234\t5678\n9018",
+            "1234\u{a0}5678\u{a0}9018",
         ] {
             assert!(is_in(text), "{text}");
         }
@@ -100,6 +121,8 @@ mod tests {
             "1234567890123",
             "0123456789018",
             "a123456789018",
+            "Ａ１２３４５６７８９０１８",
+            "１２３４５６７８９０１８０",
             "12-3456-789018",
             "03-1234-5678",
             "0198c9a4-7e3b-7c10-9d4e-123456789018",

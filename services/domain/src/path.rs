@@ -194,14 +194,14 @@ impl<S: Step> Search<'_, S> {
             if self.tries > Self::TRIES_MAX {
                 return false;
             }
-            let before = self.left.clone();
-            self.left.retain(|left| *left != place);
+            let Some(at) = self.left.iter().position(|left| *left == place) else { continue };
+            self.left.remove(at);
             self.order.push(place);
             if self.extend(state) {
                 return true;
             }
             self.order.pop();
-            self.left = before;
+            self.left.insert(at, place);
         }
         false
     }

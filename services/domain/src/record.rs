@@ -1482,6 +1482,21 @@ mod tests {
     }
 
     #[test]
+    fn the_end_of_a_stay_that_another_record_has_is_no_stay_here() {
+        let retired = PatientId::new(Uuid::from_u128(7));
+        let other = given(&[("2026-05-01", register()), ("2026-05-04", admit(2, "rehab", None))]);
+        let mut record = stay();
+        let merge = identity::Merge { retired };
+        let merged = Fact::Identity(identity::Event::Merged(merge));
+        record.apply(&Event { stamp: stamp(4, "2026-05-10"), fact: merged });
+        record.absorb(retired, &other);
+        record.apply(&Event { stamp: stamp(5, "2026-05-11"), fact: discharge(2).into() });
+        let unmerged = Fact::Identity(identity::Event::Unmerged(merge));
+        record.apply(&Event { stamp: stamp(6, "2026-05-12"), fact: unmerged });
+        assert_eq!(record.whereabouts().map(|(id, _)| id), Some(encounter_id(1)));
+    }
+
+    #[test]
     fn nothing_is_said_of_a_record_that_was_merged_into_another() {
         let survivor = PatientId::new(Uuid::from_u128(8));
         let retirement = identity::Retirement { survivor, merge: event_id(9) };

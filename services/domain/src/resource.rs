@@ -63,9 +63,10 @@ impl path::Step for Step {
     }
 }
 
-/// What was said of one resource, in the order in which it happened.
+/// When one resource was in the directory.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Resource {
+    /// Without its descriptions: they lead nowhere, and a resource may say its capacity each day.
     path: path::Path<Step>,
 }
 
@@ -87,7 +88,10 @@ impl Resource {
     }
 
     pub fn apply(&mut self, stamp: &Stamp, step: Step) {
-        self.path.insert(stamp, step);
+        match step {
+            Step::Publish | Step::Withdraw => self.path.insert(stamp, step),
+            Step::Describe => {}
+        }
     }
 
     pub fn is_withdrawn(&self) -> bool {
@@ -132,6 +136,16 @@ mod tests {
     fn news_from_before_the_withdrawal_comes_late_and_is_taken() {
         let withdrawn = given(&[(Step::Publish, "2026-05-01"), (Step::Withdraw, "2026-05-03")]);
         assert_eq!(decide(&withdrawn, Step::Describe, "2026-05-02"), Ok(()));
+    }
+
+    #[test]
+    fn a_resource_may_be_described_each_day_for_ever() {
+        let mut resource = given(&[(Step::Publish, "2026-01-01")]);
+        for event in 1..=20_000 {
+            resource.apply(&stamp(event, "2026-05-01"), Step::Describe);
+        }
+        assert_eq!(decide(&resource, Step::Describe, "2026-05-01"), Ok(()));
+        assert_eq!(decide(&resource, Step::Describe, "2025-12-31"), Err(Refusal::NotYet));
     }
 
     #[test]

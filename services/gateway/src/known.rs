@@ -83,11 +83,9 @@ pub(crate) struct Known {
 /// What was told that the record does not keep.
 #[derive(Debug, Default)]
 struct Told {
-    demographics: v1::Demographics,
-    /// When the demographics were said, if they were.
-    demographics_at: Option<CareTime>,
-    /// And if a person said them.
-    said_at: Option<CareTime>,
+    /// What was said of the person, by which event, and when.
+    said: Vec<(EventId, CareTime, v1::Demographics)>,
+    nothing: v1::Demographics,
     /// Of events about encounters, and of what is said instead of them.
     words: HashMap<EventId, Words>,
     /// The records that this one is read from.
@@ -145,13 +143,19 @@ impl Known {
         self.loaded.version
     }
 
+    /// What is known of the person; nothing, if nobody has said anything.
     pub(crate) fn demographics(&self) -> &v1::Demographics {
-        &self.told.demographics
+        self.said().map_or(&self.told.nothing, |(_, _, demographics)| demographics)
     }
 
     /// When the demographics were said, if they were.
     pub(crate) fn told_at(&self) -> Option<CareTime> {
-        self.told.demographics_at
+        self.said().map(|(_, at, _)| *at)
+    }
+
+    fn said(&self) -> Option<&(EventId, CareTime, v1::Demographics)> {
+        let holds = self.record().patient().said_by()?;
+        self.told.said.iter().rev().find(|(by, _, _)| *by == holds)
     }
 
     /// An event of the patient's own record, or of one that was merged into it.
@@ -269,14 +273,7 @@ impl Told {
         if let Some(demographics) =
             tsunagi_bus::address::demographics(&mut payload).filter(|_| is_own)
         {
-            // As the record has it: what people said later holds, however it came.
-            let by_program = happened.stamp.by_program;
-            let is_older = self.said_at.is_some_and(|said| at.earliest() < said.earliest());
-            if by_program || !is_older {
-                self.demographics = std::mem::take(demographics);
-                self.demographics_at = Some(at);
-                self.said_at = (!by_program).then_some(at);
-            }
+            self.said.push((happened.stamp.event, at, std::mem::take(demographics)));
         }
         let mut is_instead = false;
         if let Payload::ValueCorrected(correction) = payload {

@@ -100,6 +100,8 @@ impl Publisher {
         let mut pause = RETRY_AFTER;
         let mut is_first = true;
         loop {
+            let slot = publication.stream.slot(self.streams.slots);
+            self.streams.see_region(slot).await.map_err(|error| unknown(&error))?;
             match self.send(publication, expected).await {
                 Sent::Acknowledged(ack) if !ack.duplicate => {
                     return self.settle(publication, ack.sequence).await;
