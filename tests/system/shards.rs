@@ -410,7 +410,8 @@ async fn a_resource_is_told_with_its_name_from_whatever_shard() {
     let (first, second) = (shards.start(0), shards.start(1));
     let one = first.channel().await;
     let mut link = LinkWorkerClient::new(one.clone());
-    let resource = |wanted| (0xa000..).map(id).find(|id| place_of_resource(id) == wanted).unwrap();
+    let resource =
+        |wanted| (0xa000..0xa100).map(id).find(|id| place_of_resource(id) == wanted).unwrap();
     let resources = [resource(0), resource(1)];
     let names = ["火曜サロン", "子ども食堂"];
     for (number, (resource, name)) in (0..).zip(resources.iter().zip(names)) {

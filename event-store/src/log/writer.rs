@@ -367,16 +367,15 @@ impl Writer {
         let mut notes = Vec::new();
         for ((index, n), taken) in (0..).zip(intake.first_n..).zip(&intake.taken) {
             let (id, record) = ((taken.stream, taken.entry.event), &taken.entry.sealed.record);
-            let is_same = match within.get(&id) {
-                Some(before) => *before == record,
-                None => match self.stored(&taken.stream, &taken.entry.event)? {
-                    Some(before) => before == record,
-                    None => {
-                        within.insert(id, record);
-                        continue;
-                    }
-                },
+            let before = match within.get(&id) {
+                Some(before) => Some(Bytes::clone(before)),
+                None => self.stored(&taken.stream, &taken.entry.event)?,
             };
+            let Some(before) = before else {
+                within.insert(id, record);
+                continue;
+            };
+            let is_same = before == record;
             notes.push((index, (intake.note_repeat)(Repeat { index, n, taken, is_same })));
         }
         for (index, note) in notes {

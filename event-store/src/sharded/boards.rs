@@ -302,7 +302,7 @@ mod tests {
     const SLOTS: u16 = 2;
 
     /// The first of two shards watches both, of which each gives these signs.
-    fn watched(signs: [Vec<(Sign, u64)>; 2], cursor: Option<Cursor>) -> Watched {
+    fn watched(signs: &[Vec<(Sign, u64)>; 2], cursor: Option<Cursor>) -> Watched {
         let flags = [("shard", "1/2"), ("stores", "http://127.0.0.1:1,http://127.0.0.1:1")];
         let flags: BTreeMap<_, _> = flags.map(|(name, value)| (name, value.to_owned())).into();
         let config = Config::new(&Values::gather(&flags, None).unwrap()).unwrap();
@@ -346,18 +346,18 @@ mod tests {
     async fn the_first_sign_has_a_cursor_of_all_shards() {
         let caught_up = || Sign::CaughtUp(v1::CaughtUp {});
         let first = vec![(changed(&["a"]), 10), (caught_up(), 10), (changed(&["b"]), 11)];
-        let mut both = watched([first.clone(), vec![(caught_up(), 70)]], None);
+        let mut both = watched(&[first.clone(), vec![(caught_up(), 70)]], None);
         assert_eq!(next(&mut both).await, (changed(&["a"]), [10, 70]));
         assert_eq!(next(&mut both).await, (caught_up(), [10, 70]));
         assert_eq!(next(&mut both).await, (changed(&["b"]), [11, 70]));
-        let mut quiet = watched([vec![(caught_up(), 10)], vec![(caught_up(), 70)]], None);
+        let mut quiet = watched(&[vec![(caught_up(), 10)], vec![(caught_up(), 70)]], None);
         assert_eq!(next(&mut quiet).await, (caught_up(), [10, 70]));
         let late = vec![(changed(&["z"]), 70), (caught_up(), 70)];
-        let mut late = watched([first.clone(), late], None);
+        let mut late = watched(&[first.clone(), late], None);
         assert_eq!(next(&mut late).await, (changed(&["a", "z"]), [10, 70]));
         // Whoever has a cursor waits for nobody.
         let silent =
-            watched([first, Vec::new()], Some(Cursor::at(Position { slot: Slot(1), n: 60 })));
+            watched(&[first, Vec::new()], Some(Cursor::at(Position { slot: Slot(1), n: 60 })));
         assert_eq!(next(&mut { silent }).await, (changed(&["a"]), [10, 60]));
     }
 }

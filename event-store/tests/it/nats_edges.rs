@@ -198,7 +198,7 @@ async fn more_events_than_are_taken_at_once_are_told_from_more_bytes() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cursor_that_is_ahead_is_waited_for_on_nats_alone() {
-    const LONG: Duration = Duration::from_secs(60);
+    const LONG: Duration = Duration::from_mins(1);
     let (data, embedded, servers) = (folder(), folder(), folder());
     let opened = Opened::embedded(&embedded);
     let slot = stream(0).slot(4);

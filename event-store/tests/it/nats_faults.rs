@@ -464,10 +464,8 @@ async fn a_stream_that_is_put_back_twice_has_all_again_and_is_taken_in() {
 /// What quarantine has of a note, if it is of that kind.
 fn quarantined(note: &tsunagi_bus::Stored) -> Option<tsunagi_proto::v1::MessageQuarantined> {
     let event = tsunagi_proto::v1::Event::decode(note.record.clone()).unwrap();
-    match Payload::decode(&event.r#type, &event.payload).unwrap() {
-        Payload::MessageQuarantined(kept) => Some(kept),
-        _ => None,
-    }
+    let payload = Payload::decode(&event.r#type, &event.payload).unwrap();
+    if let Payload::MessageQuarantined(kept) = payload { Some(kept) } else { None }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

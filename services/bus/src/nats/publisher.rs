@@ -320,7 +320,7 @@ impl Publisher {
         for ((at, draft), placed) in
             (first..).zip(&publication.drafts).zip(self.places(publication, sequence))
         {
-            // The first message of a stream has 1; there is none that JetStream would look for before it.
+            // The first message of a stream has 1.
             let kept = if at == 0 { None } else { self.streams.at(slot, at).await? };
             let Some(kept) = kept else { continue };
             if let What::Event { stream, event, record } = kept.what
