@@ -592,6 +592,8 @@ async fn with_ack_bus_a_receipt_tells_what_is_known() {
     let again = publish(bus, 0, Expected::Any, vec![saying(9, "x")]).await;
     let is_repeat = matches!(again, Err(PublishError::Repeated { .. }));
     assert!(is_repeat, "{again:?}");
+    // The version is as the store knows it.
+    opened.reaches(stream(0).slot(4), 6).await;
     let conflict = publish(bus, 0, Expected::Version(2), vec![saying(10, "x")]).await;
     assert!(matches!(conflict, Err(PublishError::Conflict { version: 6 })));
     opened.close().await;
