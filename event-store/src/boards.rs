@@ -18,7 +18,7 @@ use tsunagi_proto::v1;
 use tsunagi_proto::v1::boards_server::Boards;
 use tsunagi_proto::v1::watch_board_response::Frame as Sign;
 
-use crate::grpc::{checked, from_wire, rows_unreadable};
+use crate::grpc::{checked, from_wire, rows_refused, rows_unreadable};
 use crate::patients::Patients;
 use crate::store::Store;
 use crate::timeline::{Timeline, View, glance};
@@ -105,7 +105,7 @@ impl BoardsService {
                 Ok(Shown { organisation, as_known_at, rows, cursor })
             }
             Ok(Ok(None)) => Err(too_many(self.read_back_max)),
-            Ok(Err(error)) => Err(rows_unreadable(&error)),
+            Ok(Err(error)) => Err(rows_refused(error)),
             Err(error) => Err(rows_unreadable(&error)),
         }
     }
@@ -205,7 +205,8 @@ impl Boards for BoardsService {
                 let cursor = self.store.region().read_cursor(text).map_err(Refused::from)?;
                 // What lies in other shards never comes here.
                 let cursor = self.patients.records().part_of(&cursor);
-                cursor.within(&end).map_err(Refused::from)?
+                self.store.reach(&cursor, self.read_wait).await.map_err(Refused::from)?;
+                cursor
             }
         };
         let right = self.open.enter()?;

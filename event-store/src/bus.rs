@@ -1,8 +1,11 @@
 //! The embedded bus: a publish is an append to the log, a feed is a reader of it.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::watch;
+use tsunagi_bus::cursor::CursorError;
 use tsunagi_bus::port::ReadError;
 use tsunagi_bus::{
     Bus, Cursor, Delivery, Expected, Feed, Log, Placed, Position, Publication, PublishError,
@@ -46,6 +49,15 @@ impl Bus for Store {
         Self::end(self)
     }
 
+    async fn reach(&self, wanted: &Cursor, wait: Duration) -> Result<(), CursorError> {
+        if !self.is_fed() {
+            // What was told here is here, unless the log was put back.
+            return wanted.clone().within(&Self::end(self)).map(drop);
+        }
+        let reached = tokio::time::timeout(wait, Log::reach(self, wanted)).await;
+        if matches!(reached, Ok(Ok(()))) { Ok(()) } else { Err(CursorError::NotReached) }
+    }
+
     fn follow(&self, from: Cursor) -> Box<dyn Feed> {
         Box::new(LogFeed {
             point: self.point_after(&from),
@@ -76,6 +88,15 @@ impl Log for Store {
         Self::end(self)
     }
 
+    async fn reach(&self, wanted: &Cursor) -> Result<(), ReadError> {
+        let mut moved = self.watch_end();
+        while !Self::end(self).covers(wanted) {
+            let moved = moved.changed().await;
+            moved.map_err(|_closed| ReadError::Log("the store is closed".to_owned()))?;
+        }
+        Ok(())
+    }
+
     fn follow(&self, from: Cursor) -> Box<dyn Feed> {
         Bus::follow(self, from)
     }
@@ -101,7 +122,7 @@ impl Log for Store {
                 changed = runs.changed() => changed.is_ok(),
             };
             if !is_open {
-                return Err(ReadError("the store is closed".to_owned()));
+                return Err(ReadError::Log("the store is closed".to_owned()));
             }
         }
     }
@@ -188,7 +209,7 @@ impl Feed for LogFeed {
                 return Ok(Delivery::CaughtUp);
             }
             if self.moved.changed().await.is_err() {
-                return Err(ReadError("the store is closed".to_owned()));
+                return Err(ReadError::Log("the store is closed".to_owned()));
             }
         }
     }

@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status};
 use tsunagi_bus::claims::Claims;
-use tsunagi_bus::cursor::Progress;
+use tsunagi_bus::cursor::{CursorError, Progress};
 use tsunagi_bus::{Bus as _, Cursor, Region, Shard, StreamId};
 use tsunagi_chassis::{Config, Refused, answers, caller};
 use tsunagi_domain::{CareTime, EncounterId, PatientId, Zone};
@@ -24,8 +24,8 @@ use tsunagi_proto::v1::watch_timeline_response::Frame as Sign;
 
 use crate::boards::day_text;
 use crate::look_alikes;
-use crate::patients::Patients;
-use crate::records::Records;
+use crate::patients::{Patients, RowsError};
+use crate::records::{Lack, Records, bytes};
 use crate::store::Store;
 use crate::timeline::{Filter, Timeline, View, glance};
 
@@ -56,6 +56,19 @@ pub struct TimelineService {
 struct Held {
     timeline: Timeline,
     _large: Option<OwnedSemaphorePermit>,
+}
+
+/// Why a timeline is not folded.
+enum Unfolded {
+    Lack(Lack),
+    /// Its events have more bytes than they may.
+    Large,
+}
+
+impl From<Lack> for Unfolded {
+    fn from(lack: Lack) -> Self {
+        Self::Lack(lack)
+    }
 }
 
 type Frames = Pin<Box<dyn Stream<Item = Result<v1::WatchTimelineResponse, Status>> + Send>>;
@@ -110,12 +123,12 @@ impl TimelineApi for TimelineService {
         let request = checked(request)?;
         let patient = patient_id(&request.patient_id)?;
         let cursor = self.cursor(&request.cursor)?;
-        let cursor = cursor.within(&self.store.end()).map_err(Refused::from)?;
         let (records, stream) = (self.patients.records(), StreamId::Patient(patient));
         if !records.has(stream) {
             // The others are asked for theirs; here it would not go on.
             return Err(records.away(stream).into());
         }
+        self.store.reach(&cursor, self.read_wait).await.map_err(Refused::from)?;
         let right = self.open.enter()?;
         let frames = self.follow(patient, cursor).await?;
         Ok(Response::new(Box::pin(answers::holding(frames, right))))
@@ -181,7 +194,7 @@ impl TimelineApi for TimelineService {
         });
         let (mut patients, next) = match page.await {
             Ok(Ok(page)) => page,
-            Ok(Err(error)) => return Err(rows_unreadable(&error).into()),
+            Ok(Err(error)) => return Err(rows_refused(error).into()),
             Err(error) => return Err(rows_unreadable(&error).into()),
         };
         let next_page_token = next.map(|next| next.to_string()).unwrap_or_default();
@@ -212,7 +225,7 @@ impl TimelineApi for TimelineService {
         let found = tokio::task::spawn_blocking(move || look_alikes::find(&rows, &of, max));
         let candidates = match found.await {
             Ok(Ok(candidates)) => candidates,
-            Ok(Err(error)) => return Err(rows_unreadable(&error).into()),
+            Ok(Err(error)) => return Err(rows_refused(error).into()),
             Err(error) => return Err(rows_unreadable(&error).into()),
         };
         Ok(Response::new(v1::FindLookAlikesResponse { candidates }))
@@ -277,7 +290,8 @@ impl TimelineService {
         Ok(Held { timeline, _large: Some(large) })
     }
 
-    /// A patient's timeline, unless its events have more than so many bytes.
+    /// A patient's timeline, unless its events and those of the records that were merged into it
+    /// have more than so many bytes.
     async fn folded(
         &self,
         patient: PatientId,
@@ -286,8 +300,17 @@ impl TimelineService {
     ) -> Result<Option<Timeline>, Refused> {
         let folded = self.patients.records().reading(move |reader| {
             let Some(events) = reader.events(patient, bytes_max)? else { return Ok(None) };
-            let read = &mut |of| reader.other(of);
-            Timeline::fold_with(&events, &reader.store.region().zone, view, read).map(Some)
+            let mut room = bytes_max.saturating_sub(bytes(&events));
+            let read = &mut |of| {
+                let events = reader.other_up_to(of, room)?.ok_or(Unfolded::Large)?;
+                room = room.saturating_sub(bytes(&events));
+                Ok::<_, Unfolded>(events)
+            };
+            match Timeline::fold_with(&events, &reader.store.region().zone, view, read) {
+                Ok(timeline) => Ok(Some(timeline)),
+                Err(Unfolded::Large) => Ok(None),
+                Err(Unfolded::Lack(lack)) => Err(lack),
+            }
         });
         folded.await
     }
@@ -328,15 +351,10 @@ impl TimelineService {
     }
 
     async fn wait_for_log(&self, wanted: &Cursor) -> Result<(), Refused> {
-        let mut moved = self.store.watch_end();
-        let reached = async {
-            while !self.store.end().covers(wanted) {
-                if moved.changed().await.is_err() {
-                    return;
-                }
-            }
-        };
-        tokio::time::timeout(self.read_wait, reached).await.or(Err(not_reached()))
+        let reached =
+            tokio::time::timeout(self.read_wait, tsunagi_bus::Log::reach(&self.store, wanted))
+                .await;
+        Ok(reached.or(Err(CursorError::NotReached))??)
     }
 }
 
@@ -507,9 +525,17 @@ fn many_large() -> Refused {
     Refused::new(Code::ResourceExhausted, "SERVER_FULL", message)
 }
 
-pub(crate) fn not_reached() -> Refused {
-    let message = "the server has not yet seen what the cursor has seen: try again";
-    Refused::new(Code::Unavailable, "CURSOR_NOT_REACHED", message)
+/// What is said when the patients' rows cannot be read.
+pub(crate) fn rows_refused(error: RowsError) -> Refused {
+    match error {
+        RowsError::Away(refused) => *refused,
+        RowsError::Sled(_)
+        | RowsError::Ahead(_)
+        | RowsError::Log(_)
+        | RowsError::Feed(_)
+        | RowsError::Task(_)
+        | RowsError::Stopped => rows_unreadable(&error),
+    }
 }
 
 pub(crate) fn rows_unreadable(error: &dyn std::fmt::Display) -> Refused {

@@ -15,13 +15,13 @@ use jiff::Timestamp;
 use prost::Message as _;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tsunagi_bus::cursor::CursorError;
 use tsunagi_bus::{Bus as _, Cursor, Delivery, Feed, Stored, StreamId};
 use tsunagi_chassis::Refused;
 use tsunagi_domain::{PatientId, ResourceId};
 use tsunagi_proto::v1;
 
 use crate::directory;
-use crate::grpc::not_reached;
 use crate::ingest;
 use crate::keys;
 use crate::log::LogError;
@@ -51,10 +51,8 @@ pub enum RowsError {
     Feed(#[from] tsunagi_bus::port::ReadError),
     #[error("a background task was lost")]
     Task(#[from] tokio::task::JoinError),
-    #[error(
-        "part of what was asked for lies in another shard of the region, whose event store does not answer"
-    )]
-    Away,
+    #[error("{}", .0.message)]
+    Away(Box<Refused>),
     #[error("it is time to stop")]
     Stopped,
 }
@@ -252,7 +250,8 @@ impl Patients {
             return Ok(());
         }
         let waits_for = *self.waits_for.borrow();
-        Err(waits_for.map_or_else(not_reached, |patient| self.records.away(patient)))
+        Err(waits_for
+            .map_or_else(|| CursorError::NotReached.into(), |patient| self.records.away(patient)))
     }
 
     /// The events of another stream that a row needs. Waits for those of other shards.
@@ -519,7 +518,7 @@ impl Patients {
         let view = View { as_known_at: Some(as_known_at), version_max: None };
         let read = &mut |other: Other| {
             let events = self.records.wait_for(other.into())?;
-            events.ok_or(RowsError::Away)
+            events.map_err(|away| RowsError::Away(Box::new(away)))
         };
         let events = self.store.read_all(StreamId::Patient(patient), Patience::Wait)?;
         let timeline = Timeline::fold_with(&events, &self.store.region().zone, view, read)?;

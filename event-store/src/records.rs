@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
-use tonic::Code;
 use tsunagi_bus::handler::retirement;
 use tsunagi_bus::port::ReadError;
 use tsunagi_bus::{Cursor, Log, Shard, Stored, StreamId};
@@ -52,8 +51,9 @@ pub(crate) struct Wanted {
 #[derive(Debug)]
 pub(crate) enum Lack {
     Log(LogError),
-    /// It is not in this store, or not as far as it is needed.
-    Wanted(Wanted),
+    /// It is not in this store, or not as far as it is needed: of no use if it has more than so
+    /// many bytes.
+    Wanted(Wanted, usize),
 }
 
 impl From<Other> for Wanted {
@@ -73,12 +73,15 @@ impl From<LogError> for Lack {
     }
 }
 
+/// A record that was fetched. None: it has more bytes than were asked for.
+type Fetched = Option<Vec<Stored>>;
+
 /// Reads records of this store, and those that were fetched.
 pub(crate) struct Reader<'a> {
     pub(crate) store: &'a Store,
     records: &'a Records,
     patience: Patience,
-    fetched: &'a HashMap<StreamId, Vec<Stored>>,
+    fetched: &'a HashMap<StreamId, Fetched>,
 }
 
 impl Reader<'_> {
@@ -92,27 +95,37 @@ impl Reader<'_> {
         if self.records.has(stream) {
             return Ok(self.store.read_up_to(stream, bytes_max, self.patience)?);
         }
-        let fetched = self.fetched.get(&stream).ok_or(Wanted { stream, merge: None });
-        let events = fetched.map_err(Lack::Wanted)?;
-        let bytes: usize = events.iter().map(|stored| stored.record.len()).sum();
-        Ok((bytes <= bytes_max).then(|| events.clone()))
+        let fetched = self.fetched.get(&stream);
+        let fetched = fetched.ok_or(Lack::Wanted(Wanted { stream, merge: None }, bytes_max))?;
+        Ok(fetched.as_ref().filter(|events| bytes(events) <= bytes_max).cloned())
     }
 
     /// The events of another stream that a timeline needs.
     pub(crate) fn other(&self, other: Other) -> Result<Vec<Stored>, Lack> {
+        Ok(self.other_up_to(other, usize::MAX)?.unwrap_or_default())
+    }
+
+    /// The same, unless they have more than so many bytes.
+    pub(crate) fn other_up_to(
+        &self,
+        other: Other,
+        bytes_max: usize,
+    ) -> Result<Option<Vec<Stored>>, Lack> {
         let wanted = Wanted::from(other);
         let Wanted { stream, merge } = wanted;
-        if let Some(events) = self.fetched.get(&stream) {
-            if self.records.is_whole(events, merge) {
-                return Ok(events.clone());
+        let found = match self.fetched.get(&stream) {
+            Some(fetched) => fetched.clone().filter(|events| bytes(events) <= bytes_max),
+            None if self.records.has(stream) => {
+                self.store.read_up_to(stream, bytes_max, self.patience)?
             }
-        } else if self.records.has(stream) {
-            let events = self.store.read_all(stream, self.patience)?;
-            if self.records.is_whole(&events, merge) {
-                return Ok(events);
+            None => return Err(Lack::Wanted(wanted, bytes_max)),
+        };
+        match found {
+            Some(events) if !self.records.is_whole(&events, merge) => {
+                Err(Lack::Wanted(wanted, bytes_max))
             }
+            found => Ok(found),
         }
-        Err(Lack::Wanted(wanted))
     }
 }
 
@@ -123,7 +136,7 @@ impl Records {
             store,
             shard: Shard::of(config),
             log,
-            is_fed: config.nats.is_some() || config.with_nats,
+            is_fed: config.is_on_nats(),
             read_wait: Duration::from_millis(config.read_wait_ms),
             runtime: Handle::try_current().ok(),
         }
@@ -169,28 +182,31 @@ impl Records {
                 let reader = Reader { store, records: &records, patience, fetched: &known };
                 match work(&reader) {
                     Ok(done) => Ok(Ok(done)),
-                    Err(Lack::Wanted(wanted)) => Ok(Err(wanted)),
+                    Err(Lack::Wanted(wanted, bytes_max)) => Ok(Err((wanted, bytes_max))),
                     Err(Lack::Log(error)) => Err(error),
                 }
             });
             match read.await? {
                 Ok(done) => return Ok(done),
-                Err(wanted) => {
-                    let events = self.fetch(wanted).await?;
+                Err((wanted, bytes_max)) => {
+                    let events = self.fetch(wanted, bytes_max).await?;
                     fetched.insert(wanted.stream, events);
                 }
             }
         }
     }
 
-    /// A record, as soon as it is there as far as it is needed.
-    async fn fetch(&self, wanted: Wanted) -> Result<Vec<Stored>, Refused> {
+    /// A record, as soon as it is there as far as it is needed. None if it has more than so many
+    /// bytes.
+    async fn fetch(&self, wanted: Wanted, bytes_max: usize) -> Result<Fetched, Refused> {
         let read = async {
             let mut pause = RETRY_AFTER;
             loop {
-                let events = self.read(wanted.stream).await?;
+                let Some(events) = self.read(wanted.stream, bytes_max).await? else {
+                    return Ok::<_, ReadError>(None);
+                };
                 if self.is_whole(&events, wanted.merge) {
-                    return Ok::<_, ReadError>(events);
+                    return Ok(Some(events));
                 }
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(RETRY_AFTER_MAX);
@@ -206,14 +222,18 @@ impl Records {
         }
     }
 
-    async fn read(&self, stream: StreamId) -> Result<Vec<Stored>, ReadError> {
+    /// A stream's events, unless they have more than so many bytes.
+    async fn read(&self, stream: StreamId, bytes_max: usize) -> Result<Fetched, ReadError> {
         let mut events: Vec<Stored> = Vec::new();
+        let mut room = bytes_max;
         loop {
             let version = events.last().map_or(0, |last| last.placed.version);
             let page = self.log.read(stream, version).await?;
             if page.is_empty() {
-                return Ok(events);
+                return Ok(Some(events));
             }
+            let Some(left) = room.checked_sub(bytes(&page)) else { return Ok(None) };
+            room = left;
             events.extend(page);
         }
     }
@@ -232,8 +252,8 @@ impl Records {
         let read = async {
             let mut pause = RETRY_AFTER;
             loop {
-                match self.read(wanted.stream).await {
-                    Ok(events) if self.is_whole(&events, wanted.merge) => return events,
+                match self.read(wanted.stream, usize::MAX).await {
+                    Ok(Some(events)) if self.is_whole(&events, wanted.merge) => return events,
                     Ok(_) => {}
                     Err(error) => tracing::debug!(%error, "a record is waited for"),
                 }
@@ -255,27 +275,26 @@ impl Records {
         Ok(self.is_whole(&events, wanted.merge).then_some(events))
     }
 
-    /// The same, waiting for it no longer than a reader does: None then.
-    pub(crate) fn wait_for(&self, wanted: Wanted) -> Result<Option<Vec<Stored>>, LogError> {
+    /// The same, waiting for it no longer than a reader does.
+    pub(crate) fn wait_for(
+        &self,
+        wanted: Wanted,
+    ) -> Result<Result<Vec<Stored>, Refused>, LogError> {
         if let Some(events) = self.here(wanted)? {
-            return Ok(Some(events));
+            return Ok(Ok(events));
         }
-        let fetch = |runtime: &Handle| runtime.block_on(self.fetch(wanted)).ok();
-        Ok(self.runtime.as_ref().and_then(fetch))
+        let fetch = |runtime: &Handle| runtime.block_on(self.fetch(wanted, usize::MAX));
+        let fetched = self.runtime.as_ref().map_or_else(|| Err(self.away(wanted.stream)), fetch);
+        Ok(fetched.map(Option::unwrap_or_default))
     }
 
     /// Says that the store is needed that has a stream's events.
     pub(crate) fn away(&self, stream: StreamId) -> Refused {
         let slot = stream.slot(self.store.region().slots);
-        away(Shard::place_of(slot, self.shard.count), self.shard.count)
+        Shard::at(Shard::place_of(slot, self.shard.count), self.shard.count).away()
     }
 }
 
-/// Says that a shard's store is needed and does not answer. `place` counts from 0.
-pub(crate) fn away(place: usize, count: u16) -> Refused {
-    let shard = format!("{}/{count}", place + 1);
-    let message = format!(
-        "part of what was asked for lies in shard {shard} of the region, whose event store does not answer or has not yet seen it all: try again when it runs"
-    );
-    Refused::new(Code::Unavailable, "SHARD_AWAY", message).with("shard", &shard)
+pub(crate) fn bytes(events: &[Stored]) -> usize {
+    events.iter().map(|stored| stored.record.len()).sum()
 }

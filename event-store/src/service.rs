@@ -150,7 +150,7 @@ impl EventStoreService {
             return Ok(stream);
         }
         let told = format!("slot {} is not in the shard of this store", slot.0);
-        Err(ReadError(told).into())
+        Err(ReadError::Log(told).into())
     }
 }
 

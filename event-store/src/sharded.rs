@@ -7,24 +7,24 @@ mod boards;
 mod timeline;
 
 use tonic::metadata::{MetadataMap, MetadataValue};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic::{Request, Status};
-use tsunagi_bus::remote::NoAddress;
+use tsunagi_bus::remote::{NoAddress, endpoint};
 use tsunagi_bus::{Shard, StreamId};
 use tsunagi_chassis::Config;
+use tsunagi_chassis::answers::STOPS;
+use tsunagi_chassis::refused::reason;
 use tsunagi_domain::PatientId;
-
-use crate::records::away;
 
 pub use boards::ShardedBoards;
 pub use timeline::ShardedTimeline;
 
 /// A board has 500 rows of each kind at most, and each row some entries.
-const ANSWER_BYTES_MAX: usize = 64 << 20;
+pub(crate) const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 /// The servers of all shards.
 #[derive(Clone)]
-struct Others {
+pub(crate) struct Others {
     shard: Shard,
     slots: u16,
     /// In the order of the shards; none at the place of this one.
@@ -32,15 +32,13 @@ struct Others {
 }
 
 impl Others {
-    fn new(slots: u16, config: &Config) -> Result<Self, NoAddress> {
+    pub(crate) fn new(slots: u16, config: &Config) -> Result<Self, NoAddress> {
         let shard = Shard::of(config);
         let channel = |(place, url): (usize, &String)| {
             if place + 1 == usize::from(shard.index) {
                 return Ok(None);
             }
-            let endpoint =
-                Endpoint::from_shared(url.clone()).map_err(|_wrong| NoAddress(url.clone()))?;
-            Ok(Some(endpoint.tcp_nodelay(true).connect_lazy()))
+            Ok(Some(endpoint(url, config)?.connect_lazy()))
         };
         let channels = config.stores.iter().enumerate().map(channel).collect::<Result<_, _>>()?;
         Ok(Self { shard, slots, channels })
@@ -58,7 +56,7 @@ impl Others {
         Some((place, self.at(place)?))
     }
 
-    fn at(&self, place: usize) -> Option<Channel> {
+    pub(crate) fn at(&self, place: usize) -> Option<Channel> {
         self.channels.get(place).cloned().flatten()
     }
 
@@ -69,18 +67,25 @@ impl Others {
 
     /// The shard at a place.
     fn shard(&self, place: usize) -> Shard {
-        let index = u16::try_from(place + 1).unwrap_or(u16::MAX);
-        Shard { index, count: self.shard.count }
+        Shard::at(place, self.shard.count)
     }
 
-    /// What another server told, or that it told nothing: a service gives its reason with each
-    /// refusal, and the transport does not.
-    fn told(&self, place: usize, status: Status) -> Status {
-        if !status.details().is_empty() {
-            return status;
+    /// How many shards there are.
+    pub(crate) fn count(&self) -> usize {
+        self.channels.len()
+    }
+
+    /// What another server told, or that it told nothing or stops: a service gives its reason with
+    /// each refusal, and the transport does not.
+    pub(crate) fn told(&self, place: usize, status: Status) -> Status {
+        match reason(&status).as_deref() {
+            None | Some(STOPS) => {
+                let shard = self.shard(place);
+                tracing::warn!(%shard, error = status.message(), "a shard does not answer");
+                shard.away().into()
+            }
+            Some(_) => status,
         }
-        tracing::warn!(shard = place + 1, error = status.message(), "a shard does not answer");
-        away(place, self.shard.count).into()
     }
 }
 

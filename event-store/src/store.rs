@@ -28,7 +28,8 @@ use crate::log::frame::{HEADER_BYTES, Sealed};
 use crate::log::scan::{Frame, Reader, Scanner};
 use crate::log::segment::{Folder, SEGMENT_HEADER_BYTES, Segment, create_folder};
 use crate::log::writer::{
-    Append, AppendError, Appended, Entry, Intake, Limits, Request, Shared, Taken, Writer,
+    Append, AppendError, Appended, Entry, Intake, Limits, NoteRepeat, Request, Shared, Taken,
+    Writer,
 };
 use crate::log::{Location, LogError, indexer, recovery};
 use crate::region_file::{self, RegionError};
@@ -144,7 +145,7 @@ impl Store {
         create_folder(&config.data)?;
         let lock = lock(&config.data)?;
         // On NATS, the events lie in the streams: a node that joins begins without a log.
-        if config.nats.is_none() && !config.with_nats {
+        if !config.is_on_nats() {
             refuse_lost_log(&config.data)?;
         }
         // The log's folder comes first: a region without it has lost it.
@@ -246,7 +247,7 @@ impl Store {
         expected: Option<u64>,
         events: Vec<(EventId, Bytes)>,
     ) -> Result<Appended, Failed> {
-        if self.0.is_fed.load(Ordering::Acquire) {
+        if self.is_fed() {
             return Err(Failed::Refused(AppendError::Fed));
         }
         let bytes = events.iter().map(|(_, record)| HEADER_BYTES + record.len()).sum::<usize>();
@@ -266,7 +267,7 @@ impl Store {
         slot: Slot,
         first_n: u64,
         taken: Vec<Taken>,
-        note_repeat: fn(u16, u64, &Taken) -> Taken,
+        note_repeat: NoteRepeat,
     ) -> Result<(), Failed> {
         let bytes = taken.iter().map(|taken| taken.entry.frame_bytes()).sum();
         let slot = slot.0;
@@ -308,6 +309,10 @@ impl Store {
     /// From now on, events come from NATS alone.
     pub(crate) fn feed_from_nats(&self) {
         self.0.is_fed.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_fed(&self) -> bool {
+        self.0.is_fed.load(Ordering::Acquire)
     }
 
     /// The runs of positions that the slots are in, by slot.
@@ -440,7 +445,7 @@ impl Store {
             done => {
                 return done.map_err(|error| {
                     self.count_damage(&error);
-                    ReadError(error.to_string())
+                    ReadError::Log(error.to_string())
                 });
             }
         }
@@ -658,8 +663,8 @@ pub(crate) async fn off_the_runtime<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, LogError> + Send + 'static,
 ) -> Result<T, ReadError> {
     match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done.map_err(|error| ReadError(error.to_string())),
-        Err(error) => Err(ReadError(error.to_string())),
+        Ok(done) => done.map_err(|error| ReadError::Log(error.to_string())),
+        Err(error) => Err(ReadError::Log(error.to_string())),
     }
 }
 

@@ -13,7 +13,7 @@ use tsunagi_proto::v1::subscribe_response::Frame;
 use crate::desks::register;
 use crate::support::{Server, by, context, folder, id, reason, sentences};
 
-fn salon(name: &str) -> v1::Resource {
+pub(crate) fn salon(name: &str) -> v1::Resource {
     v1::Resource {
         organisation: Some(v1::Organisation {
             id: "salon".into(), name: "日だまりの会".into()

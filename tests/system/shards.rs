@@ -3,21 +3,28 @@
 
 use tempfile::TempDir;
 use tonic::transport::Channel;
+use tonic::{Status, Streaming};
 use tsunagi_bus::StreamId;
-use tsunagi_domain::PatientId;
+use tsunagi_domain::{PatientId, ResourceId};
 use tsunagi_proto::v1;
 use tsunagi_proto::v1::boards_client::BoardsClient;
+use tsunagi_proto::v1::care_bus_client::CareBusClient;
 use tsunagi_proto::v1::care_team_client::CareTeamClient;
+use tsunagi_proto::v1::directory_client::DirectoryClient;
+use tsunagi_proto::v1::discharge_desk_client::DischargeDeskClient;
 use tsunagi_proto::v1::home_care_client::HomeCareClient;
+use tsunagi_proto::v1::link_worker_client::LinkWorkerClient;
 use tsunagi_proto::v1::timeline_client::TimelineClient;
+use tsunagi_proto::v1::watch_board_response::Frame as Sign;
 
-use crate::desks::registration;
+use crate::desks::{place, registration};
+use crate::directory::salon;
 use crate::nats::{address, folder_of_the_region, on_nats, start};
 use crate::nats_servers::NatsServer;
-use crate::stories::{CARE_MANAGER, person, signed};
+use crate::stories::{CARE_MANAGER, LINK_WORKER, person, signed};
 use crate::support::{
-    Server, TSUNAGI, by, context, folder, id, liaison, reason, sentences, stderr, timeline,
-    timelines,
+    FAR_AHEAD, Server, TSUNAGI, by, context, folder, id, liaison, reason, sentences, stderr,
+    timeline, timelines,
 };
 use crate::{export, fhir, mllp, ssmix2};
 
@@ -290,6 +297,252 @@ async fn look_alikes_and_boards_are_those_of_all_shards() {
     let request = v1::FindLookAlikesRequest { patient_id: patients[0].clone(), max: 0 };
     let told = reader.find_look_alikes(liaison(request)).await.unwrap_err();
     assert_eq!(reason(&told), "SHARD_AWAY", "some are not all");
+}
+
+/// Admits a patient to the acute hospital.
+async fn admit(channel: &Channel, patient: &str, number: u128) {
+    let mut desk = DischargeDeskClient::new(channel.clone());
+    let request = v1::AdmitRequest {
+        context: Some(context(patient, &id(0x6_0000 + number), "2026-05-03T10:00:00+09:00")),
+        event: Some(v1::Admitted {
+            encounter_id: id(0x7_0000 + number),
+            place: Some(place("acute", "4E")),
+            ..v1::Admitted::default()
+        }),
+    };
+    desk.admit(liaison(request)).await.unwrap();
+}
+
+async fn open_case(channel: &Channel, patient: &str, number: u128) {
+    let mut link = LinkWorkerClient::new(channel.clone());
+    let request = v1::OpenCaseRequest {
+        context: Some(context(patient, &id(0x8_0000 + number), "2026-05-04T10:00:00+09:00")),
+        event: Some(v1::CaseOpened {
+            case_id: id(0x9_0000 + number),
+            link_worker: Some(person(LINK_WORKER)),
+            ..v1::CaseOpened::default()
+        }),
+    };
+    link.open_case(signed(LINK_WORKER, request)).await.unwrap();
+}
+
+/// The next sign that is not a heartbeat, and the cursor behind it.
+async fn next_sign(signs: &mut Streaming<v1::WatchBoardResponse>) -> (Sign, String) {
+    loop {
+        let told = signs.message().await.unwrap().unwrap();
+        match told.frame.unwrap() {
+            Sign::Heartbeat(_) => {}
+            sign @ (Sign::Changed(_) | Sign::CaughtUp(_)) => return (sign, told.cursor),
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_board_and_its_signs_are_those_of_all_shards() {
+    let shards = Shards::new().await;
+    let (first, second) = (shards.start(0), shards.start(1));
+    let one = first.channel().await;
+    let patients = [patients_of(0, 1), patients_of(1, 1)].concat();
+    for (number, patient) in (0..).zip(&patients) {
+        register(&one, patient, number).await;
+        admit(&one, patient, number).await;
+        open_case(&one, patient, number).await;
+    }
+    let mut sorted: Vec<&str> = patients.iter().map(String::as_str).collect();
+    sorted.sort_unstable();
+    for server in [&first, &second] {
+        let mut boards = BoardsClient::new(server.channel().await);
+        let request = v1::ReadLiaisonBoardRequest::default();
+        let board = boards.read_liaison_board(liaison(request)).await.unwrap().into_inner();
+        let here: Vec<&str> = board
+            .admitted
+            .iter()
+            .filter_map(|row| Some(row.patient.as_ref()?.patient_id.as_str()))
+            .collect();
+        assert_eq!(here, sorted, "who is in hospital");
+        let request = v1::ReadCaseloadBoardRequest::default();
+        let board = boards.read_caseload_board(signed(LINK_WORKER, request)).await;
+        let board = board.unwrap().into_inner();
+        let cases: Vec<&str> = board
+            .cases
+            .iter()
+            .filter_map(|row| Some(row.patient.as_ref()?.patient_id.as_str()))
+            .collect();
+        assert_eq!(cases, sorted, "whose cases are open");
+
+        // Whoever watches begins at the end of all shards, whatever they are told first.
+        let watch = |cursor: String| {
+            liaison(v1::WatchBoardRequest { organisation_id: String::new(), cursor })
+        };
+        let mut signs = boards.watch_board(watch(String::new())).await.unwrap().into_inner();
+        let (sign, begun) = next_sign(&mut signs).await;
+        assert_eq!(sign, Sign::CaughtUp(v1::CaughtUp {}), "nothing that was there before");
+        let mut numbers = if server.url == first.url { 0..4 } else { 4..8 };
+        let mut seen = begun;
+        for patient in &patients {
+            visit(&one, patient, numbers.next().unwrap()).await;
+            let (sign, cursor) = next_sign(&mut signs).await;
+            let patient_ids = vec![patient.clone()];
+            assert_eq!(sign, Sign::Changed(v1::BoardChanged { patient_ids }));
+            seen = cursor;
+        }
+        drop(signs);
+        // The cursor of the last sign has seen both; what comes while nobody watches is told.
+        visit(&one, &patients[0], numbers.next().unwrap()).await;
+        let mut signs = boards.watch_board(watch(seen)).await.unwrap().into_inner();
+        let (sign, _) = next_sign(&mut signs).await;
+        let patient_ids = vec![patients[0].clone()];
+        assert_eq!(sign, Sign::Changed(v1::BoardChanged { patient_ids }), "and nothing again");
+        let (sign, _) = next_sign(&mut signs).await;
+        assert_eq!(sign, Sign::CaughtUp(v1::CaughtUp {}));
+    }
+}
+
+/// The shard in which a resource's events lie.
+fn place_of_resource(resource: &str) -> usize {
+    let resource = ResourceId::parse(resource).unwrap();
+    usize::from(StreamId::Resource(resource).slot(4).0 % 2)
+}
+
+#[tokio::test]
+async fn a_resource_is_told_with_its_name_from_whatever_shard() {
+    let shards = Shards::new().await;
+    let (first, second) = (shards.start(0), shards.start(1));
+    let one = first.channel().await;
+    let mut link = LinkWorkerClient::new(one.clone());
+    let resource =
+        |wanted| (0xa000..0xa100).map(id).find(|id| place_of_resource(id) == wanted).unwrap();
+    let resources = [resource(0), resource(1)];
+    let names = ["火曜サロン", "子ども食堂"];
+    for (number, (resource, name)) in (0..).zip(resources.iter().zip(names)) {
+        let request = v1::PublishResourceRequest {
+            context: Some(v1::ResourceContext {
+                event_id: id(0xb000 + number),
+                resource_id: resource.clone(),
+                occurred_at: "2026-04-01".into(),
+                ..v1::ResourceContext::default()
+            }),
+            event: Some(salon(name)),
+        };
+        link.publish_resource(signed(LINK_WORKER, request)).await.unwrap();
+    }
+    let patients = [patients_of(0, 1), patients_of(1, 1)].concat();
+    for (number, patient) in (0..).zip(&patients) {
+        register(&one, patient, number).await;
+        for (further, resource) in (0..).zip(&resources) {
+            let event = id(0xc000 + number * 2 + further);
+            let request = v1::SignpostRequest {
+                context: Some(context(patient, &event, "2026-05-04T10:00:00+09:00")),
+                event: Some(v1::Signposted {
+                    resource: Some(v1::ResourceRef {
+                        id: resource.clone(),
+                        ..v1::ResourceRef::default()
+                    }),
+                    ..v1::Signposted::default()
+                }),
+            };
+            link.signpost(signed(LINK_WORKER, request)).await.unwrap();
+        }
+    }
+    for channel in [&one, &second.channel().await] {
+        for patient in &patients {
+            let told = sentences(channel, patient).await;
+            let expected = names.map(|name| format!("signposted to {name}"));
+            assert_eq!(told[1..], expected);
+        }
+    }
+    // A name that cannot be looked up is not left out.
+    second.kill();
+    let mut reader = TimelineClient::new(one.clone());
+    let patient_id = patients[0].clone();
+    let request = v1::ReadTimelineRequest { patient_id, ..Default::default() };
+    assert_eq!(reason(&reader.read_timeline(liaison(request)).await.unwrap_err()), "SHARD_AWAY");
+}
+
+#[tokio::test]
+async fn a_cursor_that_is_ahead_of_a_store_is_waited_for() {
+    let shards = Shards::new().await;
+    let (first, _second) = (shards.start(0), shards.start(1));
+    let one = first.channel().await;
+    // Slot 3, of which the cursor has seen more than there is, is in the second shard.
+    let patient = patients_of(1, 1).remove(0);
+    register(&one, &patient, 0).await;
+    let cursor = FAR_AHEAD.to_owned();
+    let watch = v1::WatchTimelineRequest { patient_id: patient, cursor: cursor.clone() };
+    let told = TimelineClient::new(one.clone()).watch_timeline(liaison(watch)).await.unwrap_err();
+    assert_eq!(reason(&told), "CURSOR_NOT_REACHED");
+    let subscribe = v1::SubscribeRequest { cursor: cursor.clone(), ..Default::default() };
+    let told = CareBusClient::new(one.clone()).subscribe(liaison(subscribe)).await.unwrap_err();
+    assert_eq!(reason(&told), "CURSOR_NOT_REACHED");
+    let watch = v1::WatchBoardRequest { organisation_id: String::new(), cursor };
+    let told = BoardsClient::new(one).watch_board(liaison(watch)).await.unwrap_err();
+    assert_eq!(reason(&told), "CURSOR_NOT_REACHED");
+}
+
+#[tokio::test]
+async fn a_shard_that_takes_calls_and_never_answers_is_away_for_everybody() {
+    let shards = Shards::new().await;
+    let silent = std::net::TcpListener::bind(&shards.addresses[1]).unwrap();
+    let first = shards.start_with(0, &["--stores-answer-ms", "300"]);
+    let one = first.channel().await;
+    let there = patients_of(1, 1).remove(0);
+    let mut reader = TimelineClient::new(one.clone());
+    let away = |told: Status| {
+        assert_eq!(reason(&told), "SHARD_AWAY", "{told}");
+        assert_eq!(told.code(), tonic::Code::Unavailable);
+        assert!(told.message().contains("2/2"), "{told}");
+    };
+    let (patient_id, cursor) = (there.clone(), String::new());
+    let read = v1::ReadTimelineRequest { patient_id: there.clone(), ..Default::default() };
+    away(reader.read_timeline(liaison(read)).await.unwrap_err());
+    let watch = v1::WatchTimelineRequest { patient_id, cursor };
+    away(reader.watch_timeline(liaison(watch)).await.unwrap_err());
+    let page_token = "1/".to_owned();
+    let list = v1::ListPatientsRequest { page_token: page_token.clone(), ..Default::default() };
+    away(reader.list_patients(liaison(list)).await.unwrap_err());
+    let claimed = (0..16).map(|number| {
+        let value = format!("anybody-{number}");
+        let identifier = Some(v1::Identifier { system: "urn:oid:1.2.3".into(), value });
+        v1::FindPatientRequest { identifier, ..Default::default() }
+    });
+    let mut unknown = 0;
+    for request in claimed {
+        let told = reader.find_patient(liaison(request)).await.unwrap_err();
+        // Whose claims lie here is known.
+        if reason(&told) == "IDENTIFIER_UNKNOWN" {
+            unknown += 1;
+        } else {
+            away(told);
+        }
+    }
+    assert!((1..16).contains(&unknown), "identifiers lie in both shards");
+
+    let mut boards = BoardsClient::new(one.clone());
+    let board = v1::ReadTeamBoardRequest::default();
+    away(boards.read_team_board(signed(CARE_MANAGER, board)).await.unwrap_err());
+    let watch = v1::WatchBoardRequest::default();
+    away(boards.watch_board(signed(CARE_MANAGER, watch)).await.unwrap_err());
+    let find = v1::FindResourcesRequest { page_token, ..Default::default() };
+    away(DirectoryClient::new(one.clone()).find_resources(liaison(find)).await.unwrap_err());
+    let mut home = HomeCareClient::new(one.clone());
+    let visit = v1::RecordVisitRequest {
+        context: Some(context(&there, &id(1), "2026-05-04T10:00:00+09:00")),
+        event: Some(v1::VisitCompleted {
+            kind: v1::VisitKind::Nursing.into(),
+            ..v1::VisitCompleted::default()
+        }),
+    };
+    away(home.record_visit(by("nurses", "visiting-nurse", visit)).await.unwrap_err());
+    let subscribe = v1::SubscribeRequest::default();
+    let mut feed =
+        CareBusClient::new(one).subscribe(liaison(subscribe)).await.unwrap().into_inner();
+    loop {
+        match feed.message().await {
+            Ok(frame) => assert!(frame.is_some(), "it ends without a word"),
+            Err(told) => break away(told),
+        }
+    }
+    drop(silent);
 }
 
 /// Reads of a patient over FHIR what a search for a number finds. The id that it has here.

@@ -11,7 +11,7 @@ use tsunagi_domain::PatientId;
 use tsunagi_proto::v1;
 use tsunagi_proto::v1::watch_board_response::Frame as Sign;
 
-use crate::grpc::rows_unreadable;
+use crate::grpc::{rows_refused, rows_unreadable};
 use crate::patients::Patients;
 use crate::store::Store;
 
@@ -67,10 +67,7 @@ impl Watched {
         });
         let ours = match ours.await {
             Ok(Ok(ours)) => ours,
-            Ok(Err(error)) => {
-                let error: crate::patients::RowsError = error;
-                return Err(rows_unreadable(&error));
-            }
+            Ok(Err(error)) => return Err(rows_refused(error)),
             Err(error) => return Err(rows_unreadable(&error)),
         };
         for stored in events {

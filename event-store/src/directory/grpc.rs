@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Extensions, Request, Response, Status};
 use tsunagi_bus::port::ReadError;
 use tsunagi_bus::remote::NoAddress;
@@ -18,11 +17,11 @@ use tsunagi_proto::v1::directory_server::Directory;
 
 use super::{entry, is_asked_for, on_day};
 use crate::boards::today;
-use crate::grpc::{MalformedToken, checked, from_wire, page_size, rows_unreadable};
+use crate::grpc::{MalformedToken, checked, from_wire, page_size, rows_refused, rows_unreadable};
 use crate::log::LogError;
 use crate::log::file::Patience;
 use crate::patients::{Patients, RowsError};
-use crate::sharded::{forwarded, is_forwarded, next_token, read_token};
+use crate::sharded::{ANSWER_BYTES_MAX, Others, forwarded, is_forwarded, next_token, read_token};
 use crate::store::Store;
 
 /// The service.
@@ -33,8 +32,8 @@ pub struct DirectoryService {
     /// Has the resources of all shards.
     bus: Arc<dyn Bus>,
     shard: Shard,
-    /// Those of all shards, in their order; none at the place of this one. Empty if there is one.
-    others: Vec<Option<DirectoryClient<Channel>>>,
+    /// None if there is one shard.
+    others: Option<Others>,
     read_wait: Duration,
 }
 
@@ -47,16 +46,8 @@ impl DirectoryService {
     ) -> Result<Self, NoAddress> {
         let read_wait = Duration::from_millis(config.read_wait_ms);
         let shard = Shard::of(config);
-        let other = |(place, url): (usize, &String)| {
-            if place + 1 == usize::from(shard.index) {
-                return Ok(None);
-            }
-            let endpoint =
-                Endpoint::from_shared(url.clone()).map_err(|_wrong| NoAddress(url.clone()))?;
-            Ok(Some(DirectoryClient::new(endpoint.tcp_nodelay(true).connect_lazy())))
-        };
-        let stores = if shard.count > 1 { config.stores.as_slice() } else { &[] };
-        let others = stores.iter().enumerate().map(other).collect::<Result<_, _>>()?;
+        let others = (shard.count > 1).then(|| Others::new(store.region().slots, config));
+        let others = others.transpose()?;
         Ok(Self { store, rows, bus, shard, others, read_wait })
     }
 
@@ -102,7 +93,7 @@ impl DirectoryService {
         });
         let (entries, has_more) = match found.await {
             Ok(Ok(found)) => found,
-            Ok(Err(error)) => return Err(rows_unreadable(&error)),
+            Ok(Err(error)) => return Err(rows_refused(error)),
             Err(error) => return Err(rows_unreadable(&error)),
         };
         let next = entries.last().filter(|_| has_more).map(|last| last.resource_id.clone());
@@ -149,22 +140,25 @@ impl Directory for DirectoryService {
         let (is_forwarded, metadata) =
             (is_forwarded(request.metadata()), request.metadata().clone());
         let mut request = checked(request)?;
-        if is_forwarded || self.others.is_empty() {
+        let Some(others) = self.others.as_ref().filter(|_| !is_forwarded) else {
             return Ok(Response::new(self.find_here(request).await?));
-        }
+        };
         // Shard by shard, each in the order of its resources.
         let place = read_token(&request.page_token).ok_or_else(|| Refused::from(MalformedToken))?;
         let (place, token) = place;
         request.page_token = token;
-        let mut found = match self.others.get(place).cloned() {
-            Some(Some(mut other)) => {
+        let mut found = match others.at(place) {
+            Some(other) => {
                 let request = Request::from_parts(metadata, Extensions::default(), request);
-                other.find_resources(forwarded(request)).await?.into_inner()
+                let mut other =
+                    DirectoryClient::new(other).max_decoding_message_size(ANSWER_BYTES_MAX);
+                let found = other.find_resources(forwarded(request)).await;
+                found.map_err(|status| others.told(place, status))?.into_inner()
             }
-            Some(None) => self.find_here(request).await?,
+            None if place < others.count() => self.find_here(request).await?,
             None => return Err(Refused::from(MalformedToken).into()),
         };
-        let next = next_token(place, &found.next_page_token, self.others.len());
+        let next = next_token(place, &found.next_page_token, others.count());
         found.next_page_token = next;
         Ok(Response::new(found))
     }

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use jiff::Timestamp;
 use prost::Message as _;
-use tsunagi_bus::nats::{Kept, What};
+use tsunagi_bus::nats::{Kept, Message, What};
 use tsunagi_bus::{Slot, Stored, StreamId};
 use tsunagi_domain::EventId;
 use tsunagi_proto::catalogue::Payload;
@@ -12,13 +12,33 @@ use tsunagi_proto::v1;
 use uuid::Uuid;
 
 use crate::log::frame::Sealed;
-use crate::log::writer::{Entry, Taken};
+use crate::log::writer::{Entry, Repeat, Taken};
 
 /// Bytes that a note takes beside what it keeps.
-const NOTE_BYTES: usize = 1024;
+pub(crate) const NOTE_BYTES: usize = 1024;
+
+/// The note for an event whose id is stored already: that it came again or, if it is another
+/// event, all of the message with its sequence.
+pub(crate) fn again(
+    slot: Slot,
+    repeat: &Repeat<'_>,
+    message: Option<&(u64, Message)>,
+    bytes_max: usize,
+) -> Taken {
+    let Repeat { n, taken, is_same, .. } = *repeat;
+    match message {
+        Some((sequence, message)) if !is_same => {
+            let reason = "its event id is that of another event";
+            tracing::warn!(slot = slot.0, sequence, reason, "a message on NATS goes to quarantine");
+            let message = (*sequence, reason, message.to_bytes());
+            unreadable(slot, n, taken.recorded_at_us, message, bytes_max)
+        }
+        Some(_) | None => repeated(slot.0, n, taken),
+    }
+}
 
 /// The note for an event that is stored already, and came again at position `n`.
-pub(crate) fn repeated(slot: u16, n: u64, again: &Taken) -> Taken {
+fn repeated(slot: u16, n: u64, again: &Taken) -> Taken {
     let (kind, key) = again.stream;
     let stream = StreamId::from_parts(kind, key).map(|stream| stream.to_string());
     let event_id = EventId::new(Uuid::from_bytes(again.entry.event)).to_string();
@@ -147,7 +167,7 @@ mod tests {
     fn what_could_not_be_read_is_known_again_by_its_bytes() {
         let message = (4, "it is empty", Bytes::from_static(b"raw bytes"));
         let note = stored(&unreadable(Slot(3), 9, 7, message.clone(), 1 << 20));
-        let what = What::Unreadable { reason: "it is empty", raw: message.2.clone() };
+        let what = What::Unreadable { reason: "it is empty" };
         assert!(agrees(&note, &kept(what.clone(), b"raw bytes")));
         assert!(!agrees(&note, &kept(what, b"other bytes")));
         let cut = unreadable(Slot(3), 9, 7, message, NOTE_BYTES + 3);

@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
-use tsunagi_bus::nats::{Incoming, What};
+use tsunagi_bus::nats::{Incoming, Message, What};
 use tsunagi_bus::{Position, Run, Slot, Stored};
 
-use super::records::{agrees, repeated, unreadable};
+use super::records::{NOTE_BYTES, again, agrees, unreadable};
 use super::standing::Standing;
 use super::streams_file::Source;
 use super::{IngestError, Shared};
 use crate::log::frame::{HEADER_BYTES, RECORD_BYTES_MAX, Sealed};
-use crate::log::writer::{Entry, Taken};
+use crate::log::writer::{Entry, Repeat, Taken};
 use crate::troubles::Trouble;
 
 /// After a failure; each further one in a row waits twice as long.
@@ -81,7 +82,7 @@ impl SlotTask {
         let mut check = interval_at(Instant::now() + every, every);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let limits = self.shared.limits;
-        let mut before = None;
+        let mut before: Option<Seen> = None;
         loop {
             tokio::select! {
                 // Each may be cancelled: what the reader has is kept, the others are only
@@ -91,8 +92,12 @@ impl SlotTask {
                     self.goes_on();
                 }
                 _ = check.tick() => {
-                    before = Some(self.check(&source, before).await?);
-                    self.goes_on();
+                    let seen = self.check(&source, before).await?;
+                    // That messages are there is not that they come.
+                    if seen.last == seen.stored || before.is_some_and(|it| it.stored < seen.stored) {
+                        self.goes_on();
+                    }
+                    before = Some(seen);
                 }
                 _ = connected.changed() => return Ok(()),
             }
@@ -193,7 +198,7 @@ impl SlotTask {
             let Some(n) = run.n_of(message.sequence) else {
                 return Err(IngestError::Changed(self.slot.0));
             };
-            publication.push(n, self.taken(n, message).await);
+            publication.push(n, self.coming(n, message).await);
             if !is_last && publication.bytes <= limit {
                 continue;
             }
@@ -201,49 +206,74 @@ impl SlotTask {
                 self.store(std::mem::take(&mut append)).await?;
             }
             // One that is larger than a segment becomes visible in parts.
-            for (n, taken) in std::mem::take(&mut publication).into_events() {
-                if append.bytes + taken.entry.frame_bytes() > limit {
+            for (n, coming) in std::mem::take(&mut publication).into_events() {
+                if append.bytes + coming.bytes > limit {
                     self.store(std::mem::take(&mut append)).await?;
                 }
-                append.push(n, taken);
+                append.push(n, coming);
             }
         }
-        for (n, taken) in publication.into_events() {
-            append.push(n, taken);
+        for (n, coming) in publication.into_events() {
+            append.push(n, coming);
         }
         self.store(append).await
     }
 
     async fn store(&self, append: Append) -> Result<(), IngestError> {
         let Some(first_n) = append.first_n else { return Ok(()) };
-        let stored = self.shared.store.take_in(self.slot, first_n, append.taken, repeated);
-        Ok(stored.await?)
+        let split = |coming: Coming| (coming.taken, (coming.sequence, coming.message));
+        let (taken, messages): (Vec<_>, Vec<_>) = append.events.into_iter().map(split).unzip();
+        let (slot, limit) = (self.slot, self.record_bytes_max());
+        let note =
+            move |repeat: Repeat<'_>| again(slot, &repeat, messages.get(repeat.index), limit);
+        Ok(self.shared.store.take_in(self.slot, first_n, taken, Box::new(note)).await?)
     }
 
-    /// What is stored of a message.
-    async fn taken(&self, n: u64, message: Incoming) -> Taken {
+    fn record_bytes_max(&self) -> usize {
         let limit = self.shared.limits.append_bytes.saturating_sub(HEADER_BYTES);
-        let limit = limit.min(RECORD_BYTES_MAX);
-        let (reason, raw) = match message.what {
+        limit.min(RECORD_BYTES_MAX)
+    }
+
+    /// A message as it is stored, unless its event is stored already.
+    async fn coming(&self, n: u64, message: Incoming) -> Coming {
+        let Incoming { sequence, recorded_at_us, what, message, .. } = message;
+        let limit = self.record_bytes_max();
+        let taken = match what {
             What::Event { stream, event, record } if record.len() <= limit => {
                 let entry = Entry { event: event.uuid().into_bytes(), sealed: Sealed::new(record) };
-                let stream = stream.to_parts();
-                return Taken { stream, recorded_at_us: message.recorded_at_us, entry };
+                Taken { stream: stream.to_parts(), recorded_at_us, entry }
             }
-            What::Event { record, .. } => ("it is larger than a file of the log", record),
-            What::Unreadable { reason, raw } => (reason, raw),
+            What::Event { .. } => {
+                let reason = "it is larger than a file of the log";
+                self.quarantined(n, recorded_at_us, (sequence, reason, message.to_bytes())).await
+            }
+            What::Unreadable { reason } => {
+                self.quarantined(n, recorded_at_us, (sequence, reason, message.to_bytes())).await
+            }
         };
+        // Or else a note is stored, which may keep all of it.
+        let noted = (HEADER_BYTES + NOTE_BYTES + message.bytes()).min(HEADER_BYTES + limit);
+        let bytes = taken.entry.frame_bytes().max(noted);
+        Coming { taken, sequence, message, bytes }
+    }
+
+    async fn quarantined(
+        &self,
+        n: u64,
+        recorded_at_us: i64,
+        message: (u64, &'static str, Bytes),
+    ) -> Taken {
+        let (sequence, reason, raw) = &message;
         tracing::warn!(
             slot = self.slot.0,
-            sequence = message.sequence,
+            sequence,
             reason,
             "a message on NATS cannot be read, and goes to quarantine"
         );
         // Told first: once it is stored, it is not looked at again.
         let streams = &self.shared.streams;
-        streams.tell_dead_letter(self.slot, message.sequence, reason, raw.clone()).await;
-        let of = (message.sequence, reason, raw);
-        unreadable(self.slot, n, message.recorded_at_us, of, limit)
+        streams.tell_dead_letter(self.slot, *sequence, reason, raw.clone()).await;
+        unreadable(self.slot, n, recorded_at_us, message, self.record_bytes_max())
     }
 }
 
@@ -254,22 +284,31 @@ struct Seen {
     last: u64,
 }
 
+/// What is stored of a message, and the message itself.
+struct Coming {
+    taken: Taken,
+    sequence: u64,
+    message: Message,
+    /// Bytes that it may take.
+    bytes: usize,
+}
+
 /// Events that are stored together.
 #[derive(Default)]
 struct Append {
     first_n: Option<u64>,
-    taken: Vec<Taken>,
+    events: Vec<Coming>,
     bytes: usize,
 }
 
 impl Append {
-    fn push(&mut self, n: u64, taken: Taken) {
+    fn push(&mut self, n: u64, coming: Coming) {
         self.first_n.get_or_insert(n);
-        self.bytes += taken.entry.frame_bytes();
-        self.taken.push(taken);
+        self.bytes += coming.bytes;
+        self.events.push(coming);
     }
 
-    fn into_events(self) -> impl Iterator<Item = (u64, Taken)> {
-        (self.first_n.unwrap_or(1)..).zip(self.taken)
+    fn into_events(self) -> impl Iterator<Item = (u64, Coming)> {
+        (self.first_n.unwrap_or(1)..).zip(self.events)
     }
 }

@@ -27,26 +27,33 @@ impl Shared {
     pub(super) async fn standing(&self, slot: Slot) -> Result<Standing, IngestError> {
         let state = self.streams.state(slot).await?;
         let last_n = self.store.durable_n(slot);
-        // Of a log that ends before the run begins, the file says nothing: it was put back.
-        let known = self.file.get(slot).filter(|known| known.run.n <= last_n + 1);
-        let is_known = known.as_ref().is_some_and(|known| known.identity == state.identity);
-        let run = known.as_ref().filter(|_| is_known).map_or(Run::WHOLE, |known| known.run);
-        let again = known.filter(|_| is_known).and_then(|known| known.again);
-        let source = Source { identity: state.identity.clone(), run, again };
-        // The message that the last event was stored from; the one before the run if it has none.
-        let stored = run.sequence_of(last_n).unwrap_or(run.sequence - 1);
-        if stored <= state.last && self.is_same_at(slot, &run, stored).await? {
+        let known = self.file.get(slot).filter(|known| {
+            // Of a log that ends before the run begins, the file says nothing: it was put back.
+            known.identity == state.identity && known.run.n <= last_n + 1
+        });
+        let new = || Source { identity: state.identity.clone(), run: Run::WHOLE, again: None };
+        let mut source = known.unwrap_or_else(new);
+        let mut stored = last_stored(&source.run, last_n);
+        if stored <= state.last && self.is_same_at(slot, &source.run, stored).await? {
             return Ok(Standing::Same { source, next: stored + 1 });
         }
-        let agreed = self.agreed(slot, &run, &state, stored).await?;
-        let first_lost = run.n_of(agreed + 1).unwrap_or(last_n);
+        let mut agreed = self.agreed(slot, &source.run, &state, stored).await?;
+        if agreed < source.run.sequence && source.run != Run::WHOLE {
+            // Nothing of the run is there any more. What came before it may be gone, too, and is
+            // compared by where it would lie if the stream had been stored from its beginning.
+            source.run = Run::WHOLE;
+            stored = last_stored(&source.run, last_n);
+            agreed = self.agreed(slot, &source.run, &state, stored).await?;
+        }
+        let first_lost = source.run.n_of(agreed + 1).unwrap_or(last_n);
         if agreed == state.last {
             return Ok(Standing::Behind { source, lacks: first_lost..=last_n });
         }
-        let (n, sequence) = (last_n + 1, agreed + 1);
-        let run = Run { n, sequence };
-        let again = Some(first_lost..=last_n);
-        Ok(Standing::Parted { source: Source { run, again, ..source }, next: sequence })
+        let run = Run { n: last_n + 1, sequence: agreed + 1 };
+        // What was to be published again may still be.
+        let before = source.again.as_ref().map_or(first_lost, |again| *again.start());
+        let again = Some(before.min(first_lost)..=last_n);
+        Ok(Standing::Parted { source: Source { run, again, ..source }, next: run.sequence })
     }
 
     /// The last message up to which the stream has what the log has: from there on, nothing
@@ -85,4 +92,9 @@ impl Shared {
         let store = self.store.clone();
         Ok(off_the_runtime(move || store.at(position)).await?)
     }
+}
+
+/// The message from which a slot's last event was stored; the one before the run if it has none.
+fn last_stored(run: &Run, last_n: u64) -> u64 {
+    run.sequence_of(last_n).unwrap_or(run.sequence - 1)
 }

@@ -1,20 +1,22 @@
 //! The one thread that writes: it gathers what waits, writes it with one flush, and answers.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::file::Patience;
-use super::frame::{Header, RECORD_BYTES_MAX, Sealed};
+use super::frame::{HEADER_BYTES, Header, RECORD_BYTES_MAX, Sealed};
 use super::index::{Index, StreamKey};
 use super::index_file::IndexFile;
 use super::room::Room;
+use super::scan::Reader;
 use super::segment::{Folder, SEGMENT_HEADER_BYTES, Segment};
 use super::{Location, LogError};
 
@@ -28,7 +30,7 @@ pub struct Entry {
 impl Entry {
     /// Bytes of its frame.
     pub fn frame_bytes(&self) -> usize {
-        super::frame::HEADER_BYTES + self.sealed.record.len()
+        HEADER_BYTES + self.sealed.record.len()
     }
 }
 
@@ -47,17 +49,30 @@ pub struct Append {
 
 /// Events whose places their slot's stream on NATS has given them, all or none. An event that is
 /// stored already takes its place all the same, with a note in its stead.
-#[derive(Debug)]
 pub struct Intake {
     pub slot: u16,
     /// The position of the first of them; the others follow.
     pub first_n: u64,
     pub taken: Vec<Taken>,
-    /// The note for an event that is stored already and comes again at a position.
-    pub note_repeat: fn(u16, u64, &Taken) -> Taken,
+    pub note_repeat: NoteRepeat,
     pub answer: oneshot::Sender<Result<Appended, AppendError>>,
     /// The memory that it takes while it waits.
     pub room: OwnedSemaphorePermit,
+}
+
+/// Makes the note that takes the place of an event whose id its stream has already.
+pub type NoteRepeat = Box<dyn Fn(Repeat<'_>) -> Taken + Send>;
+
+/// An event of an intake whose id its stream has already.
+#[derive(Debug, Clone, Copy)]
+pub struct Repeat<'a> {
+    /// The how manieth of the intake it is, from 0.
+    pub index: usize,
+    /// Its position.
+    pub n: u64,
+    pub taken: &'a Taken,
+    /// Whether it is the same event, byte for byte.
+    pub is_same: bool,
 }
 
 /// One event of an intake.
@@ -70,7 +85,6 @@ pub struct Taken {
 }
 
 /// What the writer is asked for.
-#[derive(Debug)]
 pub enum Request {
     Append(Append),
     Intake(Intake),
@@ -264,9 +278,13 @@ impl Writer {
     }
 
     /// Checks a request and lays its frames down behind those of the batch.
-    fn take(&mut self, request: Request) {
+    fn take(&mut self, mut request: Request) {
+        let noted = match &mut request {
+            Request::Append(_) => Ok(()),
+            Request::Intake(intake) => self.note_repeats(intake),
+        };
         let size = request.bytes();
-        if let Err(error) = self.check(&request, size) {
+        if let Err(error) = noted.and_then(|()| self.check(&request, size)) {
             self.answers.push((request.into_answer(), Err(error)));
             return;
         }
@@ -332,23 +350,68 @@ impl Writer {
 
     fn take_in(&mut self, intake: &Intake) -> Result<Appended, AppendError> {
         let shared = Arc::clone(&self.shared);
-        let mut within = HashSet::new();
-        let mut repeats = Vec::with_capacity(intake.taken.len());
-        for taken in &intake.taken {
-            let is_second = !within.insert((taken.stream, taken.entry.event));
-            repeats.push(is_second || self.is_stored(&taken.stream, &taken.entry.event)?);
-        }
         let mut index = shared.index.write().unwrap_or_else(PoisonError::into_inner);
         let last_n = index.last_n(intake.slot);
         if intake.first_n != last_n + 1 {
             return Err(AppendError::Gap { last_n });
         }
-        for ((n, taken), is_repeat) in (intake.first_n..).zip(&intake.taken).zip(repeats) {
-            let note = is_repeat.then(|| (intake.note_repeat)(intake.slot, n, taken));
-            let Taken { stream, recorded_at_us, entry } = note.as_ref().unwrap_or(taken);
+        for Taken { stream, recorded_at_us, entry } in &intake.taken {
             self.put(&mut index, (intake.slot, *stream), *recorded_at_us, entry);
         }
         Ok(Appended { first_n: intake.first_n, first_version: 0, recorded_at_us: 0 })
+    }
+
+    /// Puts notes in the place of events whose ids their streams have already.
+    fn note_repeats(&self, intake: &mut Intake) -> Result<(), AppendError> {
+        let mut within: HashMap<(StreamKey, [u8; 16]), &Bytes> = HashMap::new();
+        let mut notes = Vec::new();
+        for ((index, n), taken) in (0..).zip(intake.first_n..).zip(&intake.taken) {
+            let (id, record) = ((taken.stream, taken.entry.event), &taken.entry.sealed.record);
+            let before = match within.get(&id) {
+                Some(before) => Some(Bytes::clone(before)),
+                None => self.stored(&taken.stream, &taken.entry.event)?,
+            };
+            let Some(before) = before else {
+                within.insert(id, record);
+                continue;
+            };
+            let is_same = before == record;
+            notes.push((index, (intake.note_repeat)(Repeat { index, n, taken, is_same })));
+        }
+        for (index, note) in notes {
+            if let Some(place) = intake.taken.get_mut(index) {
+                *place = note;
+            }
+        }
+        Ok(())
+    }
+
+    /// The record of an event, if it is stored or in the batch.
+    fn stored(&self, stream: &StreamKey, event: &[u8; 16]) -> Result<Option<Bytes>, AppendError> {
+        let unreadable = |error: &LogError| AppendError::Unreadable(explain(error));
+        let found = self.shared.find(stream, event, Patience::Wait);
+        let Some((location, _)) = found.map_err(|error| unreadable(&error))? else {
+            return Ok(None);
+        };
+        if location >= self.end {
+            return Ok(Some(self.in_batch(location)));
+        }
+        let missing = || LogError::Missing { path: self.folder.segment_path(location.segment) };
+        let segment = self.shared.segment(location.segment).ok_or_else(missing);
+        let read = segment.and_then(|segment| {
+            Reader::new(segment, Patience::Wait).read(location.offset, location.offset)
+        });
+        Ok(Some(read.map_err(|error| unreadable(&error))?.record))
+    }
+
+    /// The record of an event that is not written yet.
+    fn in_batch(&self, location: Location) -> Bytes {
+        let offset = usize::try_from(location.offset - self.end.offset).unwrap_or(usize::MAX);
+        let frame = self.buffer.get(offset..).unwrap_or_default();
+        let header = frame.first_chunk();
+        let header = header.and_then(|bytes| Header::decode(bytes, self.segment.salt).ok());
+        let end = header.map_or(0, |header| header.frame_bytes());
+        Bytes::copy_from_slice(frame.get(HEADER_BYTES..end).unwrap_or_default())
     }
 
     fn is_stored(&self, stream: &StreamKey, event: &[u8; 16]) -> Result<bool, AppendError> {

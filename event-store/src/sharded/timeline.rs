@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
-use futures_util::stream::Stream;
+use futures_util::stream::{Stream, TryStreamExt as _};
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 use tsunagi_bus::claims::Claims;
@@ -70,7 +70,9 @@ impl TimelineApi for ShardedTimeline {
             Some((place, other)) => {
                 let watched = client(other).watch_timeline(forwarded(request)).await;
                 let frames = watched.map_err(|status| self.others.told(place, status))?;
-                Ok(Response::new(Box::pin(frames.into_inner())))
+                let others = self.others.clone();
+                let told = move |status| others.told(place, status);
+                Ok(Response::new(Box::pin(frames.into_inner().map_err(told))))
             }
             None => self.own.watch_timeline(request).await,
         }
@@ -102,7 +104,7 @@ impl TimelineApi for ShardedTimeline {
         let token = request.get_ref().page_token.clone();
         let (place, token) = read_token(&token).ok_or_else(|| Refused::from(MalformedToken))?;
         request.get_mut().page_token = token;
-        let shards = self.others.channels.len();
+        let shards = self.others.count();
         let mut listed = match self.others.at(place) {
             Some(other) => {
                 let listed = client(other).list_patients(forwarded(request)).await;

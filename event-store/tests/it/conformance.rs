@@ -87,6 +87,13 @@ impl Opened {
         }
     }
 
+    /// Lets the store fall behind the streams.
+    pub(crate) async fn stop_taking_in(&mut self) {
+        if let Some(ingest) = self.ingest.take() {
+            ingest.stop().await;
+        }
+    }
+
     pub(crate) async fn close(self) {
         if let Some(ingest) = self.ingest {
             ingest.stop().await;

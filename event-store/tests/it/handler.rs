@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tsunagi_bus::claims::Occasion;
 use tsunagi_bus::handler::SubmitError;
-use tsunagi_bus::{Handler, StreamId, Submission};
+use tsunagi_bus::{Handler, StreamId, Submission, quarantine};
 use tsunagi_domain::identity::Identifier;
 use tsunagi_domain::{Actor, OrganisationId, PatientId, Refusal};
 use tsunagi_event_store::Store;
@@ -340,6 +340,28 @@ async fn what_cannot_be_decided_on_is_refused_at_the_door() {
     let two = handler.submit(Submission { events: two, expected_version: None }).await;
     assert_eq!(reason(two.unwrap_err()), "SEVERAL_PATIENTS");
     assert_eq!(store.end(), tsunagi_bus::Cursor::start(), "the log is as empty as before");
+}
+
+#[tokio::test]
+async fn what_is_quarantined_is_kept_or_refused_for_good() {
+    let folder = folder();
+    let store = open(&folder);
+    let actor = occasion(0).actor;
+    let message = |raw: Vec<u8>| v1::MessageQuarantined {
+        origin: "a file".into(),
+        reason: "it is empty".into(),
+        part: 1,
+        parts: 1,
+        raw,
+        ..v1::MessageQuarantined::default()
+    };
+    quarantine::keep_whole(&store, message(Vec::new()), &actor, "mllp").await.unwrap();
+    let kept = store.read_all(StreamId::Quarantine, Patience::Wait).unwrap();
+    assert_eq!(kept.len(), 1, "that nothing came is kept, too");
+    // More than a file of the log takes: the same again is no use.
+    let large = message(vec![0; 70_000]);
+    let refused = quarantine::keep(&store, large, &actor, "care-bus").await.unwrap_err();
+    assert_eq!(refused.reason, "EVENT_TOO_LARGE");
 }
 
 trait Encode {

@@ -11,9 +11,10 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
+use tsunagi_bus::cursor::CursorError;
 use tsunagi_bus::nats::Nats;
 use tsunagi_bus::nats::notify::Notifier;
-use tsunagi_bus::{Expected, Handler, PublishError, RemoteStore};
+use tsunagi_bus::{Bus, Cursor, Expected, Handler, Position, PublishError, RemoteStore};
 use tsunagi_chassis::{Config, Trace, trace};
 use tsunagi_event_store::notices::Notices;
 use tsunagi_event_store::service::EventStoreService;
@@ -181,6 +182,46 @@ async fn whom_an_event_concerns_is_told_its_ids_also_after_a_restart() {
     opened.close().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_events_than_are_taken_at_once_are_told_from_more_bytes() {
+    let (data, servers) = (folder(), folder());
+    let nats = NatsServer::start(servers.path());
+    let opened = Opened::on_nats(&data, &nats.url(), 1).await;
+    let many = (0..101).map(|number| saying(number, "x")).collect();
+    let refused = publish(opened.bus.as_ref(), 0, Expected::Any, many).await;
+    assert!(matches!(refused, Err(PublishError::TooMany { limit: 100 })), "{refused:?}");
+    let large = vec![saying(0, &"x".repeat(60_000))];
+    let refused = publish(opened.bus.as_ref(), 0, Expected::Any, large).await;
+    assert!(matches!(refused, Err(PublishError::TooLarge { .. })), "{refused:?}");
+    opened.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cursor_that_is_ahead_is_waited_for_on_nats_alone() {
+    const LONG: Duration = Duration::from_mins(1);
+    let (data, embedded, servers) = (folder(), folder(), folder());
+    let opened = Opened::embedded(&embedded);
+    let slot = stream(0).slot(4);
+    let ahead = Cursor::at(Position { slot, n: 1 });
+    assert_eq!(opened.bus.reach(&ahead, LONG).await, Err(CursorError::Ahead));
+    opened.close().await;
+    let nats = NatsServer::start(servers.path());
+    let opened = Opened::on_nats(&data, &nats.url(), 1).await;
+    for bus in [opened.bus.as_ref(), &opened.store] {
+        let reached = bus.reach(&ahead, Duration::from_millis(50)).await;
+        assert_eq!(reached, Err(CursorError::NotReached));
+    }
+    let both = async {
+        opened.bus.reach(&ahead, LONG).await?;
+        Bus::reach(&opened.store, &ahead, LONG).await
+    };
+    let publish = publish(opened.bus.as_ref(), 0, Expected::Any, vec![saying(1, "one")]);
+    let (reached, published) = tokio::join!(both, publish);
+    published.unwrap();
+    assert_eq!(reached, Ok(()));
+    opened.close().await;
+}
+
 /// Serves a store's log to others, at a port that may be 0. Where that is, and how to stop it.
 async fn serve_log(store: &Store, config: &Config, port: u16) -> (u16, CancellationToken) {
     let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
@@ -205,7 +246,7 @@ async fn another_history_of_the_same_slot_is_a_trouble_until_it_is_over() {
     publish(&other, 0, Expected::Any, vec![saying(1, "another")]).await.unwrap();
     let (port, stop) = serve_log(&other, &config(theirs.path()), 0).await;
     let url = format!("http://127.0.0.1:{port}");
-    let remote = RemoteStore::new(&url, store.region()).unwrap();
+    let remote = RemoteStore::new(&url, store.region(), &config(ours.path())).unwrap();
     let every = Duration::from_millis(20);
     let comparing = tokio::spawn(replicas::watch(store.clone(), remote, url.clone(), every));
     let mut troubles = store.troubles().watch();

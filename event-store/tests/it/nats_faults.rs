@@ -2,17 +2,21 @@
 //! their end or all they had, messages that nobody can read. Nothing acknowledged is lost, and
 //! nothing is there twice.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use async_nats::jetstream;
+use prost::Message as _;
 use tempfile::TempDir;
 use tokio::sync::Notify;
 use tsunagi_bus::nats::message_id;
-use tsunagi_bus::{Expected, Slot, StreamId};
+use tsunagi_bus::{Expected, PublishError, Slot, StreamId};
 use tsunagi_chassis::Config;
 use tsunagi_chassis::config::Ack;
 use tsunagi_event_store::Store;
+use tsunagi_event_store::troubles::Trouble;
+use tsunagi_proto::catalogue::Payload;
 
 use crate::conformance::{Opened, nats_config, publish, read_all, saying};
 use crate::nats_cluster::NatsCluster;
@@ -205,13 +209,13 @@ async fn a_stream_that_lost_its_end_gets_it_back_from_the_log() {
 async fn stays_true(
     history: &History,
     opened: &Opened,
-    told: Result<Vec<tsunagi_bus::Placed>, tsunagi_bus::PublishError>,
+    told: Result<Vec<tsunagi_bus::Placed>, PublishError>,
 ) {
     if told.is_err() {
         // It may have come while the stream was being mended.
         while publish(opened.bus.as_ref(), 8, Expected::Any, vec![saying(7, "afterwards")])
             .await
-            .is_err_and(|error| !matches!(error, tsunagi_bus::PublishError::Repeated { .. }))
+            .is_err_and(|error| !matches!(error, PublishError::Repeated { .. }))
         {
             tokio::task::yield_now().await;
         }
@@ -289,19 +293,30 @@ async fn what_cannot_be_read_is_kept_and_holds_up_nobody() {
     opened.close().await;
 }
 
-/// Lets nats-py publish these: the event's id, JetStream's id and the body of each.
-fn inject(url: &str, subject: &str, messages: &[(Option<String>, Option<String>, Vec<u8>)]) {
+/// What another client puts onto a subject.
+#[derive(Clone, Default)]
+struct Injected {
+    event: Option<String>,
+    /// By which JetStream knows it again.
+    message: Option<String>,
+    recorded_at: Option<String>,
+    body: Vec<u8>,
+}
+
+/// Lets nats-py publish these.
+fn inject(url: &str, subject: &str, messages: &[Injected]) {
     use std::fmt::Write as _;
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let lines = folder();
     let file = lines.path().join("messages");
-    let line = |(event, message, body): &(Option<String>, Option<String>, Vec<u8>)| {
-        let hex = body.iter().fold(String::new(), |mut hex, byte| {
+    let line = |injected: &Injected| {
+        let hex = injected.body.iter().fold(String::new(), |mut hex, byte| {
             write!(hex, "{byte:02x}").unwrap();
             hex
         });
-        let or_none = |id: &Option<String>| id.clone().unwrap_or_else(|| "-".to_owned());
-        format!("{} {} {hex}\n", or_none(event), or_none(message))
+        let Injected { event, message, recorded_at, .. } = injected;
+        let told = [event, message, recorded_at].map(|it| it.as_deref().unwrap_or("-"));
+        format!("{} {hex}\n", told.join(" "))
     };
     std::fs::write(&file, messages.iter().map(line).collect::<String>()).unwrap();
     let python = root.join("target/tools/bin/python3");
@@ -326,15 +341,28 @@ async fn repeated_reordered_and_broken_messages_of_another_client_harm_nobody() 
     let event = |number: u128, with_id: bool| {
         let draft = saying(number, "from elsewhere");
         let id = message_id(stream(0), draft.event);
-        (Some(draft.event.to_string()), with_id.then_some(id), draft.record.to_vec())
+        let (event, message) = (Some(draft.event.to_string()), with_id.then_some(id));
+        Injected { event, message, body: draft.record.to_vec(), ..Injected::default() }
+    };
+    let recorded = |number: u128, at: &str| Injected {
+        recorded_at: Some(at.to_owned()),
+        ..event(number, true)
+    };
+    let unreadable = |event: Option<String>, body: &[u8]| Injected {
+        event,
+        body: body.to_vec(),
+        ..Injected::default()
     };
     let messages: Vec<_> = [
         // Out of order, repeated under JetStream's id, and repeated without one.
         vec![event(93, true), event(91, true), event(92, true), event(91, true)],
         vec![event(91, false), event(93, false), event(93, false)],
         // Nobody can read these.
-        vec![(None, None, b"HL7|^~".to_vec()), (Some("not-an-id".into()), None, vec![0xff; 300])],
-        vec![(Some(saying(1, "x").event.to_string()), None, saying(2, "x").record.to_vec())],
+        vec![unreadable(None, b"HL7|^~"), unreadable(Some("not-an-id".into()), &[0xff; 300])],
+        vec![unreadable(Some(saying(1, "x").event.to_string()), &saying(2, "x").record)],
+        // Recorded when nobody can have recorded anything: in the year 2100, and never.
+        vec![recorded(94, "4102444800000000"), recorded(95, "9223372036854775807")],
+        vec![recorded(96, "-5"), recorded(97, "soon")],
     ]
     .concat();
     let (url, store) = (nats.url(), opened.store.clone());
@@ -349,7 +377,11 @@ async fn repeated_reordered_and_broken_messages_of_another_client_harm_nobody() 
     opened.reaches(slot, last).await;
     history.check(opened.bus.as_ref()).await;
     check_against_streams(&opened).await;
-    for number in [91, 92, 93] {
+    let now = jiff::Timestamp::now();
+    for stored in everything(opened.bus.as_ref()).await {
+        assert!(stored.placed.recorded_at <= now, "nothing was recorded yet to come: {stored:?}");
+    }
+    for number in 91..=97 {
         let event = saying(number, "x").event;
         let found = opened.bus.find(stream(0), event).await.unwrap();
         assert!(found.is_some(), "an event is an event, whoever publishes it");
@@ -360,6 +392,186 @@ async fn repeated_reordered_and_broken_messages_of_another_client_harm_nobody() 
         notes.iter().map(|note| String::from_utf8_lossy(&note.record).into_owned()).collect();
     assert_eq!(notes.len(), 6, "{told:#?}");
     equals_a_rebuild(&opened, &data, &nats.url(), 1).await;
+    opened.close().await;
+}
+
+/// Publishes to a patient's subject as others might, so that JetStream knows it again or not.
+async fn publish_raw(
+    context: &jetstream::Context,
+    to: u128,
+    draft: &tsunagi_bus::Draft,
+    with_id: bool,
+) -> u64 {
+    let subject = format!("care.evt.{:02}.{}", stream(to).slot(4).0, stream(to));
+    let mut headers = async_nats::HeaderMap::new();
+    headers.insert("ce-id", draft.event.to_string().as_str());
+    if with_id {
+        headers.insert("Nats-Msg-Id", message_id(stream(to), draft.event).as_str());
+    }
+    let sent = context.publish_with_headers(subject, headers, draft.record.clone()).await;
+    sent.unwrap().await.unwrap().sequence
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_is_put_back_twice_has_all_again_and_is_taken_in() {
+    // Few, or more than the stream had lost.
+    for strangers in [1, 60] {
+        let (data, servers) = (folder(), folder());
+        let mut nats = NatsServer::start(servers.path());
+        let (url, lies_at) = (nats.url(), servers.path().join("alone"));
+        let copies = [servers.path().join("older"), servers.path().join("newer")];
+        let mut opened = Opened::on_nats(&data, &url, 1).await;
+        let mut history = History::default();
+        for copy in &copies {
+            history.write(&opened.bus, 5, async {}).await;
+            nats.kill();
+            copy_folder(&lies_at, copy);
+            nats.resume();
+        }
+        history.write(&opened.bus, 5, async {}).await;
+        let before = everything(opened.bus.as_ref()).await;
+        let mut event = 900;
+        for copy in copies.iter().rev() {
+            opened.close().await;
+            nats.kill();
+            std::fs::remove_dir_all(&lies_at).unwrap();
+            copy_folder(copy, &lies_at);
+            nats.resume();
+            // Others publish before the log's events are there again.
+            let context = jetstream::new(async_nats::connect(&url).await.unwrap());
+            for _ in 0..strangers {
+                publish_raw(&context, 0, &saying(event, "from elsewhere"), true).await;
+                event += 1;
+            }
+            opened = Opened::on_nats(&data, &url, 1).await;
+            for number in 900..event {
+                let found = opened.bus.find(stream(0), saying(number, "x").event).await.unwrap();
+                assert!(found.is_some(), "event {number} is not taken in");
+            }
+            opened.until_the_streams_have_all().await;
+        }
+        history.write(&opened.bus, 2, async {}).await;
+        history.check(opened.bus.as_ref()).await;
+        check_against_streams(&opened).await;
+        let now = everything(opened.bus.as_ref()).await;
+        for stored in &before {
+            assert!(now.contains(stored), "what was stored stays where it was");
+        }
+        opened.close().await;
+    }
+}
+
+/// What quarantine has of a note, if it is of that kind.
+fn quarantined(note: &tsunagi_bus::Stored) -> Option<tsunagi_proto::v1::MessageQuarantined> {
+    let event = tsunagi_proto::v1::Event::decode(note.record.clone()).unwrap();
+    let payload = Payload::decode(&event.r#type, &event.payload).unwrap();
+    if let Payload::MessageQuarantined(kept) = payload { Some(kept) } else { None }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_larger_than_a_file_is_quarantined_once_and_as_it_came() {
+    let (data, servers) = (folder(), folder());
+    let nats = NatsServer::start(servers.path());
+    let opened = Opened::on_nats(&data, &nats.url(), 1).await;
+    let context = jetstream::new(async_nats::connect(nats.url()).await.unwrap());
+    let slot = stream(0).slot(4);
+    let large = saying(1, &"x".repeat(70_000));
+    let sequence = publish_raw(&context, 0, &large, true).await;
+    opened.reaches(slot, sequence).await;
+    opened.close().await;
+    // It is the slot's last message, with which the log is compared.
+    let opened = Opened::on_nats(&data, &nats.url(), 1).await;
+    assert_eq!(opened.run(slot), tsunagi_bus::Run::WHOLE);
+    let notes = read_all(opened.bus.as_ref(), StreamId::Slot(slot)).await;
+    assert_eq!(notes.len(), 1);
+    let kept = quarantined(&notes[0]).unwrap();
+    assert!(kept.raw.starts_with(b"care.evt."), "its subject and headers, too");
+    equals_a_rebuild(&opened, &data, &nats.url(), 1).await;
+    opened.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn other_content_under_an_id_that_is_taken_goes_to_quarantine() {
+    let (data, servers) = (folder(), folder());
+    let nats = NatsServer::start(servers.path());
+    let opened = Opened::on_nats(&data, &nats.url(), 1).await;
+    let slot = stream(0).slot(4);
+    publish(opened.bus.as_ref(), 0, Expected::Any, vec![saying(1, "first")]).await.unwrap();
+    opened.close().await;
+    // These are taken in together.
+    let context = jetstream::new(async_nats::connect(nats.url()).await.unwrap());
+    for (number, text) in [(1, "other"), (2, "second"), (2, "yet another"), (2, "second")] {
+        publish_raw(&context, 0, &saying(number, text), false).await;
+    }
+    let opened = Opened::on_nats(&data, &nats.url(), 1).await;
+    let notes = read_all(opened.bus.as_ref(), StreamId::Slot(slot)).await;
+    let kept: Vec<_> = notes.iter().map(quarantined).collect();
+    assert_eq!(kept.len(), 3);
+    for (kept, draft) in kept.iter().zip([saying(1, "other"), saying(2, "yet another")]) {
+        let kept = kept.as_ref().unwrap();
+        assert!(kept.raw.starts_with(b"care.evt.") && kept.raw.ends_with(&draft.record));
+    }
+    assert_eq!(kept[2], None, "the same again is a repeat");
+    let stored = read_all(opened.bus.as_ref(), stream(0)).await;
+    let records: Vec<_> = stored.into_iter().map(|stored| stored.record).collect();
+    assert_eq!(records, [saying(1, "first").record, saying(2, "second").record]);
+    equals_a_rebuild(&opened, &data, &nats.url(), 1).await;
+    opened.close().await;
+    let opened = Opened::on_nats(&data, &nats.url(), 1).await;
+    assert_eq!(opened.run(slot), tsunagi_bus::Run::WHOLE);
+    opened.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_ack_bus_other_content_under_one_id_is_not_taken() {
+    let (data, other, servers) = (folder(), folder(), folder());
+    let nats = NatsServer::start(servers.path());
+    let config = Config { ack: Ack::Bus, receipt_wait_ms: 500, ..nats_config(&data, 1) };
+    let mut behind = Opened::of_store(Store::open(&config).unwrap(), &nats.url(), &config).await;
+    std::fs::copy(data.path().join("region.toml"), other.path().join("region.toml")).unwrap();
+    let first = Opened::on_nats(&other, &nats.url(), 1).await;
+    behind.stop_taking_in().await;
+    let sent = publish(first.bus.as_ref(), 0, Expected::Version(0), vec![saying(1, "first")]);
+    sent.await.unwrap();
+    let sent = publish(first.bus.as_ref(), 1, Expected::Version(0), vec![saying(3, "alone")]);
+    sent.await.unwrap();
+    let bus = behind.bus.as_ref();
+    // JetStream says that something came first, or that it has the id.
+    for expected in [Expected::Version(0), Expected::Any] {
+        let told = publish(bus, 0, expected, vec![saying(1, "other")]).await;
+        let Err(PublishError::Repeated { stored }) = told else { panic!("{told:?}") };
+        assert_eq!(stored[0].record, saying(1, "first").record, "what came first");
+    }
+    publish(bus, 0, Expected::Version(0), vec![saying(1, "first")]).await.unwrap();
+    // Of several, only the last is there: none of these was taken.
+    let several = vec![saying(2, "before it"), saying(3, "alone")];
+    let told = publish(bus, 1, Expected::Version(0), several).await;
+    assert!(matches!(told, Err(PublishError::Repeated { .. })), "{told:?}");
+    behind.close().await;
+    first.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slot_whose_messages_never_come_is_a_trouble() {
+    let (data, servers) = (folder(), folder());
+    let slot = stream(0).slot(4);
+    // The store may look at the stream, and is never sent what it asks for.
+    let users = format!(
+        "authorization {{ users: [\n\
+           {{ user: store, password: x, permissions: {{ publish: {{ deny: [\"$JS.API.CONSUMER.MSG.NEXT.CARE-{:02}.>\"] }} }} }}\n\
+           {{ user: other, password: x }}\n] }}\n",
+        slot.0
+    );
+    let mut nats = NatsServer::prepare(servers.path(), "guarded", &users);
+    nats.resume();
+    let url = |user: &str| format!("nats://{user}:x@127.0.0.1:{}", nats.port);
+    let opened = Opened::on_nats(&data, &url("store"), 1).await;
+    let mut troubles = opened.store.troubles().watch();
+    let options = async_nats::ConnectOptions::with_user_and_password("other".into(), "x".into());
+    let other = options.connect(nats.url()).await.unwrap();
+    publish_raw(&jetstream::new(other), 0, &saying(1, "never comes"), true).await;
+    let found = troubles.wait_for(|troubles| !troubles.is_empty()).await.unwrap().clone();
+    assert_eq!(found, BTreeSet::from([Trouble::Stopped(slot)]));
     opened.close().await;
 }
 
@@ -378,10 +590,12 @@ async fn with_ack_bus_a_receipt_tells_what_is_known() {
     let placed = publish(bus, 0, Expected::Any, vec![saying(9, "x")]).await.unwrap();
     assert_eq!(placed[0].version, 0, "nobody has counted yet");
     let again = publish(bus, 0, Expected::Any, vec![saying(9, "x")]).await;
-    let is_repeat = matches!(again, Err(tsunagi_bus::PublishError::Repeated { .. }));
+    let is_repeat = matches!(again, Err(PublishError::Repeated { .. }));
     assert!(is_repeat, "{again:?}");
+    // The version is as the store knows it.
+    opened.reaches(stream(0).slot(4), 6).await;
     let conflict = publish(bus, 0, Expected::Version(2), vec![saying(10, "x")]).await;
-    assert!(matches!(conflict, Err(tsunagi_bus::PublishError::Conflict { version: 6 })));
+    assert!(matches!(conflict, Err(PublishError::Conflict { version: 6 })));
     opened.close().await;
 }
 

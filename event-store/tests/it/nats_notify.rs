@@ -78,6 +78,10 @@ async fn an_organisation_takes_its_own_notifications_and_nothing_else() {
         ("$JS.API.STREAM.MSG.GET.NOTIFY", r#"{"seq":1}"#),
         ("$JS.API.DIRECT.GET.NOTIFY", r#"{"seq":1}"#),
         ("$JS.API.STREAM.NAMES", ""),
+        // Acknowledgements of the other's that ask for its next, in both forms and as a mixture.
+        ("$JS.ACK.NOTIFY.station.1.1.1.1.1", "+NXT"),
+        ("$JS.ACK._.x.NOTIFY.station.1.1.1.1.1", "+NXT"),
+        ("$JS.ACK.NOTIFY.station.NOTIFY.acute.1.1.1", "+NXT"),
     ] {
         // Nobody answers, or its own account does, which has no streams.
         let answer = ask(&acute, subject, "inbox.d", body).await;

@@ -1,11 +1,14 @@
 //! Timelines: in the order of happening, as known at a time, the same from every rebuild.
 
+use std::sync::Arc;
+
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
 use prost::Message as _;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
-use tsunagi_bus::{Bus as _, Draft, Expected, Publication, Stored, StreamId};
+use tsunagi_bus::{Bus as _, Draft, Expected, Handler, Publication, Stored, StreamId};
+use tsunagi_chassis::Config;
 use tsunagi_domain::{PatientId, Zone};
 use tsunagi_event_store::grpc::TimelineService;
 use tsunagi_event_store::log::file::Patience;
@@ -371,6 +374,46 @@ async fn watched_until_caught_up(store: &Store, folder: &TempDir) -> Vec<v1::Tim
             Frame::Heartbeat(_) => {}
         }
     }
+}
+
+#[tokio::test]
+async fn a_small_record_into_which_a_large_one_was_merged_is_a_large_timeline() {
+    let folder = folder();
+    // None may be in memory, so that whoever needs the right to one is refused.
+    let config = Config {
+        segment_bytes: 4 << 20,
+        large_timelines: 0,
+        read_wait_ms: 20,
+        ..config(folder.path())
+    };
+    let store = Store::open(&config).unwrap();
+    let handler = Arc::new(Handler::new(Arc::new(store.clone()), &config));
+    for patient in [0, 1] {
+        handler.submit(one(care_event(patient, patient, 1, &registered(&[])))).await.unwrap();
+    }
+    let patients = Patients::open(records(&store, folder.path()), folder.path()).unwrap();
+    let stop = CancellationToken::new();
+    let service = TimelineService::new(store.clone(), patients, &config, stop);
+    let read = || v1::ReadTimelineRequest {
+        patient_id: patient().to_string(),
+        ..v1::ReadTimelineRequest::default()
+    };
+    let merged = PatientId::new(Uuid::from_u128(2));
+    let event = v1::PatientsMerged { retired_patient_id: merged.to_string(), note: String::new() };
+    for number in 10..20 {
+        let payload = vec![0; 1 << 20];
+        let large = v1::Event { payload, ..care_event(1, number, 2, &visited()) };
+        let record = large.encode_to_vec().into();
+        let drafts = vec![Draft { event: crate::support::event(number), record }];
+        let (stream, expected) = (StreamId::Patient(merged), Expected::Any);
+        store.publish(Publication { stream, expected, drafts }).await.unwrap();
+    }
+    let page = service.read_timeline(liaison(read())).await.unwrap().into_inner();
+    assert_eq!(page.entries.len(), 1, "small as long as they are two");
+    let merge = Payload::PatientsMerged(event);
+    handler.submit(one(care_event(0, 30, 3, &merge))).await.unwrap();
+    let refused = service.read_timeline(liaison(read())).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::ResourceExhausted, "{refused}");
 }
 
 #[tokio::test]

@@ -34,6 +34,8 @@ pub enum CursorError {
         "the cursor has seen events that are not stored here, as after an older backup was put back: begin again without a cursor, and know by their event ids what you have"
     )]
     Ahead,
+    #[error("the server has not yet seen what the cursor has seen: try again")]
+    NotReached,
 }
 
 /// Which region a cursor is of.

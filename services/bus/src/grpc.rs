@@ -38,6 +38,7 @@ pub struct CareBusService {
     handler: Arc<Handler>,
     session_window: usize,
     heartbeat: Duration,
+    read_wait: Duration,
     open: answers::Open,
     stop: CancellationToken,
 }
@@ -47,8 +48,9 @@ type Frames<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 impl CareBusService {
     pub fn new(handler: Arc<Handler>, config: &Config, stop: CancellationToken) -> Self {
         let heartbeat = Duration::from_millis(config.heartbeat_ms);
+        let read_wait = Duration::from_millis(config.read_wait_ms);
         let open = answers::Open::new(config.open_streams);
-        Self { handler, session_window: config.session_window, heartbeat, open, stop }
+        Self { handler, session_window: config.session_window, heartbeat, read_wait, open, stop }
     }
 }
 
@@ -100,8 +102,8 @@ impl CareBus for CareBusService {
         let request = request.into_inner();
         let bus = self.handler.bus();
         let cursor = bus.region().read_cursor(&request.cursor).map_err(Refused::from)?;
-        let cursor = cursor.within(&bus.end()).map_err(Refused::from)?;
         let filter = Filter::new(request)?;
+        bus.reach(&cursor, self.read_wait).await.map_err(Refused::from)?;
         let right = self.open.enter()?;
         let feed = bus.follow(cursor.clone());
         let (bus, seen) = (Arc::clone(bus), Progress::from(cursor));

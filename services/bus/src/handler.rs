@@ -88,7 +88,7 @@ pub struct Handler {
     bus: Arc<dyn Bus>,
     patients: Patients,
     resources: Resources,
-    claims: Claims,
+    claims: Arc<Claims>,
     record_bytes_max: usize,
     attempts_max: u32,
     /// Submissions that are being taken, whether or not anybody waits for them any more.
@@ -116,7 +116,7 @@ impl Handler {
         Self {
             patients: Patients::new(Arc::clone(&bus), in_memory_max),
             resources: Resources::new(Arc::clone(&bus), in_memory_max),
-            claims: Claims::new(Arc::clone(&bus), config.claim_wait_ms),
+            claims: Arc::new(Claims::new(Arc::clone(&bus), config.claim_wait_ms)),
             record_bytes_max: config.record_bytes,
             attempts_max: config.decide_attempts,
             tasks: TaskTracker::new(),
@@ -128,7 +128,7 @@ impl Handler {
         &self.bus
     }
 
-    pub fn claims(&self) -> &Claims {
+    pub fn claims(&self) -> &Arc<Claims> {
         &self.claims
     }
 
@@ -599,6 +599,10 @@ fn not_published(
         PublishError::TooLarge { limit } => {
             let bytes = drafts.iter().map(|draft| draft.record.len()).sum();
             Err(SubmitError::TooLarge { bytes, limit })
+        }
+        PublishError::TooMany { limit } => {
+            let problem = format!("must be at most {limit} at once");
+            Err(SubmitError::Fields(vec![Path::ROOT.field("events").violation(problem)]))
         }
         PublishError::Full => Err(SubmitError::Full),
         PublishError::NoRoom => Err(SubmitError::NoRoom),

@@ -27,7 +27,7 @@ use tsunagi_chassis::Config;
 
 pub use bus::JetStreamBus;
 pub use consumer::{ReaderError, SlotReader};
-pub use headers::{Incoming, What, message_id};
+pub use headers::{Incoming, Message, What, message_id};
 pub use publisher::Publisher;
 pub use streams::{Identity, Kept, Republished, StreamState, Streams, StreamsError};
 

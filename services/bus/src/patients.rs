@@ -100,7 +100,7 @@ impl Loaded {
                 // of this one may come later than the merge.
                 let is_whole = end.merge.is_none() || end.depth == 0;
                 let behind = "a record that was merged into another is not here to its end yet";
-                return if is_whole { Ok(()) } else { Err(ReadError(behind.to_owned())) };
+                return if is_whole { Ok(()) } else { Err(ReadError::Log(behind.to_owned())) };
             }
             for event in &events {
                 self.fold(event, zone);

@@ -1,11 +1,13 @@
 //! What a bus can do: take events of one stream, read them back, and be followed.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
 use tsunagi_domain::EventId;
 
-use crate::cursor::Cursor;
+use crate::cursor::{Cursor, CursorError};
 use crate::region::Region;
 use crate::stream::{Position, Slot, StreamId};
 
@@ -62,6 +64,9 @@ pub enum PublishError {
     /// Send less at once.
     #[error("the publication is larger than the {limit} bytes that the log takes at once")]
     TooLarge { limit: usize },
+    /// Send fewer at once.
+    #[error("the publication has more than the {limit} events that the bus takes at once")]
+    TooMany { limit: usize },
     /// Try later: nothing was added.
     #[error("more is being written than the log can take")]
     Full,
@@ -73,10 +78,17 @@ pub enum PublishError {
     OutcomeUnknown(String),
 }
 
-/// The log cannot be read here.
+/// Why events cannot be read.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("the log cannot be read: {0}")]
-pub struct ReadError(pub String);
+pub enum ReadError {
+    /// Tell whoever runs the store.
+    #[error("the log cannot be read: {0}")]
+    Log(String),
+    /// Try again when it runs: the store that has them does not answer. Of which shard that is,
+    /// as 2/3, is empty where it is not known.
+    #[error("the event store of shard {shard} does not answer: {told}")]
+    Away { shard: String, told: String },
+}
 
 /// What a feed hands over.
 #[derive(Debug, Clone)]
@@ -104,6 +116,10 @@ pub trait Bus: Send + Sync + 'static {
 
     /// Everything that is durable.
     fn end(&self) -> Cursor;
+
+    /// Makes sure that everything is readable here that a cursor has seen: waits for it as long
+    /// as is said where it may still come, and not where it never will.
+    async fn reach(&self, wanted: &Cursor, wait: Duration) -> Result<(), CursorError>;
 
     /// Follows all streams from a cursor on.
     fn follow(&self, from: Cursor) -> Box<dyn Feed>;
@@ -153,6 +169,9 @@ pub trait Log: Send + Sync + 'static {
 
     /// As `Bus::end`.
     fn end(&self) -> Cursor;
+
+    /// Waits until everything is stored that a cursor has seen.
+    async fn reach(&self, wanted: &Cursor) -> Result<(), ReadError>;
 
     /// As `Bus::follow`.
     fn follow(&self, from: Cursor) -> Box<dyn Feed>;

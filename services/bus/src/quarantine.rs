@@ -37,6 +37,7 @@ pub async fn keep(
         ..v1::Event::default()
     };
     let draft = Draft { event, record: Bytes::from(record.encode_to_vec()) };
+    let bytes = draft.record.len();
     let (stream, expected) = (StreamId::Quarantine, Expected::Any);
     let published = bus.publish(Publication { stream, expected, drafts: vec![draft] }).await;
     let (placed, repeated) = match published {
@@ -44,7 +45,15 @@ pub async fn keep(
         Err(PublishError::Repeated { stored }) => (stored.first().map(|s| s.placed), true),
         Err(PublishError::NoRoom) => return Err(SubmitError::NoRoom.into()),
         Err(PublishError::Full) => return Err(SubmitError::Full.into()),
-        Err(_error) => (None, false),
+        Err(PublishError::TooLarge { limit }) => {
+            return Err(SubmitError::TooLarge { bytes, limit }.into());
+        }
+        // Of one event that depends on nothing, it can only be the last.
+        Err(
+            PublishError::Conflict { .. }
+            | PublishError::TooMany { .. }
+            | PublishError::OutcomeUnknown(_),
+        ) => (None, false),
     };
     let placed = placed.ok_or_else(|| {
         let message = "it is not known whether this was kept: send it again";
@@ -69,7 +78,9 @@ pub async fn keep_whole(
 ) -> Result<(), Refused> {
     let parts = u32::try_from(message.raw.len().div_ceil(PART_BYTES).max(1)).unwrap_or(u32::MAX);
     let whole = v1::MessageQuarantined { raw: Vec::new(), parts, ..message.clone() };
-    for (part, raw) in (1..).zip(message.raw.chunks(PART_BYTES)) {
+    // Nothing at all is one part, too: that it came is kept.
+    let empty = message.raw.is_empty().then_some([].as_slice());
+    for (part, raw) in (1..).zip(message.raw.chunks(PART_BYTES).chain(empty)) {
         let raw = raw.to_owned();
         keep(bus, v1::MessageQuarantined { raw, part, ..whole.clone() }, actor, door).await?;
     }

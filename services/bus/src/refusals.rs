@@ -66,9 +66,18 @@ impl From<SubmitError> for Refused {
 
 impl From<ReadError> for Refused {
     fn from(error: ReadError) -> Self {
-        tracing::error!(%error, "the log could not be read");
-        let message = "the server cannot read its log: try again later, and tell whoever runs it";
-        Self::new(Code::Unavailable, "LOG_UNREADABLE", message)
+        match error {
+            ReadError::Log(_) => {
+                tracing::error!(%error, "the log could not be read");
+                let message =
+                    "the server cannot read its log: try again later, and tell whoever runs it";
+                Self::new(Code::Unavailable, "LOG_UNREADABLE", message)
+            }
+            ReadError::Away { ref shard, .. } => {
+                tracing::warn!(%error, "a shard does not answer");
+                away(shard)
+            }
+        }
     }
 }
 
@@ -78,7 +87,16 @@ impl From<CursorError> for Refused {
             CursorError::Malformed => (Code::InvalidArgument, "CURSOR_MALFORMED"),
             CursorError::OtherRegion => (Code::InvalidArgument, "CURSOR_OF_OTHER_REGION"),
             CursorError::Ahead => (Code::OutOfRange, "CURSOR_AHEAD"),
+            CursorError::NotReached => (Code::Unavailable, "CURSOR_NOT_REACHED"),
         };
         Self::new(code, reason, error.to_string())
     }
+}
+
+/// Says that a shard's store is needed and does not answer.
+pub(crate) fn away(shard: &str) -> Refused {
+    let message = format!(
+        "part of what was asked for lies in shard {shard} of the region, whose event store does not answer or has not yet seen it all: try again when it runs"
+    );
+    Refused::new(Code::Unavailable, "SHARD_AWAY", message).with("shard", &shard)
 }

@@ -6,8 +6,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tonic::Streaming;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Status, Streaming};
+use tsunagi_chassis::Config;
+use tsunagi_chassis::answers::STOPS;
+use tsunagi_chassis::refused::reason;
 use tsunagi_domain::EventId;
 use tsunagi_proto::v1;
 use tsunagi_proto::v1::event_store_client::EventStoreClient;
@@ -23,13 +26,30 @@ const MESSAGE_BYTES_MAX: usize = 64 << 20;
 /// Before the positions are asked for again; each further time it is twice as long.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(2);
-/// How long another process may take to answer.
-const ANSWER_WAIT: Duration = Duration::from_secs(10);
+/// How long a connection may take to be made.
+const CONNECT_WAIT: Duration = Duration::from_secs(5);
+/// How often it is asked whether another process is still there, and how long that may take:
+/// one that is gone without a word would be waited for by whoever follows it.
+const ALIVE_EVERY: Duration = Duration::from_secs(10);
+const ALIVE_WAIT: Duration = Duration::from_secs(10);
 
 /// The address is not one.
 #[derive(Debug, thiserror::Error)]
 #[error("`{0}` is no address of an event store: give one such as http://127.0.0.1:7400")]
 pub struct NoAddress(pub String);
+
+/// The way to another server of the region. It need not answer yet: a call that it does not
+/// begin to answer in time fails.
+pub fn endpoint(url: &str, config: &Config) -> Result<Endpoint, NoAddress> {
+    let endpoint = Endpoint::from_shared(url.to_owned()).or(Err(NoAddress(url.to_owned())))?;
+    Ok(endpoint
+        .tcp_nodelay(true)
+        .connect_timeout(CONNECT_WAIT)
+        .timeout(Duration::from_millis(config.stores_answer_ms))
+        .http2_keep_alive_interval(ALIVE_EVERY)
+        .keep_alive_timeout(ALIVE_WAIT)
+        .keep_alive_while_idle(true))
+}
 
 /// How far a store is, as it told last.
 #[derive(Debug, Clone, Default)]
@@ -52,9 +72,8 @@ pub struct RemoteStore {
 
 impl RemoteStore {
     /// The store at `url`. It need not answer yet.
-    pub fn new(url: &str, region: &Region) -> Result<Self, NoAddress> {
-        let endpoint = Endpoint::from_shared(url.to_owned()).or(Err(NoAddress(url.to_owned())))?;
-        let channel = endpoint.tcp_nodelay(true).connect_timeout(ANSWER_WAIT).connect_lazy();
+    pub fn new(url: &str, region: &Region, config: &Config) -> Result<Self, NoAddress> {
+        let channel = endpoint(url, config)?.connect_lazy();
         let client = EventStoreClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
         let (tell, told) = watch::channel(Told::default());
         let stop = CancellationToken::new();
@@ -81,22 +100,26 @@ impl Log for RemoteStore {
     async fn read(&self, stream: StreamId, after: u64) -> Result<Vec<Stored>, ReadError> {
         let request = v1::ReadStreamRequest { stream: stream.to_string(), after };
         let mut client = self.client.clone();
-        let answer = tokio::time::timeout(ANSWER_WAIT, client.read_stream(request)).await;
-        let answer = answer.map_err(|_elapsed| silent())?.map_err(|told| unread(&told))?;
+        let answer = client.read_stream(request).await.map_err(|told| unread(&told))?;
         answer.into_inner().records.into_iter().map(from_wire).collect()
     }
 
     async fn find(&self, stream: StreamId, event: EventId) -> Result<Option<Stored>, ReadError> {
         let (stream, event_id) = (stream.to_string(), event.to_string());
         let mut client = self.client.clone();
-        let find = client.find_event(v1::FindEventRequest { stream, event_id });
-        let answer = tokio::time::timeout(ANSWER_WAIT, find).await;
-        let answer = answer.map_err(|_elapsed| silent())?.map_err(|told| unread(&told))?;
+        let answer = client.find_event(v1::FindEventRequest { stream, event_id }).await;
+        let answer = answer.map_err(|told| unread(&told))?;
         answer.into_inner().record.map(from_wire).transpose()
     }
 
     fn end(&self) -> Cursor {
         self.told.borrow().end.clone()
+    }
+
+    async fn reach(&self, wanted: &Cursor) -> Result<(), ReadError> {
+        let mut told = self.told.clone();
+        let reached = told.wait_for(|told| told.end.covers(wanted)).await;
+        reached.map(drop).map_err(|_closed| not_watched())
     }
 
     fn follow(&self, from: Cursor) -> Box<dyn Feed> {
@@ -115,7 +138,7 @@ impl Log for RemoteStore {
             run.is_some_and(|run| run.n_of(sequence).is_none_or(|n| n <= stored))
         };
         let reached = told.wait_for(is_stored).await;
-        reached.map(drop).map_err(|_closed| ReadError("the store is not watched".to_owned()))
+        reached.map(drop).map_err(|_closed| not_watched())
     }
 }
 
@@ -156,7 +179,7 @@ async fn follow_positions(
     let mut watched = watched.map_err(|told| unread(&told))?.into_inner();
     while let Some(told) = watched.message().await.map_err(|told| unread(&told))? {
         if told.region_id != region.id.to_string() || told.slots != u32::from(region.slots) {
-            return Err(ReadError("it is of another region".to_owned()));
+            return Err(ReadError::Log("it is of another region".to_owned()));
         }
         *pause = RETRY_AFTER;
         tell.send_replace(read_told(&told.positions, region.slots));
@@ -194,7 +217,7 @@ impl Feed for RemoteFeed {
             self.frames.insert(frames.into_inner())
         };
         let frame = frames.message().await.map_err(|told| unread(&told))?;
-        let frame = frame.ok_or_else(|| ReadError("the other store stops".to_owned()))?;
+        let frame = frame.ok_or_else(|| away("it stops"))?;
         if frame.records.is_empty() {
             return Ok(Delivery::CaughtUp);
         }
@@ -208,10 +231,18 @@ impl Feed for RemoteFeed {
     }
 }
 
-fn unread(told: &tonic::Status) -> ReadError {
-    ReadError(format!("another event store answers: {}", told.message()))
+/// What another store told, or that it told nothing.
+fn unread(told: &Status) -> ReadError {
+    match reason(told).as_deref() {
+        None | Some(STOPS) => away(told.message()),
+        Some(_) => ReadError::Log(format!("another event store answers: {}", told.message())),
+    }
 }
 
-fn silent() -> ReadError {
-    ReadError("another event store does not answer".to_owned())
+fn away(told: &str) -> ReadError {
+    ReadError::Away { shard: String::new(), told: told.to_owned() }
+}
+
+fn not_watched() -> ReadError {
+    ReadError::Log("the store is not watched".to_owned())
 }

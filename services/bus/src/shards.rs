@@ -1,15 +1,17 @@
 //! Several event stores as one log: each has some of the slots.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tsunagi_chassis::Config;
+use tsunagi_chassis::{Config, Refused};
 use tsunagi_domain::EventId;
 
 use crate::cursor::Cursor;
 use crate::port::{Delivery, Feed, Log, ReadError, Run, Stored};
+use crate::refusals;
 use crate::region::Region;
 use crate::stream::{Position, Slot, StreamId};
 
@@ -31,6 +33,16 @@ impl Shard {
         slot.0 % self.count == self.index - 1
     }
 
+    /// The shard at a place, from 0.
+    pub fn at(place: usize, count: u16) -> Self {
+        Self { index: u16::try_from(place + 1).unwrap_or(u16::MAX), count }
+    }
+
+    /// Says that its store is needed and does not answer.
+    pub fn away(self) -> Refused {
+        refusals::away(&self.to_string())
+    }
+
     /// The place among the shards of the one that has a slot.
     pub fn place_of(slot: Slot, count: u16) -> usize {
         usize::from(slot.0 % count.max(1))
@@ -43,6 +55,12 @@ impl Shard {
             part.advance(position);
         }
         part
+    }
+}
+
+impl Display for Shard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.index, self.count)
     }
 }
 
@@ -60,19 +78,22 @@ impl Shards {
         Some(Self { region, stores })
     }
 
-    fn of(&self, slot: Slot) -> Result<&Arc<dyn Log>, ReadError> {
-        let count = u16::try_from(self.stores.len()).unwrap_or(u16::MAX);
-        let store = self.stores.get(Shard::place_of(slot, count));
-        store.ok_or_else(|| ReadError(format!("no event store has slot {}", slot.0)))
+    fn of(&self, slot: Slot) -> Result<(Shard, &Arc<dyn Log>), ReadError> {
+        let place = Shard::place_of(slot, self.count());
+        let store = self.stores.get(place).map(|store| (self.shard(place), store));
+        store.ok_or_else(|| ReadError::Log(format!("no event store has slot {}", slot.0)))
     }
 
-    fn of_stream(&self, stream: StreamId) -> Result<&Arc<dyn Log>, ReadError> {
+    fn of_stream(&self, stream: StreamId) -> Result<(Shard, &Arc<dyn Log>), ReadError> {
         self.of(stream.slot(self.region.slots))
     }
 
     fn shard(&self, place: usize) -> Shard {
-        let number = |place: usize| u16::try_from(place).unwrap_or(u16::MAX);
-        Shard { index: number(place).saturating_add(1), count: number(self.stores.len()) }
+        Shard::at(place, self.count())
+    }
+
+    fn count(&self) -> u16 {
+        u16::try_from(self.stores.len()).unwrap_or(u16::MAX)
     }
 }
 
@@ -83,11 +104,13 @@ impl Log for Shards {
     }
 
     async fn read(&self, stream: StreamId, after: u64) -> Result<Vec<Stored>, ReadError> {
-        self.of_stream(stream)?.read(stream, after).await
+        let (shard, store) = self.of_stream(stream)?;
+        store.read(stream, after).await.map_err(|error| error.of(shard))
     }
 
     async fn find(&self, stream: StreamId, event: EventId) -> Result<Option<Stored>, ReadError> {
-        self.of_stream(stream)?.find(stream, event).await
+        let (shard, store) = self.of_stream(stream)?;
+        store.find(stream, event).await.map_err(|error| error.of(shard))
     }
 
     fn end(&self) -> Cursor {
@@ -100,6 +123,14 @@ impl Log for Shards {
         end
     }
 
+    async fn reach(&self, wanted: &Cursor) -> Result<(), ReadError> {
+        for (place, store) in self.stores.iter().enumerate() {
+            let shard = self.shard(place);
+            store.reach(&shard.part_of(wanted)).await.map_err(|error| error.of(shard))?;
+        }
+        Ok(())
+    }
+
     fn follow(&self, from: Cursor) -> Box<dyn Feed> {
         let (told, deliveries) = mpsc::channel(self.stores.len().max(1));
         let mut readers = JoinSet::new();
@@ -109,7 +140,7 @@ impl Log for Shards {
             let told = told.clone();
             readers.spawn(async move {
                 loop {
-                    let delivery = feed.next().await;
+                    let delivery = feed.next().await.map_err(|error| error.of(shard));
                     let is_over = delivery.is_err();
                     if told.send((place, shard, delivery)).await.is_err() || is_over {
                         return;
@@ -122,11 +153,12 @@ impl Log for Shards {
     }
 
     fn run(&self, slot: Slot) -> Option<Run> {
-        self.of(slot).ok()?.run(slot)
+        self.of(slot).ok()?.1.run(slot)
     }
 
     async fn taken_in(&self, slot: Slot, sequence: u64) -> Result<(), ReadError> {
-        self.of(slot)?.taken_in(slot, sequence).await
+        let (shard, store) = self.of(slot)?;
+        store.taken_in(slot, sequence).await.map_err(|error| error.of(shard))
     }
 }
 
@@ -136,6 +168,7 @@ struct MergedFeed {
     deliveries: mpsc::Receiver<(usize, Shard, Result<Delivery, ReadError>)>,
     /// Ended when nobody reads this any more.
     _readers: JoinSet<()>,
+    /// Of which stores all was read that they had.
     caught_up: Vec<bool>,
     /// Whether it was told that all were caught up, and nothing came since.
     is_told: bool,
@@ -145,7 +178,7 @@ struct MergedFeed {
 impl Feed for MergedFeed {
     async fn next(&mut self) -> Result<Delivery, ReadError> {
         loop {
-            let ended = || ReadError("the event stores are not read any more".to_owned());
+            let ended = || ReadError::Log("the event stores are not read any more".to_owned());
             let (place, shard, delivery) = self.deliveries.recv().await.ok_or_else(ended)?;
             match delivery? {
                 Delivery::Events(mut events) => {
@@ -155,20 +188,37 @@ impl Feed for MergedFeed {
                         shard.has(slot)
                     });
                     if !events.is_empty() {
+                        self.set_caught_up(place, false);
                         self.is_told = false;
                         return Ok(Delivery::Events(events));
                     }
                 }
                 Delivery::CaughtUp => {
-                    if let Some(caught_up) = self.caught_up.get_mut(place) {
-                        *caught_up = true;
-                    }
+                    self.set_caught_up(place, true);
                     if !self.is_told && self.caught_up.iter().all(|caught_up| *caught_up) {
                         self.is_told = true;
                         return Ok(Delivery::CaughtUp);
                     }
                 }
             }
+        }
+    }
+}
+
+impl MergedFeed {
+    fn set_caught_up(&mut self, place: usize, is_caught_up: bool) {
+        if let Some(caught_up) = self.caught_up.get_mut(place) {
+            *caught_up = is_caught_up;
+        }
+    }
+}
+
+impl ReadError {
+    /// The same, of a shard's store.
+    fn of(self, shard: Shard) -> Self {
+        match self {
+            Self::Away { told, .. } => Self::Away { shard: shard.to_string(), told },
+            Self::Log(told) => Self::Log(told),
         }
     }
 }

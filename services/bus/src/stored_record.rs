@@ -33,7 +33,8 @@ pub fn from_wire(record: v1::StoredRecord) -> Result<Stored, ReadError> {
             record: Bytes::from(record.record),
         })
     };
-    read(record).ok_or_else(|| ReadError("another store sent an event that is none".to_owned()))
+    read(record)
+        .ok_or_else(|| ReadError::Log("another store sent an event that is none".to_owned()))
 }
 
 /// The positions that a cursor has seen.

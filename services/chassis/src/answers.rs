@@ -67,10 +67,13 @@ pub fn end<T: Send>(stop: CancellationToken) -> impl Stream<Item = Result<T, Sta
         .filter_map(|stopped| async move { stopped.then(|| Err(stops().into())) })
 }
 
+/// The reason that a server gives when it stops.
+pub const STOPS: &str = "SERVER_STOPS";
+
 /// The refusal of a server that stops.
 pub fn stops() -> Refused {
     let message = "the server stops: connect again, and go on from the last cursor or answer";
-    Refused::new(Code::Unavailable, "SERVER_STOPS", message)
+    Refused::new(Code::Unavailable, STOPS, message)
 }
 
 #[cfg(test)]

@@ -235,6 +235,11 @@ pub const SETTINGS: &[Setting] = &[
         "The servers that have the shards on NATS, in their order, with commas between: http://a:7400,http://b:7400. Reads about other patients go there",
     ),
     setting(
+        "stores-answer-ms",
+        "30000",
+        "Milliseconds that another server of the region may take to answer; then UNAVAILABLE (SHARD_AWAY)",
+    ),
+    setting(
         "replicas",
         "",
         "Other servers that have the same shard on NATS, with commas between: the roots of their trees are compared with this server's",
@@ -442,6 +447,7 @@ pub struct Config {
     /// Which of how many, from 1 on.
     pub shard: (u16, u16),
     pub stores: Vec<String>,
+    pub stores_answer_ms: u64,
     pub replicas: Vec<String>,
     pub replica_check_ms: u64,
     pub ingest_batch: usize,
@@ -628,15 +634,32 @@ impl Config {
             nats_check_ms: values.number("nats-check-ms", 10)?,
             shard: values.share("shard")?,
             stores: values.list("stores"),
+            stores_answer_ms: values.number("stores-answer-ms", 10)?,
             replicas: values.list("replicas"),
             replica_check_ms: values.number("replica-check-ms", 10)?,
             ingest_batch: values.number("ingest-batch", 1)?,
         };
+        config.check()?;
         if Zone::named(&config.zone).is_none() {
             let expected = "a time zone such as Asia/Tokyo";
             return Err(ConfigError::Value { setting: "zone", expected });
         }
         Ok(config)
+    }
+
+    /// Whether the region's events are carried by NATS, and not by the embedded bus.
+    pub fn is_on_nats(&self) -> bool {
+        self.nats.is_some() || self.with_nats
+    }
+
+    /// Settings that are of use together alone.
+    fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |setting, expected| Err(ConfigError::Value { setting, expected });
+        match (&self.nats_certificate, &self.nats_key) {
+            (Some(_), None) => wrong("nats-key", "given with nats-certificate"),
+            (None, Some(_)) => wrong("nats-certificate", "given with nats-key"),
+            (Some(_), Some(_)) | (None, None) => Ok(()),
+        }
     }
 }
 
@@ -788,6 +811,16 @@ mod tests {
             let error =
                 Config::new(&Values::merge(&flags, |_| None, &BTreeMap::new())).unwrap_err();
             assert!(error.to_string().contains(name), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_without_its_key_is_refused_and_a_key_without_its_certificate() {
+        for (given, lacks) in [("nats-certificate", "nats-key"), ("nats-key", "nats-certificate")] {
+            let flags = BTreeMap::from([(given, "a.pem".to_owned())]);
+            let error =
+                Config::new(&Values::merge(&flags, |_| None, &BTreeMap::new())).unwrap_err();
+            assert!(error.to_string().contains(&format!("`{lacks}`")), "{error}");
         }
     }
 

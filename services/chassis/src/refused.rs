@@ -72,6 +72,12 @@ impl From<Refused> for v1::Refused {
     }
 }
 
+/// The reason that a service gave with its refusal. None: it was not a service that refused, as
+/// when it does not answer.
+pub fn reason(status: &Status) -> Option<String> {
+    status.get_details_error_info().map(|info| info.reason)
+}
+
 fn owned(metadata: Vec<(&'static str, String)>) -> impl Iterator<Item = (String, String)> {
     metadata.into_iter().map(|(key, value)| (key.to_owned(), value))
 }

@@ -113,7 +113,7 @@ pub(crate) async fn without_a_store(
     let streams = Streams::open(nats, region, config).await?;
     let mut stores: Vec<Arc<dyn Log>> = Vec::new();
     for url in &config.stores {
-        let store = RemoteStore::new(url, region)?;
+        let store = RemoteStore::new(url, region, config)?;
         tracing::info!(url, "waiting for the event store");
         store.is_known().await;
         stores.push(Arc::new(store));
@@ -126,8 +126,7 @@ pub(crate) async fn without_a_store(
 /// The whole log: this store, and the others where there are several shards.
 pub(crate) fn shards(config: &Config, store: &Store) -> anyhow::Result<Arc<dyn Log>> {
     let Shard { index, count } = Shard::of(config);
-    let is_on_nats = config.nats.is_some() || config.with_nats;
-    if count == 1 || !is_on_nats {
+    if count == 1 || !config.is_on_nats() {
         return Ok(Arc::new(store.clone()));
     }
     if config.stores.len() != usize::from(count) {
@@ -140,7 +139,7 @@ pub(crate) fn shards(config: &Config, store: &Store) -> anyhow::Result<Arc<dyn L
         if place == index {
             stores.push(Arc::new(store.clone()));
         } else {
-            stores.push(Arc::new(RemoteStore::new(url, store.region())?));
+            stores.push(Arc::new(RemoteStore::new(url, store.region(), config)?));
         }
     }
     Ok(Arc::new(Shards::new(stores).context("there are no stores")?))
@@ -150,7 +149,7 @@ fn compare(config: &Config, store: &Store) -> anyhow::Result<Vec<AbortHandle>> {
     let every = Duration::from_millis(config.replica_check_ms);
     let mut comparing = Vec::new();
     for url in &config.replicas {
-        let other = RemoteStore::new(url, store.region())?;
+        let other = RemoteStore::new(url, store.region(), config)?;
         let watch = replicas::watch(store.clone(), other, url.clone(), every);
         comparing.push(tokio::spawn(watch).abort_handle());
     }

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use clap::ValueEnum;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic_health::server::HealthReporter;
 use tsunagi_bus::Handler;
 use tsunagi_bus::grpc::CareBusService;
+use tsunagi_bus::remote::endpoint;
 use tsunagi_chassis::Config;
 use tsunagi_chassis::server::{Server, add_reflection};
 use tsunagi_event_store::{has_region, read_region};
@@ -118,8 +119,8 @@ async fn doors(config: &Config, service: Service) -> anyhow::Result<Option<Bound
 
 /// Whichever of the event stores answers: each knows what the others have.
 fn timeline(config: &Config) -> anyhow::Result<Channel> {
-    let endpoint = |url: &String| Ok(Endpoint::from_shared(url.clone())?.tcp_nodelay(true));
-    let endpoints = config.stores.iter().map(endpoint).collect::<anyhow::Result<Vec<_>>>()?;
+    let endpoints = config.stores.iter().map(|url| endpoint(url, config));
+    let endpoints = endpoints.collect::<Result<Vec<_>, _>>()?;
     Ok(Channel::balance_list(endpoints.into_iter()))
 }
 

@@ -17,7 +17,6 @@ use tonic::transport::Endpoint;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tsunagi_bus::Handler;
-use tsunagi_bus::claims::Claims;
 use tsunagi_bus::grpc::CareBusService;
 use tsunagi_bus::nats::notify::Notifier;
 use tsunagi_chassis::Config;
@@ -190,8 +189,7 @@ async fn routes(
     let directory = DirectoryService::new(store.clone(), patients.clone(), bus, config)?;
     let directory = DirectoryServer::new(directory).max_decoding_message_size(limit);
     let timeline = TimelineService::new(store.clone(), patients, config, stop.clone());
-    let claims = Arc::new(Claims::new(Arc::clone(handler.bus()), config.claim_wait_ms));
-    let slots = store.region().slots;
+    let (claims, slots) = (Arc::clone(handler.claims()), store.region().slots);
     let sharded = ShardedTimeline::new(timeline.clone(), claims, slots, config)?;
     let timeline = TimelineServer::new(timeline).max_decoding_message_size(limit);
     let sharded = TimelineServer::new(sharded).max_decoding_message_size(limit);
@@ -223,8 +221,7 @@ async fn routes(
         routes.add_service(timeline).add_service(boards)
     };
     // Other processes of the region read the log where there can be others.
-    let on_nats = config.nats.is_some() || config.with_nats;
-    let routes = if on_nats { routes.add_service(event_store) } else { routes };
+    let routes = if config.is_on_nats() { routes.add_service(event_store) } else { routes };
     let routes = routes
         .add_service(care_bus)
         .add_service(discharge_desk)

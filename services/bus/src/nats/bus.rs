@@ -2,12 +2,13 @@
 //! event store that takes them in.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tsunagi_domain::EventId;
 
 use super::publisher::Publisher;
-use crate::cursor::Cursor;
+use crate::cursor::{Cursor, CursorError};
 use crate::port::{Bus, Feed, Log, Placed, Publication, PublishError, ReadError, Stored};
 use crate::region::Region;
 use crate::stream::StreamId;
@@ -43,6 +44,12 @@ impl Bus for JetStreamBus {
 
     fn end(&self) -> Cursor {
         self.log.end()
+    }
+
+    async fn reach(&self, wanted: &Cursor, wait: Duration) -> Result<(), CursorError> {
+        // It may have been told by a store, or by NATS itself, that is ahead of this log.
+        let reached = tokio::time::timeout(wait, self.log.reach(wanted)).await;
+        if matches!(reached, Ok(Ok(()))) { Ok(()) } else { Err(CursorError::NotReached) }
     }
 
     fn follow(&self, from: Cursor) -> Box<dyn Feed> {

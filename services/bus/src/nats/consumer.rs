@@ -7,12 +7,12 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use async_nats::jetstream::Message;
+use async_nats::jetstream::Message as Delivered;
 use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::consumer::pull::{Ordered, OrderedConfig};
 use futures_util::Stream as _;
 
-use super::headers::{self, Incoming, Raw};
+use super::headers::{self, Incoming, Message};
 use super::layout;
 use super::streams::Streams;
 use crate::stream::Slot;
@@ -81,7 +81,7 @@ impl SlotReader {
             }
             let must_wait = self.waiting.is_empty() || is_in_batch;
             match self.poll_message(must_wait).await {
-                Some(message) => self.take(&message?)?,
+                Some(message) => self.take(message?)?,
                 None => break,
             }
         }
@@ -90,7 +90,7 @@ impl SlotReader {
     }
 
     /// The next message; none if it is not there and is not waited for.
-    async fn poll_message(&mut self, waits: bool) -> Option<Result<Message, ReaderError>> {
+    async fn poll_message(&mut self, waits: bool) -> Option<Result<Delivered, ReaderError>> {
         let polled = poll_fn(|context| match Pin::new(&mut self.messages).poll_next(context) {
             Poll::Ready(message) => Poll::Ready(Some(message)),
             Poll::Pending if waits => Poll::Pending,
@@ -104,8 +104,8 @@ impl SlotReader {
         })
     }
 
-    fn take(&mut self, message: &Message) -> Result<(), ReaderError> {
-        let info = message.info().map_err(|error| self.broken(&error))?;
+    fn take(&mut self, delivered: Delivered) -> Result<(), ReaderError> {
+        let info = delivered.info().map_err(|error| self.broken(&error))?;
         let sequence = info.stream_sequence;
         if sequence != self.next {
             let name = layout::stream_name(self.slot);
@@ -114,15 +114,14 @@ impl SlotReader {
         self.next += 1;
         let taken_at_us = i64::try_from(info.published.unix_timestamp_nanos() / 1000);
         let is_last_of_all = info.pending == 0;
-        let headers = message.message.headers.as_ref();
-        let is_in_batch = headers::is_in_batch(headers) && !is_last_of_all;
+        let async_nats::Message { subject, headers, payload: body, .. } = delivered.message;
+        let message = Message { subject, headers, body };
+        let headers = message.headers.as_ref();
+        let is_last = is_last_of_all || !headers::is_in_batch(headers);
         let recorded_at_us = headers::recorded_at_us(headers, taken_at_us.unwrap_or(0));
-        let subject = message.message.subject.as_str();
-        let raw = Raw { subject, headers, body: &message.message.payload };
-        let what = headers::read(&raw, self.slot, self.slots);
-        let incoming = Incoming { sequence, recorded_at_us, is_last: !is_in_batch, what };
-        self.bytes += incoming.bytes();
-        self.waiting.push_back(incoming);
+        let what = headers::read(&message.raw(), self.slot, self.slots);
+        self.bytes += message.bytes();
+        self.waiting.push_back(Incoming { sequence, recorded_at_us, is_last, what, message });
         Ok(())
     }
 

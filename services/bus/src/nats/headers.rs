@@ -1,10 +1,10 @@
 //! An event as a message on NATS, and back: the record is the body, byte for byte (I7); what
 //! routes it stands in the subject and in headers with CloudEvents' names.
 
-use async_nats::HeaderMap;
 use async_nats::header::{
     HeaderValue, NATS_BATCH_COMMIT, NATS_BATCH_ID, NATS_EXPECTED_STREAM, NATS_MESSAGE_ID,
 };
+use async_nats::{HeaderMap, Subject};
 use bytes::Bytes;
 use jiff::Timestamp;
 use prost::Message as _;
@@ -30,6 +30,7 @@ pub struct Incoming {
     /// Whether it is the last of its publication.
     pub is_last: bool,
     pub what: What,
+    pub message: Message,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,24 +40,42 @@ pub enum What {
         event: EventId,
         record: Bytes,
     },
-    /// It cannot be read; kept as it came.
+    /// It cannot be read, and is kept as it came.
     Unreadable {
         reason: &'static str,
-        raw: Bytes,
     },
 }
 
-impl Incoming {
-    /// How much it is.
+/// A message as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    pub(crate) subject: Subject,
+    pub(crate) headers: Option<HeaderMap>,
+    pub(crate) body: Bytes,
+}
+
+impl Message {
+    /// Subject, headers and body, for people to look at. The same message gives the same bytes.
+    pub fn to_bytes(&self) -> Bytes {
+        self.raw().to_bytes()
+    }
+
+    /// How many bytes these are.
     pub fn bytes(&self) -> usize {
-        match &self.what {
-            What::Event { record, .. } => record.len(),
-            What::Unreadable { raw, .. } => raw.len(),
-        }
+        let ends = "\r\n".len() * 2;
+        let line_ends = ": \r\n".len();
+        let raw = self.raw();
+        let lines = raw.lines().map(|(name, value)| name.len() + value.len() + line_ends);
+        let lines: usize = lines.sum();
+        self.subject.len() + ends + lines + self.body.len()
+    }
+
+    pub(crate) fn raw(&self) -> Raw<'_> {
+        Raw { subject: &self.subject, headers: self.headers.as_ref(), body: &self.body }
     }
 }
 
-/// A message as it lies in the stream.
+/// The same, as it lies in the stream.
 pub(crate) struct Raw<'a> {
     pub(crate) subject: &'a str,
     pub(crate) headers: Option<&'a HeaderMap>,
@@ -115,8 +134,7 @@ pub(crate) fn new_trace() -> String {
 
 /// What a message says, told by its subject, headers and body.
 pub(crate) fn read(raw: &Raw<'_>, slot: Slot, slots: u16) -> What {
-    read_event(raw, slot, slots)
-        .unwrap_or_else(|reason| What::Unreadable { reason, raw: raw.to_bytes() })
+    read_event(raw, slot, slots).unwrap_or_else(|reason| What::Unreadable { reason })
 }
 
 fn read_event(raw: &Raw<'_>, slot: Slot, slots: u16) -> Result<What, &'static str> {
@@ -137,10 +155,12 @@ fn read_event(raw: &Raw<'_>, slot: Slot, slots: u16) -> Result<What, &'static st
 }
 
 /// When an event was recorded: when the stream took it, unless it was recorded before and is
-/// published again.
+/// published again. Whoever publishes may say when, but not that it is yet to come: a slot's
+/// time never runs backwards, and would stay there. Every store finds the same.
 pub(crate) fn recorded_at_us(headers: Option<&HeaderMap>, taken_at_us: i64) -> i64 {
     let given = headers.and_then(|headers| headers.get(RECORDED_AT));
-    given.and_then(|given| given.as_str().parse().ok()).unwrap_or(taken_at_us)
+    let given = given.and_then(|given| given.as_str().parse().ok()).unwrap_or(taken_at_us);
+    given.min(taken_at_us).max(0)
 }
 
 /// Whether others of the same publication come behind this message.
@@ -151,6 +171,13 @@ pub(crate) fn is_in_batch(headers: Option<&HeaderMap>) -> bool {
 }
 
 impl Raw<'_> {
+    fn lines(&self) -> impl Iterator<Item = (&str, &str)> {
+        let headers = self.headers.iter().flat_map(|headers| headers.iter());
+        headers.flat_map(|(name, values)| {
+            values.iter().map(move |value| (name.as_ref(), value.as_str()))
+        })
+    }
+
     fn header(&self, name: &str) -> Option<&str> {
         Some(self.headers?.get(name)?.as_str())
     }
@@ -162,10 +189,8 @@ impl Raw<'_> {
 
     /// Subject, headers and body, for people to look at. The same message gives the same bytes.
     pub(crate) fn to_bytes(&self) -> Bytes {
-        let mut lines: Vec<String> = Vec::new();
-        for (name, values) in self.headers.iter().flat_map(|headers| headers.iter()) {
-            lines.extend(values.iter().map(|value| format!("{name}: {value}\r\n")));
-        }
+        let mut lines: Vec<String> =
+            self.lines().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         lines.sort_unstable();
         let head = format!("{}\r\n{}\r\n", self.subject, lines.concat());
         [head.as_bytes(), self.body].concat().into()
@@ -213,10 +238,7 @@ mod tests {
 
     fn reason(headers: &HeaderMap, body: &[u8]) -> &'static str {
         match read_back(headers, &Bytes::copy_from_slice(body)) {
-            What::Unreadable { reason, raw } => {
-                assert!(raw.ends_with(body));
-                reason
-            }
+            What::Unreadable { reason } => reason,
             What::Event { .. } => panic!("it was read"),
         }
     }
@@ -274,6 +296,23 @@ mod tests {
     }
 
     #[test]
+    fn nothing_was_recorded_before_time_began_or_after_the_stream_took_it() {
+        for (given, expected) in [
+            ("6", 5),
+            ("9223372036854775807", 5),
+            ("-1", 0),
+            ("-9223372036854775808", 0),
+            ("9223372036854775808", 5),
+            ("soon", 5),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(RECORDED_AT, given);
+            assert_eq!(recorded_at_us(Some(&headers), 5), expected, "{given}");
+        }
+        assert_eq!(recorded_at_us(None, -5), 0);
+    }
+
+    #[test]
     fn a_trace_is_in_w3cs_form() {
         let trace = new_trace();
         let lengths: Vec<usize> = trace.split('-').map(str::len).collect();
@@ -303,13 +342,13 @@ mod tests {
             if let Some(id) = &id {
                 headers.insert(CE_ID, id.as_str());
             }
-            let body = Bytes::from(body);
-            let raw = Raw { subject: &subject, headers: Some(&headers), body: &body };
-            let is_kept = matches!(
-                read(&raw, Slot(0), 64),
-                What::Unreadable { raw, .. } if raw.ends_with(&body)
-            );
-            prop_assert!(is_kept);
+            let (subject, body) = (Subject::from(subject), Bytes::from(body));
+            let message = Message { subject, headers: Some(headers), body };
+            let is_read = matches!(read(&message.raw(), Slot(0), 64), What::Event { .. });
+            prop_assert!(!is_read);
+            let kept = message.to_bytes();
+            prop_assert!(kept.ends_with(&message.body));
+            prop_assert_eq!(kept.len(), message.bytes());
         }
     }
 }

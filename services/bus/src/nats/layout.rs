@@ -109,6 +109,7 @@ fn unlimited() -> Config {
         storage: StorageType::File,
         max_messages: -1,
         max_messages_per_subject: -1,
+        max_message_size: -1,
         max_consumers: CONSUMERS_MAX,
         max_age: Duration::ZERO,
         duplicate_window: DUPLICATE_WINDOW,
@@ -141,6 +142,9 @@ pub(crate) fn differences(found: &Config, needed: &Config) -> Vec<Difference> {
     check("num_replicas", &found.num_replicas, &needed.num_replicas);
     check("max_msgs", &found.max_messages, &needed.max_messages);
     check("max_msgs_per_subject", &found.max_messages_per_subject, &-1);
+    check("max_msg_size", &found.max_message_size, &needed.max_message_size);
+    // A position is the sequence of its message, from 1 on.
+    check("first_seq", &found.first_sequence.unwrap_or_default().max(1), &1);
     check("max_age", &format_args!("{:?}", found.max_age), &format_args!("{:?}", needed.max_age));
     let debug = |value: &dyn std::fmt::Debug| format!("{value:?}").to_lowercase();
     check("retention", &debug(&found.retention), &debug(&needed.retention));
@@ -270,6 +274,10 @@ mod tests {
         assert_eq!(told, "`duplicate_window` is 1s and must be 120s to 600s");
         let told = differs(&|found| found.persist_mode = Some(PersistenceMode::Async));
         assert_eq!(told, "`persist_mode async` is true and must be false");
+        let told = differs(&|found| found.max_message_size = 1000);
+        assert_eq!(told, "`max_msg_size` is 1000 and must be -1");
+        let told = differs(&|found| found.first_sequence = Some(100));
+        assert_eq!(told, "`first_seq` is 100 and must be 1");
         differs(&|found| found.deny_purge = false);
         differs(&|found| found.retention = RetentionPolicy::Interest);
         differs(&|found| found.storage = StorageType::Memory);

@@ -5,6 +5,7 @@
 //! each lets it read what is others'. It lives in an account of its own: within one account, the
 //! reply of a request can be another's inbox.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ use bytes::Bytes;
 use super::Nats;
 
 const STREAM: &str = "NOTIFY";
+/// By what name the region's own processes sign in.
+const REGION_USER: &str = "care";
 /// What was not fetched by then is gone: a notification is no record.
 const KEPT_FOR: Duration = Duration::from_hours(7 * 24);
 const BYTES_MAX: i64 = 256 << 20;
@@ -29,6 +32,14 @@ const ACKS_PENDING_MAX: i64 = 256;
 pub enum NotifyError {
     #[error("`{0}` cannot be the name of an organisation on NATS: letters, digits and hyphens can")]
     Name(String),
+    #[error(
+        "`{0}` is the name of the region's own user on NATS, and cannot be an organisation's: give the organisation another id"
+    )]
+    Own(String),
+    #[error(
+        "`{one}` and `{other}` would have one account on NATS: name each organisation once, with an id that differs from the others' by more than its case"
+    )]
+    Same { one: String, other: String },
     #[error("the stream NOTIFY on NATS cannot be used: {0}")]
     Nats(String),
 }
@@ -59,8 +70,7 @@ impl Notifier {
         let told = |error: &dyn std::fmt::Display| NotifyError::Nats(error.to_string());
         let stream = nats.context.get_or_create_stream(stream(replicas)).await;
         let stream = stream.map_err(|error| told(&error))?;
-        for organisation in organisations {
-            let name = checked(organisation)?;
+        for name in all_checked(organisations)? {
             let reader = stream.get_or_create_consumer(name, reader(name)).await;
             reader.map_err(|error| told(&error))?;
         }
@@ -88,8 +98,7 @@ impl Notifier {
 pub fn accounts(organisations: &[String]) -> Result<String, NotifyError> {
     let mut exports = String::new();
     let mut others = String::new();
-    for organisation in organisations {
-        let name = checked(organisation)?;
+    for name in all_checked(organisations)? {
         let account = account(name);
         for (subject, kind) in subjects(name) {
             // Writing to a text cannot fail.
@@ -109,17 +118,37 @@ pub fn accounts(organisations: &[String]) -> Result<String, NotifyError> {
         );
     }
     Ok(format!(
-        "accounts {{\n  CARE {{\n    jetstream: enabled\n    users: [{{ user: care, password: \
+        "accounts {{\n  CARE {{\n    jetstream: enabled\n    users: [{{ user: {REGION_USER}, password: \
          $CARE_PASSWORD }}]\n    exports: [\n{exports}    ]\n  }}\n{others}}}\n"
     ))
 }
 
 /// What an organisation may ask of JetStream: its next notification, and to say that it has it.
-fn subjects(name: &str) -> [(String, &'static str); 2] {
+/// The latter has two forms. In the newer one, the domain and the account stand before the
+/// stream. The domain must not be a wildcard: in `$JS.ACK.*.*.NOTIFY.acute.>` lies an older form,
+/// too, by which others' notifications are fetched.
+fn subjects(name: &str) -> [(String, &'static str); 3] {
     [
         (format!("$JS.API.CONSUMER.MSG.NEXT.{STREAM}.{name}"), ", response_type: stream"),
         (format!("$JS.ACK.{STREAM}.{name}.>"), ""),
+        (format!("$JS.ACK._.*.{STREAM}.{name}.>"), ""),
     ]
+}
+
+/// The names of organisations of which each can have an account and a user of its own.
+fn all_checked(organisations: &[String]) -> Result<Vec<&str>, NotifyError> {
+    let mut accounts: BTreeMap<String, &str> = BTreeMap::new();
+    for organisation in organisations {
+        let name = checked(organisation)?;
+        if name.eq_ignore_ascii_case(REGION_USER) {
+            return Err(NotifyError::Own(name.to_owned()));
+        }
+        if let Some(one) = accounts.insert(account(name), name) {
+            let (one, other) = (one.to_owned(), name.to_owned());
+            return Err(NotifyError::Same { one, other });
+        }
+    }
+    Ok(organisations.iter().map(String::as_str).collect())
 }
 
 fn account(name: &str) -> String {
@@ -170,10 +199,26 @@ mod tests {
     }
 
     #[test]
+    fn organisations_that_would_share_an_account_or_be_the_region_are_refused() {
+        let refused = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+            accounts(&names).unwrap_err().to_string()
+        };
+        let told = refused(&["acute", "home", "ACUTE"]);
+        assert!(told.contains("`acute` and `ACUTE`"), "{told}");
+        assert!(refused(&["acute", "acute"]).contains("once"));
+        for own in ["care", "Care"] {
+            assert!(refused(&["acute", own]).contains("the region's own user"), "{own}");
+        }
+    }
+
+    #[test]
     fn an_account_has_its_own_subjects_alone() {
         let text = accounts(&["acute".into(), "home-care".into()]).unwrap();
         let own = "{ service: { account: CARE, subject: \"$JS.ACK.NOTIFY.home-care.>\" } }";
         assert!(text.contains(own) && text.contains("ORG_HOME_CARE {"), "{text}");
+        let newer = "{ service: \"$JS.ACK._.*.NOTIFY.acute.>\", accounts: [ORG_ACUTE] }";
+        assert!(text.contains(newer) && !text.contains("$JS.ACK.*"), "{text}");
         assert!(!text.contains("CREATE") && !text.contains("DIRECT"), "{text}");
     }
 }

@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use tsunagi_chassis::Config;
 use tsunagi_chassis::config::Ack;
 
-use super::headers::{self, message_id};
+use super::headers::{self, What, message_id};
 use super::streams::{Streams, StreamsError};
 use super::{batch, layout};
 use crate::port::{Expected, Log, Placed, Publication, PublishError, ReadError, Stored};
@@ -79,7 +79,10 @@ impl Publisher {
     /// otherwise, flushed in an event store.
     pub async fn publish(&self, publication: Publication) -> Result<Vec<Placed>, PublishError> {
         let bytes: usize = publication.drafts.iter().map(|draft| draft.record.len()).sum();
-        if bytes > self.bytes_max || publication.drafts.len() > EVENTS_MAX {
+        if publication.drafts.len() > EVENTS_MAX {
+            return Err(PublishError::TooMany { limit: EVENTS_MAX });
+        }
+        if bytes > self.bytes_max {
             return Err(PublishError::TooLarge { limit: self.bytes_max });
         }
         let place = tokio::time::timeout(self.place_wait, self.window.acquire()).await;
@@ -100,9 +103,12 @@ impl Publisher {
             let slot = publication.stream.slot(self.streams.slots);
             self.streams.see_region(slot).await.map_err(|error| unknown(&error))?;
             match self.send(publication, expected).await {
+                Sent::Acknowledged(ack) if !ack.duplicate => {
+                    return self.settle(publication, ack.sequence).await;
+                }
+                // JetStream knows the id again; by that alone it is not the same event.
                 Sent::Acknowledged(ack) => {
-                    let is_repeat = ack.duplicate && is_first;
-                    return self.settle(publication, ack.sequence, is_repeat).await;
+                    return self.settle_found(publication, ack.sequence, is_first).await;
                 }
                 Sent::NoRoom => return Err(PublishError::NoRoom),
                 Sent::TooLarge => return Err(self.too_large()),
@@ -110,7 +116,7 @@ impl Publisher {
             }
             match self.look(publication, expected).await {
                 Ok(Found::At(sequence)) => {
-                    return self.settle(publication, sequence, false).await;
+                    return self.settle_found(publication, sequence, false).await;
                 }
                 Ok(Found::Stored(stored)) => return compare(publication, stored, is_first),
                 Ok(Found::NotYet(now)) => expected = now,
@@ -253,17 +259,42 @@ impl Publisher {
         }
     }
 
-    /// The answer to a publication whose last event lies at `sequence`.
+    /// The answer to a publication that the stream has taken, its last event at `sequence`.
     async fn settle(
+        &self,
+        publication: &Publication,
+        sequence: u64,
+    ) -> Result<Vec<Placed>, PublishError> {
+        match self.ack {
+            Ack::Bus => Ok(self.places(publication, sequence).collect()),
+            Ack::Store => self.settle_stored(publication, sequence, false).await,
+        }
+    }
+
+    /// The answer to a publication of whose last event's id a message lies at `sequence`: this
+    /// one, or another's under the same id.
+    async fn settle_found(
+        &self,
+        publication: &Publication,
+        sequence: u64,
+        is_repeat: bool,
+    ) -> Result<Vec<Placed>, PublishError> {
+        match self.ack {
+            Ack::Bus => {
+                let found = self.found_at(publication, sequence).await;
+                compare(publication, found.map_err(|error| unknown(&error))?, is_repeat)
+            }
+            Ack::Store => self.settle_stored(publication, sequence, is_repeat).await,
+        }
+    }
+
+    async fn settle_stored(
         &self,
         publication: &Publication,
         sequence: u64,
         is_repeat: bool,
     ) -> Result<Vec<Placed>, PublishError> {
         let slot = publication.stream.slot(self.streams.slots);
-        if self.ack == Ack::Bus && !is_repeat {
-            return Ok(self.settled_on_the_bus(publication, sequence));
-        }
         self.taken_in(slot, sequence).await?;
         let stored = self.stored(publication).await?;
         if stored.len() < publication.drafts.len() {
@@ -275,23 +306,53 @@ impl Publisher {
         compare(publication, stored, is_repeat || !is_there)
     }
 
-    /// What is known when an event is in the stream and perhaps not in a store: not its version,
-    /// unless the events before it were counted.
-    fn settled_on_the_bus(&self, publication: &Publication, sequence: u64) -> Vec<Placed> {
+    /// What the stream has of a publication whose last event would lie at `sequence`, and the
+    /// others before it.
+    async fn found_at(
+        &self,
+        publication: &Publication,
+        sequence: u64,
+    ) -> Result<Vec<Stored>, StreamsError> {
+        let slot = publication.stream.slot(self.streams.slots);
+        let count = u64::try_from(publication.drafts.len()).unwrap_or(u64::MAX);
+        let first = (sequence + 1).saturating_sub(count);
+        let mut found = Vec::new();
+        for ((at, draft), placed) in
+            (first..).zip(&publication.drafts).zip(self.places(publication, sequence))
+        {
+            // The first message of a stream has 1.
+            let kept = if at == 0 { None } else { self.streams.at(slot, at).await? };
+            let Some(kept) = kept else { continue };
+            if let What::Event { stream, event, record } = kept.what
+                && (stream, event) == (publication.stream, draft.event)
+            {
+                found.push(Stored { stream, placed, event, record });
+            }
+        }
+        Ok(found)
+    }
+
+    /// What is known of the places of events of which the last lies at `sequence` in the stream,
+    /// and that are perhaps not in a store: not their versions, unless the events before them
+    /// were counted.
+    fn places(
+        &self,
+        publication: &Publication,
+        sequence: u64,
+    ) -> impl Iterator<Item = Placed> + use<> {
         let slot = publication.stream.slot(self.streams.slots);
         let count = u64::try_from(publication.drafts.len()).unwrap_or(u64::MAX);
         let first = (sequence + 1).saturating_sub(count);
         let run = self.log.run(slot).unwrap_or(crate::port::Run::WHOLE);
-        let version = |index: u64| match publication.expected {
-            Expected::Version(version) => version + 1 + index,
-            Expected::Any => 0,
+        let before = match publication.expected {
+            Expected::Version(version) => Some(version),
+            Expected::Any => None,
         };
-        let placed = |index: u64| Placed {
+        (0..count).map(move |index| Placed {
             position: Position { slot, n: run.n_of(first + index).unwrap_or(0) },
-            version: version(index),
+            version: before.map_or(0, |before| before + 1 + index),
             recorded_at: Timestamp::now(),
-        };
-        (0..count).map(placed).collect()
+        })
     }
 
     async fn taken_in(&self, slot: crate::stream::Slot, sequence: u64) -> Result<(), PublishError> {

@@ -300,8 +300,8 @@ impl Streams {
         SlotReader::open(self, slot, from).await
     }
 
-    /// Publishes a stored event again, to come right behind the message with `after`. None if
-    /// another message came there first.
+    /// Sends a stored event to the stream again, to come right behind the message with `after`,
+    /// if that is given. `Republished` tells what became of it.
     pub async fn publish_again(
         &self,
         stored: &Stored,
