@@ -591,6 +591,22 @@ impl Patients {
         Ok((entries, false))
     }
 
+    /// The records that say that they were merged into another, which does not say so, as far as is
+    /// known here: half of a merge, or of its end, is missing.
+    pub fn half_merged(&self) -> Result<Vec<PatientId>, RowsError> {
+        let rows = self.rows();
+        let mut half = Vec::new();
+        for retired in self.all(|row| !row.merged_into_patient_id.is_empty())? {
+            let survivor = PatientId::parse(&retired.merged_into_patient_id).ok();
+            let row = survivor.map(|of| rows.get(keys::patient(of))).transpose()?.flatten();
+            let row = row.and_then(|row| v1::PatientSummary::decode(&*row).ok());
+            if row.is_none_or(|row| !row.merged_patient_ids.contains(&retired.patient_id)) {
+                half.extend(PatientId::parse(&retired.patient_id).ok());
+            }
+        }
+        Ok(half)
+    }
+
     /// All patients of whom `filter` holds.
     pub fn all(
         &self,

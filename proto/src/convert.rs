@@ -603,6 +603,9 @@ fn order(payload: &Payload, read: &Reader<'_>) -> Result<Option<Order>> {
         Ruled::PatientRestored(message) => {
             Order::Identity(IdentityCommand::Restore(read.retirement(message)?))
         }
+        Ruled::PatientMergeAbandoned(message) => {
+            read.merge(&message.retired_patient_id, IdentityCommand::AbandonMerge)?
+        }
         Ruled::EnteredInError(message) => {
             read.correction(&message.corrects_event_id, Change::EnteredInError)?
         }

@@ -17,6 +17,7 @@ mod fuzz;
 mod golden;
 mod handler;
 mod index;
+mod merges;
 mod model;
 #[path = "../../../tests/nats/cluster.rs"]
 mod nats_cluster;

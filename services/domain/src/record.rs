@@ -202,7 +202,11 @@ impl Record {
         if !begins && !self.state.patient.is_known() {
             return Err(identity::Refusal::Unknown.into());
         }
-        if !matches!(order, Order::Identity(identity::Command::Restore(_))) {
+        let ends_a_merge = matches!(
+            order,
+            Order::Identity(identity::Command::Restore(_) | identity::Command::AbandonMerge(_))
+        );
+        if !ends_a_merge {
             self.state.patient.not_retired()?;
         }
         check_ends(&order, now)?;

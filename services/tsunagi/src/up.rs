@@ -42,6 +42,7 @@ use tsunagi_proto::v1::link_worker_server::LinkWorkerServer;
 use tsunagi_proto::v1::timeline_server::TimelineServer;
 
 use crate::doors::{self, Addresses};
+use crate::half_merges;
 use crate::open_files;
 use crate::output::say;
 use crate::region_bus::{self, RegionBus};
@@ -109,6 +110,12 @@ pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
     let mut bus = RegionBus::start(config, &store, log).await?;
     let on_nats = bus.told(config);
     let handler = Arc::new(Handler::new(Arc::clone(&bus.bus), config));
+    let half_merges = tokio::spawn(half_merges::settle(
+        Arc::clone(&handler),
+        patients.clone(),
+        store.end(),
+        stop.clone(),
+    ));
     let notices = notices(config, bus.notifier.take(), &patients, &stop).await?;
     let (health, routes) = routes(config, &handler, &store, patients, &stop).await?;
     tokio::spawn(scrub::run(store.clone(), config.scrub_bytes_per_second, stop.clone()));
@@ -125,6 +132,7 @@ pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
             // Each is waited for, whatever became of those before.
             let rows = rows.await;
             let doors = doors.closed().await;
+            let half_merges = half_merges.await;
             handler.finish().await;
             let notices = match notices {
                 Some(notices) => notices.await,
@@ -135,6 +143,7 @@ pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
             tokio::task::spawn_blocking(move || store.close()).await??;
             rows??;
             doors?;
+            half_merges?;
             notices?;
             Ok(served?)
         }
