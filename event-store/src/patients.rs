@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use prost::Message as _;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tsunagi_bus::{Bus as _, Cursor, Delivery, Feed, Stored, StreamId};
+use tsunagi_bus::{Bus as _, Cursor, Delivery, Feed, Stored, StreamId, address};
 use tsunagi_chassis::Refused;
 use tsunagi_domain::{PatientId, ResourceId};
 use tsunagi_proto::v1;
@@ -648,10 +648,13 @@ pub(crate) fn organisations(row: &v1::PatientSummary) -> BTreeSet<String> {
 fn row(timeline: &Timeline, patient: PatientId, store: &Store) -> v1::PatientSummary {
     let newest = timeline.last().map(|last| Cursor::at(last.position));
     let newest_cursor = newest.map(|newest| store.region().cursor_text(&newest));
-    v1::PatientSummary {
-        newest_cursor: newest_cursor.unwrap_or_default(),
-        ..timeline.summary(patient)
+    let mut row = timeline.summary(patient);
+    if !row.merged_into_patient_id.is_empty() {
+        // The row is not made again when the other record says that the address is confidential.
+        let address = row.demographics.as_mut().and_then(|known| known.address.as_mut());
+        address.into_iter().for_each(address::withhold);
     }
+    v1::PatientSummary { newest_cursor: newest_cursor.unwrap_or_default(), ..row }
 }
 
 /// What summaries are made of, for patients who changed lately: a row is not made of the whole

@@ -125,6 +125,7 @@ fn stamp(event: &v1::Event, zone: &Zone) -> Result<Stamp> {
         occurred_at: reader.time("occurred_at", &event.occurred_at)?,
         acting_for: actor.acting_for().clone(),
         by_program: is_program(actor.role()),
+        by_proxy: actor.acting_for() != actor.organisation(),
     })
 }
 

@@ -31,6 +31,7 @@ mod nats_proxy;
 mod nats_servers;
 mod patients;
 mod permutations;
+mod persons;
 mod scrub;
 mod support;
 mod timelines;

@@ -81,6 +81,10 @@ pub enum Refusal {
     AlreadyMerged,
     #[error("the other record is not merged into this one: check `retired_patient_id`")]
     NotMerged,
+    #[error(
+        "the other record ends a chain of {0} records that were merged one into the next: merge this record into that one instead"
+    )]
+    MergesTooDeep(usize),
     #[error("the identifier is linked to this patient already")]
     AlreadyLinked,
     #[error("the date of birth lies after the event: check `birth_on` and `occurred_at`")]
@@ -190,6 +194,8 @@ impl Patient {
     pub(crate) fn absorb(&mut self, event: &Event) {
         match event {
             Event::Registered(registration) => {
+                // Somebody knows now who it is.
+                self.is_registered = true;
                 self.identifiers.extend(registration.identifiers.iter().cloned());
             }
             Event::IdentifierLinked(identifier) => {

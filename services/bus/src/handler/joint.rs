@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::{Handler, Prepared, Sender, Submission, SubmitError};
 use crate::claims::Occasion;
-use crate::patients::Loaded;
+use crate::patients::{Loaded, MERGES_MAX};
 use crate::port::{PublishError, Stored};
 use crate::stream::StreamId;
 
@@ -249,6 +249,11 @@ impl Handler {
             let retirement = Retirement { survivor, merge: joint.event };
             let holds = self.retirement_of(joint.other).await? == Some(retirement);
             return if holds { Ok(()) } else { Err(SubmitError::Reused(joint.event)) };
+        }
+        let mut other = Loaded::default();
+        self.patients.catch_up(joint.other, &mut other).await?;
+        if other.depth >= MERGES_MAX {
+            return Err(SubmitError::Refused(identity::Refusal::MergesTooDeep(MERGES_MAX).into()));
         }
         // What is asked of one version of the record is not to be finished on another.
         let is_to_be_finished = prepared.expected_version.is_none();
