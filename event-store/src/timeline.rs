@@ -61,7 +61,8 @@ struct Said {
     by: EventId,
     told_in: Option<PatientId>,
     placed: Placed,
-    said_at: Timestamp,
+    /// When it is said to have been so.
+    as_of: Timestamp,
     demographics: v1::Demographics,
     /// The record that was merged into this one, if it was told there.
     merged: Option<PatientId>,
@@ -339,7 +340,7 @@ impl Timeline {
                 by: stored.event,
                 told_in,
                 placed: stored.placed,
-                said_at: happened_at,
+                as_of: happened_at,
                 demographics: said.clone(),
                 merged: None,
             });
@@ -512,7 +513,7 @@ impl Timeline {
             demographics.names.clone_from(&named.demographics.names);
         }
         if let Some(address) = &mut demographics.address {
-            if self.is_withheld(said.told_in, said.placed, said.said_at) {
+            if self.is_withheld(said.told_in, said.placed, said.as_of) {
                 address::withhold(address);
             }
             return Some(demographics);
@@ -520,7 +521,7 @@ impl Timeline {
         // Demographics that say nothing of an address do not say that it is confidential no more.
         let has_address = |said: &&Said| said.demographics.address.is_some();
         let last = self.said.iter().rev().find(has_address);
-        if last.is_some_and(|last| self.is_withheld(last.told_in, last.placed, last.said_at)) {
+        if last.is_some_and(|last| self.is_withheld(last.told_in, last.placed, last.as_of)) {
             address::withhold(demographics.address.get_or_insert_default());
         }
         Some(demographics)
@@ -534,7 +535,7 @@ impl Timeline {
                 && fit(&said.demographics)
                 && self.record.outcome(said.by).error.is_none()
         };
-        self.said.iter().filter(holds).max_by_key(|said| (said.said_at, said.placed.recorded_at))
+        self.said.iter().filter(holds).max_by_key(|said| (said.as_of, said.placed.recorded_at))
     }
 
     /// Whether an address must not leave the record that was told there, as of a time.

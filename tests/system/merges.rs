@@ -49,8 +49,7 @@ async fn prepare(channel: &Channel, number: u128) {
 async fn merge(channel: &Channel, number: u128) -> bool {
     let (survivor, other) = pair(number);
     let mut team = CareTeamClient::new(channel.clone());
-    let context =
-        |event: u128, at: &str| Some(context(&survivor, &id(event + number), at));
+    let context = |event: u128, at: &str| Some(context(&survivor, &id(event + number), at));
     let merged = v1::PatientsMerged { retired_patient_id: other.clone(), ..Default::default() };
     let request = v1::MergePatientsRequest {
         context: context(0x7_0000, "2026-05-02T09:00:00+09:00"),

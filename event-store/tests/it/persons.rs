@@ -94,7 +94,8 @@ impl Served {
             ..v1::SubscribeRequest::default()
         };
         let frames = self.bus.subscribe(liaison(subscribe)).await.unwrap();
-        let caught_up = |frame: &v1::SubscribeResponse| matches!(frame.frame, Some(Sent::CaughtUp(_)));
+        let caught_up =
+            |frame: &v1::SubscribeResponse| matches!(frame.frame, Some(Sent::CaughtUp(_)));
         all.push(("bus".to_owned(), until(frames, caught_up).await));
         let list = v1::ListPatientsRequest::default();
         let listed = self.timeline.list_patients(liaison(list)).await.unwrap().into_inner();
@@ -110,10 +111,12 @@ impl Served {
                 all.extend(known.map(|known| (format!("{number} as known at"), known)));
             }
             all.push((format!("{number}"), now.encode_to_vec()));
-            let watch = v1::WatchTimelineRequest { patient_id: patient(*number), cursor: String::new() };
+            let watch =
+                v1::WatchTimelineRequest { patient_id: patient(*number), cursor: String::new() };
             let frames = self.timeline.watch_timeline(liaison(watch)).await.unwrap();
-            let caught_up =
-                |frame: &v1::WatchTimelineResponse| matches!(frame.frame, Some(Watched::CaughtUp(_)));
+            let caught_up = |frame: &v1::WatchTimelineResponse| {
+                matches!(frame.frame, Some(Watched::CaughtUp(_)))
+            };
             all.push((format!("{number} watched"), until(frames, caught_up).await));
         }
         all
@@ -280,7 +283,8 @@ async fn an_anonymous_record_has_the_name_of_the_record_that_is_merged_into_it()
 
 /// I3 is of one patient and event id: see README, "What is always true".
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_event_that_was_told_to_the_survivor_is_another_one_of_the_record_that_is_its_own_again() {
+async fn an_event_that_was_told_to_the_survivor_is_another_one_of_the_record_that_is_its_own_again()
+{
     let mut served = Served::open();
     for number in [A, B] {
         served.tell(number, 1, &registered(&[])).await;

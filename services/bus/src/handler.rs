@@ -28,8 +28,8 @@ use crate::resources::{self, Resources};
 use crate::stream::StreamId;
 use crate::turns;
 
-pub use joint::{is_abandoned, retirement};
 use joint::{Joint, is_of_a_merge};
+pub use joint::{is_abandoned, retirement};
 
 /// Events about one patient, or one resource, that somebody wants to be taken together.
 #[derive(Debug, Clone)]
@@ -206,10 +206,8 @@ impl Handler {
             taken => return taken,
         };
         let mut has_settled = false;
-        for patient in [Some(prepared.patient), joint.map(|joint| joint.other)] {
-            if let Some(patient) = patient {
-                has_settled |= self.settle(patient).await?;
-            }
+        for patient in [prepared.patient].into_iter().chain(joint.map(|joint| joint.other)) {
+            has_settled |= self.settle(patient).await?;
         }
         if !has_settled {
             return Err(refused);

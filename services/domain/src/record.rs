@@ -3,7 +3,7 @@
 //! The state is made of what was told, as it was corrected since, and of the times at which it
 //! happened: in which order it was told makes no difference.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem::discriminant;
 use std::sync::Arc;
 
@@ -184,6 +184,8 @@ struct Note {
 struct State {
     patient: Patient,
     encounters: BTreeMap<EncounterId, Encounter>,
+    /// Those of which anything was entered for somebody else.
+    by_proxy: BTreeSet<EncounterId>,
     transfer_requests: BTreeMap<TransferRequestId, TransferRequest>,
     referrals: BTreeMap<ReferralId, Referral>,
     cases: BTreeMap<CaseId, Case>,
@@ -598,6 +600,9 @@ impl State {
         match fact {
             Fact::Identity(event) => self.patient.apply(stamp, event),
             Fact::Encounter(id, event) => {
+                if stamp.by_proxy {
+                    self.by_proxy.insert(*id);
+                }
                 self.encounters.entry(*id).or_default().apply(stamp, event);
             }
             Fact::TransferRequest(id, event) => {
@@ -617,7 +622,8 @@ impl State {
     /// The stay by which the facility itself tells of one that somebody had entered for it, and
     /// the event that does so.
     fn successor(&self, id: EncounterId) -> Option<(EncounterId, EventId)> {
-        let proxy = self.encounters.get(&id).filter(|proxy| proxy.is_by_proxy())?;
+        let proxy = self.by_proxy.get(&id).and_then(|id| self.encounters.get(id));
+        let proxy = proxy.filter(|proxy| proxy.is_by_proxy())?;
         let mut all = self.encounters.iter();
         all.find_map(|(own, encounter)| Some((*own, encounter.takes_the_place_of(proxy)?)))
     }
@@ -628,7 +634,7 @@ impl State {
         said.or_else(|| {
             let gave_way =
                 |of: &&EncounterId| self.successor(**of).is_some_and(|(own, _)| own == id);
-            let proxy = self.encounters.keys().find(gave_way)?;
+            let proxy = self.by_proxy.iter().find(gave_way)?;
             self.encounters.get(proxy).and_then(Encounter::preceding)
         })
     }
@@ -871,13 +877,9 @@ impl Refusal {
 
     pub fn kind(&self) -> RefusalKind {
         match self {
+            Self::Identity(refusal) => identity_kind(refusal),
             Self::InFuture
             | Self::Resource(resource::Refusal::InFuture)
-            | Self::Identity(
-                identity::Refusal::BornAfterEvent
-                | identity::Refusal::DiesInFuture
-                | identity::Refusal::DiedBeforeBirth,
-            )
             | Self::Encounter(
                 encounter::Refusal::CircularEpisode
                 | encounter::Refusal::EndsBeforeItBegins
@@ -893,19 +895,13 @@ impl Refusal {
             Self::UnknownEncounter(_)
             | Self::UnknownCase(_)
             | Self::UnknownReferral(_)
-            | Self::Identity(identity::Refusal::Unknown)
             | Self::TransferRequest(transfer_request::Refusal::Unknown)
             | Self::Referral(referral::Refusal::Unknown)
             | Self::Case(case::Refusal::Unknown)
             | Self::Note(note::Refusal::Unknown(_))
             | Self::Resource(resource::Refusal::Unknown)
             | Self::Correction(correction::Refusal::UnknownEvent(_)) => RefusalKind::NotFound,
-            Self::Identity(
-                identity::Refusal::AlreadyRegistered
-                | identity::Refusal::AlreadyLinked
-                | identity::Refusal::AlreadyMerged,
-            )
-            | Self::Note(note::Refusal::Exists(_))
+            Self::Note(note::Refusal::Exists(_))
             | Self::Resource(resource::Refusal::AlreadyPublished)
             | Self::TransferRequest(transfer_request::Refusal::AlreadyRequested)
             | Self::Referral(referral::Refusal::AlreadyRequested)
@@ -919,12 +915,7 @@ impl Refusal {
             )
             | Self::Note(note::Refusal::NeedsPerson)
             | Self::Correction(correction::Refusal::NotTheAuthor(_)) => RefusalKind::NotYours,
-            Self::Identity(
-                identity::Refusal::Retired(_)
-                | identity::Refusal::NotMerged
-                | identity::Refusal::MergesTooDeep(_),
-            )
-            | Self::Note(note::Refusal::WrongState { .. })
+            Self::Note(note::Refusal::WrongState { .. })
             | Self::Resource(resource::Refusal::Withdrawn | resource::Refusal::NotYet)
             | Self::Correction(
                 correction::Refusal::AlreadyInError(_) | correction::Refusal::LaterEventDepends(_),
@@ -942,6 +933,21 @@ impl Refusal {
                 | case::Refusal::ReferralNotLive,
             ) => RefusalKind::State,
         }
+    }
+}
+
+fn identity_kind(refusal: &identity::Refusal) -> RefusalKind {
+    match refusal {
+        identity::Refusal::BornAfterEvent
+        | identity::Refusal::DiesInFuture
+        | identity::Refusal::DiedBeforeBirth => RefusalKind::Invalid,
+        identity::Refusal::Unknown => RefusalKind::NotFound,
+        identity::Refusal::AlreadyRegistered
+        | identity::Refusal::AlreadyLinked
+        | identity::Refusal::AlreadyMerged => RefusalKind::Exists,
+        identity::Refusal::Retired(_)
+        | identity::Refusal::NotMerged
+        | identity::Refusal::MergesTooDeep(_) => RefusalKind::State,
     }
 }
 
@@ -1401,16 +1407,15 @@ mod tests {
 
     #[test]
     fn what_was_entered_for_a_hospital_gives_way_to_its_own_word() {
-        let by_proxy = |number: u128, at: &str| Stamp {
-            by_proxy: true,
-            ..stamp_for(number, at, "seaside")
-        };
+        let by_proxy =
+            |number: u128, at: &str| Stamp { by_proxy: true, ..stamp_for(number, at, "seaside") };
         let mut record = given(&[
             ("2026-05-01", register()),
             ("2026-05-02", admit(1, "acute", None)),
             ("2026-05-20", discharge(1)),
         ]);
-        let proxy = Event { stamp: by_proxy(4, "2026-05-20"), fact: admit(2, "seaside", Some(1)).into() };
+        let proxy =
+            Event { stamp: by_proxy(4, "2026-05-20"), fact: admit(2, "seaside", Some(1)).into() };
         record.apply(&proxy);
         let own = |number: u128, at: &str, order: Order| Command {
             stamp: stamp_for(number, at, "seaside"),
@@ -1434,10 +1439,15 @@ mod tests {
         let home = record.decide(own(8, "2026-05-25", discharge(3)), noon()).unwrap();
         record.apply(&home[0]);
         assert_eq!(record.whereabouts().unwrap().1.stage(), Stage::Ended, "and nowhere else");
-        let another = Command { stamp: by_proxy(9, "2026-05-28"), order: admit(5, "seaside", None) };
+        let another =
+            Command { stamp: by_proxy(9, "2026-05-28"), order: admit(5, "seaside", None) };
         let another = record.decide(another, noon()).unwrap();
         record.apply(&another[0]);
-        assert_eq!(record.whereabouts().unwrap().0, encounter_id(5), "a later stay is one of its own");
+        assert_eq!(
+            record.whereabouts().unwrap().0,
+            encounter_id(5),
+            "a later stay is one of its own"
+        );
     }
 
     #[test]

@@ -8,18 +8,21 @@ use tokio_util::sync::CancellationToken;
 use tsunagi_bus::{Cursor, Handler};
 use tsunagi_event_store::Patients;
 
-/// Settles those of which the rows tell when they have seen all up to `end`.
-pub(crate) async fn settle(
-    handler: Arc<Handler>,
-    patients: Patients,
+/// Begins to settle those of which the rows tell when they have seen all up to `end`.
+pub(crate) fn begin(
+    handler: &Arc<Handler>,
+    patients: &Patients,
     end: Cursor,
-    stop: CancellationToken,
+    stop: &CancellationToken,
 ) {
-    // What is cancelled half way is settled the next time.
-    let settled = stop.run_until_cancelled(settle_all(&handler, &patients, &end)).await;
-    if let Some(Err(error)) = settled {
-        tracing::warn!(%error, "merges that are half done were not looked for");
-    }
+    let (handler, patients, stop) = (Arc::clone(handler), patients.clone(), stop.clone());
+    tokio::spawn(async move {
+        // What is cancelled half way is settled the next time.
+        let settled = stop.run_until_cancelled(settle_all(&handler, &patients, &end)).await;
+        if let Some(Err(error)) = settled {
+            tracing::warn!(%error, "merges that are half done were not looked for");
+        }
+    });
 }
 
 async fn settle_all(handler: &Handler, patients: &Patients, end: &Cursor) -> anyhow::Result<()> {

@@ -110,17 +110,10 @@ pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
     let mut bus = RegionBus::start(config, &store, log).await?;
     let on_nats = bus.told(config);
     let handler = Arc::new(Handler::new(Arc::clone(&bus.bus), config));
-    let half_merges = tokio::spawn(half_merges::settle(
-        Arc::clone(&handler),
-        patients.clone(),
-        store.end(),
-        stop.clone(),
-    ));
+    half_merges::begin(&handler, &patients, store.end(), &stop);
     let notices = notices(config, bus.notifier.take(), &patients, &stop).await?;
     let (health, routes) = routes(config, &handler, &store, patients, &stop).await?;
-    tokio::spawn(scrub::run(store.clone(), config.scrub_bytes_per_second, stop.clone()));
-    tokio::spawn(tell_of_a_broken_log(store.broken().clone(), health.clone()));
-    tokio::spawn(tell_of_troubles(store.troubles().watch(), health.clone()));
+    look_after(config, &store, &health, &stop);
     let timeline = Endpoint::from_shared(format!("http://{address}"))?.connect_lazy();
     let doors = doors.open(config, &handler, timeline, &stop)?;
     metrics.map(|metrics| tokio::spawn(metrics.run(stop.clone())));
@@ -132,7 +125,6 @@ pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
             // Each is waited for, whatever became of those before.
             let rows = rows.await;
             let doors = doors.closed().await;
-            let half_merges = half_merges.await;
             handler.finish().await;
             let notices = match notices {
                 Some(notices) => notices.await,
@@ -143,7 +135,6 @@ pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
             tokio::task::spawn_blocking(move || store.close()).await??;
             rows??;
             doors?;
-            half_merges?;
             notices?;
             Ok(served?)
         }
@@ -158,6 +149,13 @@ pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
         stop,
         served,
     })
+}
+
+/// Reads the log again in the background, and tells health what becomes of it.
+fn look_after(config: &Config, store: &Store, health: &HealthReporter, stop: &CancellationToken) {
+    tokio::spawn(scrub::run(store.clone(), config.scrub_bytes_per_second, stop.clone()));
+    tokio::spawn(tell_of_a_broken_log(store.broken().clone(), health.clone()));
+    tokio::spawn(tell_of_troubles(store.troubles().watch(), health.clone()));
 }
 
 /// Tells other organisations what concerns them, if any are to be told.

@@ -201,7 +201,7 @@ impl Handler {
             None => self.retired_by(patient, merge).await?.0,
         };
         self.restore(patient, retirement, &cause).await?;
-        tracing::info!(patient_id = %patient, survivor_id = %survivor, "a half merge undone");
+        tracing::info!(patient_id = %patient, survivor_id = %survivor, "half merge undone");
         Ok(true)
     }
 
@@ -218,10 +218,12 @@ impl Handler {
             None => Err(SubmitError::Refused(identity::Refusal::NotMerged.into())),
         };
         match finished {
-            Ok(()) => tracing::info!(patient_id = %patient, survivor_id = %survivor, "a half merge finished"),
+            Ok(()) => {
+                tracing::info!(patient_id = %patient, survivor_id = %survivor, "half merge finished");
+            }
             Err(error) if is_final(&error) => {
                 self.abandon(patient, retirement, &cause).await?;
-                tracing::info!(patient_id = %patient, survivor_id = %survivor, %error, "a half merge undone");
+                tracing::info!(patient_id = %patient, survivor_id = %survivor, %error, "half merge undone");
             }
             Err(error) => return Err(error),
         }
@@ -404,11 +406,7 @@ impl Cause {
     }
 
     fn from(id: EventId, event: v1::Event) -> Self {
-        Self {
-            event: id,
-            actor: event.actor.unwrap_or_default(),
-            occurred_at: event.occurred_at,
-        }
+        Self { event: id, actor: event.actor.unwrap_or_default(), occurred_at: event.occurred_at }
     }
 }
 
