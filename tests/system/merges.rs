@@ -58,7 +58,7 @@ async fn merge(channel: &Channel, number: u128) -> bool {
     if team.merge_patients(liaison(request)).await.is_err() {
         return false;
     }
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         return true;
     }
     let unmerged = v1::PatientsUnmerged { retired_patient_id: other, ..Default::default() };
@@ -149,14 +149,14 @@ async fn a_patient_whose_merge_was_killed_half_way_is_still_on_a_board() {
             // Settled in the background, without anybody asking for it.
             let (merged, cursor) = is_merged(&channel, number).await;
             if acknowledged.contains(&number) {
-                assert_eq!(merged, number % 2 == 0, "pair {number}");
+                assert_eq!(merged, number.is_multiple_of(2), "pair {number}");
             }
             let (survivor, other) = pair(number);
             let at = if merged { survivor } else { other };
             assert_eq!(on_the_board(&channel, number, cursor).await, [at], "pair {number}");
             // Sent again, as by somebody who was not told what became of it.
             assert!(merge(&channel, number).await);
-            assert_eq!(is_merged(&channel, number).await.0, number % 2 == 0);
+            assert_eq!(is_merged(&channel, number).await.0, number.is_multiple_of(2));
         }
     }
     let server = Server::start(data.path());

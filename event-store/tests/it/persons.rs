@@ -157,18 +157,18 @@ fn of(number: u128) -> v1::ReadTimelineRequest {
     }
 }
 
-fn living_at(text: &str, confidential: bool) -> Option<v1::Demographics> {
+fn living_at(text: &str, confidential: bool) -> v1::Demographics {
     let address = v1::Address { text: text.into(), confidential, ..Default::default() };
-    Some(v1::Demographics { address: Some(address), ..Default::default() })
+    v1::Demographics { address: Some(address), ..Default::default() }
 }
 
 fn lives_at(text: &str, confidential: bool) -> Payload {
-    let demographics = living_at(text, confidential);
+    let demographics = Some(living_at(text, confidential));
     Payload::PatientRegistered(v1::PatientRegistered { identifiers: Vec::new(), demographics })
 }
 
 fn moved_to(text: &str, confidential: bool) -> Payload {
-    let demographics = living_at(text, confidential);
+    let demographics = Some(living_at(text, confidential));
     Payload::DemographicsUpdated(v1::DemographicsUpdated { demographics })
 }
 
