@@ -421,7 +421,7 @@ impl Watched {
                 self.timeline.add(stored);
             }
         }
-        if !self.timeline.record().wanted().is_empty() {
+        if !self.timeline.record().wanted().is_empty() || self.timeline.wants_person() {
             let patient = self.patient;
             let folded = self.records.reading(move |reader| {
                 let events = reader.events(patient, usize::MAX)?.unwrap_or_default();

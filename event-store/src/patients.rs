@@ -16,7 +16,7 @@ use prost::Message as _;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tsunagi_bus::cursor::CursorError;
-use tsunagi_bus::{Bus as _, Cursor, Delivery, Feed, Stored, StreamId};
+use tsunagi_bus::{Bus as _, Cursor, Delivery, Feed, Stored, StreamId, address};
 use tsunagi_chassis::Refused;
 use tsunagi_domain::{PatientId, ResourceId};
 use tsunagi_proto::v1;
@@ -590,6 +590,22 @@ impl Patients {
         Ok((entries, false))
     }
 
+    /// The records that say that they were merged into another, which does not say so, as far as is
+    /// known here: half of a merge, or of its end, is missing.
+    pub fn half_merged(&self) -> Result<Vec<PatientId>, RowsError> {
+        let rows = self.rows();
+        let mut half = Vec::new();
+        for retired in self.all(|row| !row.merged_into_patient_id.is_empty())? {
+            let survivor = PatientId::parse(&retired.merged_into_patient_id).ok();
+            let row = survivor.map(|of| rows.get(keys::patient(of))).transpose()?.flatten();
+            let row = row.and_then(|row| v1::PatientSummary::decode(&*row).ok());
+            if row.is_none_or(|row| !row.merged_patient_ids.contains(&retired.patient_id)) {
+                half.extend(PatientId::parse(&retired.patient_id).ok());
+            }
+        }
+        Ok(half)
+    }
+
     /// All patients of whom `filter` holds.
     pub fn all(
         &self,
@@ -631,10 +647,13 @@ pub(crate) fn organisations(row: &v1::PatientSummary) -> BTreeSet<String> {
 fn row(timeline: &Timeline, patient: PatientId, store: &Store) -> v1::PatientSummary {
     let newest = timeline.last().map(|last| Cursor::at(last.position));
     let newest_cursor = newest.map(|newest| store.region().cursor_text(&newest));
-    v1::PatientSummary {
-        newest_cursor: newest_cursor.unwrap_or_default(),
-        ..timeline.summary(patient)
+    let mut row = timeline.summary(patient);
+    if !row.merged_into_patient_id.is_empty() {
+        // The row is not made again when the other record says that the address is confidential.
+        let address = row.demographics.as_mut().and_then(|known| known.address.as_mut());
+        address.into_iter().for_each(address::withhold);
     }
+    v1::PatientSummary { newest_cursor: newest_cursor.unwrap_or_default(), ..row }
 }
 
 /// What summaries are made of, for patients who changed lately: a row is not made of the whole

@@ -62,6 +62,7 @@ impl From<Other> for Wanted {
             Other::Merged(patient, merge) => {
                 Self { stream: StreamId::Patient(patient), merge: Some(merge) }
             }
+            Other::Person(patient) => Self { stream: StreamId::Patient(patient), merge: None },
             Other::Resource(resource) => Self { stream: StreamId::Resource(resource), merge: None },
         }
     }

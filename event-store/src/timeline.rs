@@ -12,7 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use prost::Message as _;
 use tsunagi_bus::handler::to_wire;
-use tsunagi_bus::{Placed, Stored, address};
+use tsunagi_bus::patients::MERGES_READ_MAX;
+use tsunagi_bus::{Placed, Stored, StreamId, address};
 use tsunagi_domain::encounter::Class;
 use tsunagi_domain::transfer_request::TransferRequest;
 use tsunagi_domain::{
@@ -32,11 +33,14 @@ pub struct Timeline {
     record: Record,
     /// What was said of the person.
     said: Vec<Said>,
-    /// The version of the event that said an address last; 0 if none did.
-    address_said_at: u64,
-    /// Up to which version the patient's address is withheld; said by events that may lie
-    /// beyond those that are shown.
-    address_withheld_up_to: u64,
+    /// What its own record says of addresses being confidential, also in events beyond those that
+    /// are shown; and all records of the person.
+    word: address::Word,
+    person: address::Person,
+    /// Whose word `person` has besides.
+    others: BTreeSet<PatientId>,
+    /// Whose record it is; none as long as it is empty.
+    patient: Option<PatientId>,
     /// In the order of recording.
     entries: Vec<Entry>,
     /// Those of the records that were merged into this one.
@@ -55,13 +59,19 @@ pub struct Timeline {
 #[derive(Debug)]
 struct Said {
     by: EventId,
-    version: u64,
+    told_in: Option<PatientId>,
+    placed: Placed,
+    /// When it is said to have been so.
+    as_of: Timestamp,
     demographics: v1::Demographics,
+    /// The record that was merged into this one, if it was told there.
+    merged: Option<PatientId>,
 }
 
 #[derive(Debug)]
 struct Entry {
     id: EventId,
+    told_in: Option<PatientId>,
     placed: Placed,
     /// None if the record is no event that this version can read.
     event: Option<v1::Event>,
@@ -69,15 +79,8 @@ struct Entry {
     /// When it happened, or was recorded if that cannot be read.
     happened_at: Timestamp,
     encounter: Option<EncounterId>,
-    /// The record in which it was told, if that was merged into this one.
-    merged: Option<Merged>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Merged {
-    patient: PatientId,
-    /// Whether its address is withheld.
-    is_withheld: bool,
+    /// The record that was merged into this one, if it was told there.
+    merged: Option<PatientId>,
 }
 
 /// An entry as it is corrected.
@@ -107,15 +110,14 @@ pub struct Filter {
 pub enum Other {
     /// A record that was merged into another, and by which merge.
     Merged(PatientId, EventId),
+    /// Another record of the same person, as far as it goes.
+    Person(PatientId),
     /// A community resource that is only named by its id.
     Resource(ResourceId),
 }
 
 /// Reads the events of another stream.
 pub type ReadOther<'a, E> = &'a mut dyn FnMut(Other) -> Result<Vec<Stored>, E>;
-
-/// So many records that were merged into one another are read together.
-const MERGES_MAX: usize = 16;
 
 /// Which part of what is recorded is looked at.
 #[derive(Debug, Clone, Copy, Default)]
@@ -133,8 +135,10 @@ impl Timeline {
             zone: zone.clone(),
             record: Record::default(),
             said: Vec::new(),
-            address_said_at: 0,
-            address_withheld_up_to: 0,
+            word: address::Word::default(),
+            person: address::Person::default(),
+            others: BTreeSet::new(),
+            patient: None,
             entries: Vec::new(),
             absorbed: Vec::new(),
             last: None,
@@ -160,7 +164,7 @@ impl Timeline {
         for stored in shown {
             timeline.add(stored);
         }
-        timeline.withhold_up_to(address::withheld_up_to(later));
+        timeline.look_ahead(later);
         timeline
     }
 
@@ -176,9 +180,10 @@ impl Timeline {
         let (shown, later) = events.split_at(shown);
         timeline.entries.reserve_exact(shown.len());
         for stored in shown {
-            timeline.add_with(stored, view, read)?;
+            timeline.add_absorbing(stored, view, read)?;
         }
-        timeline.withhold_up_to(address::withheld_up_to(later));
+        timeline.look_ahead(later);
+        timeline.read_person(read)?;
         Ok(timeline)
     }
 
@@ -189,9 +194,51 @@ impl Timeline {
         view: View,
         read: ReadOther<'_, E>,
     ) -> Result<(), E> {
+        self.add_absorbing(stored, view, read)?;
+        self.read_person(read)
+    }
+
+    fn add_absorbing<E>(
+        &mut self,
+        stored: &Stored,
+        view: View,
+        read: ReadOther<'_, E>,
+    ) -> Result<(), E> {
         self.add(stored);
-        self.absorb_wanted(view, read, MERGES_MAX)?;
+        self.absorb_wanted(view, read, MERGES_READ_MAX)?;
         self.name_resources(view, read)
+    }
+
+    /// Takes note of what events say of addresses that are not shown.
+    fn look_ahead(&mut self, later: &[Stored]) {
+        for stored in later {
+            self.word.add(stored, &self.zone);
+        }
+        if let Some(patient) = later.last().and_then(told_in) {
+            self.person.add(patient, self.word.clone());
+        }
+    }
+
+    /// Whether it is not known what other records of the person say of addresses.
+    pub(crate) fn wants_person(&self) -> bool {
+        self.word.others() != self.others
+    }
+
+    /// Reads what the other records of the person say of addresses, whatever is shown of them.
+    fn read_person<E>(&mut self, read: ReadOther<'_, E>) -> Result<(), E> {
+        if !self.wants_person() {
+            return Ok(());
+        }
+        self.person.keep_only(self.patient);
+        while let Some(other) = self.person.wanted() {
+            let mut word = address::Word::default();
+            for stored in &read(Other::Person(other))? {
+                word.add(stored, &self.zone);
+            }
+            self.person.add(other, word);
+        }
+        self.others = self.word.others();
+        Ok(())
     }
 
     /// Looks up what resources are called that are only named by their ids.
@@ -218,15 +265,13 @@ impl Timeline {
         for (retired, merge) in self.record.wanted() {
             let mut other = Self { is_for_summary: self.is_for_summary, ..Self::new(&self.zone) };
             let events = if depth == 0 { Vec::new() } else { read(Other::Merged(retired, merge))? };
-            let mut rest = events.iter();
-            for stored in rest.by_ref().take_while(|stored| view.knows(stored)) {
+            for stored in events.iter().take_while(|stored| view.knows(stored)) {
                 other.add(stored);
                 other.absorb_wanted(view, read, depth.saturating_sub(1))?;
                 if other.record.patient().retired_by() == Some(merge) {
                     break;
                 }
             }
-            other.withhold_up_to(address::withheld_up_to(rest.as_slice()));
             self.absorb(retired, other);
         }
         Ok(())
@@ -238,30 +283,18 @@ impl Timeline {
         self.names.add(other.names);
         self.organisations.extend(other.organisations);
         self.cancelled_by = self.cancels_in_effect();
-        if other.address_withheld_up_to > 0 {
-            // It may be the same address.
-            self.withhold_up_to(self.version());
-        }
-        let withheld_up_to = other.address_withheld_up_to;
+        let merged = Some(retired);
+        self.said.extend(other.said.into_iter().map(|said| Said { merged, ..said }));
         // That it is no record of its own any more, this record says itself.
         let is_of_the_person = |entry: &Entry| entry.payload.family() != Family::System;
         let entries = other.entries.into_iter().chain(other.absorbed).filter(is_of_the_person);
-        self.absorbed.extend(entries.map(|entry| {
-            let is_withheld = entry.placed.version <= withheld_up_to
-                || entry.merged.is_some_and(|merged| merged.is_withheld);
-            let merged = Some(Merged { patient: retired, is_withheld });
-            Entry { merged, ..entry }
-        }));
+        self.absorbed.extend(entries.map(|entry| Entry { merged, ..entry }));
     }
 
     /// Which events are cancelled by which.
     fn cancels_in_effect(&self) -> BTreeMap<EventId, EventId> {
         let standing = self.record.standing();
         standing.filter_map(|(stamp, fact)| Some((cancelled(&fact)?, stamp.event))).collect()
-    }
-
-    fn withhold_up_to(&mut self, version: u64) {
-        self.address_withheld_up_to = self.address_withheld_up_to.max(version);
     }
 
     /// Adds the next event of the stream.
@@ -278,7 +311,8 @@ impl Timeline {
             encounter = self.encounter_of(&happened.fact);
             if let Fact::Identity(identity::Event::Unmerged(merge)) = &happened.fact {
                 let retired = Some(merge.retired);
-                self.absorbed.retain(|entry| entry.merged.map(|of| of.patient) != retired);
+                self.absorbed.retain(|entry| entry.merged != retired);
+                self.said.retain(|said| said.merged != retired);
                 self.cancelled_by = self.cancels_in_effect();
             }
             if self.record.has_corrections() {
@@ -293,17 +327,23 @@ impl Timeline {
         let by = actor.map(|actor| actor.organisation.as_str()).unwrap_or_default();
         self.names.note(by, happened_at, &payload);
         self.note_organisations(by, &payload);
+        let told_in = told_in(stored);
+        self.patient = told_in;
         if let Some(event) = &event
-            && address::is_confidential(event, &mut payload)
+            && let Some(patient) = told_in
+            && self.word.add_read(stored.placed, event, &mut payload, &self.zone)
         {
-            self.address_withheld_up_to = stored.placed.version;
+            self.person.add(patient, self.word.clone());
         }
         if let Some(said) = address::demographics(&mut payload) {
-            if said.address.is_some() {
-                self.address_said_at = stored.placed.version;
-            }
-            let (by, version) = (stored.event, stored.placed.version);
-            self.said.push(Said { by, version, demographics: said.clone() });
+            self.said.push(Said {
+                by: stored.event,
+                told_in,
+                placed: stored.placed,
+                as_of: happened_at,
+                demographics: said.clone(),
+                merged: None,
+            });
         }
         self.last = Some(stored.placed);
         if self.is_for_summary && encounter.is_none() && !glance::looks_at(&payload) {
@@ -311,6 +351,7 @@ impl Timeline {
         }
         self.entries.push(Entry {
             id: stored.event,
+            told_in,
             placed: stored.placed,
             happened_at,
             event,
@@ -454,21 +495,47 @@ impl Timeline {
         entries.find(|entry| entry.id == event)
     }
 
-    /// What is known of the person, but for an address that must not leave the record.
+    /// What is known of the person, but for an address that must not leave the record. Who the
+    /// person is, the record says itself; and where it does not, those that were merged into it.
     pub(crate) fn demographics(&self) -> Option<v1::Demographics> {
-        let holds = self.record.patient().said_by()?;
-        let said = self.said.iter().rev().find(|said| said.by == holds)?;
-        let (version, mut demographics) = (said.version, said.demographics.clone());
-        // Demographics that say nothing of an address do not say that it is confidential no more.
-        let is_withheld = (1..=self.address_withheld_up_to).contains(&self.address_said_at);
-        if let Some(address) = &mut demographics.address
-            && version <= self.address_withheld_up_to
+        let holds = self.record.patient().said_by();
+        let own = self.said.iter().rev().find(|said| Some(said.by) == holds);
+        let said = own.or_else(|| self.said_elsewhere(|_| true))?;
+        let mut demographics = said.demographics.clone();
+        if demographics.names.is_empty()
+            && let Some(named) = self.said_elsewhere(|of| !of.names.is_empty())
         {
-            address::withhold(address);
-        } else if demographics.address.is_none() && is_withheld {
+            demographics.names.clone_from(&named.demographics.names);
+        }
+        if let Some(address) = &mut demographics.address {
+            if self.is_withheld(said.told_in, said.placed, said.as_of) {
+                address::withhold(address);
+            }
+            return Some(demographics);
+        }
+        // Demographics that say nothing of an address do not say that it is confidential no more.
+        let has_address = |said: &&Said| said.demographics.address.is_some();
+        let last = self.said.iter().rev().find(has_address);
+        if last.is_some_and(|last| self.is_withheld(last.told_in, last.placed, last.as_of)) {
             address::withhold(demographics.address.get_or_insert_default());
         }
         Some(demographics)
+    }
+
+    /// What was said last of the person in the records that were merged into this one, of that
+    /// which is `fit`.
+    fn said_elsewhere(&self, fit: impl Fn(&v1::Demographics) -> bool) -> Option<&Said> {
+        let holds = |said: &&Said| {
+            said.merged.is_some()
+                && fit(&said.demographics)
+                && self.record.outcome(said.by).error.is_none()
+        };
+        self.said.iter().filter(holds).max_by_key(|said| (said.as_of, said.placed.recorded_at))
+    }
+
+    /// Whether an address must not leave the record that was told there, as of a time.
+    fn is_withheld(&self, told_in: Option<PatientId>, placed: Placed, said_at: Timestamp) -> bool {
+        told_in.is_none_or(|told_in| self.person.withholds(told_in, placed, said_at))
     }
 
     fn encounter_of(&self, fact: &Fact) -> Option<EncounterId> {
@@ -491,10 +558,8 @@ impl Timeline {
     /// corrected, or an address in it must not leave the record.
     fn detail(&self, standing: &Standing<'_>, payload: Vec<u8>) -> Option<prost_types::Any> {
         let type_url = format!("type.googleapis.com/{}", standing.payload.message_name()?);
-        let is_withheld = match standing.entry.merged {
-            Some(merged) => merged.is_withheld || self.address_withheld_up_to > 0,
-            None => standing.entry.placed.version <= self.address_withheld_up_to,
-        };
+        let Entry { told_in, placed, happened_at, .. } = standing.entry;
+        let is_withheld = self.is_withheld(*told_in, *placed, *happened_at);
         let said = || Payload::clone(&standing.payload);
         let without = is_withheld.then(|| address::without_address(said())).flatten();
         let value = match (without, &standing.payload) {
@@ -511,13 +576,20 @@ impl Timeline {
         wording::Context { names: &self.names, zone: &self.zone, is_visit }
     }
 
+    /// The event by which a facility tells of the stay itself that an entry is a move of.
+    fn superseded_by(&self, standing: &Standing<'_>) -> Option<EventId> {
+        let is_move = standing.payload.family() == Family::Encounter;
+        standing.encounter.filter(|_| is_move).and_then(|stay| self.record.superseded_by(stay))
+    }
+
     fn show(&self, standing: &Standing<'_>) -> v1::TimelineEntry {
         let entry = standing.entry;
         let event = entry.event.clone().unwrap_or_default();
-        let cancelled_by = self.cancelled_by.get(&entry.id);
+        let cancelled_by = self.cancelled_by.get(&entry.id).copied();
+        let cancelled_by = cancelled_by.or_else(|| self.superseded_by(standing));
         let episode =
             standing.encounter.map(|encounter| self.record.episode(encounter).to_string());
-        let merged = entry.merged.map(|merged| merged.patient.to_string());
+        let merged = entry.merged.map(|merged| merged.to_string());
         v1::TimelineEntry {
             event_id: entry.id.to_string(),
             text: Some(wording::headline(
@@ -529,7 +601,7 @@ impl Timeline {
             version: entry.placed.version,
             encounter_id: standing.encounter.map(|id| id.to_string()).unwrap_or_default(),
             episode_id: episode.unwrap_or_default(),
-            cancelled_by_event_id: cancelled_by.map(ToString::to_string).unwrap_or_default(),
+            cancelled_by_event_id: cancelled_by.map(|by| by.to_string()).unwrap_or_default(),
             by: event.actor.as_ref().map(|actor| wording::by(actor, &self.names)),
             note: wording::note(&standing.payload),
             family: entry.payload.family().into(),
@@ -575,6 +647,17 @@ impl Timeline {
             }
         }
         earlier
+    }
+}
+
+/// The patient in whose record an event stands.
+fn told_in(stored: &Stored) -> Option<PatientId> {
+    match stored.stream {
+        StreamId::Patient(patient) => Some(patient),
+        StreamId::Identifier(_)
+        | StreamId::Quarantine
+        | StreamId::Slot(_)
+        | StreamId::Resource(_) => None,
     }
 }
 

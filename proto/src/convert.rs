@@ -125,6 +125,7 @@ fn stamp(event: &v1::Event, zone: &Zone) -> Result<Stamp> {
         occurred_at: reader.time("occurred_at", &event.occurred_at)?,
         acting_for: actor.acting_for().clone(),
         by_program: is_program(actor.role()),
+        by_proxy: actor.acting_for() != actor.organisation(),
     })
 }
 
@@ -604,6 +605,9 @@ fn order(payload: &Payload, read: &Reader<'_>) -> Result<Option<Order>> {
         }
         Ruled::PatientRestored(message) => {
             Order::Identity(IdentityCommand::Restore(read.retirement(message)?))
+        }
+        Ruled::PatientMergeAbandoned(message) => {
+            read.merge(&message.retired_patient_id, IdentityCommand::AbandonMerge)?
         }
         Ruled::EnteredInError(message) => {
             read.correction(&message.corrects_event_id, Change::EnteredInError)?

@@ -28,6 +28,7 @@ mod fhir_record;
 mod hl7_record;
 mod hsds;
 mod import;
+mod merges;
 mod metrics;
 mod mllp;
 mod nats;

@@ -280,6 +280,14 @@ async fn e4_a_transfer_to_a_hospital_without_the_system() {
     deed!(story, LIAISON, "05-15T09:00 for seaside", desk.offer_bed(OfferBedRequest { answer(0xb1, "") }));
     deed!(story, LIAISON, "05-15T10:00", desk.accept_offer(AcceptOfferRequest { answer(0xb1, "") }));
     discharge(story, LIAISON, "05-20T10:00", 0xa, "hospital");
+    deed!(story, LIAISON, "05-20T12:00 for seaside", desk.admit(AdmitRequest {
+        v1::Admitted {
+            encounter_id: id(0xb),
+            place: Some(place("seaside", "")),
+            preceding_encounter_id: id(0xa),
+            ..v1::Admitted::default()
+        }
+    }));
     let seaside = Who("seaside", "clerk", "c-1");
     deed!(story, seaside, "2@05-20T13:00", desk.register_patient(RegisterPatientRequest {
         v1::PatientRegistered { identifiers: Vec::new(), ..registration("7") }
@@ -294,6 +302,7 @@ async fn e4_a_transfer_to_a_hospital_without_the_system() {
         end.sentences[5..],
         [
             "discharged (another hospital)",
+            "admitted to seaside",
             "registered as a patient",
             "admitted to seaside long-term",
             "another record of the same person was merged into this one",
@@ -302,6 +311,16 @@ async fn e4_a_transfer_to_a_hospital_without_the_system() {
     assert_eq!(end.patient.state(), v1::PatientState::InHospital);
     assert_eq!(end.patient.merged_patient_ids, [id(2)]);
     assert!(end.liaison.admitted.is_empty());
+    // What the desk had entered gives way to the hospital's own word.
+    assert_eq!(end.patient.stays.len(), 1);
+    assert_eq!(end.patient.stays[0].encounter_id, id(0xc));
+    story.then();
+    deed!(story, seaside, "05-28T10:00", desk.discharge(DischargeRequest {
+        v1::Discharged { encounter_id: id(0xc), ..v1::Discharged::default() }
+    }));
+    let end = told_in_all_ways(story, "2026-05-29").await;
+    assert_eq!(end.patient.state(), v1::PatientState::Discharged);
+    assert!(end.patient.stays.is_empty());
 }
 
 /// E5: nobody knows the care manager at the admission; on the fourth day, somebody does.

@@ -17,6 +17,7 @@ mod fuzz;
 mod golden;
 mod handler;
 mod index;
+mod merges;
 mod model;
 #[path = "../../../tests/nats/cluster.rs"]
 mod nats_cluster;
@@ -30,6 +31,7 @@ mod nats_proxy;
 mod nats_servers;
 mod patients;
 mod permutations;
+mod persons;
 mod scrub;
 mod support;
 mod timelines;

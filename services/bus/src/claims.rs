@@ -12,7 +12,7 @@ use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::v1;
 use uuid::Uuid;
 
-use crate::patients::Loaded;
+use crate::patients::{Loaded, MERGES_READ_MAX};
 use crate::port::{Bus, Draft, Expected, Publication, PublishError, ReadError, Stored};
 use crate::stream::StreamId;
 
@@ -68,9 +68,8 @@ impl Claims {
 
     /// The record that a record was merged into, and that into which this one was; or itself.
     pub async fn survivor(&self, patient: PatientId) -> Result<PatientId, ReadError> {
-        const MERGES_MAX: usize = 16;
         let mut survivor = patient;
-        for _ in 0..MERGES_MAX {
+        for _ in 0..MERGES_READ_MAX {
             let mut loaded = Loaded::default();
             loaded.catch_up(self.bus.as_ref(), survivor).await?;
             match loaded.record.patient().retired_into() {

@@ -40,6 +40,7 @@ pub struct CareBusService {
     heartbeat: Duration,
     read_wait: Duration,
     open: answers::Open,
+    words: address::Words,
     stop: CancellationToken,
 }
 
@@ -50,7 +51,9 @@ impl CareBusService {
         let heartbeat = Duration::from_millis(config.heartbeat_ms);
         let read_wait = Duration::from_millis(config.read_wait_ms);
         let open = answers::Open::new(config.open_streams);
-        Self { handler, session_window: config.session_window, heartbeat, read_wait, open, stop }
+        let words = address::Words::new(config.cached_patients);
+        let session_window = config.session_window;
+        Self { handler, session_window, heartbeat, read_wait, open, words, stop }
     }
 }
 
@@ -111,7 +114,8 @@ impl CareBus for CareBusService {
             let (bus, seen) = (Arc::clone(&bus), seen.clone());
             move || sign(Sign::Heartbeat(v1::Heartbeat {}), &seen, bus.region())
         };
-        let reader = Reader { bus, feed, waiting: VecDeque::new(), seen, filter };
+        let words = self.words.clone();
+        let reader = Reader { bus, feed, waiting: VecDeque::new(), seen, filter, words };
         let frames = stream::try_unfold(reader, |mut reader| async move {
             Ok(Some((reader.next().await?, reader)))
         });
@@ -208,7 +212,12 @@ impl Filter {
     }
 
     /// What is sent of an event, if it is wanted.
-    async fn frame(&self, bus: &dyn Bus, stored: &Stored) -> Result<Option<Sign>, ReadError> {
+    async fn frame(
+        &self,
+        bus: &dyn Bus,
+        words: &address::Words,
+        stored: &Stored,
+    ) -> Result<Option<Sign>, ReadError> {
         if !self.takes_stream(stored.stream) {
             return Ok(None);
         }
@@ -217,7 +226,7 @@ impl Filter {
         if !self.takes_type(&event.r#type) {
             return Ok(None);
         }
-        let event = address::sent(bus, stored, event).await?;
+        let event = address::sent(bus, words, stored, event).await?;
         Ok(Some(Sign::Event(v1::StoredEvent {
             event: Some(event),
             version: stored.placed.version,
@@ -257,6 +266,7 @@ struct Reader {
     /// What was sent or passed over.
     seen: Progress,
     filter: Filter,
+    words: address::Words,
 }
 
 impl Reader {
@@ -264,7 +274,7 @@ impl Reader {
     async fn next(&mut self) -> Result<v1::SubscribeResponse, Refused> {
         loop {
             while let Some(stored) = self.waiting.pop_front() {
-                let frame = self.filter.frame(self.bus.as_ref(), &stored).await?;
+                let frame = self.filter.frame(self.bus.as_ref(), &self.words, &stored).await?;
                 // Not before: a heartbeat may be sent while the frame is made.
                 self.seen.advance(stored.placed.position);
                 if let Some(frame) = frame {

@@ -1,6 +1,7 @@
 //! Steps 2 and 3 of the way data takes: a command is decided on the patient's state and its
 //! events are published, for every door in the same way.
 
+mod joint;
 mod resource;
 
 use std::num::NonZeroUsize;
@@ -11,13 +12,12 @@ use jiff::Timestamp;
 use prost::Message as _;
 use tokio_util::task::TaskTracker;
 use tsunagi_chassis::{Config, Trace, trace};
-use tsunagi_domain::identity::{self, Command as IdentityCommand, Identifier};
+use tsunagi_domain::identity::{Command as IdentityCommand, Identifier};
 use tsunagi_domain::{Command, Document, EventId, Order, PatientId, Record, Refusal, ResourceId};
 use tsunagi_proto::catalogue::{Family, Payload};
 use tsunagi_proto::check::{Path, Violation};
 use tsunagi_proto::convert;
 use tsunagi_proto::v1;
-use uuid::Uuid;
 
 use crate::claims::{Claim, Claims, Occasion};
 use crate::cursor::Cursor;
@@ -27,6 +27,9 @@ use crate::region::Region;
 use crate::resources::{self, Resources};
 use crate::stream::StreamId;
 use crate::turns;
+
+use joint::{Joint, is_of_a_merge};
+pub use joint::{is_abandoned, retirement};
 
 /// Events about one patient, or one resource, that somebody wants to be taken together.
 #[derive(Debug, Clone)]
@@ -191,90 +194,37 @@ impl Handler {
         self.tasks.wait().await;
     }
 
+    /// Takes it; and once more, if a merge was in the way that somebody had left half done.
     async fn take(
         &self,
         turn: turns::Turn<Loaded>,
         prepared: Prepared,
     ) -> Result<Vec<v1::Receipt>, SubmitError> {
-        let Some(joint) = Joint::of(&prepared)? else {
-            return self.take_alone(turn, &prepared).await;
+        let joint = Joint::of(&prepared)?;
+        let refused = match self.take_once(turn, &prepared, joint).await {
+            Err(error) if is_of_a_merge(&error) => error,
+            taken => return taken,
         };
+        let mut has_settled = false;
+        for patient in [prepared.patient].into_iter().chain(joint.map(|joint| joint.other)) {
+            has_settled |= self.settle(patient).await?;
+        }
+        if !has_settled {
+            return Err(refused);
+        }
+        self.take_once(self.patients.turn(prepared.patient), &prepared, joint).await
+    }
+
+    async fn take_once(
+        &self,
+        turn: turns::Turn<Loaded>,
+        prepared: &Prepared,
+        joint: Option<Joint>,
+    ) -> Result<Vec<v1::Receipt>, SubmitError> {
+        let Some(joint) = joint else { return self.take_alone(turn, prepared).await };
         // One turn after the other, so that two merges never wait for each other.
         drop(turn);
-        let turn = || self.patients.turn(prepared.patient);
-        match joint.step {
-            JointStep::Merge => {
-                // Until the merge is in, the other record takes no events; sending the merge
-                // again goes on from there.
-                self.retire(&prepared, joint).await?;
-                let merged = self.take_alone(turn(), &prepared).await;
-                match &merged {
-                    Ok(_) | Err(SubmitError::OutcomeUnknown(_)) => {}
-                    Err(_) => self.restore(&prepared, joint).await?,
-                }
-                merged
-            }
-            JointStep::Unmerge => {
-                let unmerged = self.take_alone(turn(), &prepared).await?;
-                self.restore(&prepared, joint).await?;
-                Ok(unmerged)
-            }
-        }
-    }
-
-    /// Says in the other record that it is retired, unless the merge would be refused.
-    async fn retire(&self, prepared: &Prepared, joint: Joint) -> Result<(), SubmitError> {
-        let mut survivor = Loaded::default();
-        self.patients.catch_up(prepared.patient, &mut survivor).await?;
-        let stream = StreamId::Patient(prepared.patient);
-        let is_repeat = self.bus.find(stream, joint.event).await?.is_some();
-        if !is_repeat {
-            decide(prepared, &survivor)?;
-        }
-        let retired = self.say_of_other(prepared, joint, Payload::PatientRetired, RETIRE).await;
-        match retired {
-            Err(SubmitError::Refused(Refusal::Identity(identity::Refusal::Unknown))) => {
-                Err(other_patient("must be a registered patient"))
-            }
-            other => other,
-        }
-    }
-
-    /// Says in the other record that it is its own again.
-    async fn restore(&self, prepared: &Prepared, joint: Joint) -> Result<(), SubmitError> {
-        let restored = self.say_of_other(prepared, joint, Payload::PatientRestored, RESTORE).await;
-        match restored {
-            // It was never retired, or is restored already.
-            Err(SubmitError::Refused(Refusal::Identity(identity::Refusal::NotMerged))) => Ok(()),
-            other => other,
-        }
-    }
-
-    async fn say_of_other(
-        &self,
-        prepared: &Prepared,
-        joint: Joint,
-        payload: impl Fn(v1::PatientRetirement) -> Payload,
-        step: &str,
-    ) -> Result<(), SubmitError> {
-        let payload = payload(v1::PatientRetirement {
-            survivor_patient_id: prepared.patient.to_string(),
-            merge_event_id: joint.event.to_string(),
-        });
-        let event = v1::Event {
-            event_id: of_joint(joint.event, step).to_string(),
-            r#type: payload.event_type().to_owned(),
-            patient_id: joint.other.to_string(),
-            occurred_at: prepared.occasion.occurred_at.clone(),
-            actor: Some((&prepared.occasion.actor).into()),
-            causation_id: joint.event.to_string(),
-            payload: payload.encode_to_vec(),
-            ..v1::Event::default()
-        };
-        let submission = Submission { events: vec![event], expected_version: None };
-        let prepared = self.prepare_from(submission, Sender::System)?;
-        let turn = self.patients.turn(prepared.patient);
-        self.take_alone(turn, &prepared).await.map(|_| ())
+        self.take_joint(prepared, joint).await
     }
 
     async fn take_alone(
@@ -496,70 +446,11 @@ impl Handler {
     }
 }
 
-/// The event by which a merge retires the other record.
-pub fn retirement(merge: EventId) -> EventId {
-    of_joint(merge, RETIRE)
-}
-
-const RETIRE: &str = "retire";
-const RESTORE: &str = "restore";
-
-/// The same step taken again has the same id.
-fn of_joint(joint: EventId, step: &str) -> EventId {
-    EventId::new(Uuid::new_v5(&joint.uuid(), step.as_bytes()))
-}
-
 /// Who sends a submission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sender {
     Outside,
     System,
-}
-
-/// A merge or its end, which two records have to know of.
-#[derive(Debug, Clone, Copy)]
-struct Joint {
-    event: EventId,
-    other: PatientId,
-    step: JointStep,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum JointStep {
-    Merge,
-    Unmerge,
-}
-
-impl Joint {
-    /// The merge that a submission is, if it is one.
-    fn of(prepared: &Prepared) -> Result<Option<Self>, SubmitError> {
-        let joint = |command: &Command| {
-            let (merge, step) =
-                if let Order::Identity(IdentityCommand::Merge(merge)) = command.order {
-                    (merge, JointStep::Merge)
-                } else if let Order::Identity(IdentityCommand::Unmerge(merge)) = command.order {
-                    (merge, JointStep::Unmerge)
-                } else {
-                    return None;
-                };
-            Some(Self { event: command.stamp.event, other: merge.retired, step })
-        };
-        let Some(joint) = prepared.commands.iter().find_map(joint) else { return Ok(None) };
-        if joint.other == prepared.patient {
-            return Err(other_patient("must be another patient"));
-        }
-        if prepared.commands.len() > 1 {
-            let violation = Path::ROOT.field("events").violation("must be one, if it is a merge");
-            return Err(SubmitError::Fields(vec![violation]));
-        }
-        Ok(Some(joint))
-    }
-}
-
-/// The record that a merge names is not what it must be.
-fn other_patient(problem: &str) -> SubmitError {
-    let field = "payload.retired_patient_id".to_owned();
-    SubmitError::Fields(vec![Violation { field, problem: problem.to_owned() }])
 }
 
 impl Prepared {
@@ -704,7 +595,8 @@ fn identifiers(commands: &[Command]) -> impl Iterator<Item = &Identifier> {
             | IdentityCommand::Merge(_)
             | IdentityCommand::Unmerge(_)
             | IdentityCommand::Retire(_)
-            | IdentityCommand::Restore(_),
+            | IdentityCommand::Restore(_)
+            | IdentityCommand::AbandonMerge(_),
         )
         | Order::Correction(_)
         | Order::Encounter(..)

@@ -14,9 +14,11 @@ use crate::port::{Bus, ReadError, Stored};
 use crate::stream::StreamId;
 use crate::turns::{Turn, Turns};
 
-/// So many records that were merged into one another are read together. No chain is longer: each
-/// ends where the next begins.
-const MERGES_MAX: usize = 16;
+/// So many records are merged one into the next: a merge that makes such a chain longer is refused.
+/// Of records that are merged into one and the same, there may be any number.
+pub const MERGES_MAX: usize = 16;
+/// So many are read: two processes may each make a chain longer without knowing of the other.
+pub const MERGES_READ_MAX: usize = 4 * MERGES_MAX;
 
 /// One patient's record, as far as it was read.
 #[derive(Debug, Default)]
@@ -24,6 +26,8 @@ pub struct Loaded {
     pub record: Record,
     /// How many of the patient's events `record` knows.
     pub version: u64,
+    /// How many records were merged one into the next, and then into this one.
+    pub depth: usize,
     /// Whether there may be events that it does not know.
     pub is_stale: bool,
 }
@@ -77,7 +81,7 @@ impl Loaded {
         patient: PatientId,
         seen: Seen<'_>,
     ) -> Result<(), ReadError> {
-        let end = End { merge: None, depth: MERGES_MAX };
+        let end = End { merge: None, depth: MERGES_READ_MAX };
         self.catch_up_to(bus, patient, end, seen).await?;
         self.is_stale = false;
         Ok(())
@@ -98,7 +102,7 @@ impl Loaded {
             if events.is_empty() {
                 // Half a record is none: where slots are taken in one beside the other, the end
                 // of this one may come later than the merge.
-                let is_whole = end.merge.is_none() || end.depth == 0;
+                let is_whole = end.merge.is_none();
                 let behind = "a record that was merged into another is not here to its end yet";
                 return if is_whole { Ok(()) } else { Err(ReadError::Log(behind.to_owned())) };
             }
@@ -121,11 +125,12 @@ impl Loaded {
         seen: Seen<'_>,
     ) -> Result<(), ReadError> {
         for (retired, merge) in self.record.wanted() {
+            let too_deep = || ReadError("too many records are merged one into the next".to_owned());
+            let depth = depth.checked_sub(1).ok_or_else(too_deep)?;
             let mut other = Self::default();
-            if depth > 0 {
-                let end = End { merge: Some(merge), depth: depth - 1 };
-                Box::pin(other.catch_up_to(bus, retired, end, seen)).await?;
-            }
+            let end = End { merge: Some(merge), depth };
+            Box::pin(other.catch_up_to(bus, retired, end, seen)).await?;
+            self.depth = self.depth.max(other.depth + 1);
             self.record.absorb(retired, &other.record);
         }
         Ok(())

@@ -172,11 +172,31 @@ pub enum Stage {
     Ended,
 }
 
+/// Whose word it is that a patient was admitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Voice {
+    /// The facility's own.
+    Own,
+    /// Entered for the facility by somebody else.
+    Proxy,
+    Other,
+}
+
+impl Voice {
+    fn of(stamp: &Stamp, place: &Place) -> Self {
+        match (stamp.acting_for == place.facility.id, stamp.by_proxy) {
+            (true, false) => Self::Own,
+            (true, true) => Self::Proxy,
+            (false, _) => Self::Other,
+        }
+    }
+}
+
 /// One move of the patient under this encounter.
 #[derive(Debug, Clone, PartialEq)]
 enum Move {
     Visit(Visit),
-    Admission(Admission),
+    Admission(Admission, Voice),
     Transfer(WardTransfer),
     Leave,
     Return,
@@ -249,7 +269,7 @@ impl Encounter {
                 self.can_take_back(*cancel, |kind| matches!(kind, Move::Visit(_)))
             }
             Command::CancelAdmission(cancel) => {
-                self.can_take_back(*cancel, |kind| matches!(kind, Move::Admission(_)))
+                self.can_take_back(*cancel, |kind| matches!(kind, Move::Admission(..)))
             }
             Command::CancelTransfer(cancel) => {
                 self.can_take_back(*cancel, |kind| matches!(kind, Move::Transfer(_)))
@@ -280,7 +300,8 @@ impl Encounter {
             }
             Event::VisitRegistered(visit) => self.insert(stamp, Move::Visit(visit.clone())),
             Event::Admitted(admission) => {
-                self.insert(stamp, Move::Admission(admission.clone()));
+                let voice = Voice::of(stamp, &admission.place);
+                self.insert(stamp, Move::Admission(admission.clone(), voice));
             }
             Event::Transferred(transfer) => {
                 self.insert(stamp, Move::Transfer(transfer.clone()));
@@ -315,7 +336,7 @@ impl Encounter {
     pub fn class(&self) -> Class {
         let visit = self.path.iter().rev().find_map(|taken| match &taken.step {
             Move::Visit(visit) => Some(visit.class),
-            Move::Admission(_) => Some(Class::Inpatient),
+            Move::Admission(..) => Some(Class::Inpatient),
             Move::Transfer(_) | Move::Leave | Move::Return | Move::Discharge => None,
         });
         visit.unwrap_or(Class::Inpatient)
@@ -330,7 +351,7 @@ impl Encounter {
     fn visited(&self) -> Option<&Place> {
         self.path.iter().rev().find_map(|taken| match &taken.step {
             Move::Visit(visit) => Some(&visit.place),
-            Move::Admission(admission) => Some(&admission.place),
+            Move::Admission(admission, _) => Some(&admission.place),
             Move::Transfer(transfer) => Some(&transfer.to),
             Move::Leave | Move::Return | Move::Discharge => None,
         })
@@ -349,7 +370,7 @@ impl Encounter {
         match &taken.step {
             Move::Visit(Visit { ended_at: Some(end), .. }) => Some(*end),
             Move::Visit(_)
-            | Move::Admission(_)
+            | Move::Admission(..)
             | Move::Transfer(_)
             | Move::Leave
             | Move::Return
@@ -364,7 +385,7 @@ impl Encounter {
 
     /// The event since which the patient is in it, also while on leave.
     pub fn stay_since_event(&self) -> Option<EventId> {
-        let begun = self.path.iter().rev().find(|taken| matches!(taken.step, Move::Admission(_)));
+        let begun = self.path.iter().rev().find(|taken| matches!(taken.step, Move::Admission(..)));
         begun.or_else(|| self.since_step()).map(|taken| taken.event)
     }
 
@@ -373,10 +394,10 @@ impl Encounter {
         match &last.step {
             // A move within the hospital does not change since when the patient is in it.
             Move::Transfer(_) | Move::Return => {
-                let admission = |taken: &&Taken<Move>| matches!(taken.step, Move::Admission(_));
+                let admission = |taken: &&Taken<Move>| matches!(taken.step, Move::Admission(..));
                 self.path.iter().rev().find(admission)
             }
-            Move::Visit(_) | Move::Admission(_) | Move::Leave | Move::Discharge => Some(last),
+            Move::Visit(_) | Move::Admission(..) | Move::Leave | Move::Discharge => Some(last),
         }
     }
 
@@ -400,6 +421,37 @@ impl Encounter {
 
     pub fn is_inpatient(&self) -> bool {
         matches!(self.stage(), Stage::InHospital | Stage::OnLeave)
+    }
+
+    /// The event that admitted the patient, and whose word it is.
+    fn admitted(&self) -> Option<(EventId, Voice)> {
+        self.path.iter().find_map(|taken| match &taken.step {
+            Move::Admission(_, voice) => Some((taken.event, *voice)),
+            Move::Visit(_) | Move::Transfer(_) | Move::Leave | Move::Return | Move::Discharge => {
+                None
+            }
+        })
+    }
+
+    /// Whether it is a stay that somebody entered for the facility.
+    pub(crate) fn is_by_proxy(&self) -> bool {
+        self.admitted().is_some_and(|(_, voice)| voice == Voice::Proxy)
+    }
+
+    /// The event by which the facility itself says that it is the stay which somebody else
+    /// entered for it: a patient does not lie twice in one facility at a time.
+    pub(crate) fn takes_the_place_of(&self, proxy: &Self) -> Option<EventId> {
+        let (event, _) = self.admitted().filter(|(_, voice)| *voice == Voice::Own)?;
+        let facility = |of: &Self| of.visited().map(|place| place.facility.id.clone());
+        let ended = |of: &Self| of.since().filter(|_| of.stage() == Stage::Ended);
+        let began_before_end_of = |one: &Self, other: &Self| {
+            let began = one.began_at();
+            began.is_some_and(|began| ended(other).is_none_or(|ended| began.is_before(&ended)))
+        };
+        let is_same = facility(self) == facility(proxy)
+            && began_before_end_of(self, proxy)
+            && began_before_end_of(proxy, self);
+        is_same.then_some(event)
     }
 
     /// Whether this is a stay that has ended, and the patient was certainly in it then.
@@ -442,7 +494,7 @@ impl Encounter {
     fn why_not(&self, kind: &Move) -> Refusal {
         match (kind, self.stage()) {
             (_, Stage::Ended) => Refusal::AlreadyEnded,
-            (Move::Admission(_), Stage::InHospital | Stage::OnLeave) => Refusal::AlreadyAdmitted,
+            (Move::Admission(..), Stage::InHospital | Stage::OnLeave) => Refusal::AlreadyAdmitted,
             (Move::Visit(_), _) => Refusal::AlreadyBegun,
             (Move::Return, Stage::InHospital) => Refusal::NotOnLeave,
             (_, Stage::OnLeave) => Refusal::OnLeave,
@@ -536,7 +588,7 @@ impl Move {
     fn ordered_by(command: &Command) -> Option<Self> {
         match command.clone() {
             Command::RegisterVisit(visit) => Some(Self::Visit(visit)),
-            Command::Admit(admission) => Some(Self::Admission(admission)),
+            Command::Admit(admission) => Some(Self::Admission(admission, Voice::Other)),
             Command::Transfer(transfer) => Some(Self::Transfer(transfer)),
             Command::StartLeave(()) => Some(Self::Leave),
             Command::ReturnFromLeave(()) => Some(Self::Return),
@@ -559,7 +611,7 @@ impl Move {
     fn preceding(&self) -> Option<EncounterId> {
         match self {
             Self::Visit(visit) => visit.preceding,
-            Self::Admission(admission) => admission.preceding,
+            Self::Admission(admission, _) => admission.preceding,
             Self::Transfer(_) | Self::Leave | Self::Return | Self::Discharge => None,
         }
     }
@@ -572,7 +624,7 @@ impl Step for Move {
     fn leads_from(&self, stage: Stage) -> Option<Stage> {
         match (self, stage) {
             (Self::Visit(_), Stage::Expected)
-            | (Self::Admission(_), Stage::Expected | Stage::Visiting)
+            | (Self::Admission(..), Stage::Expected | Stage::Visiting)
             | (Self::Transfer(_) | Self::Leave, Stage::InHospital)
             | (Self::Return, Stage::OnLeave)
             | (Self::Discharge, Stage::Visiting | Stage::InHospital | Stage::OnLeave) => {
@@ -580,7 +632,7 @@ impl Step for Move {
             }
             (
                 Self::Visit(_)
-                | Self::Admission(_)
+                | Self::Admission(..)
                 | Self::Transfer(_)
                 | Self::Leave
                 | Self::Return
@@ -594,7 +646,7 @@ impl Step for Move {
         match self {
             Self::Visit(Visit { ended_at: None, .. }) => Stage::Visiting,
             Self::Visit(Visit { ended_at: Some(_), .. }) | Self::Discharge => Stage::Ended,
-            Self::Admission(_) | Self::Transfer(_) | Self::Return => Stage::InHospital,
+            Self::Admission(..) | Self::Transfer(_) | Self::Return => Stage::InHospital,
             Self::Leave => Stage::OnLeave,
         }
     }

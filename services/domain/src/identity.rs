@@ -40,6 +40,8 @@ commands_and_events! {
     Unmerge => Unmerged(Merge),
     Retire => Retired(Retirement),
     Restore => Restored(Retirement),
+    /// A merge of which the other record knows already did not come about.
+    AbandonMerge => MergeAbandoned(Merge),
 }
 
 /// When somebody died, if that is known.
@@ -79,6 +81,10 @@ pub enum Refusal {
     AlreadyMerged,
     #[error("the other record is not merged into this one: check `retired_patient_id`")]
     NotMerged,
+    #[error(
+        "the other record ends a chain of {0} records that were merged one into the next: merge this record into that one instead"
+    )]
+    MergesTooDeep(usize),
     #[error("the identifier is linked to this patient already")]
     AlreadyLinked,
     #[error("the date of birth lies after the event: check `birth_on` and `occurred_at`")]
@@ -123,6 +129,7 @@ impl Patient {
             | Command::Unmerge(_)
             | Command::Retire(_)
             | Command::Restore(_)
+            | Command::AbandonMerge(_)
                 if !self.is_known() =>
             {
                 Err(Refusal::Unknown)
@@ -143,15 +150,16 @@ impl Patient {
             Command::Unmerge(Merge { retired }) if !self.merged.contains_key(retired) => {
                 Err(Refusal::NotMerged)
             }
+            Command::Retire(_) => self.not_retired(),
+            Command::Restore(retirement) if self.retired_into != Some(*retirement) => {
+                Err(Refusal::NotMerged)
+            }
             Command::OpenAnonymous(())
             | Command::LinkIdentifier(_)
             | Command::Merge(_)
-            | Command::Unmerge(_) => Ok(()),
-            Command::Retire(_) => self.not_retired(),
-            Command::Restore(Retirement { survivor, .. }) => match self.retired_into {
-                Some(into) if into.survivor == *survivor => Ok(()),
-                Some(_) | None => Err(Refusal::NotMerged),
-            },
+            | Command::Unmerge(_)
+            | Command::Restore(_)
+            | Command::AbandonMerge(_) => Ok(()),
         }?;
         Ok(command.into())
     }
@@ -177,6 +185,7 @@ impl Patient {
             }
             Event::Retired(retirement) => self.retired_into = Some(*retirement),
             Event::Restored(_) => self.retired_into = None,
+            Event::MergeAbandoned(_) => {}
         }
     }
 
@@ -185,6 +194,8 @@ impl Patient {
     pub(crate) fn absorb(&mut self, event: &Event) {
         match event {
             Event::Registered(registration) => {
+                // Somebody knows now who it is.
+                self.is_registered = true;
                 self.identifiers.extend(registration.identifiers.iter().cloned());
             }
             Event::IdentifierLinked(identifier) => {
@@ -196,7 +207,8 @@ impl Patient {
             | Event::Merged(_)
             | Event::Unmerged(_)
             | Event::Retired(_)
-            | Event::Restored(_) => {}
+            | Event::Restored(_)
+            | Event::MergeAbandoned(_) => {}
         }
     }
 
@@ -231,6 +243,16 @@ impl Patient {
     /// The record into which this one was merged.
     pub fn retired_into(&self) -> Option<PatientId> {
         self.retired_into.map(|into| into.survivor)
+    }
+
+    /// The record into which this one was merged, and the merge.
+    pub fn retirement(&self) -> Option<Retirement> {
+        self.retired_into
+    }
+
+    /// The merge by which another record belongs to this one.
+    pub fn merge_of(&self, retired: PatientId) -> Option<EventId> {
+        self.merged.get(&retired).copied()
     }
 
     /// The merge by which this record was retired.

@@ -81,7 +81,7 @@ impl Raw {
         let event = EventId::new(Uuid::from_u128(position));
         let acting_for = OrganisationId::parse(&format!("facility-{}", self.facility)).unwrap();
         let occurred_at = self.time(position);
-        let stamp = Stamp { event, occurred_at, acting_for, by_program: false };
+        let stamp = Stamp { event, occurred_at, acting_for, by_program: false, by_proxy: false };
         Command { stamp, order: self.order(position) }
     }
 
@@ -168,6 +168,7 @@ fn of_raws(raws: Vec<Raw>) -> Vec<Command> {
             occurred_at: CareTime::parse("2026-04-01", &Zone::utc()).unwrap(),
             acting_for: OrganisationId::parse("facility-0").unwrap(),
             by_program: false,
+            by_proxy: false,
         };
         let register = record::Order::Identity(identity::Command::Register(Registration {
             identifiers: Vec::new(),

@@ -3,7 +3,7 @@
 //! The state is made of what was told, as it was corrected since, and of the times at which it
 //! happened: in which order it was told makes no difference.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem::discriminant;
 use std::sync::Arc;
 
@@ -35,6 +35,8 @@ pub struct Stamp {
     pub acting_for: OrganisationId,
     /// Whether it is the word of a program, and of no person.
     pub by_program: bool,
+    /// Whether another organisation entered it for the one whose word it is.
+    pub by_proxy: bool,
 }
 
 /// Somebody wants something to have happened to this patient.
@@ -182,6 +184,8 @@ struct Note {
 struct State {
     patient: Patient,
     encounters: BTreeMap<EncounterId, Encounter>,
+    /// Those of which anything was entered for somebody else.
+    by_proxy: BTreeSet<EncounterId>,
     transfer_requests: BTreeMap<TransferRequestId, TransferRequest>,
     referrals: BTreeMap<ReferralId, Referral>,
     cases: BTreeMap<CaseId, Case>,
@@ -202,7 +206,11 @@ impl Record {
         if !begins && !self.state.patient.is_known() {
             return Err(identity::Refusal::Unknown.into());
         }
-        if !matches!(order, Order::Identity(identity::Command::Restore(_))) {
+        let ends_a_merge = matches!(
+            order,
+            Order::Identity(identity::Command::Restore(_) | identity::Command::AbandonMerge(_))
+        );
+        if !ends_a_merge {
             self.state.patient.not_retired()?;
         }
         check_ends(&order, now)?;
@@ -290,8 +298,16 @@ impl Record {
         self.state.encounters.get(&id)
     }
 
+    /// Without the stays of which the facility itself has told since under another id.
     pub fn encounters(&self) -> impl Iterator<Item = (EncounterId, &Encounter)> {
-        self.state.encounters.iter().map(|(id, encounter)| (*id, encounter))
+        let all = self.state.encounters.iter().map(|(id, encounter)| (*id, encounter));
+        all.filter(|(id, _)| self.state.successor(*id).is_none())
+    }
+
+    /// The event by which the facility itself tells of a stay that somebody had entered for it: that
+    /// stay gives way.
+    pub fn superseded_by(&self, id: EncounterId) -> Option<EventId> {
+        self.state.successor(id).map(|(_, event)| event)
     }
 
     pub fn transfer_request(&self, id: TransferRequestId) -> Option<&TransferRequest> {
@@ -318,11 +334,10 @@ impl Record {
     /// The encounter with which the chain that leads to `encounter` begins. The first link of
     /// a chain may be an encounter that nothing else is known of.
     pub fn episode(&self, encounter: EncounterId) -> EncounterId {
-        let encounters = &self.state.encounters;
         let mut first = encounter;
         // A chain cannot be longer than there are encounters, unless it were circular.
-        for _ in 0..=encounters.len() {
-            match encounters.get(&first).and_then(Encounter::preceding) {
+        for _ in 0..=self.state.encounters.len() {
+            match self.state.preceding(first) {
                 Some(preceding) if preceding != encounter => first = preceding,
                 Some(_) | None => break,
             }
@@ -585,6 +600,9 @@ impl State {
         match fact {
             Fact::Identity(event) => self.patient.apply(stamp, event),
             Fact::Encounter(id, event) => {
+                if stamp.by_proxy {
+                    self.by_proxy.insert(*id);
+                }
                 self.encounters.entry(*id).or_default().apply(stamp, event);
             }
             Fact::TransferRequest(id, event) => {
@@ -599,6 +617,26 @@ impl State {
             }
             Fact::Document(Document { step: None, .. }) | Fact::Correction(_) => {}
         }
+    }
+
+    /// The stay by which the facility itself tells of one that somebody had entered for it, and
+    /// the event that does so.
+    fn successor(&self, id: EncounterId) -> Option<(EncounterId, EventId)> {
+        let proxy = self.by_proxy.get(&id).and_then(|id| self.encounters.get(id));
+        let proxy = proxy.filter(|proxy| proxy.is_by_proxy())?;
+        let mut all = self.encounters.iter();
+        all.find_map(|(own, encounter)| Some((*own, encounter.takes_the_place_of(proxy)?)))
+    }
+
+    /// The encounter that one continues; a stay also what was said of the one it took the place of.
+    fn preceding(&self, id: EncounterId) -> Option<EncounterId> {
+        let said = self.encounters.get(&id).and_then(Encounter::preceding);
+        said.or_else(|| {
+            let gave_way =
+                |of: &&EncounterId| self.successor(**of).is_some_and(|(own, _)| own == id);
+            let proxy = self.by_proxy.iter().find(gave_way)?;
+            self.encounters.get(proxy).and_then(Encounter::preceding)
+        })
     }
 
     fn decide_encounter(
@@ -643,8 +681,15 @@ impl State {
             (goes_on || went_on)
                 && other.place().is_some_and(|there| there.facility.id == place.facility.id)
         };
+        // What somebody entered for the facility gives way to its own word.
+        let is_own = !stamp.by_proxy && stamp.acting_for == place.facility.id;
+        let gives_way = |other: EncounterId, encounter: &Encounter| {
+            is_own && encounter.is_by_proxy() || self.successor(other).is_some()
+        };
         let mut others = self.encounters.iter().filter(|(other, _)| **other != id);
-        others.find_map(|(other, encounter)| in_the_way(encounter).then_some(*other))
+        others.find_map(|(other, encounter)| {
+            (in_the_way(encounter) && !gives_way(*other, encounter)).then_some(*other)
+        })
     }
 
     fn leads_to(&self, from: EncounterId, to: EncounterId) -> bool {
@@ -832,13 +877,9 @@ impl Refusal {
 
     pub fn kind(&self) -> RefusalKind {
         match self {
+            Self::Identity(refusal) => identity_kind(refusal),
             Self::InFuture
             | Self::Resource(resource::Refusal::InFuture)
-            | Self::Identity(
-                identity::Refusal::BornAfterEvent
-                | identity::Refusal::DiesInFuture
-                | identity::Refusal::DiedBeforeBirth,
-            )
             | Self::Encounter(
                 encounter::Refusal::CircularEpisode
                 | encounter::Refusal::EndsBeforeItBegins
@@ -854,19 +895,13 @@ impl Refusal {
             Self::UnknownEncounter(_)
             | Self::UnknownCase(_)
             | Self::UnknownReferral(_)
-            | Self::Identity(identity::Refusal::Unknown)
             | Self::TransferRequest(transfer_request::Refusal::Unknown)
             | Self::Referral(referral::Refusal::Unknown)
             | Self::Case(case::Refusal::Unknown)
             | Self::Note(note::Refusal::Unknown(_))
             | Self::Resource(resource::Refusal::Unknown)
             | Self::Correction(correction::Refusal::UnknownEvent(_)) => RefusalKind::NotFound,
-            Self::Identity(
-                identity::Refusal::AlreadyRegistered
-                | identity::Refusal::AlreadyLinked
-                | identity::Refusal::AlreadyMerged,
-            )
-            | Self::Note(note::Refusal::Exists(_))
+            Self::Note(note::Refusal::Exists(_))
             | Self::Resource(resource::Refusal::AlreadyPublished)
             | Self::TransferRequest(transfer_request::Refusal::AlreadyRequested)
             | Self::Referral(referral::Refusal::AlreadyRequested)
@@ -880,8 +915,7 @@ impl Refusal {
             )
             | Self::Note(note::Refusal::NeedsPerson)
             | Self::Correction(correction::Refusal::NotTheAuthor(_)) => RefusalKind::NotYours,
-            Self::Identity(identity::Refusal::Retired(_) | identity::Refusal::NotMerged)
-            | Self::Note(note::Refusal::WrongState { .. })
+            Self::Note(note::Refusal::WrongState { .. })
             | Self::Resource(resource::Refusal::Withdrawn | resource::Refusal::NotYet)
             | Self::Correction(
                 correction::Refusal::AlreadyInError(_) | correction::Refusal::LaterEventDepends(_),
@@ -902,12 +936,28 @@ impl Refusal {
     }
 }
 
+fn identity_kind(refusal: &identity::Refusal) -> RefusalKind {
+    match refusal {
+        identity::Refusal::BornAfterEvent
+        | identity::Refusal::DiesInFuture
+        | identity::Refusal::DiedBeforeBirth => RefusalKind::Invalid,
+        identity::Refusal::Unknown => RefusalKind::NotFound,
+        identity::Refusal::AlreadyRegistered
+        | identity::Refusal::AlreadyLinked
+        | identity::Refusal::AlreadyMerged => RefusalKind::Exists,
+        identity::Refusal::Retired(_)
+        | identity::Refusal::NotMerged
+        | identity::Refusal::MergesTooDeep(_) => RefusalKind::State,
+    }
+}
+
 fn identity_reason(refusal: &identity::Refusal) -> &'static str {
     match refusal {
         identity::Refusal::Unknown => "PATIENT_UNKNOWN",
         identity::Refusal::Retired(_) => "PATIENT_MERGED",
         identity::Refusal::AlreadyMerged => "ALREADY_MERGED",
         identity::Refusal::NotMerged => "NOT_MERGED",
+        identity::Refusal::MergesTooDeep(_) => "MERGES_TOO_DEEP",
         identity::Refusal::AlreadyRegistered => "PATIENT_EXISTS",
         identity::Refusal::AlreadyLinked => "IDENTIFIER_LINKED",
         identity::Refusal::BornAfterEvent => "BORN_AFTER_EVENT",
@@ -1003,6 +1053,7 @@ pub(crate) mod testing {
             occurred_at: time(occurred_at),
             acting_for: OrganisationId::parse(organisation).unwrap(),
             by_program: false,
+            by_proxy: false,
         }
     }
 }
@@ -1352,6 +1403,51 @@ mod tests {
             Err(Refusal::TransferRequest(transfer_request::Refusal::NotTheFacilityAsked))
         );
         assert!(record.decide(offer("rehab"), noon()).is_ok());
+    }
+
+    #[test]
+    fn what_was_entered_for_a_hospital_gives_way_to_its_own_word() {
+        let by_proxy =
+            |number: u128, at: &str| Stamp { by_proxy: true, ..stamp_for(number, at, "seaside") };
+        let mut record = given(&[
+            ("2026-05-01", register()),
+            ("2026-05-02", admit(1, "acute", None)),
+            ("2026-05-20", discharge(1)),
+        ]);
+        let proxy =
+            Event { stamp: by_proxy(4, "2026-05-20"), fact: admit(2, "seaside", Some(1)).into() };
+        record.apply(&proxy);
+        let own = |number: u128, at: &str, order: Order| Command {
+            stamp: stamp_for(number, at, "seaside"),
+            order,
+        };
+        let again = Command { stamp: by_proxy(5, "2026-05-21"), order: admit(3, "seaside", None) };
+        let twice = || Err(encounter::Refusal::InFacilityAlready(encounter_id(2)).into());
+        assert_eq!(record.decide(again, noon()), twice(), "a proxy does not tell of it twice");
+        let word = own(6, "2026-05-20T13:10:00+09:00", admit(3, "seaside", None));
+        let told = record.decide(word, noon()).unwrap();
+        record.apply(&told[0]);
+        assert_eq!(record.superseded_by(encounter_id(2)), Some(event_id(6)));
+        assert_eq!(record.whereabouts().unwrap().0, encounter_id(3));
+        assert!(record.encounters().all(|(id, _)| id != encounter_id(2)));
+        assert_eq!(record.episode(encounter_id(3)), encounter_id(1), "what the desk said of it");
+        let late = Command { stamp: by_proxy(7, "2026-05-22"), order: admit(4, "seaside", None) };
+        assert_eq!(
+            record.decide(late, noon()),
+            Err(encounter::Refusal::InFacilityAlready(encounter_id(3)).into())
+        );
+        let home = record.decide(own(8, "2026-05-25", discharge(3)), noon()).unwrap();
+        record.apply(&home[0]);
+        assert_eq!(record.whereabouts().unwrap().1.stage(), Stage::Ended, "and nowhere else");
+        let another =
+            Command { stamp: by_proxy(9, "2026-05-28"), order: admit(5, "seaside", None) };
+        let another = record.decide(another, noon()).unwrap();
+        record.apply(&another[0]);
+        assert_eq!(
+            record.whereabouts().unwrap().0,
+            encounter_id(5),
+            "a later stay is one of its own"
+        );
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod codes;
 mod config;
 mod demo;
 mod doors;
+mod half_merges;
 mod import;
 mod nats_child;
 mod open_files;

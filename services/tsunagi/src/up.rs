@@ -41,6 +41,7 @@ use tsunagi_proto::v1::link_worker_server::LinkWorkerServer;
 use tsunagi_proto::v1::timeline_server::TimelineServer;
 
 use crate::doors::{self, Addresses};
+use crate::half_merges;
 use crate::open_files;
 use crate::output::say;
 use crate::region_bus::{self, RegionBus};
@@ -108,11 +109,10 @@ pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
     let mut bus = RegionBus::start(config, &store, log).await?;
     let on_nats = bus.told(config);
     let handler = Arc::new(Handler::new(Arc::clone(&bus.bus), config));
+    half_merges::begin(&handler, &patients, store.end(), &stop);
     let notices = notices(config, bus.notifier.take(), &patients, &stop).await?;
     let (health, routes) = routes(config, &handler, &store, patients, &stop).await?;
-    tokio::spawn(scrub::run(store.clone(), config.scrub_bytes_per_second, stop.clone()));
-    tokio::spawn(tell_of_a_broken_log(store.broken().clone(), health.clone()));
-    tokio::spawn(tell_of_troubles(store.troubles().watch(), health.clone()));
+    look_after(config, &store, &health, &stop);
     let timeline = Endpoint::from_shared(format!("http://{address}"))?.connect_lazy();
     let doors = doors.open(config, &handler, timeline, &stop)?;
     metrics.map(|metrics| tokio::spawn(metrics.run(stop.clone())));
@@ -148,6 +148,13 @@ pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
         stop,
         served,
     })
+}
+
+/// Reads the log again in the background, and tells health what becomes of it.
+fn look_after(config: &Config, store: &Store, health: &HealthReporter, stop: &CancellationToken) {
+    tokio::spawn(scrub::run(store.clone(), config.scrub_bytes_per_second, stop.clone()));
+    tokio::spawn(tell_of_a_broken_log(store.broken().clone(), health.clone()));
+    tokio::spawn(tell_of_troubles(store.troubles().watch(), health.clone()));
 }
 
 /// Tells other organisations what concerns them, if any are to be told.

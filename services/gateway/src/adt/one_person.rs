@@ -5,7 +5,7 @@
 //! finishes what was interrupted, and the ids of its merges are made from the message and from how
 //! often it was tried: one that was taken and then taken apart by somebody is not taken again.
 
-use tsunagi_bus::handler::{SubmitError, retirement};
+use tsunagi_bus::handler::{SubmitError, is_abandoned, retirement};
 use tsunagi_bus::patients::Loaded;
 use tsunagi_bus::{StreamId, Submission};
 use tsunagi_domain::identity::{self, Identifier};
@@ -204,8 +204,10 @@ impl Intake {
         let bus = self.handler.bus();
         for id in (0..TRIES_MAX).map(named) {
             let taken = bus.find(StreamId::Patient(survivor), id).await;
-            if taken.map_err(Refusal::of_read)?.is_some() {
-                return Ok(None);
+            match taken.map_err(Refusal::of_read)? {
+                Some(taken) if is_abandoned(&taken) => continue,
+                Some(_) => return Ok(None),
+                None => {}
             }
             let tried = bus.find(StreamId::Patient(retired), retirement(id)).await;
             if tried.map_err(Refusal::of_read)?.is_none() {

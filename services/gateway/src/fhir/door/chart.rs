@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use tonic::Code;
 use tonic::transport::Channel;
 use tsunagi_bus::Region;
+use tsunagi_bus::patients::MERGES_READ_MAX;
 use tsunagi_domain::{EncounterId, Fact, PatientId, Record, ReferralId};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::convert::happened;
@@ -54,9 +55,8 @@ pub(super) struct Referred {
     pub(super) changed_at: String,
 }
 
-/// Entries read at a time, and records that may be merged into one another.
+/// Entries read at a time.
 const PAGE: u32 = 1000;
-const MERGES_MAX: usize = 16;
 
 /// The timeline, as the door asks for it.
 #[derive(Clone)]
@@ -79,7 +79,7 @@ impl Timeline {
     /// A patient's chart: of a record that was merged into another, the other's.
     pub(super) async fn chart(&self, patient: PatientId) -> Result<Option<Chart>, Problem> {
         let mut patient = patient;
-        for _ in 0..MERGES_MAX {
+        for _ in 0..=MERGES_READ_MAX {
             let mut request = asks_for(patient);
             let Some(mut page) = self.page(request.clone()).await? else { return Ok(None) };
             let summary = page.patient.take().unwrap_or_default();

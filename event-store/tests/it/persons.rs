@@ -1,0 +1,304 @@
+//! What is given out of one person whose records were merged: addresses that must not leave any of
+//! them, the name that one of them has, and records merged one into the next.
+
+use std::sync::Arc;
+
+use futures_util::{Stream, StreamExt as _};
+use prost::Message;
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+use tonic::{Response, Status};
+use tsunagi_bus::grpc::CareBusService;
+use tsunagi_bus::{Handler, Submission};
+use tsunagi_domain::PatientId;
+use tsunagi_event_store::grpc::TimelineService;
+use tsunagi_event_store::{Patients, Store};
+use tsunagi_proto::catalogue::Payload;
+use tsunagi_proto::v1;
+use tsunagi_proto::v1::care_bus_server::CareBus as _;
+use tsunagi_proto::v1::subscribe_response::Frame as Sent;
+use tsunagi_proto::v1::timeline_server::Timeline as _;
+use tsunagi_proto::v1::watch_timeline_response::Frame as Watched;
+use uuid::Uuid;
+
+use crate::support::{
+    admitted, care_event, config, event, folder, handler, liaison, one, open, records, registered,
+    visited,
+};
+
+const A: u128 = 0;
+const B: u128 = 1;
+
+/// A store, everything that is served of it, and who tells it things.
+struct Served {
+    _folder: TempDir,
+    _store: Store,
+    handler: Arc<Handler>,
+    bus: CareBusService,
+    timeline: TimelineService,
+    stop: CancellationToken,
+    number: u128,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Served {
+    fn open() -> Self {
+        let folder = folder();
+        let store = open(&folder);
+        let handler = handler(&store, &folder);
+        let (config, stop) = (config(folder.path()), CancellationToken::new());
+        let patients = Patients::open(records(&store, folder.path()), folder.path()).unwrap();
+        let rows = patients.clone();
+        let until = stop.clone();
+        tokio::spawn(async move { rows.run(until).await });
+        let bus = CareBusService::new(Arc::clone(&handler), &config, stop.clone());
+        let timeline = TimelineService::new(store.clone(), patients, &config, stop.clone());
+        Self { _folder: folder, _store: store, handler, bus, timeline, stop, number: 0 }
+    }
+
+    /// Tells something of a patient, as of a day of May.
+    async fn tell(&mut self, patient: u128, day: u8, payload: &Payload) {
+        self.try_tell(patient, day, payload).await.unwrap();
+    }
+
+    async fn try_tell(
+        &mut self,
+        patient: u128,
+        day: u8,
+        payload: &Payload,
+    ) -> Result<(), &'static str> {
+        self.number += 1;
+        let said = one(care_event(patient, self.number, day, payload));
+        let taken = self.handler.submit(said).await;
+        taken.map(|_| ()).map_err(|error| tsunagi_chassis::Refused::from(error).reason)
+    }
+
+    async fn read(&self, request: v1::ReadTimelineRequest) -> v1::ReadTimelineResponse {
+        self.timeline.read_timeline(liaison(request)).await.unwrap().into_inner()
+    }
+
+    async fn patient(&self, number: u128) -> v1::PatientSummary {
+        self.read(of(number)).await.patient.unwrap()
+    }
+
+    /// All that is given out of these patients, through every door, as bytes.
+    async fn given_out(&self, numbers: &[u128]) -> Vec<(String, Vec<u8>)> {
+        let mut all = Vec::new();
+        let subscribe = v1::SubscribeRequest {
+            patient_ids: numbers.iter().map(|number| patient(*number)).collect(),
+            ..v1::SubscribeRequest::default()
+        };
+        let frames = self.bus.subscribe(liaison(subscribe)).await.unwrap();
+        let caught_up =
+            |frame: &v1::SubscribeResponse| matches!(frame.frame, Some(Sent::CaughtUp(_)));
+        all.push(("bus".to_owned(), until(frames, caught_up).await));
+        let list = v1::ListPatientsRequest::default();
+        let listed = self.timeline.list_patients(liaison(list)).await.unwrap().into_inner();
+        all.push(("list".to_owned(), listed.encode_to_vec()));
+        for number in numbers {
+            let now = self.read(of(*number)).await;
+            for entry in &now.entries {
+                let as_known_at = entry.recorded_at;
+                let request = v1::ReadTimelineRequest { as_known_at, ..of(*number) };
+                let known = self.timeline.read_timeline(liaison(request)).await;
+                // It may be asked as of before the patient was known.
+                let known = known.map(|known| known.into_inner().encode_to_vec());
+                all.extend(known.map(|known| (format!("{number} as known at"), known)));
+            }
+            all.push((format!("{number}"), now.encode_to_vec()));
+            let watch =
+                v1::WatchTimelineRequest { patient_id: patient(*number), cursor: String::new() };
+            let frames = self.timeline.watch_timeline(liaison(watch)).await.unwrap();
+            let caught_up = |frame: &v1::WatchTimelineResponse| {
+                matches!(frame.frame, Some(Watched::CaughtUp(_)))
+            };
+            all.push((format!("{number} watched"), until(frames, caught_up).await));
+        }
+        all
+    }
+
+    /// Through which doors a word is given out.
+    async fn doors(&self, numbers: &[u128], word: &str) -> Vec<String> {
+        let all = self.given_out(numbers).await;
+        let says = |bytes: &[u8]| bytes.windows(word.len()).any(|at| at == word.as_bytes());
+        all.into_iter().filter(|(_, bytes)| says(bytes)).map(|(door, _)| door).collect()
+    }
+}
+
+/// The bytes of what a stream sends until it says that it has caught up.
+async fn until<M: Message>(
+    frames: Response<impl Stream<Item = Result<M, Status>> + Unpin>,
+    is_last: impl Fn(&M) -> bool,
+) -> Vec<u8> {
+    let (mut frames, mut bytes) = (frames.into_inner(), Vec::new());
+    loop {
+        let frame = frames.next().await.unwrap().unwrap();
+        bytes.extend(frame.encode_to_vec());
+        if is_last(&frame) {
+            return bytes;
+        }
+    }
+}
+
+fn patient(number: u128) -> String {
+    PatientId::new(Uuid::from_u128(number + 1)).to_string()
+}
+
+fn of(number: u128) -> v1::ReadTimelineRequest {
+    v1::ReadTimelineRequest {
+        patient_id: patient(number),
+        page_size: 500,
+        ..v1::ReadTimelineRequest::default()
+    }
+}
+
+fn living_at(text: &str, confidential: bool) -> v1::Demographics {
+    let address = v1::Address { text: text.into(), confidential, ..Default::default() };
+    v1::Demographics { address: Some(address), ..Default::default() }
+}
+
+fn lives_at(text: &str, confidential: bool) -> Payload {
+    let demographics = Some(living_at(text, confidential));
+    Payload::PatientRegistered(v1::PatientRegistered { identifiers: Vec::new(), demographics })
+}
+
+fn moved_to(text: &str, confidential: bool) -> Payload {
+    let demographics = Some(living_at(text, confidential));
+    Payload::DemographicsUpdated(v1::DemographicsUpdated { demographics })
+}
+
+fn merged(retired: u128) -> Payload {
+    let retired_patient_id = patient(retired);
+    Payload::PatientsMerged(v1::PatientsMerged { retired_patient_id, note: String::new() })
+}
+
+fn unmerged(retired: u128) -> Payload {
+    let retired_patient_id = patient(retired);
+    Payload::PatientsUnmerged(v1::PatientsUnmerged { retired_patient_id, note: String::new() })
+}
+
+const NOWHERE: [String; 0] = [];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_record_says_is_confidential_no_record_of_the_person_gives_out() {
+    for (survivor_is_confidential, other_is_confidential) in [(false, true), (true, false)] {
+        let mut served = Served::open();
+        served.tell(A, 1, &lives_at("ALPHA-TOWN", survivor_is_confidential)).await;
+        served.tell(B, 1, &lives_at("BETA-TOWN", other_is_confidential)).await;
+        let open = if survivor_is_confidential { "BETA-TOWN" } else { "ALPHA-TOWN" };
+        assert!(!served.doors(&[A, B], open).await.is_empty(), "nobody said so of this person");
+        served.tell(A, 3, &merged(B)).await;
+        for word in ["ALPHA-TOWN", "BETA-TOWN"] {
+            assert_eq!(served.doors(&[A, B], word).await, NOWHERE, "{word}");
+        }
+        served.tell(A, 4, &moved_to("NEW-TOWN", false)).await;
+        let doors = served.doors(&[A, B], "NEW-TOWN").await;
+        for door in ["bus", "list", "0", "0 watched"] {
+            assert!(doors.iter().any(|shown| shown == door), "{door}: {doors:?}");
+        }
+        for word in ["ALPHA-TOWN", "BETA-TOWN"] {
+            assert_eq!(served.doors(&[A, B], word).await, NOWHERE, "{word}");
+        }
+        served.tell(A, 5, &moved_to("SECRET-TOWN", true)).await;
+        for word in ["ALPHA-TOWN", "BETA-TOWN", "NEW-TOWN", "SECRET-TOWN"] {
+            assert_eq!(served.doors(&[A, B], word).await, NOWHERE, "{word}");
+        }
+        served.tell(A, 6, &unmerged(B)).await;
+        // Two people: what the other says of where it lives is its own.
+        let doors = served.doors(&[B], "BETA-TOWN").await;
+        assert_eq!(doors.is_empty(), other_is_confidential, "{doors:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chain_of_records_keeps_what_its_first_one_says_is_confidential() {
+    let mut served = Served::open();
+    served.tell(A, 1, &lives_at("ALPHA-TOWN", true)).await;
+    for number in 1..4 {
+        served.tell(number, 1, &lives_at("BETA-TOWN", false)).await;
+        served.tell(number, 2, &merged(number - 1)).await;
+    }
+    assert_eq!(served.doors(&[0, 1, 2, 3], "BETA-TOWN").await, NOWHERE);
+    assert_eq!(served.doors(&[0, 1, 2, 3], "ALPHA-TOWN").await, NOWHERE);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_that_is_told_late_of_before_it_was_confidential_is_withheld() {
+    let mut served = Served::open();
+    served.tell(A, 1, &lives_at("OLD-TOWN", false)).await;
+    served.tell(A, 10, &moved_to("SECRET-TOWN", true)).await;
+    served.tell(A, 5, &moved_to("LATE-TOWN", false)).await;
+    for word in ["OLD-TOWN", "SECRET-TOWN", "LATE-TOWN"] {
+        assert_eq!(served.doors(&[A], word).await, NOWHERE, "{word}");
+    }
+    served.tell(A, 12, &moved_to("NEW-TOWN", false)).await;
+    let doors = served.doors(&[A], "NEW-TOWN").await;
+    assert!(doors.contains(&"bus".to_owned()) && doors.contains(&"0".to_owned()), "{doors:?}");
+    for word in ["OLD-TOWN", "SECRET-TOWN", "LATE-TOWN"] {
+        assert_eq!(served.doors(&[A], word).await, NOWHERE, "{word}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_merge_that_makes_a_chain_too_long_is_refused_and_loses_nothing() {
+    let mut served = Served::open();
+    served.tell(0, 1, &registered(&[])).await;
+    served.tell(0, 2, &admitted("4E")).await;
+    for number in 1..=16 {
+        served.tell(number, 1, &registered(&[])).await;
+        served.tell(number, 3, &merged(number - 1)).await;
+    }
+    served.tell(17, 1, &registered(&[])).await;
+    assert_eq!(served.try_tell(17, 3, &merged(16)).await, Err("MERGES_TOO_DEEP"));
+    // As it says: the other way round.
+    served.tell(16, 3, &merged(17)).await;
+    let whole = served.read(of(16)).await;
+    assert!(whole.entries.iter().any(|entry| entry.r#type == "care.encounter.admitted.v1"));
+    assert_eq!(whole.patient.unwrap().stays.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_anonymous_record_has_the_name_of_the_record_that_is_merged_into_it() {
+    let mut served = Served::open();
+    let consulted = Payload::WalkInConsultRecorded(v1::WalkInConsultRecorded::default());
+    served.tell(A, 1, &consulted).await;
+    served.tell(B, 1, &registered(&["1"])).await;
+    assert!(served.patient(A).await.is_anonymous);
+    served.tell(A, 3, &merged(B)).await;
+    let list = v1::ListPatientsRequest::default();
+    let listed = served.timeline.list_patients(liaison(list)).await.unwrap().into_inner();
+    for known in [served.patient(A).await, listed.patients[0].clone()] {
+        assert_eq!(known.demographics.unwrap().names[0].family, "髙橋");
+        assert!(!known.is_anonymous);
+    }
+    served.tell(A, 4, &unmerged(B)).await;
+    let known = served.patient(A).await;
+    assert!(known.is_anonymous && known.demographics.is_none_or(|said| said.names.is_empty()));
+}
+
+/// I3 is of one patient and event id: see README, "What is always true".
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_was_told_to_the_survivor_is_another_one_of_the_record_that_is_its_own_again()
+{
+    let mut served = Served::open();
+    for number in [A, B] {
+        served.tell(number, 1, &registered(&[])).await;
+    }
+    served.tell(A, 2, &merged(B)).await;
+    let visit = |patient| -> Submission { one(care_event(patient, 99, 3, &visited())) };
+    served.handler.submit(visit(A)).await.unwrap();
+    served.tell(A, 4, &unmerged(B)).await;
+    // Each of the two says it: what was recorded since the merge stays with the survivor.
+    assert!(!served.handler.submit(visit(B)).await.unwrap()[0].repeated);
+    served.tell(A, 5, &merged(B)).await;
+    let told = served.read(of(A)).await.entries;
+    let same = told.iter().filter(|entry| entry.event_id == event(99).to_string());
+    let mut records: Vec<&str> = same.map(|entry| entry.merged_patient_id.as_str()).collect();
+    records.sort_unstable();
+    assert_eq!(records, ["", &*patient(B)], "two events, and it is told of which record each is");
+}

@@ -1,0 +1,434 @@
+//! Merges and their end, of which two records have to know: first the one that is retired is told,
+//! then the one that survives; at the end of a merge the other way round.
+//!
+//! What must stay true: whether a merge came about is decided in the stream of the record that
+//! survives, by the one event that stands there under the merge's id (I3): the merge, or that it
+//! was abandoned. So whoever finds a merge half done, because a process was killed or lost its
+//! way to the log, can settle it, also while its first process goes on: both come to the same.
+
+use prost::Message as _;
+use tsunagi_domain::identity::{self, Command as IdentityCommand, Retirement};
+use tsunagi_domain::{EventId, Order, PatientId, Refusal};
+use tsunagi_proto::catalogue::Payload;
+use tsunagi_proto::check::{Path, Violation};
+use tsunagi_proto::v1;
+use uuid::Uuid;
+
+use super::{Handler, Prepared, Sender, Submission, SubmitError};
+use crate::claims::Occasion;
+use crate::patients::{Loaded, MERGES_MAX};
+use crate::port::{PublishError, Stored};
+use crate::stream::StreamId;
+
+/// A merge or its end.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Joint {
+    event: EventId,
+    pub(super) other: PatientId,
+    step: JointStep,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum JointStep {
+    Merge,
+    Unmerge,
+}
+
+/// On which the system writes its part of a merge: whose doing it is, and when.
+struct Cause {
+    event: EventId,
+    actor: v1::Actor,
+    occurred_at: String,
+}
+
+/// What stands under the id of a merge in the record that is to survive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Word {
+    Merged(PatientId),
+    Unmerged(PatientId),
+    Abandoned,
+    Other,
+}
+
+/// The event by which a merge retires the other record.
+pub fn retirement(merge: EventId) -> EventId {
+    of_merge(merge, "retire")
+}
+
+/// The same step of a merge has the same id, whoever takes it.
+fn of_merge(merge: EventId, step: &str) -> EventId {
+    EventId::new(Uuid::new_v5(&merge.uuid(), step.as_bytes()))
+}
+
+/// Whether an event says that the merge did not come about whose id it has.
+pub fn is_abandoned(stored: &Stored) -> bool {
+    word(stored) == Word::Abandoned
+}
+
+/// Whether a refusal may come of a merge that is half done.
+pub(super) fn is_of_a_merge(error: &SubmitError) -> bool {
+    matches!(
+        error,
+        SubmitError::Refused(Refusal::Identity(
+            identity::Refusal::Retired(_) | identity::Refusal::NotMerged
+        ))
+    )
+}
+
+/// Whether the same would be refused again: nothing of it was or will be stored.
+fn is_final(error: &SubmitError) -> bool {
+    match error {
+        SubmitError::Contended
+        | SubmitError::Full
+        | SubmitError::NoRoom
+        | SubmitError::OutcomeUnknown(_)
+        | SubmitError::Unreadable(_) => false,
+        SubmitError::Fields(_)
+        | SubmitError::UnknownType(_)
+        | SubmitError::SystemType(_)
+        | SubmitError::Payload(_)
+        | SubmitError::Encrypted
+        | SubmitError::SeveralPatients
+        | SubmitError::TooLarge { .. }
+        | SubmitError::Refused(_)
+        | SubmitError::IdentifierTaken { .. }
+        | SubmitError::VersionConflict { .. }
+        | SubmitError::Reused(_) => true,
+    }
+}
+
+/// Half of it is stored, and it will be settled.
+fn half_done(error: &SubmitError) -> SubmitError {
+    SubmitError::OutcomeUnknown(PublishError::OutcomeUnknown(error.to_string()))
+}
+
+impl Joint {
+    /// The merge that a submission is, if it is one.
+    pub(super) fn of(prepared: &Prepared) -> Result<Option<Self>, SubmitError> {
+        let joint = |command: &tsunagi_domain::Command| {
+            let (merge, step) =
+                if let Order::Identity(IdentityCommand::Merge(merge)) = command.order {
+                    (merge, JointStep::Merge)
+                } else if let Order::Identity(IdentityCommand::Unmerge(merge)) = command.order {
+                    (merge, JointStep::Unmerge)
+                } else {
+                    return None;
+                };
+            Some(Self { event: command.stamp.event, other: merge.retired, step })
+        };
+        let Some(joint) = prepared.commands.iter().find_map(joint) else { return Ok(None) };
+        if joint.other == prepared.patient {
+            return Err(other_patient("must be another patient"));
+        }
+        if prepared.commands.len() > 1 {
+            let violation = Path::ROOT.field("events").violation("must be one, if it is a merge");
+            return Err(SubmitError::Fields(vec![violation]));
+        }
+        Ok(Some(joint))
+    }
+}
+
+/// The record that a merge names is not what it must be.
+fn other_patient(problem: &str) -> SubmitError {
+    let field = "payload.retired_patient_id".to_owned();
+    SubmitError::Fields(vec![Violation { field, problem: problem.to_owned() }])
+}
+
+impl Handler {
+    pub(super) async fn take_joint(
+        &self,
+        prepared: &Prepared,
+        joint: Joint,
+    ) -> Result<Vec<v1::Receipt>, SubmitError> {
+        let survivor = prepared.patient;
+        match joint.step {
+            JointStep::Merge => {
+                self.retire(prepared, joint).await?;
+                // Until the merge is in, the other record takes no events.
+                match self.take_alone(self.patients.turn(survivor), prepared).await {
+                    Ok(merged) => Ok(merged),
+                    Err(error) if is_final(&error) => {
+                        let retirement = Retirement { survivor, merge: joint.event };
+                        let cause = Cause::of(prepared, joint);
+                        let abandoned = self.abandon(joint.other, retirement, &cause).await;
+                        abandoned.map_err(|lost| half_done(&lost))?;
+                        Err(error)
+                    }
+                    Err(error) => Err(half_done(&error)),
+                }
+            }
+            JointStep::Unmerge => {
+                let merge = self.merge_of(survivor, joint.other).await?;
+                let unmerged = self.take_alone(self.patients.turn(survivor), prepared).await?;
+                let is_repeat = unmerged.iter().any(|receipt| receipt.repeated);
+                let restored = match merge {
+                    // A repeat may name two records that were merged anew since.
+                    Some(merge) if !is_repeat => {
+                        let retirement = Retirement { survivor, merge };
+                        self.restore(joint.other, retirement, &Cause::of(prepared, joint)).await
+                    }
+                    Some(_) | None => self.settle(joint.other).await.map(|_| ()),
+                };
+                restored.map_err(|error| half_done(&error))?;
+                Ok(unmerged)
+            }
+        }
+    }
+
+    /// Settles a merge of which `patient` is the retired record, if it is half done: finishes it,
+    /// or undoes it if it can no longer come about; and gives the record back if the merge was
+    /// taken apart. True if anything was done.
+    ///
+    /// A half merge was never acknowledged. It is finished rather than undone: who was not told
+    /// what became of it sends it again under the same id, and is right then.
+    pub async fn settle(&self, patient: PatientId) -> Result<bool, SubmitError> {
+        let Some(retirement) = self.retirement_of(patient).await? else { return Ok(false) };
+        let Retirement { survivor, merge } = retirement;
+        let stream = StreamId::Patient(survivor);
+        let cause = match self.bus.find(stream, merge).await? {
+            // Before the state of the survivor is read: that has seen the merge then.
+            Some(stored) if word(&stored) == Word::Merged(patient) => {
+                if self.merge_of(survivor, patient).await?.is_some() {
+                    return Ok(false);
+                }
+                self.cause_of_end(survivor, patient).await?
+            }
+            Some(_) => None,
+            None => return self.finish_merge(patient, retirement).await,
+        };
+        let cause = match cause {
+            Some(cause) => cause,
+            None => self.retired_by(patient, merge).await?.0,
+        };
+        self.restore(patient, retirement, &cause).await?;
+        tracing::info!(patient_id = %patient, survivor_id = %survivor, "half merge undone");
+        Ok(true)
+    }
+
+    /// Tells the survivor of a merge of which only the retired record knows.
+    async fn finish_merge(
+        &self,
+        patient: PatientId,
+        retirement: Retirement,
+    ) -> Result<bool, SubmitError> {
+        let Retirement { survivor, merge } = retirement;
+        let (cause, event) = self.retired_by(patient, merge).await?;
+        let finished = match event {
+            Some(event) => self.take_event(event).await,
+            None => Err(SubmitError::Refused(identity::Refusal::NotMerged.into())),
+        };
+        match finished {
+            Ok(()) => {
+                tracing::info!(patient_id = %patient, survivor_id = %survivor, "half merge finished");
+            }
+            Err(error) if is_final(&error) => {
+                self.abandon(patient, retirement, &cause).await?;
+                tracing::info!(patient_id = %patient, survivor_id = %survivor, %error, "half merge undone");
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(true)
+    }
+
+    async fn take_event(&self, event: v1::Event) -> Result<(), SubmitError> {
+        let submission = Submission { events: vec![event], expected_version: None };
+        let prepared = self.prepare_from(submission, Sender::Outside)?;
+        self.take_alone(self.patients.turn(prepared.patient), &prepared).await.map(|_| ())
+    }
+
+    /// Says in the other record that it is retired, unless the merge would be refused.
+    async fn retire(&self, prepared: &Prepared, joint: Joint) -> Result<(), SubmitError> {
+        let survivor = prepared.patient;
+        if self.stored_before(StreamId::Patient(survivor), &prepared.drafts).await?.is_some() {
+            return Ok(());
+        }
+        let mut loaded = Loaded::default();
+        self.patients.catch_up(survivor, &mut loaded).await?;
+        super::decide(prepared, &loaded)?;
+        let told = self.bus.find(StreamId::Patient(joint.other), retirement(joint.event)).await?;
+        if told.is_some() {
+            // It is told already: the merge was interrupted. Or it was given up since.
+            let retirement = Retirement { survivor, merge: joint.event };
+            let holds = self.retirement_of(joint.other).await? == Some(retirement);
+            return if holds { Ok(()) } else { Err(SubmitError::Reused(joint.event)) };
+        }
+        let mut other = Loaded::default();
+        self.patients.catch_up(joint.other, &mut other).await?;
+        if other.depth >= MERGES_MAX {
+            return Err(SubmitError::Refused(identity::Refusal::MergesTooDeep(MERGES_MAX).into()));
+        }
+        // What is asked of one version of the record is not to be finished on another.
+        let is_to_be_finished = prepared.expected_version.is_none();
+        let event = prepared.drafts.first().filter(|_| is_to_be_finished);
+        let payload = Payload::PatientRetired(v1::PatientRetirement {
+            merge_event: event.map(|draft| draft.record.to_vec()).unwrap_or_default(),
+            ..written(Retirement { survivor, merge: joint.event })
+        });
+        let id = retirement(joint.event);
+        let retired = self.say(joint.other, id, &payload, &Cause::of(prepared, joint)).await;
+        match retired {
+            Err(SubmitError::Refused(Refusal::Identity(identity::Refusal::Unknown))) => {
+                Err(other_patient("must be a registered patient"))
+            }
+            other => other,
+        }
+    }
+
+    /// Sees to it that a merge cannot come about any more, and gives the other record back; unless
+    /// it has come about after all.
+    async fn abandon(
+        &self,
+        patient: PatientId,
+        retirement: Retirement,
+        cause: &Cause,
+    ) -> Result<(), SubmitError> {
+        let Retirement { survivor, merge } = retirement;
+        let payload = Payload::PatientMergeAbandoned(v1::PatientMergeAbandoned {
+            retired_patient_id: patient.to_string(),
+        });
+        match self.say(survivor, merge, &payload, cause).await {
+            Ok(()) => {}
+            Err(SubmitError::Reused(_)) => {
+                let stored = self.bus.find(StreamId::Patient(survivor), merge).await?;
+                if stored.is_some_and(|stored| word(&stored) == Word::Merged(patient)) {
+                    return Ok(());
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        self.restore(patient, retirement, cause).await
+    }
+
+    /// Says in the other record that it is its own again.
+    async fn restore(
+        &self,
+        patient: PatientId,
+        retirement: Retirement,
+        cause: &Cause,
+    ) -> Result<(), SubmitError> {
+        let payload = Payload::PatientRestored(written(retirement));
+        let id = of_merge(retirement.merge, "restore");
+        match self.say(patient, id, &payload, cause).await {
+            // It was never retired, or is restored already; perhaps by somebody else just now.
+            Err(
+                SubmitError::Refused(Refusal::Identity(identity::Refusal::NotMerged))
+                | SubmitError::Reused(_),
+            ) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Writes an event of the system's to a patient's record.
+    async fn say(
+        &self,
+        patient: PatientId,
+        id: EventId,
+        payload: &Payload,
+        cause: &Cause,
+    ) -> Result<(), SubmitError> {
+        let event = v1::Event {
+            event_id: id.to_string(),
+            r#type: payload.event_type().to_owned(),
+            patient_id: patient.to_string(),
+            occurred_at: cause.occurred_at.clone(),
+            actor: Some(cause.actor.clone()),
+            causation_id: cause.event.to_string(),
+            payload: payload.encode_to_vec(),
+            ..v1::Event::default()
+        };
+        let submission = Submission { events: vec![event], expected_version: None };
+        let prepared = self.prepare_from(submission, Sender::System)?;
+        let turn = self.patients.turn(prepared.patient);
+        self.take_alone(turn, &prepared).await.map(|_| ())
+    }
+
+    /// Into which record a patient's is merged, as it says itself.
+    async fn retirement_of(&self, patient: PatientId) -> Result<Option<Retirement>, SubmitError> {
+        let mut loaded = self.patients.turn(patient).come().await;
+        self.patients.catch_up(patient, &mut loaded).await?;
+        Ok(loaded.record.patient().retirement())
+    }
+
+    /// The merge by which `retired` belongs to `survivor`, as that says.
+    async fn merge_of(
+        &self,
+        survivor: PatientId,
+        retired: PatientId,
+    ) -> Result<Option<EventId>, SubmitError> {
+        let mut loaded = self.patients.turn(survivor).come().await;
+        self.patients.catch_up(survivor, &mut loaded).await?;
+        Ok(loaded.record.patient().merge_of(retired))
+    }
+
+    /// Whose doing a retirement is, and the merge that was to follow, if it is to be finished.
+    async fn retired_by(
+        &self,
+        patient: PatientId,
+        merge: EventId,
+    ) -> Result<(Cause, Option<v1::Event>), SubmitError> {
+        let stored = self.bus.find(StreamId::Patient(patient), retirement(merge)).await?;
+        let event = stored.and_then(|stored| v1::Event::decode(stored.record).ok());
+        let event = event.unwrap_or_default();
+        let follows = match Payload::decode(&event.r#type, &event.payload) {
+            Ok(Payload::PatientRetired(retired)) if !retired.merge_event.is_empty() => {
+                v1::Event::decode(&*retired.merge_event).ok()
+            }
+            Ok(_) | Err(_) => None,
+        };
+        Ok((Cause::from(merge, event), follows))
+    }
+
+    /// The event by which a merge was taken apart, the last one of two records.
+    async fn cause_of_end(
+        &self,
+        survivor: PatientId,
+        retired: PatientId,
+    ) -> Result<Option<Cause>, SubmitError> {
+        let (stream, mut after, mut cause) = (StreamId::Patient(survivor), 0, None);
+        loop {
+            let events = self.bus.read(stream, after).await?;
+            let Some(last) = events.last() else { return Ok(cause) };
+            after = last.placed.version;
+            let end = events.iter().rev().find(|stored| word(stored) == Word::Unmerged(retired));
+            if let Some(end) = end
+                && let Ok(event) = v1::Event::decode(end.record.clone())
+            {
+                cause = Some(Cause::from(end.event, event));
+            }
+        }
+    }
+}
+
+impl Cause {
+    fn of(prepared: &Prepared, joint: Joint) -> Self {
+        let Occasion { actor, occurred_at, .. } = &prepared.occasion;
+        Self { event: joint.event, actor: actor.into(), occurred_at: occurred_at.clone() }
+    }
+
+    fn from(id: EventId, event: v1::Event) -> Self {
+        Self { event: id, actor: event.actor.unwrap_or_default(), occurred_at: event.occurred_at }
+    }
+}
+
+fn written(Retirement { survivor, merge }: Retirement) -> v1::PatientRetirement {
+    v1::PatientRetirement {
+        survivor_patient_id: survivor.to_string(),
+        merge_event_id: merge.to_string(),
+        merge_event: Vec::new(),
+    }
+}
+
+/// What an event says of a merge.
+fn word(stored: &Stored) -> Word {
+    let Ok(event) = v1::Event::decode(stored.record.clone()) else { return Word::Other };
+    match Payload::decode(&event.r#type, &event.payload) {
+        Ok(Payload::PatientsMerged(merge)) => {
+            PatientId::parse(&merge.retired_patient_id).map_or(Word::Other, Word::Merged)
+        }
+        Ok(Payload::PatientsUnmerged(merge)) => {
+            PatientId::parse(&merge.retired_patient_id).map_or(Word::Other, Word::Unmerged)
+        }
+        Ok(Payload::PatientMergeAbandoned(_)) => Word::Abandoned,
+        Ok(_) | Err(_) => Word::Other,
+    }
+}
