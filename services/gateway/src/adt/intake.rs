@@ -383,7 +383,7 @@ impl Intake {
     ) -> Result<Vec<Told>, Refusal> {
         let Part { act, number, group, numbers } = part;
         let visit = self.visit(incoming, group);
-        let situation = Situation { visit, known, patient };
+        let situation = Situation { visit, known, patient, act };
         if incoming.manner == Manner::Replaced {
             let said = |at| incoming.key.event(number, at);
             return situation.take_back(&(0..EVENTS_MAX).map(said).collect::<Vec<_>>());
