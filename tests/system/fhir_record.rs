@@ -1,6 +1,7 @@
 //! What FHIR shows of records that were corrected, merged, or told of late: what the timeline
 //! shows.
 
+use jiff::Timestamp;
 use prost::Message as _;
 use serde_json::{Value, json};
 use tonic::transport::Channel;
@@ -11,6 +12,7 @@ use tsunagi_proto::v1::discharge_desk_client::DischargeDeskClient;
 use crate::desks::{place, register, registration};
 use crate::export;
 use crate::fhir::{bundle, get, reason, request, start};
+use crate::import::open_encounter;
 use crate::support::{Server, context, folder, id, liaison};
 
 const FHIR: [&str; 0] = [];
@@ -127,6 +129,70 @@ async fn who_the_patient_is_does_not_depend_on_the_order_of_news() {
     }
     let patient = get(&server, &format!("/Patient/{}", id(1))).await;
     assert_eq!(patient["name"][0]["family"], "佐藤", "said of a later day, though told first");
+}
+
+/// Posts an encounter of the first patient, as written now, and gives the status of its entry.
+async fn post(server: &Server, encounter: &Value) -> String {
+    let sent = bundle("transaction", vec![export::patient(0), encounter.clone()]);
+    let (status, answer) = request(server, "POST", "", &sent).await;
+    assert_eq!(status, 200, "{answer}");
+    answer["entry"][1]["response"]["status"].as_str().unwrap().to_owned()
+}
+
+fn written(class: &str, status: &str, start: &str) -> Value {
+    let mut encounter = open_encounter(class, status, start);
+    encounter["id"] = json!(class);
+    encounter["meta"] = json!({ "lastUpdated": Timestamp::now().to_string() });
+    encounter
+}
+
+const CREATED: &str = "201 Created";
+const KNOWN: &str = "200 OK";
+
+#[tokio::test]
+async fn an_encounter_that_took_place_after_all_is_taken_again() {
+    let data = folder();
+    let server = start(data.path(), &FHIR);
+    for class in ["IMP", "AMB"] {
+        let begun = |status: &str| {
+            let mut encounter = written(class, status, "2026-03-01T10:00:00+09:00");
+            encounter["period"]["end"] = json!("2026-03-02T10:00:00+09:00");
+            encounter
+        };
+        let first = begun("finished");
+        assert_eq!(post(&server, &first).await, CREATED);
+        assert_eq!(post(&server, &begun("entered-in-error")).await, CREATED);
+        assert_eq!(post(&server, &first).await, KNOWN, "older than the cancel");
+        let again = begun("finished");
+        assert_eq!(post(&server, &again).await, CREATED, "{class}");
+        assert_eq!(post(&server, &again).await, KNOWN);
+        assert_eq!(post(&server, &begun("entered-in-error")).await, CREATED);
+        assert_eq!(post(&server, &begun("finished")).await, CREATED);
+    }
+    let shown = encounters(&server, &patient(&server, "MR00000").await).await;
+    let statuses: Vec<&Value> = shown.iter().map(|one| &one["status"]).collect();
+    assert_eq!(statuses, ["finished", "finished"]);
+}
+
+#[tokio::test]
+async fn a_plan_that_goes_back_to_an_earlier_time_is_in_force_again() {
+    let data = folder();
+    let server = start(data.path(), &FHIR);
+    let planned = |start: &str| written("IMP", "planned", start);
+    let first = planned("2126-06-01");
+    assert_eq!(post(&server, &first).await, CREATED);
+    assert_eq!(post(&server, &planned("2126-06-08")).await, CREATED);
+    let back = planned("2126-06-01");
+    assert_eq!(post(&server, &back).await, CREATED);
+    assert_eq!(post(&server, &back).await, KNOWN);
+    assert_eq!(post(&server, &planned("2126-06-08")).await, CREATED);
+    let last = planned("2126-06-01");
+    assert_eq!(post(&server, &last).await, CREATED);
+    for older in [&last, &back, &first] {
+        assert_eq!(post(&server, older).await, KNOWN, "what is sent again says nothing new");
+    }
+    let shown = encounters(&server, &patient(&server, "MR00000").await).await;
+    assert_eq!(shown[0]["period"]["start"], "2126-06-01");
 }
 
 /// The ids of the resources of a Bundle.

@@ -3,12 +3,14 @@
 
 use std::path::Path;
 
+use prost::Message as _;
 use tonic::transport::Channel;
 use tsunagi_proto::v1;
 use tsunagi_proto::v1::care_team_client::CareTeamClient;
+use tsunagi_proto::v1::discharge_desk_client::DischargeDeskClient;
 
 use crate::mllp::{Sender, code, find};
-use crate::support::{Server, context, folder, id, liaison, timeline};
+use crate::support::{Server, by, context, folder, id, liaison, timeline};
 
 fn start(data: &Path) -> Server {
     Server::start_with(data, &["--mllp-listen", "127.0.0.1:0"])
@@ -217,6 +219,81 @@ async fn who_cannot_be_one_person_is_not_made_one_by_a_message() {
     let answer = sender.send(message("A37", "5", 1, apart)).await;
     assert_eq!(code(&answer).0, "AE");
     assert!(answer.contains("NOT_MERGED"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_known_number_is_not_somebody_else_s_unless_it_is_corrected() {
+    let data = folder();
+    let server = start(data.path());
+    let mut sender = Sender::connect(&server).await;
+    let channel = server.channel().await;
+    let said = |who: &str| person("7").replace("Doe^Jo||19400203|F", who);
+    take(&mut sender, message("A01", "1", 1, &of("7", &stay("4E", "12^Smith", "V-1")))).await;
+    let before = types(&channel, "7").await;
+    for (event, who) in [
+        ("A02", "Roe^Jim||19720202|M"),
+        ("A28", "Doe^Jo||19410203|F"),
+        ("A11", "Doe^Jo||19400203|M"),
+    ] {
+        let segments = format!("{}\r{}", said(who), stay("5W", "12^Smith", "V-1"));
+        let answer = sender.send(message(event, "2", 2, &segments)).await;
+        assert!(code(&answer).0 == "AE" && answer.contains("PATIENT_MISMATCH"), "{answer}");
+        assert!(answer.contains("A31"), "it says what to do: {answer}");
+    }
+    assert_eq!(types(&channel, "7").await, before);
+    // Who says that it is a correction corrects it; what was true before comes late or again.
+    take(&mut sender, message("A31", "3", 3, &said("Doe^Jo||19400303|M"))).await;
+    for (control, who) in [("4", "Doe^Jo||19400303|M"), ("5", "Doe^Jo||19400203|F")] {
+        let segments = format!("{}\r{}", said(who), stay("4E", "12^Smith", "V-1"));
+        take(&mut sender, message("A01", control, 1, &segments)).await;
+    }
+    let known = patient(&channel, "7").await.demographics.unwrap();
+    assert_eq!((known.birth_on.as_str(), known.sex()), ("1940-03-03", v1::Sex::Male));
+}
+
+#[tokio::test]
+async fn a_visit_number_that_was_corrected_leads_nowhere() {
+    let data = folder();
+    let server = start(data.path());
+    let mut sender = Sender::connect(&server).await;
+    let channel = server.channel().await;
+    take(&mut sender, message("A28", "1", 1, &person("7"))).await;
+    let patient_id = patient(&channel, "7").await.patient_id;
+    let numbered = |value: &str| {
+        let system = "urn:tsunagi:hl7:H#visit".to_owned();
+        let facility = v1::Organisation { id: "H".to_owned(), ..v1::Organisation::default() };
+        v1::Admitted {
+            encounter_id: id(0xa),
+            place: Some(v1::Place { facility: Some(facility), ..v1::Place::default() }),
+            visit_number: Some(v1::Identifier { system, value: value.to_owned() }),
+            ..v1::Admitted::default()
+        }
+    };
+    let at = |number, at: &str| Some(context(&patient_id, &id(number), at));
+    let mut desk = DischargeDeskClient::new(channel.clone());
+    let context_at = at(1, "2026-05-02T10:00:00+09:00");
+    let admit = v1::AdmitRequest { context: context_at, event: Some(numbered("V-1")) };
+    desk.admit(by("H", "liaison-nurse", admit)).await.unwrap();
+    let correct = v1::CorrectValueRequest {
+        context: at(2, "2026-05-02T11:00:00+09:00"),
+        event: Some(v1::ValueCorrected {
+            corrects_event_id: id(1),
+            r#type: "care.encounter.admitted.v1".to_owned(),
+            payload: numbered("V-2").encode_to_vec(),
+            ..v1::ValueCorrected::default()
+        }),
+    };
+    let mut team = CareTeamClient::new(channel.clone());
+    team.correct_value(by("H", "liaison-nurse", correct)).await.unwrap();
+    let ends = "PV1|1|I|4E||||||||||||||||V-2";
+    take(&mut sender, message("A03", "2", 4, &of("7", ends))).await;
+    // The number belongs to a visit that comes later.
+    let visit = "PV1|1|O|OPD||||||||||||||||V-1";
+    take(&mut sender, message("A04", "3", 8, &of("7", visit))).await;
+    let entries = timeline(&channel, &patient_id).await;
+    let of = |kind: &str| entries.iter().find(|entry| entry.r#type.contains(kind)).unwrap();
+    assert_eq!(of("discharged").encounter_id, id(0xa));
+    assert_ne!(of("encounter.registered").encounter_id, id(0xa));
 }
 
 #[tokio::test]

@@ -40,7 +40,11 @@ fn write(folder: &Path) {
             "addresses",
             "id,location_id,address_1,city,state_province,postal_code,address_type\r\na-1,place-1,本町1-2,日立市,茨城県,317-0001,physical\r\n",
         ),
-        ("contacts", "id,service_id,name,title\r\nc-1,s-1,世話役,代表\r\n"),
+        // Contacts that lead to themselves and to each other come to an end.
+        (
+            "contacts",
+            "id,service_id,contact_id,name,title\r\nc-1,s-1,c-1,世話役,代表\r\nc-2,s-2,c-3,当番,\r\nc-3,s-2,c-2,当番,\r\n",
+        ),
         ("service_areas", "id,service_id,name\r\nw-1,s-1,日立市\r\n"),
         ("funding", "id,service_id,source\r\nf-1,s-1,市\r\n"),
     ] {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
@@ -156,6 +156,26 @@ async fn an_admission_is_on_the_timeline_when_it_is_acknowledged() {
     let server = start(data.path(), &[]);
     let channel = server.channel().await;
     assert_eq!(types(&channel, "7").await, ["patient.registered", "encounter.admitted"]);
+}
+
+#[tokio::test]
+async fn a_number_is_one_facility_s_whatever_the_facility_is_called() {
+    let data = folder();
+    let server = start(data.path(), &[]);
+    let mut sender = Sender::connect(&server).await;
+    let of = |facility: &str, who: &str| {
+        let said =
+            message("A01", "1", "0042", ADMITTED).replace("|HIS|H|", &format!("|HIS|{facility}|"));
+        said.replace("^^^H^MR||Doe^Jo||19400203|F", &format!("||{who}"))
+    };
+    let facilities = ["東病院", "西病院", "St Mary", "St-Mary", "St-Mary^1.2.392.9^ISO"];
+    for facility in facilities {
+        // The same birth and sex: nothing but the facility tells them apart.
+        let answer = sender.send(of(facility, "Doe^Jo||19400203|F")).await;
+        assert_eq!(code(&answer).0, "AA", "{answer}");
+    }
+    let channel = server.channel().await;
+    assert_eq!(crate::support::timelines(&channel).await.len(), facilities.len());
 }
 
 #[tokio::test]
@@ -369,6 +389,9 @@ async fn a_batch_is_answered_by_a_batch() {
         answer.split('\r').filter(|line| line.starts_with("MSA")).map(|line| &line[4..6]).collect();
     assert_eq!(codes, ["AA", "AR", "AA"], "{answer}");
     assert!(answer.starts_with("BHS|") && answer.ends_with("BTS|3\r"), "{answer}");
+    let lost = format!("BHS|^~\\&|HIS|H\r{}BTS|2\r", message("A01", "3", "3", ADMITTED));
+    let answer = sender.send(lost).await;
+    assert!(answer.ends_with("BTS|1|BTS-1 counts 2 messages, and 1 were found\r"), "{answer}");
 }
 
 #[tokio::test]
@@ -389,6 +412,23 @@ async fn a_server_that_stops_answers_what_it_has_read() {
     assert_eq!(code(&sender.send(message("A01", "1", "7", ADMITTED)).await).0, "AA");
     assert!(server.terminate().await.success());
     assert_eq!(sender.answer().await, None);
+}
+
+#[tokio::test]
+async fn who_takes_no_answers_does_not_hold_up_the_stop() {
+    let data = folder();
+    let limits = ["--mllp-idle-ms", "0", "--mllp-frame-bytes", "33554432", "--stop-wait-ms", "100"];
+    let server = start(data.path(), &limits);
+    let address = server.mllp.as_deref().unwrap().parse().unwrap();
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stream = socket.connect(address).await.unwrap();
+    // Its answer, which repeats the names, is larger than what lies in between holds.
+    let name = "n".repeat(4 << 20);
+    let message = format!("MSH|^~\\&|{name}|{name}|{name}|{name}|2026||ORU^R01|1|P|2.5\r");
+    stream.write_all(&framed(message)).await.unwrap();
+    stream.peek(&mut [0]).await.unwrap();
+    assert!(server.terminate().await.success());
 }
 
 #[tokio::test]

@@ -2,7 +2,8 @@
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use tonic::transport::Channel;
 use tsunagi_gateway::hl7::Charset;
@@ -10,23 +11,51 @@ use tsunagi_proto::v1;
 use tsunagi_proto::v1::care_bus_client::CareBusClient;
 use tsunagi_proto::v1::subscribe_response::Frame;
 
-use crate::mllp::find;
+use crate::mllp::{Sender, code, find};
 use crate::support::{Server, folder, liaison, timeline};
 
 fn start(data: &Path, storage: &Path) -> Server {
+    start_with(data, storage, &[])
+}
+
+fn start_with(data: &Path, storage: &Path, more: &[&str]) -> Server {
     let storage = storage.to_str().unwrap();
     let settings =
         ["--ssmix2-folder", storage, "--ssmix2-poll-ms", "20", "--ssmix2-settle-ms", "0"];
-    Server::start_with(data, &settings)
+    Server::start_with(data, &[&settings, more].concat())
+}
+
+/// Puts a file where it is whole at once, as it would be after a while.
+fn put(path: &Path, bytes: &[u8]) {
+    let new = path.with_extension("new");
+    std::fs::write(&new, bytes).unwrap();
+    std::fs::rename(&new, path).unwrap();
+}
+
+/// A file of the standard storage, by its order and transaction time.
+fn stored(storage: &Path, order: &str, time: &str, flag: &str) -> PathBuf {
+    storage.join(format!("0042_20260430_ADT-22_{order}_{time}_01_{flag}"))
+}
+
+/// A message after which the patient's given name is another.
+fn renamed(control: &str, name: &str) -> Vec<u8> {
+    let day = u32::try_from(name.chars().count()).unwrap();
+    let said = String::from_utf8(message_in("A08", control, "", Charset::Utf8)).unwrap();
+    let said = said.replace("202605011200", &format!("202605{:02}1200", 1 + day));
+    Charset::Iso2022Jp.write(&said.replace("太郎", name))
 }
 
 pub(crate) fn message(event: &str, control: &str, rest: &str) -> Vec<u8> {
+    message_in(event, control, rest, Charset::Iso2022Jp)
+}
+
+fn message_in(event: &str, control: &str, rest: &str, charset: Charset) -> Vec<u8> {
     let text = format!(
         "MSH|^~\\&|HIS|SEND|GW|R|20260501120000||ADT^{event}^ADT_A01|{control}|P|2.5||||||~ISO IR87||ISO 2022-1994\r\
          EVN||202605011200\r\
          PID|0001||0042||患者^太郎^^^^^L^I~カンジャ^タロウ^^^^^L^P||19480405|M\r{rest}\r\x1c"
     );
-    Charset::Iso2022Jp.write(&text)
+    charset.write(&text)
 }
 
 pub(crate) fn admitted(at: &str) -> String {
@@ -125,4 +154,133 @@ async fn a_file_of_the_standard_storage_that_replaces_another_corrects_it() {
     );
     let patient = find(&channel, "urn:tsunagi:hl7:SEND", "0042").await;
     assert_eq!(patient.since_at, "2026-04-30T08:00:00+09:00");
+}
+
+#[tokio::test]
+async fn transaction_files_of_one_name_in_several_folders_are_each_read() {
+    let (data, storage) = (folder(), folder());
+    for (place, control, event, rest) in [
+        ("a", "1", "A01", admitted("202604300900")),
+        ("b", "2", "A03", "PV1|1|I|32^302^1".to_owned() + &"|".repeat(42) + "202605011000"),
+    ] {
+        let place = storage.path().join(place);
+        std::fs::create_dir(&place).unwrap();
+        let record = [b"INS\r\n".as_slice(), &message(event, control, &rest), b"\r\n"].concat();
+        put(&place.join("TR_20260501000000000_00001.DAT"), &record);
+    }
+    let server = start(data.path(), storage.path());
+    let found = entries(&server.channel().await, 3).await;
+    assert_eq!(found.last().unwrap(), "encounter.discharged", "{found:?}");
+}
+
+#[tokio::test]
+async fn a_transaction_file_that_became_shorter_is_read_from_its_beginning() {
+    let (data, storage) = (folder(), folder());
+    let path = storage.path().join("TR_20260501000000000_00001.DAT");
+    put(&path, &message("A01", "1", &admitted("202604300900")));
+    let server = start(data.path(), storage.path());
+    let channel = server.channel().await;
+    assert_eq!(entries(&channel, 2).await.len(), 2);
+    put(&path, &message("A03", "2", "PV1|1|I|32"));
+    let found = entries(&channel, 3).await;
+    assert_eq!(found.last().unwrap(), "encounter.discharged", "{found:?}");
+}
+
+#[tokio::test]
+async fn what_was_taken_and_said_nothing_new_is_not_taken_again() {
+    let (data, storage) = (folder(), folder());
+    let in_storage = |order: &str, time: &str| stored(storage.path(), order, time, "1");
+    // Two messages tell of one admission: the second one says nothing new.
+    for (order, time) in [("7", "20260501100000000"), ("8", "20260501110000000")] {
+        put(&in_storage(order, time), &message("A01", order, &admitted("202604300900")));
+    }
+    put(&in_storage("9", "20260501120000000"), &renamed("9", "次郎"));
+    let mllp = ["--mllp-listen", "127.0.0.1:0"];
+    let server = start_with(data.path(), storage.path(), &mllp);
+    let channel = server.channel().await;
+    entries(&channel, 3).await;
+    let mut sender = Sender::connect(&server).await;
+    let cancel = message("A11", "10", &admitted("202604300900"));
+    assert_eq!(code(&sender.send(&cancel[..cancel.len() - 2]).await).0, "AA");
+    // What is behind them in the storage is taken after them, also after a restart.
+    put(&in_storage("11", "20260501130000000"), &renamed("11", "正三郎"));
+    entries(&channel, 5).await;
+    assert!(server.terminate().await.success());
+    let server = start_with(data.path(), storage.path(), &mllp);
+    put(&in_storage("12", "20260501140000000"), &renamed("12", "佐四次郎"));
+    let found = entries(&server.channel().await, 6).await;
+    let admissions = found.iter().filter(|one| *one == "encounter.admitted").count();
+    assert_eq!(admissions, 1, "{found:?}");
+}
+
+#[tokio::test]
+async fn a_file_that_comes_late_is_taken_however_old_it_is() {
+    let (data, storage) = (folder(), folder());
+    let in_storage = |order: &str, time: &str| stored(storage.path(), order, time, "1");
+    put(&in_storage("7", "20260501000100000"), &message("A01", "1", &admitted("202604300900")));
+    let server = start(data.path(), storage.path());
+    let channel = server.channel().await;
+    assert_eq!(entries(&channel, 2).await.len(), 2);
+    put(&in_storage("8", "20260430235900000"), &renamed("2", "次郎"));
+    assert_eq!(entries(&channel, 3).await.len(), 3);
+    put(&in_storage("9", "20250102030405000"), &renamed("3", "正三郎"));
+    assert_eq!(entries(&channel, 4).await.len(), 4);
+    // A file that is written anew within the days that are looked at is read anew.
+    put(&in_storage("7", "20260501000100000"), &renamed("4", "佐四次郎"));
+    assert_eq!(entries(&channel, 5).await.len(), 5);
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_read_is_taken_when_it_can() {
+    let (data, storage) = (folder(), folder());
+    let in_storage = |order: &str, time: &str| stored(storage.path(), order, time, "1");
+    let large = in_storage("7", "20260401000000000");
+    put(&large, &[b'x'; 3000]);
+    put(&in_storage("8", "20260501000000000"), &renamed("1", "次郎"));
+    let server = start_with(data.path(), storage.path(), &["--ssmix2-file-bytes", "2000"]);
+    let channel = server.channel().await;
+    assert_eq!(entries(&channel, 1).await, ["patient.registered"]);
+    // It lies far behind what was taken since.
+    put(&large, &message("A01", "2", &admitted("202604300900")));
+    let found = entries(&channel, 2).await;
+    assert!(found.contains(&"encounter.admitted".to_owned()), "{found:?}");
+}
+
+#[tokio::test]
+async fn a_clock_that_runs_ahead_holds_nothing_up() {
+    let (data, storage) = (folder(), folder());
+    let ahead = |path: &Path, bytes: &[u8]| {
+        std::fs::write(path.with_extension("new"), bytes).unwrap();
+        let file = OpenOptions::new().append(true).open(path.with_extension("new")).unwrap();
+        file.set_modified(SystemTime::now() + Duration::from_secs(1 << 30)).unwrap();
+        std::fs::rename(path.with_extension("new"), path).unwrap();
+    };
+    let admission = message("A01", "1", &admitted("202604300900"));
+    ahead(&stored(storage.path(), "7", "20260501100000000", "1"), &admission);
+    put(&stored(storage.path(), "8", "20260501110000000", "1"), &renamed("2", "次郎"));
+    let server = start(data.path(), storage.path());
+    let channel = server.channel().await;
+    assert_eq!(entries(&channel, 3).await.len(), 3);
+    let transactions = storage.path().join("TR_20260501000000000_00001.DAT");
+    ahead(&transactions, &message("A03", "3", "PV1|1|I|32"));
+    let found = entries(&channel, 4).await;
+    assert!(found.contains(&"encounter.discharged".to_owned()), "{found:?}");
+}
+
+#[tokio::test]
+async fn a_file_of_long_ago_that_is_replaced_afterwards_is_taken_back() {
+    let (data, storage) = (folder(), folder());
+    let first = |flag: &str| stored(storage.path(), "7", "20260402100000000", flag);
+    put(&first("1"), &message("A01", "1", &admitted("202604020900")));
+    let second = stored(storage.path(), "7", "20260501100000000", "1");
+    put(&second, &message("A01", "2", &admitted("202604030800")));
+    put(&stored(storage.path(), "8", "20260501110000000", "1"), &renamed("3", "次郎"));
+    let server = start(data.path(), storage.path());
+    let channel = server.channel().await;
+    let before = entries(&channel, 3).await;
+    assert_eq!(before.iter().filter(|one| *one == "encounter.admitted").count(), 1, "{before:?}");
+    std::fs::rename(first("1"), first("2")).unwrap();
+    entries(&channel, 5).await;
+    let patient = find(&channel, "urn:tsunagi:hl7:SEND", "0042").await;
+    assert_eq!(patient.since_at, "2026-04-03T08:00:00+09:00");
 }

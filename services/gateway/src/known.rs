@@ -22,6 +22,8 @@ use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::convert::happened;
 use tsunagi_proto::{fields, v1};
 
+use crate::person::Born;
+
 /// What an event did to an encounter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StepKind {
@@ -89,6 +91,8 @@ struct Told {
     /// What was said of the person, by which event, and when.
     said: Vec<(EventId, CareTime, v1::Demographics)>,
     nothing: v1::Demographics,
+    /// When and of what sex the patient was said to be born, by the event that said so.
+    born: Vec<(EventId, Born)>,
     /// Of events about encounters, and of what is said instead of them.
     words: HashMap<EventId, Words>,
     /// When corrections were made.
@@ -108,6 +112,8 @@ struct Words {
     is_change: bool,
     /// The step that it takes, and all that it says, if it is an encounter's.
     step: Option<(Step, Payload)>,
+    /// Whether it is said instead of what another event says.
+    is_instead: bool,
 }
 
 /// The doctor who attends from some time on.
@@ -153,6 +159,14 @@ impl Known {
     /// What is known of the person; nothing, if nobody has said anything.
     pub(crate) fn demographics(&self) -> &v1::Demographics {
         self.said().map_or(&self.told.nothing, |(_, _, demographics)| demographics)
+    }
+
+    /// All that was said of when and of what sex the patient was born, and not in error.
+    pub(crate) fn born(&self) -> Vec<&Born> {
+        let all = self.told.born.iter();
+        all.filter(|(event, _)| self.record().outcome(*event).error.is_none())
+            .map(|(_, born)| born)
+            .collect()
     }
 
     /// When the demographics were said, if they were.
@@ -207,13 +221,22 @@ impl Known {
         self.attending.iter().rev().find(is_theirs)
     }
 
-    /// The encounters to which somebody gave this number.
+    /// The encounters to which somebody gave this number, and nobody another one since.
     pub(crate) fn numbered<'k>(
         &'k self,
         number: &'k v1::Identifier,
     ) -> impl Iterator<Item = EncounterId> + 'k {
-        let numbers = self.told.words.values().filter_map(|words| words.number.as_ref());
+        let said = self.told.words.iter().filter(|(_, words)| !words.is_instead);
+        let numbers =
+            said.filter_map(|(event, words)| self.in_effect(*event, words)?.number.as_ref());
         numbers.filter(move |(_, of)| of == number).map(|(encounter, _)| *encounter)
+    }
+
+    /// What an event says, or what is said instead. None if it was entered in error.
+    fn in_effect<'k>(&'k self, event: EventId, words: &'k Words) -> Option<&'k Words> {
+        let outcome = self.record().outcome(event);
+        let instead = outcome.value.and_then(|(by, _)| self.told.words.get(&by));
+        outcome.error.is_none().then(|| instead.unwrap_or(words))
     }
 
     /// The numbers that were given to an encounter.
@@ -289,16 +312,13 @@ impl Known {
     fn attending_in_effect(&self) -> Vec<Attending> {
         let mut all = Vec::new();
         for (event, words) in &self.told.words {
-            let outcome = self.record().outcome(*event);
             let stands = words.is_change || self.steps.iter().any(|step| step.event == *event);
-            if outcome.error.is_some() || !stands {
+            let said = self.in_effect(*event, words).filter(|_| stands);
+            let Some((encounter, at, doctor)) = said.and_then(|said| said.attending.clone()) else {
                 continue;
-            }
-            let instead = outcome.value.and_then(|(by, _)| self.told.words.get(&by));
-            let said = instead.unwrap_or(words);
-            let Some((encounter, at, doctor)) = said.attending.clone() else { continue };
+            };
             let told_at = words.attending.as_ref().map_or(at, |(_, at, _)| *at);
-            let at = outcome.time.map_or(told_at, |(_, at)| at);
+            let at = self.record().outcome(*event).time.map_or(told_at, |(_, at)| at);
             let changed_by = words.is_change.then(|| words.organisation.clone());
             all.push(Attending { event: *event, encounter, at, doctor, changed_by });
         }
@@ -321,10 +341,13 @@ impl Told {
         if matches!(happened.fact, Fact::Correction(_)) {
             self.corrections.insert(id, at);
         }
-        if let Some(demographics) =
-            tsunagi_bus::address::demographics(&mut payload).filter(|_| is_own)
-        {
-            self.said.push((happened.stamp.event, at, std::mem::take(demographics)));
+        let demographics = tsunagi_bus::address::demographics(&mut payload);
+        if let Some(said) = &demographics {
+            let born = Born { on: said.birth_on.clone(), sex: said.sex() };
+            self.born.push((id, born));
+        }
+        if let Some(demographics) = demographics.filter(|_| is_own) {
+            self.said.push((id, at, std::mem::take(demographics)));
         }
         let mut is_instead = false;
         if let Payload::ValueCorrected(correction) = payload {
@@ -337,7 +360,7 @@ impl Told {
             let organisation = happened.stamp.acting_for.to_string();
             let is_change = words.is_change && !is_instead;
             let step = taken_by(&happened, &by).map(|step| (step, payload));
-            self.words.insert(id, Words { by, organisation, is_change, step, ..words });
+            self.words.insert(id, Words { by, organisation, is_change, is_instead, step, ..words });
         }
     }
 }

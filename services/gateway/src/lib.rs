@@ -4,7 +4,8 @@
 //! |---|---|
 //! | HL7 v2 over MLLP | `mllp` reads frames and answers, `hl7` reads messages, `adt` says what they mean |
 //! | SS-MIX2 storages | `ssmix2` reads folders; messages are taken by `adt` |
-//! | FHIR R4 files | `fhir` |
+//! | FHIR R4 over HTTP | `fhir::door` serves, takes Bundles and reads out; `fhir` says what resources mean |
+//! | FHIR R4 files | `fhir` reads them; the binary's import publishes what they say |
 //! | HSDS directories | `hsds` |
 //!
 //! What a message says is decided by the same handler as what people say at the desks.

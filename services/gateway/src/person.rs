@@ -27,11 +27,34 @@ fn says_where(address: &v1::Address) -> bool {
 
 /// Whether these are two people: of another birth date or sex, as far as both are known.
 pub fn is_somebody_else(one: &v1::Demographics, other: &v1::Demographics) -> bool {
-    // `1938` does not differ from `1938-04-02`.
-    let differ = |one: &str, other: &str| !one.starts_with(other) && !other.starts_with(one);
-    let is_known = |sex: v1::Sex| !matches!(sex, v1::Sex::Unspecified | v1::Sex::Unknown);
     differ(&one.birth_on, &other.birth_on)
         || (is_known(one.sex()) && is_known(other.sex()) && one.sex() != other.sex())
+}
+
+/// What tells two people of one number apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Born {
+    pub(crate) on: String,
+    pub(crate) sex: v1::Sex,
+}
+
+/// Whether a patient is said to be of a birth date or sex of which nobody ever said that it was
+/// the patient's. What was said before it was corrected is nobody else's: messages come late.
+pub(crate) fn is_none_of(said: &v1::Demographics, known: &[&Born]) -> bool {
+    let births = || known.iter().map(|born| born.on.as_str()).filter(|on| !on.is_empty());
+    let sexes = || known.iter().map(|born| born.sex).filter(|sex| is_known(*sex));
+    let is_other_birth = births().all(|on| differ(on, &said.birth_on));
+    let is_other_sex = is_known(said.sex()) && sexes().all(|sex| sex != said.sex());
+    (births().next().is_some() && is_other_birth) || (sexes().next().is_some() && is_other_sex)
+}
+
+/// `1938` does not differ from `1938-04-02`.
+fn differ(one: &str, other: &str) -> bool {
+    !one.starts_with(other) && !other.starts_with(one)
+}
+
+fn is_known(sex: v1::Sex) -> bool {
+    !matches!(sex, v1::Sex::Unspecified | v1::Sex::Unknown)
 }
 
 #[cfg(test)]
@@ -58,6 +81,20 @@ mod tests {
         assert!(!differs("1938-04", v1::Sex::Female));
         assert!(!differs("", v1::Sex::Unknown));
         assert!(!is_somebody_else(&person("", v1::Sex::Unspecified), &known));
+    }
+
+    #[test]
+    fn whoever_was_said_to_be_the_patient_is_not_somebody_else() {
+        let born = |on: &str, sex| Born { on: on.to_owned(), sex };
+        let known = [born("1938-04-02", v1::Sex::Female), born("1940", v1::Sex::Unspecified)];
+        let is_none = |on: &str, sex| is_none_of(&person(on, sex), &known.each_ref());
+        assert!(
+            !is_none("1938-04-02", v1::Sex::Female) && !is_none("1940-05-05", v1::Sex::Unknown)
+        );
+        assert!(!is_none("", v1::Sex::Unspecified) && !is_none("1938-04", v1::Sex::Female));
+        assert!(is_none("1938-04-03", v1::Sex::Female), "another birth");
+        assert!(is_none("1940", v1::Sex::Male), "another sex");
+        assert!(!is_none_of(&person("1938", v1::Sex::Male), &[]), "nothing is known");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! messages are appended with `INS` or `DEL`, and the files of a standard storage, one message
 //! each, whose names end in a condition flag. Both may lie there, of the same hospital or of
 //! others. What must stay true: the cursor is only ever behind the log, so that a message may
-//! be taken again, and none is passed over.
+//! be taken again, and none is passed over, however late its file comes or can be read.
 
 mod cursor;
 mod reader;

@@ -25,7 +25,7 @@ use super::visit::{Said, Visit};
 use crate::hl7::charset::{Decoded, decode};
 use crate::hl7::{Charset, Message};
 use crate::known::{Known, KnownPatients};
-use crate::person::is_somebody_else;
+use crate::person::{is_none_of, is_somebody_else};
 use crate::text::cut;
 
 const ROLE: &str = "system";
@@ -389,7 +389,12 @@ impl Intake {
             return situation.take_back(&(0..EVENTS_MAX).map(said).collect::<Vec<_>>());
         }
         let happened = situation.tells(act)?;
-        let numbers = Numbers { all: numbers, are_one_person: act == Act::SamePerson };
+        let event = incoming.message.kind().1;
+        let numbers = Numbers {
+            all: numbers,
+            are_one_person: act == Act::SamePerson,
+            is_correction: trigger::corrects_person(&event),
+        };
         let mut told = person(&visit, known, &numbers, happened.first().map(|told| &told.at))?;
         told.extend(happened);
         Ok(told)
@@ -459,6 +464,8 @@ struct Numbers<'a> {
     all: &'a [v1::Identifier],
     /// The message says so itself, and who is somebody else is no question.
     are_one_person: bool,
+    /// The message is there to say who the patient is by now.
+    is_correction: bool,
 }
 
 /// What a message says of who the patient is, beyond what is known.
@@ -483,14 +490,7 @@ fn person(
         return Ok(vec![Told { at, payload: Payload::PatientRegistered(registered) }]);
     }
     let has = |number: &v1::Identifier| known.record().patient().has_identifier(&number.into());
-    let is_vouched_for = numbers.are_one_person || numbers.all.first().is_some_and(has);
-    if !is_vouched_for && is_somebody_else(known.demographics(), &demographics) {
-        return Err(Refusal::contradicts(
-            "PID-3",
-            "PATIENT_MISMATCH",
-            "one of its numbers belongs to a patient of another birth date or sex: find out whose number it is, and correct the message or the patient",
-        ));
-    }
+    check_patient(known, numbers, &demographics)?;
     let mut told = Vec::new();
     let is_older = known.told_at().zip(visit.care_time(&said_at.text));
     let is_older = is_older.is_some_and(|(known, said)| said.is_before(&known));
@@ -506,6 +506,32 @@ fn person(
         told.push(Told { at, payload: Payload::IdentifierLinked(linked) });
     }
     Ok(told)
+}
+
+/// Refuses what a message says of somebody else under a number of this patient's. A number that
+/// is new here must belong to the patient as known now; one that is known, to the patient as
+/// anybody ever said, unless the message is there to correct that.
+fn check_patient(
+    known: &Known,
+    numbers: &Numbers<'_>,
+    said: &v1::Demographics,
+) -> Result<(), Refusal> {
+    let has = |number: &v1::Identifier| known.record().patient().has_identifier(&number.into());
+    let is_mismatch = if numbers.are_one_person {
+        false
+    } else if numbers.all.first().is_some_and(has) {
+        !numbers.is_correction && is_none_of(said, &known.born())
+    } else {
+        is_somebody_else(known.demographics(), said)
+    };
+    if !is_mismatch {
+        return Ok(());
+    }
+    Err(Refusal::contradicts(
+        "PID-3",
+        "PATIENT_MISMATCH",
+        "one of its numbers belongs to a patient of another birth date or sex: find out whose number it is, and correct the message; or, if it is the same person, correct the patient first (A31), and then send this again",
+    ))
 }
 
 fn is_earlier(visit: &Visit<'_>, one: &Said, other: &Said) -> bool {

@@ -5,10 +5,10 @@ use tsunagi_domain::{CareTime, Zone};
 use tsunagi_proto::v1;
 
 use super::group::Group;
-use super::profile::Profile;
+use super::profile::{Profile, SYSTEM_LENGTH_MAX};
 use super::refusal::Refusal;
 use crate::hl7::{Field, Segment, time};
-use crate::text::cut;
+use crate::text::{cut, distinct};
 
 /// Numbers that one event takes.
 const IDENTIFIERS_MAX: usize = 20;
@@ -35,7 +35,7 @@ pub(super) fn system(authority: Field<'_>, profile: &Profile) -> String {
         text.contains('.') && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
     };
     if is_oid(&universal) && (kind.is_empty() || kind == "ISO") {
-        return cut(&format!("urn:oid:{universal}"), 200);
+        return distinct(&format!("urn:oid:{universal}"), SYSTEM_LENGTH_MAX);
     }
     let named = if name.is_empty() { &universal } else { &name };
     if named.is_empty() { profile.authority.clone() } else { profile.system_of(named) }

@@ -11,7 +11,7 @@ use tsunagi_domain::id::is_code;
 use tsunagi_proto::v1;
 
 use super::refusal::Refusal;
-use crate::hl7::{Charset, Message};
+use crate::hl7::{Charset, Field, Message};
 use crate::text;
 
 /// Why the profiles cannot be used.
@@ -56,6 +56,9 @@ struct Entry {
 /// Facts that a facility may say in other fields than the standard's.
 const FIELDS: [&str; 6] =
     ["admitted-at", "discharged-at", "visit-number", "ward", "department", "confidential-address"];
+
+/// Code points that the system of a number has, so that there is room for `#visit`.
+pub(super) const SYSTEM_LENGTH_MAX: usize = 190;
 
 /// How the messages of one facility are read.
 #[derive(Debug, Clone)]
@@ -102,7 +105,7 @@ impl Profiles {
     /// what the message says.
     pub(super) fn of(&self, message: &Message<'_>) -> Result<Profile, Refusal> {
         let [application, facility] = [3, 4].map(|number| message.field("MSH", number));
-        let says = |field: crate::hl7::Field<'_>, wanted: &Option<String>| {
+        let says = |field: Field<'_>, wanted: &Option<String>| {
             let parts = [1, 2].map(|part| field.component(part).text());
             wanted.as_ref().is_none_or(|wanted| parts.iter().any(|part| part == wanted))
         };
@@ -121,14 +124,24 @@ impl Profiles {
         if !profile.facility.id.is_empty() {
             return Ok(profile);
         }
-        let names = [facility.first(), application.first()];
-        let name = names.iter().find(|name| !name.is_empty()).ok_or_else(|| {
+        let name = [facility, application].into_iter().find_map(named).ok_or_else(|| {
             Refusal::missing(
                 "MSH-4",
                 "name the sending facility in MSH-4 (or the application in MSH-3): record numbers are only unique within it",
             )
         })?;
-        Ok(profile.of_facility(text::code(name)))
+        Ok(profile.of_facility(text::code(&name)))
+    }
+}
+
+/// What a sender calls itself (HD): its name, and the universal id that tells it from others of
+/// the same name.
+fn named(sender: Field<'_>) -> Option<String> {
+    let [name, universal] = [1, 2].map(|part| sender.component(part).subcomponent(1).text());
+    match (name.trim(), universal.trim()) {
+        ("", "") => None,
+        (only, "") | ("", only) => Some(only.to_owned()),
+        (name, universal) => Some(format!("{name}^{universal}")),
     }
 }
 
@@ -170,11 +183,17 @@ impl Profile {
 
     /// The profile with the id of its facility, which messages give where the profile does not.
     fn of_facility(mut self, id: String) -> Self {
-        if self.authority.is_empty() && !id.is_empty() {
-            self.authority = format!("urn:tsunagi:hl7:{id}");
-        }
         self.facility.id = id;
+        if self.authority.is_empty() && !self.facility.id.is_empty() {
+            self.authority = self.own_numbers();
+        }
         self
+    }
+
+    /// The system of what the facility numbers. A `:` within its id would make it that of
+    /// another facility's authority.
+    fn own_numbers(&self) -> String {
+        format!("urn:tsunagi:hl7:{}", self.facility.id.replace(':', "%3A"))
     }
 
     /// Whether its messages are answered also when they say that no answer is wanted.
@@ -191,8 +210,7 @@ impl Profile {
     pub(super) fn system_of(&self, authority: &str) -> String {
         let known = self.entry.authorities.get(authority).cloned();
         known.unwrap_or_else(|| {
-            let facility = &self.facility.id;
-            text::cut(&format!("urn:tsunagi:hl7:{facility}:{authority}"), 200)
+            text::distinct(&format!("{}:{authority}", self.own_numbers()), SYSTEM_LENGTH_MAX)
         })
     }
 
@@ -289,9 +307,37 @@ mod tests {
         assert_eq!(hospital.charset, Some(Charset::Cp932));
         assert_eq!(hospital.system_of("HOSP"), "urn:oid:1.2");
         assert_eq!(of(&profiles, "LIS", "X").unwrap().facility.id, "lab");
-        let other = of(&profiles, "HIS", "St Mary^1.2^ISO").unwrap();
+        let other = of(&profiles, "HIS", "St-Mary").unwrap();
         assert_eq!(other.facility.id, "St-Mary", "as its messages say");
+        assert_eq!(of(&profiles, "HIS", "").unwrap().facility.id, "HIS");
         assert_eq!(of(&profiles, "", "").unwrap_err().field, "MSH-4");
+    }
+
+    #[test]
+    fn two_facilities_never_share_their_numbers() {
+        let profiles = Profiles::read(None, "Asia/Tokyo").unwrap();
+        let senders = [
+            "東病院",
+            "西病院",
+            "St Mary",
+            "St-Mary",
+            "St-Mary^1.2.392.1^ISO",
+            "St-Mary^1.2.392.2^ISO",
+            "^1.2.392.1^ISO",
+            "A",
+            "A:B",
+        ];
+        let mut systems = Vec::new();
+        for sender in senders {
+            let profile = of(&profiles, "HIS", sender).unwrap();
+            systems.extend([profile.authority.clone(), profile.system_of("B")]);
+            let long = "番".repeat(300);
+            systems.extend(["1", "2"].map(|end| profile.system_of(&format!("{long}{end}"))));
+        }
+        for (at, system) in systems.iter().enumerate() {
+            assert_eq!(systems.iter().position(|other| other == system), Some(at), "{system}");
+            assert!(system.chars().count() <= SYSTEM_LENGTH_MAX, "{system}");
+        }
     }
 
     #[test]

@@ -77,6 +77,11 @@ pub(super) fn act(event: &str) -> Result<Act, Refusal> {
     })
 }
 
+/// Whether messages of a trigger event are there to say who a known patient is by now.
+pub(super) fn corrects_person(event: &str) -> bool {
+    matches!(event, "A08" | "A31")
+}
+
 /// What withdraws a message that asked for an act.
 pub(super) fn withdrawal(act: Act, event: &str) -> Result<Act, Refusal> {
     use StepKind as K;

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use tsunagi_domain::{CareTime, Zone};
+use tsunagi_domain::{CareTime, EventId, Zone};
 use tsunagi_proto::v1;
 
 use super::directory::key;
@@ -38,17 +38,25 @@ impl Mapper<'_> {
 
     /// What an import took back is said again under another id.
     fn reinstate(&self, encounter: &Encounter, event: &mut v1::Event, by_id: &ById<'_>) {
-        let about = key("Encounter", &encounter.id);
         while let Some(entry) = by_id.get(event.event_id.as_str()) {
-            let cancelled = self.ids.event(&about, &format!("cancelled {}", event.event_id));
+            let cancelled = self.cancel_of(encounter, &event.event_id);
             let is_ours = entry.cancelled_by_event_id == cancelled.to_string();
             let cancel = by_id.get(entry.cancelled_by_event_id.as_str());
             if !is_ours || !cancel.is_some_and(|cancel| is_newer(encounter, cancel)) {
                 return;
             }
-            let again = self.ids.event(&about, &format!("again {}", event.event_id));
-            event.event_id = again.to_string();
+            event.event_id = self.again(encounter, &event.event_id).to_string();
         }
+    }
+
+    /// What takes an event of an encounter back, if the encounter is withdrawn.
+    pub(super) fn cancel_of(&self, encounter: &Encounter, event: &str) -> EventId {
+        self.ids.event(&key("Encounter", &encounter.id), &format!("cancelled {event}"))
+    }
+
+    /// What says again what was taken back.
+    pub(super) fn again(&self, encounter: &Encounter, event: &str) -> EventId {
+        self.ids.event(&key("Encounter", &encounter.id), &format!("again {event}"))
     }
 
     /// A time that was planned before another one was is planned once more.

@@ -31,26 +31,47 @@ pub fn messages(bytes: &[u8]) -> Vec<&[u8]> {
     pieces.into_iter().filter_map(|piece| bytes.get(piece)).collect()
 }
 
-/// How many messages the batches say that they have, and how many they have, where the two
-/// differ.
-pub fn miscounted(bytes: &[u8]) -> Option<(usize, usize)> {
-    let (mut said, mut told, mut found) = (0, false, 0);
+/// What the end of a batch (BTS) or of a file of batches (FTS) says that it holds, and does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{segment}-1 counts {said} {what}, and {found} were found")]
+pub struct Miscount {
+    segment: &'static str,
+    what: &'static str,
+    pub said: usize,
+    pub found: usize,
+}
+
+/// The first count that does not fit what was found, if there is one: something was lost on the
+/// way here, or is counted otherwise.
+pub fn miscounted(bytes: &[u8]) -> Option<Miscount> {
+    let mut counts = [
+        Miscount { segment: "BTS", what: "messages", said: 0, found: 0 },
+        Miscount { segment: "FTS", what: "batches", said: 0, found: 0 },
+    ];
+    let mut are_told = [false; 2];
     for line in bytes.split(|byte| matches!(byte, b'\r' | b'\n')) {
         let line = without_signs(line);
-        if is_segment(line, b"MSH") {
-            found += 1;
-        } else if is_segment(line, b"BTS") {
-            let rest = line.get(4..).unwrap_or_default();
-            let digits = rest.split(|byte| !byte.is_ascii_digit()).next().unwrap_or_default();
-            if let Some(count) =
-                std::str::from_utf8(digits).ok().and_then(|text| text.parse::<usize>().ok())
-            {
-                said += count;
-                told = true;
+        let names = [(b"MSH", b"BTS"), (b"BHS", b"FTS")];
+        for ((counted, end), (count, is_told)) in
+            names.into_iter().zip(counts.iter_mut().zip(&mut are_told))
+        {
+            count.found += usize::from(is_segment(line, counted));
+            if let Some(said) = said(line).filter(|_| is_segment(line, end)) {
+                count.said = count.said.saturating_add(said);
+                *is_told = true;
             }
         }
     }
-    (told && said != found).then_some((said, found))
+    let all = counts.into_iter().zip(are_told);
+    all.filter(|(count, is_told)| *is_told && count.said != count.found)
+        .map(|(count, _)| count)
+        .next()
+}
+
+/// The number with which the first field of a line begins.
+fn said(line: &[u8]) -> Option<usize> {
+    let digits = line.get(4..)?.split(|byte| !byte.is_ascii_digit()).next()?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// A line without what files and frames put before it.
@@ -80,7 +101,11 @@ mod tests {
         let pieces = messages(BATCH);
         assert_eq!(pieces, [&b"MSH|1\rPID|1\r"[..], b"MSH|^~\r", b"MSH|3\rPID|3\r"]);
         assert_eq!(miscounted(BATCH), None);
-        assert_eq!(miscounted(b"MSH|1\rBTS|5|x"), Some((5, 1)));
+        let miscount = miscounted(b"MSH|1\rBTS|5|x\rFTS|1").unwrap();
+        assert_eq!(miscount.to_string(), "BTS-1 counts 5 messages, and 1 were found");
+        let miscount = miscounted(b"BHS|\rMSH|1\rBTS|1\rFTS|2").unwrap();
+        assert_eq!(miscount.to_string(), "FTS-1 counts 2 batches, and 1 were found");
+        assert_eq!(miscounted(b"MSH|1\rBTS||a comment"), None);
     }
 
     #[test]

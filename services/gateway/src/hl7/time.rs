@@ -19,8 +19,7 @@ pub struct NoTime;
 /// Reads `YYYY[MM[DD[HH[MM[SS[.S…]]]]]][+ZZZZ]`. A month or day of `00` is one that is not
 /// known. Hyphens, colons and a `T` between the parts are passed over.
 pub fn parse(text: &str, zone: &TimeZone) -> Result<Time, NoTime> {
-    let text = text.trim().trim_end_matches(['Z', 'z']);
-    let (local, offset) = split_offset(text);
+    let (local, offset) = split_offset(text.trim());
     let (whole, _fraction) = local.split_once('.').unwrap_or((local, ""));
     let is_between = |c: &char| matches!(c, '-' | ':' | 'T' | '/' | ' ');
     let digits: String = whole.chars().filter(|c| !is_between(c)).collect();
@@ -70,8 +69,16 @@ fn date_time(date: Date, [hour, minute, second]: [i8; 3]) -> Result<DateTime, No
     if is_clock { Ok(date.at(hour, minute, second, 0)) } else { Err(NoTime) }
 }
 
-/// The offset at the end, if there is one: a sign and four digits, perhaps with a colon.
+/// The offset at the end, if there is one: a sign and four digits, perhaps with a colon, or a
+/// `Z` (UTC), which says nothing behind another one.
 fn split_offset(text: &str) -> (&str, Option<&str>) {
+    let without_z = text.trim_end_matches(['Z', 'z']);
+    let (local, offset) = split_sign(without_z);
+    let utc = (without_z.len() < text.len()).then_some("+0000");
+    (local, offset.or(utc))
+}
+
+fn split_sign(text: &str) -> (&str, Option<&str>) {
     let sign = text.rfind(['+', '-']).filter(|at| *at >= 8);
     let split = sign.map(|at| text.split_at(at));
     match split {
@@ -116,6 +123,10 @@ mod tests {
             ("20260501123045-0400", "2026-05-01T12:30:45-04:00"),
             ("202605011230+0000", "2026-05-01T12:30:00+00:00"),
             ("202605012400", "2026-05-02T00:00:00+09:00"),
+            ("2026-05-01T12:30:00Z", "2026-05-01T12:30:00+00:00"),
+            ("20260501123000.25z", "2026-05-01T12:30:00+00:00"),
+            ("20260501123000+0900Z", "2026-05-01T12:30:00+09:00"),
+            ("20260501Z", "2026-05-01"),
             ("2026-05-01", "2026-05-01"),
             ("2026-05-01T12:30:00+09:00", "2026-05-01T12:30:00+09:00"),
         ] {

@@ -117,7 +117,9 @@ impl<'t> Work<'t> {
 
     fn services_of(&self, table: &str, row: &Row) -> BTreeSet<String> {
         let known = |id: &str| self.tables.row("service", id).map(|_| id.to_owned());
-        if let Some(contact) = self.tables.row("contact", row.get("contact_id")) {
+        // What belongs to a contact belongs where the contact does; contacts belong to none.
+        let contact = self.tables.row("contact", row.get("contact_id"));
+        if let Some(contact) = contact.filter(|_| table != "contact") {
             return self.services_of("contact", contact);
         }
         let at = self.tables.row("service_at_location", row.get("service_at_location_id"));

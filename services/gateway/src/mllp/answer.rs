@@ -17,8 +17,8 @@ pub fn answers(taken: &Taken) -> Vec<Vec<u8>> {
     text.iter().map(|answer| taken.charset.write(answer)).collect()
 }
 
-/// Several answers as the answer to a batch.
-pub(super) fn batch_answer(all: &[Taken]) -> Vec<u8> {
+/// Several answers as the answer to a batch, with what is to be remarked about it (BTS-2).
+pub(super) fn batch_answer(all: &[Taken], remark: &str) -> Vec<u8> {
     let charset = all.first().map_or(crate::hl7::Charset::Ascii, |taken| taken.charset);
     let mut writer = Writer::new("BHS", Delimiters::default()).field("TSUNAGI");
     let mut count = 0_usize;
@@ -26,7 +26,11 @@ pub(super) fn batch_answer(all: &[Taken]) -> Vec<u8> {
         writer = writer.message(&answer);
         count += 1;
     }
-    charset.write(&writer.segment("BTS").field(&count.to_string()).end())
+    let mut end = writer.segment("BTS").field(&count.to_string());
+    if !remark.is_empty() {
+        end = end.field(remark);
+    }
+    charset.write(&end.end())
 }
 
 fn answer_texts(taken: &Taken) -> Vec<String> {

@@ -24,6 +24,8 @@ const DOOR: &str = "mllp";
 const READ_BYTES: usize = 4 << 10;
 /// How long the handshake of TLS may take.
 const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
+/// How long nothing is accepted after an accept that failed.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Why MLLP cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +50,7 @@ pub struct Server {
     address: SocketAddr,
     tls: Option<TlsAcceptor>,
     config: Mllp,
+    stop_wait: Duration,
 }
 
 impl Server {
@@ -63,7 +66,8 @@ impl Server {
         let bind_error = |source| MllpError::Bind { address, source };
         let listener = TcpListener::bind(address).await.map_err(bind_error)?;
         let address = listener.local_addr().map_err(bind_error)?;
-        Ok(Some(Self { listener, address, tls, config: config.mllp.clone() }))
+        let stop_wait = Duration::from_millis(config.stop_wait_ms);
+        Ok(Some(Self { listener, address, tls, config: config.mllp.clone(), stop_wait }))
     }
 
     /// Where it listens; with the port that port 0 turned into.
@@ -72,10 +76,11 @@ impl Server {
     }
 
     /// Serves until `stop` is cancelled; then what was read is answered, and no more is read.
+    /// Who does not take an answer for `stop-wait-ms` gets none.
     pub async fn run(self, intake: Arc<Intake>, stop: CancellationToken) {
         let connections = Arc::new(Semaphore::new(self.config.connections));
         let config = Arc::new(self.config);
-        let tasks = TaskTracker::new();
+        let (tasks, cut) = (TaskTracker::new(), CancellationToken::new());
         loop {
             let accepted = tokio::select! {
                 // Both may be cancelled: a connection that is not accepted yet is not lost.
@@ -85,10 +90,13 @@ impl Server {
             let (stream, peer) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    // Of this one connection, or for want of descriptors: others go on.
+                    // Of this one connection, or for want of descriptors: others go on, and
+                    // until one of them ends the next try would fail at once.
                     tracing::warn!(%error, "an MLLP connection was not accepted");
-                    tokio::task::yield_now().await;
-                    continue;
+                    tokio::select! {
+                        () = tokio::time::sleep(ACCEPT_PAUSE) => continue,
+                        () = stop.cancelled() => break,
+                    }
                 }
             };
             let Ok(place) = Arc::clone(&connections).try_acquire_owned() else {
@@ -100,14 +108,23 @@ impl Server {
                 intake: Arc::clone(&intake),
                 stop: stop.clone(),
             };
-            let tls = self.tls.clone();
+            let (tls, cut) = (self.tls.clone(), cut.clone());
             tasks.spawn(async move {
-                connection.serve(stream, peer, tls).await;
+                tokio::select! {
+                    () = connection.serve(stream, peer, tls) => {}
+                    // What was not acknowledged comes again.
+                    () = cut.cancelled() => {
+                        tracing::warn!(%peer, "an MLLP connection was cut at the end of the stop wait");
+                    }
+                }
                 drop(place);
             });
         }
         tasks.close();
-        tasks.wait().await;
+        if tokio::time::timeout(self.stop_wait, tasks.wait()).await.is_err() {
+            cut.cancel();
+            tasks.wait().await;
+        }
     }
 }
 
@@ -246,8 +263,13 @@ impl Connection {
             tell(&taken, peer);
             all.push(taken);
         }
+        let miscount = batch::miscounted(&bytes);
+        if let Some(miscount) = miscount {
+            tracing::warn!(%peer, %miscount, "a batch does not hold what it says");
+        }
         if bytes.starts_with(b"FHS") || bytes.starts_with(b"BHS") {
-            framed(&batch_answer(&all))
+            let remark = miscount.map(|miscount| miscount.to_string()).unwrap_or_default();
+            framed(&batch_answer(&all, &remark))
         } else {
             in_frames(&all.iter().flat_map(answers).collect::<Vec<_>>())
         }

@@ -1,23 +1,24 @@
 //! Reads the storage from time to time, takes what is new, and notes how far it came.
 
+mod stored;
+mod transactions;
+
+use std::collections::HashMap;
+use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use tsunagi_chassis::Config;
 use tsunagi_chassis::config::Ssmix2;
 
 use super::cursor::Cursor;
-use super::storage::{Condition, Listing, Stored, list};
-use super::transaction::{Processing, records};
+use super::storage::{Listing, Seen, list};
 use crate::adt::{Intake, Kind, Manner, Outcome, Refusal};
 
 const DOOR: &str = "ssmix2";
-
-/// Files this much older than the last that was taken are looked at again: they may have come
-/// late, and taking one twice adds nothing. In the digits of a transaction time, one day.
-const OVERLAP_DIGITS: usize = 8;
 
 /// Reads one storage.
 pub struct Reader {
@@ -25,7 +26,13 @@ pub struct Reader {
     folder: PathBuf,
     cursor_path: PathBuf,
     intake: Arc<Intake>,
+    /// Those of the last time, and of this.
+    ahead: [Ahead; 2],
 }
+
+/// Files that were modified in the future, by this machine's clock: as they were seen, and since
+/// when they are so.
+type Ahead = HashMap<PathBuf, (Seen, Instant)>;
 
 /// The server cannot take anything at the moment: the rest is for the next time.
 struct Later;
@@ -35,123 +42,58 @@ impl Reader {
     pub fn new(config: &Config, intake: Arc<Intake>) -> Option<Self> {
         let folder = config.ssmix2.folder.clone()?;
         let cursor_path = config.data.join("ssmix2-cursor.json");
-        Some(Self { config: config.ssmix2.clone(), folder, cursor_path, intake })
+        let config = config.ssmix2.clone();
+        Some(Self { config, folder, cursor_path, intake, ahead: [Ahead::new(), Ahead::new()] })
     }
 
     /// Reads until told to stop.
-    pub async fn run(self, stop: CancellationToken) {
-        let mut cursor = Cursor::read(&self.cursor_path);
-        // What came late while nobody read is found when reading begins.
-        let mut look_back_to = String::new();
-        loop {
+    pub async fn run(mut self, stop: CancellationToken) {
+        let path = self.cursor_path.clone();
+        let mut cursor = spawn_blocking(move || Cursor::read(&path)).await.unwrap_or_default();
+        while !stop.is_cancelled() {
+            let before = cursor.clone();
             tokio::select! {
-                // What was taken before the cursor says so is taken again, and adds nothing.
-                () = self.sweep(&mut cursor, &look_back_to) => {}
-                () = stop.cancelled() => return,
+                // What was taken before the cursor says so is taken again.
+                () = self.sweep(&mut cursor) => {}
+                () = stop.cancelled() => {}
             }
-            look_back_to = cursor.stored_until.chars().take(OVERLAP_DIGITS).collect();
+            if cursor != before {
+                self.note(&cursor).await;
+            }
             tokio::select! {
                 () = tokio::time::sleep(Duration::from_millis(self.config.poll_ms)) => {}
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => {}
             }
         }
     }
 
-    /// Takes what is there and was not taken.
-    async fn sweep(&self, cursor: &mut Cursor, look_back_to: &str) {
-        let folder = self.folder.clone();
-        let listed = tokio::task::spawn_blocking(move || list(&folder)).await;
-        let listing = match listed {
-            Ok(Ok(listing)) => listing,
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "the SS-MIX2 storage cannot be read now");
-                return;
-            }
-            Err(error) => {
-                tracing::error!(%error, "listing the SS-MIX2 storage ended");
-                return;
-            }
-        };
-        let before = cursor.clone();
-        // Either says later when the server is full: the next sweep goes on there.
-        let transactions = self.take_transactions(&listing, cursor).await;
-        if transactions.is_ok() {
-            let _all_or_later = self.take_stored(&listing, cursor, look_back_to).await;
-        }
-        if *cursor != before
-            && let Err(error) = cursor.write(&self.cursor_path)
-        {
+    async fn note(&self, cursor: &Cursor) {
+        let (cursor, path) = (cursor.clone(), self.cursor_path.clone());
+        let noted = spawn_blocking(move || cursor.write(&path)).await;
+        if let Err(error) = noted.map_err(std::io::Error::from).flatten() {
             tracing::warn!(%error, "how far the SS-MIX2 storage was read cannot be noted");
         }
     }
 
-    async fn take_transactions(&self, listing: &Listing, cursor: &mut Cursor) -> Result<(), Later> {
-        for path in &listing.transactions {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let taken = cursor.transactions.get(&name).copied().unwrap_or_default();
-            let Some(bytes) = self.read(path) else { continue };
-            let new = bytes.get(taken..).unwrap_or_default();
-            let is_settled = self.is_settled(path);
-            let records = records(new);
-            let count = records.len();
-            for (at, record) in records.into_iter().enumerate() {
-                if at + 1 == count && !is_settled {
-                    // It may still be being written.
-                    break;
-                }
-                let manner = match record.processing {
-                    Processing::Insert => Manner::AsSaid,
-                    Processing::Delete => Manner::Withdrawn,
-                };
-                self.take(record.message, manner).await?;
-                cursor.transactions.insert(name.clone(), taken + record.end);
+    /// Takes what is there and was not taken.
+    async fn sweep(&mut self, cursor: &mut Cursor) {
+        let folder = self.folder.clone();
+        let listed = spawn_blocking(move || list(&folder)).await;
+        let listing: Listing = match listed.map_err(std::io::Error::from).flatten() {
+            Ok(listing) => listing,
+            Err(error) => {
+                tracing::warn!(%error, "the SS-MIX2 storage cannot be read now");
+                return;
             }
-        }
-        Ok(())
-    }
-
-    async fn take_stored(
-        &self,
-        listing: &Listing,
-        cursor: &mut Cursor,
-        look_back_to: &str,
-    ) -> Result<(), Later> {
-        for stored in &listing.stored {
-            if stored.name.transaction.as_str() < look_back_to {
-                continue;
-            }
-            if !self.is_settled(&stored.path) {
-                // Those behind it are later: they are looked at when this one is there.
-                return Ok(());
-            }
-            match stored.name.condition {
-                Condition::Replaced => {}
-                Condition::Valid => self.take_valid(stored, listing).await?,
-                Condition::Deleted => {
-                    if let Some(bytes) = self.read(&stored.path) {
-                        self.take(&bytes, Manner::Withdrawn).await?;
-                    }
-                }
-            }
-            if stored.name.transaction > cursor.stored_until {
-                cursor.stored_until.clone_from(&stored.name.transaction);
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes a message, and takes back what earlier messages said that it replaces.
-    async fn take_valid(&self, stored: &Stored, listing: &Listing) -> Result<(), Later> {
-        let Some(bytes) = self.read(&stored.path) else { return Ok(()) };
-        let is_replaced = |other: &&Stored| {
-            other.name.order == stored.name.order && other.name.condition == Condition::Replaced
         };
-        for earlier in listing.stored.iter().filter(is_replaced) {
-            if let Some(bytes) = self.read(&earlier.path) {
-                self.take(&bytes, Manner::Replaced).await?;
-            }
+        cursor.adopt_names(&listing.transactions);
+        // Either says later when the server is full: the next sweep goes on there.
+        let transactions = self.take_transactions(&listing, cursor).await;
+        if transactions.is_ok() {
+            let _all_or_later = self.take_stored(&listing, cursor).await;
         }
-        self.take(&bytes, Manner::AsSaid).await.map(|_| ())
+        let [_, now] = std::mem::take(&mut self.ahead);
+        self.ahead = [now, Ahead::new()];
     }
 
     async fn take(&self, message: &[u8], manner: Manner) -> Result<Outcome, Later> {
@@ -169,29 +111,51 @@ impl Reader {
         Ok(outcome)
     }
 
-    /// The bytes of a file; none, told, if it cannot be read now or was moved meanwhile.
-    fn read(&self, path: &Path) -> Option<Vec<u8>> {
-        let length = std::fs::metadata(path).map(|file| file.len()).ok()?;
-        if length > self.config.file_bytes {
-            tracing::warn!(
-                length,
-                "a file of the SS-MIX2 storage is larger than ssmix2-file-bytes"
-            );
-            return None;
-        }
-        let read = std::fs::read(path);
-        read.inspect_err(
-            |error| tracing::warn!(%error, "a file of the SS-MIX2 storage cannot be read"),
-        )
-        .ok()
+    /// What a file is at the moment. None if it is gone.
+    async fn look(&self, path: &Path) -> Option<Seen> {
+        let path = path.to_owned();
+        spawn_blocking(move || Seen::of(&path)).await.ok().flatten()
     }
 
-    /// Whether a file was left alone for a while.
-    fn is_settled(&self, path: &Path) -> bool {
-        let age = std::fs::metadata(path)
-            .and_then(|file| file.modified())
-            .ok()
-            .and_then(|modified| modified.elapsed().ok());
-        age.is_some_and(|age| age >= Duration::from_millis(self.config.settle_ms))
+    /// The bytes of a file from some place on. None, told, if it cannot be read now.
+    async fn read(&self, path: &Path, from: u64) -> Option<Vec<u8>> {
+        let (path, limit) = (path.to_owned(), self.config.file_bytes);
+        let read = spawn_blocking(move || read_from(&path, from, limit)).await;
+        match read.map_err(std::io::Error::from).flatten() {
+            Ok(Some(bytes)) => return Some(bytes),
+            Ok(None) => {
+                tracing::warn!("a file of the SS-MIX2 storage is larger than ssmix2-file-bytes");
+            }
+            // Renamed meanwhile: it is seen under its other name the next time.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => {
+                tracing::warn!(%error, "a file of the SS-MIX2 storage cannot be read");
+            }
+        }
+        None
     }
+
+    /// Whether a file was left alone for a while. The clock of the machine that has the storage
+    /// may run ahead: then, whether the file stayed as it is.
+    fn is_settled(&mut self, path: &Path, seen: Seen) -> bool {
+        let settle = Duration::from_millis(self.config.settle_ms);
+        if let Some(age) = seen.age() {
+            return age >= settle;
+        }
+        let [last, now] = &mut self.ahead;
+        let before = last.get(path).filter(|(before, _)| *before == seen);
+        let since = before.map_or_else(Instant::now, |(_, since)| *since);
+        now.insert(path.to_owned(), (seen, since));
+        before.is_some() && since.elapsed() >= settle
+    }
+}
+
+/// None if there is more than `limit`.
+fn read_from(path: &Path, from: u64, limit: u64) -> std::io::Result<Option<Vec<u8>>> {
+    let mut file = std::fs::File::open(path)?;
+    let mut bytes = Vec::new();
+    file.seek(SeekFrom::Start(from))?;
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    let is_whole = u64::try_from(bytes.len()).is_ok_and(|length| length <= limit);
+    Ok(is_whole.then_some(bytes))
 }

@@ -1,6 +1,15 @@
 //! Files of a standard storage: what their names say, and which of them there are.
 
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+
+use super::cursor::recent_from;
 
 /// Whether a file's message is in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,11 +34,86 @@ pub(super) struct Name {
     pub(super) condition: Condition,
 }
 
-/// A file of the storage.
+/// A file of the standard storage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Stored {
     pub(super) name: Name,
+    /// Its path under the folder, as a text.
+    pub(super) file: String,
     pub(super) path: PathBuf,
+    /// What it was when it was listed, if it is of the last days.
+    pub(super) seen: Option<Seen>,
+}
+
+/// A transaction file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Transactions {
+    pub(super) file: String,
+    pub(super) path: PathBuf,
+}
+
+/// The files of the standard storage that were written on one day.
+#[derive(Debug, Default)]
+pub(super) struct Day {
+    pub(super) files: Vec<Stored>,
+    pub(super) sum: Sum,
+}
+
+/// The files of a day: all of them, whatever their condition; and those that are no longer in
+/// force, by their condition.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Sum {
+    pub(super) files: u64,
+    pub(super) withdrawn: u64,
+}
+
+/// By what a file is seen to be another one than it was: its size, and when it was modified, in
+/// nanoseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Seen {
+    pub(super) bytes: u64,
+    pub(super) modified: u64,
+}
+
+impl Stored {
+    /// Its path without the condition, which is the last part of its name.
+    pub(super) fn without_condition(&self) -> &str {
+        self.file.rsplit_once('_').map_or(&*self.file, |(before, _)| before)
+    }
+}
+
+impl Sum {
+    fn of(files: &[Stored]) -> Self {
+        let mut sum = Self::default();
+        for stored in files {
+            sum.files = sum.files.wrapping_add(mixed(stored.without_condition()));
+            if stored.name.condition != Condition::Valid {
+                sum.withdrawn = sum.withdrawn.wrapping_add(mixed(&stored.file));
+            }
+        }
+        sum
+    }
+}
+
+/// FNV-1a: the same for ever, which the standard library's hashes are not.
+fn mixed(text: &str) -> u64 {
+    let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, mix)
+}
+
+impl Seen {
+    pub(super) fn of(path: &Path) -> Option<Self> {
+        let file = std::fs::metadata(path).ok()?;
+        let modified = file.modified().ok()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let modified = u64::try_from(modified.as_nanos()).unwrap_or(u64::MAX);
+        Some(Self { bytes: file.len(), modified })
+    }
+
+    /// How long ago it was modified. None if that lies ahead.
+    pub(super) fn age(self) -> Option<Duration> {
+        let modified = UNIX_EPOCH + Duration::from_nanos(self.modified);
+        SystemTime::now().duration_since(modified).ok()
+    }
 }
 
 impl Name {
@@ -56,6 +140,11 @@ impl Name {
         })
     }
 
+    /// The day on which it was written.
+    pub(super) fn day(&self) -> &str {
+        self.transaction.get(..8).unwrap_or(&self.transaction)
+    }
+
     /// Whether the gateway has a use for it: who the patient is, and visits and stays.
     pub(super) fn is_adt(&self) -> bool {
         self.data_type.starts_with("ADT-")
@@ -65,8 +154,11 @@ impl Name {
 /// What lies under a folder: transaction files, and files of a standard storage.
 #[derive(Debug, Default)]
 pub(super) struct Listing {
-    pub(super) transactions: Vec<PathBuf>,
-    pub(super) stored: Vec<Stored>,
+    pub(super) transactions: Vec<Transactions>,
+    /// By the day on which they were written.
+    pub(super) stored: BTreeMap<String, Day>,
+    /// The first of the last days.
+    pub(super) recent_from: String,
 }
 
 /// Lists a folder, the oldest first. A folder within it that cannot be read is told and passed
@@ -92,17 +184,52 @@ pub(super) fn list(root: &Path) -> std::io::Result<Listing> {
                 continue;
             }
             let name = entry.file_name().to_string_lossy().into_owned();
+            let file = as_text(path.strip_prefix(root).unwrap_or(&path));
             if name.starts_with("TR_") && name.to_ascii_uppercase().ends_with(".DAT") {
-                listing.transactions.push(path);
+                listing.transactions.push(Transactions { file, path });
             } else if let Some(name) = Name::parse(&name).filter(Name::is_adt) {
-                listing.stored.push(Stored { name, path });
+                let of_day = listing.stored.entry(name.day().to_owned()).or_default();
+                of_day.files.push(Stored { name, file, path, seen: None });
             }
         }
     }
-    listing.transactions.sort_by_key(|path| path.file_name().map(std::ffi::OsStr::to_owned));
-    let by_time = |one: &Stored| (one.name.transaction.clone(), one.path.clone());
-    listing.stored.sort_by_cached_key(by_time);
+    listing.sort();
     Ok(listing)
+}
+
+impl Listing {
+    /// The oldest first; and what the files of the last days are.
+    fn sort(&mut self) {
+        let by_name =
+            |one: &Transactions| (one.path.file_name().map(OsStr::to_owned), one.file.clone());
+        self.transactions.sort_by_cached_key(by_name);
+        let newest = self.stored.last_key_value().map_or("", |(day, _)| day);
+        self.recent_from = recent_from(newest, Timestamp::now().to_zoned(TimeZone::UTC).date());
+        for (day, of_day) in &mut self.stored {
+            *of_day = Day::of(std::mem::take(&mut of_day.files));
+            if *day >= self.recent_from {
+                of_day.files.iter_mut().for_each(|stored| stored.seen = Seen::of(&stored.path));
+            }
+        }
+    }
+
+    /// The files of the standard storage.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Stored> {
+        self.stored.values().flat_map(|of_day| &of_day.files)
+    }
+}
+
+impl Day {
+    pub(super) fn of(mut files: Vec<Stored>) -> Self {
+        files.sort_by_cached_key(|one| (one.name.transaction.clone(), one.file.clone()));
+        Self { sum: Sum::of(&files), files }
+    }
+}
+
+/// A path as a text; one that is no Unicode, in a form in which no other path is written.
+fn as_text(path: &Path) -> String {
+    let bytes = || path.as_os_str().as_encoded_bytes().escape_ascii().to_string();
+    path.to_str().map_or_else(bytes, str::to_owned)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::{Timestamp, Unit};
 use prost::Message as _;
-use tsunagi_bus::handler::SubmitError;
+use tsunagi_bus::handler::{SubmitError, to_wire};
 use tsunagi_bus::{Handler, Submission, address};
 use tsunagi_domain::encounter::Stage;
 use tsunagi_domain::identity::Identifier;
@@ -19,7 +19,7 @@ use crate::fhir::directory::key;
 use crate::fhir::map::{Mapped, Mapper, set_patient};
 use crate::fhir::resource::{Encounter, Patient};
 use crate::fhir::{Directory, Ids};
-use crate::known::{Known, KnownPatients};
+use crate::known::{Known, KnownPatients, Step, StepKind};
 use crate::person::{is_somebody_else, news};
 
 /// What came of an entry.
@@ -258,7 +258,11 @@ impl Work<'_> {
                 Ok(self.withdrawal(known, encounter))
             }
             Said::Encounter(encounter) => {
-                let mapped = self.mapper().encounter(encounter)?;
+                let mut mapped = self.mapper().encounter(encounter)?;
+                if !encounter.meta.last_updated.is_empty() {
+                    let told = self.told_of(known, encounter, &mapped).await?;
+                    self.mapper().say_again(encounter, &mut mapped, &told);
+                }
                 self.of_encounter(known, mapped).await
             }
             Said::CareTeam(team) => {
@@ -344,16 +348,66 @@ impl Work<'_> {
 
     /// Takes back what this system said of an encounter.
     fn withdrawal(&self, known: &Known, encounter: &Encounter) -> Vec<v1::Event> {
-        let entry = |step: &crate::known::Step| v1::TimelineEntry {
-            event_id: step.event.to_string(),
-            r#type: step.kind.event_type().to_owned(),
-            encounter_id: step.encounter.to_string(),
-            actor: Some(v1::Actor { person: step.by.clone(), ..v1::Actor::default() }),
-            ..v1::TimelineEntry::default()
-        };
         let timeline: Vec<v1::TimelineEntry> = known.steps.iter().map(entry).collect();
         let said = self.mapper().said_of(encounter, &timeline);
         self.mapper().cancellations(encounter, &said).into_iter().flatten().collect()
+    }
+
+    /// What was told of an encounter before, as far as it decides whether something is said
+    /// again: its plans, when each was recorded, and what of `mapped` was taken back by this
+    /// system.
+    async fn told_of(
+        &self,
+        known: &Known,
+        encounter: &Encounter,
+        mapped: &Mapped,
+    ) -> Result<Vec<v1::TimelineEntry>, Problem> {
+        let bus = self.intake.handler.bus().as_ref();
+        let mut told: Vec<v1::TimelineEntry> = Vec::new();
+        let is_plan = |step: &&Step| step.kind == StepKind::AdmissionPlanned;
+        for plan in known.steps.iter().filter(is_plan) {
+            if let Some(stored) = known.find(bus, plan.event).await? {
+                told.push(v1::TimelineEntry {
+                    version: stored.placed.version,
+                    recorded_at: Some(to_wire(stored.placed.recorded_at)),
+                    ..entry(plan)
+                });
+            }
+        }
+        for event in mapped.events.iter().chain(&mapped.ending) {
+            let mut said = event.event_id.clone();
+            loop {
+                let cancel = self.mapper().cancel_of(encounter, &said);
+                let Some(stored) = known.find(bus, cancel).await? else { break };
+                if known.record().outcome(cancel).error.is_some() {
+                    break;
+                }
+                let again = self.mapper().again(encounter, &said).to_string();
+                told.push(v1::TimelineEntry {
+                    event_id: said,
+                    cancelled_by_event_id: cancel.to_string(),
+                    ..v1::TimelineEntry::default()
+                });
+                told.push(v1::TimelineEntry {
+                    event_id: cancel.to_string(),
+                    recorded_at: Some(to_wire(stored.placed.recorded_at)),
+                    ..v1::TimelineEntry::default()
+                });
+                said = again;
+            }
+        }
+        Ok(told)
+    }
+}
+
+/// A step as the timeline has it.
+fn entry(step: &Step) -> v1::TimelineEntry {
+    v1::TimelineEntry {
+        event_id: step.event.to_string(),
+        r#type: step.kind.event_type().to_owned(),
+        encounter_id: step.encounter.to_string(),
+        actor: Some(v1::Actor { person: step.by.clone(), ..v1::Actor::default() }),
+        ..v1::TimelineEntry::default()
     }
 }
 

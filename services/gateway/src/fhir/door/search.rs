@@ -35,6 +35,14 @@ impl Query {
                 }
                 "_page" => query.page = value,
                 "_format" | "_pretty" => {}
+                _ if known.iter().any(|(one, kind)| *one == name && *kind == "date")
+                    && !is_date(&value) =>
+                {
+                    let message = format!(
+                        "`{name}` must be a date such as 2026-05-01, or eq, ge, le, gt or lt and a date"
+                    );
+                    return Err(Problem::invalid("PARAMETER_WRONG", &message));
+                }
                 _ if known.iter().any(|(one, _)| *one == name) => {
                     query.parameters.push((name, value));
                 }
@@ -122,6 +130,15 @@ pub(super) fn token(text: &str) -> (Option<&str>, &str) {
     }
 }
 
+/// Whether a search can compare with it. What has another prefix (`ne`, `sa`, `eb`, `ap`) is not
+/// compared as if it had none: nothing would be found.
+fn is_date(wanted: &str) -> bool {
+    let date = PREFIXES.iter().find_map(|prefix| wanted.strip_prefix(prefix)).unwrap_or(wanted);
+    date.get(..4).is_some_and(|year| year.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+const PREFIXES: [&str; 5] = ["eq", "ge", "le", "gt", "lt"];
+
 /// Whether a date or time lies where a search wants it, compared as far as both are known.
 fn is_in(known: &str, wanted: &str) -> bool {
     let (prefix, date) = match wanted.split_at_checked(2) {
@@ -181,5 +198,15 @@ mod tests {
         assert!(finds("family", "髙") && finds("name", "子") && !finds("given", "髙"));
         assert!(finds("birthdate", "1938-04-02") && finds("birthdate", "ge1938"));
         assert!(!finds("birthdate", "lt1938") && !finds("gender", "male"));
+    }
+
+    #[test]
+    fn a_date_is_refused_with_a_prefix_that_is_not_known() {
+        for wrong in ["ne1938", "sa1938-04", "eb1938", "ap1938", "April", ""] {
+            let problem = query("Patient", &[("birthdate", wrong)]).unwrap_err();
+            assert!(problem.message.contains("eq, ge, le, gt or lt"), "{}", problem.message);
+            assert!(query("Encounter", &[("date", wrong)]).is_err(), "{wrong}");
+        }
+        assert!(query("Encounter", &[("date", "ge2026-05-01"), ("date", "2026")]).is_ok());
     }
 }
