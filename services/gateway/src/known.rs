@@ -244,7 +244,9 @@ impl Known {
         &self,
         encounter: EncounterId,
     ) -> impl Iterator<Item = &v1::Identifier> {
-        let numbers = self.told.words.values().filter_map(|words| words.number.as_ref());
+        let said = self.told.words.iter().filter(|(_, words)| !words.is_instead);
+        let numbers =
+            said.filter_map(|(event, words)| self.in_effect(*event, words)?.number.as_ref());
         numbers.filter(move |(of, _)| *of == encounter).map(|(_, number)| number)
     }
 

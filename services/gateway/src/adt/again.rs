@@ -8,8 +8,8 @@
 //! messages, the step may come back, or stay away until it is sent again.
 
 use jiff::SignedDuration;
-use tsunagi_domain::encounter::Encounter;
 use tsunagi_domain::EncounterId;
+use tsunagi_domain::encounter::Encounter;
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::v1;
 
