@@ -267,3 +267,39 @@ async fn an_admission_that_comes_late_says_where_it_was() {
     let words: Vec<_> = admitted.iter().map(|entry| entry.text.clone().unwrap().en).collect();
     assert!(words.len() == 2 && words.iter().all(|of| of.contains("4E")), "{words:?}");
 }
+
+#[tokio::test]
+async fn a_cancelled_move_is_the_one_that_was_told_and_not_an_update_s() {
+    let data = folder();
+    let server = start(data.path());
+    let mut sender = Sender::connect(&server).await;
+    let channel = server.channel().await;
+    take(&mut sender, adt("A01", "1", "202605010905", &stay("W1", "V-1"))).await;
+    take(&mut sender, adt("A02", "2", "202605021000", &stay("W2", "V-1"))).await;
+    take(&mut sender, adt("A08", "3", "202605031000", &stay("W3", "V-1"))).await;
+    take(&mut sender, adt("A12", "4", "202605041000", &stay("W3", "V-1"))).await;
+    assert_eq!(ward(&channel).await.as_deref(), Some("W3"));
+    assert!(!of_type(&channel, "transferred").await.cancelled_by_event_id.is_empty());
+}
+
+#[tokio::test]
+async fn an_admission_that_is_told_with_another_time_makes_no_second_stay() {
+    let data = folder();
+    let server = start(data.path());
+    let mut sender = Sender::connect(&server).await;
+    let channel = server.channel().await;
+    let began = |at: &str, number: &str| visit("I", "W1", number, "", at, "");
+    // Without a number it may be another stay's: somebody has to look at it.
+    take(&mut sender, adt("A01", "1", "202605010905", &began("202605010900", ""))).await;
+    let earlier = began("202605010800", "");
+    refuse(&mut sender, adt("A01", "2", "202605010910", &earlier), "ALREADY_ADMITTED").await;
+    let left = visit("I", "W1", "", "", "202605010900", "202605021000");
+    take(&mut sender, adt("A03", "3", "202605021000", &left)).await;
+    refuse(&mut sender, adt("A01", "4", "202605021010", &earlier), "ENCOUNTER_ENDED").await;
+    assert_eq!(ward(&channel).await, None);
+    // With one it is the same stay's.
+    take(&mut sender, adt("A01", "5", "202605100905", &began("202605100900", "V-1"))).await;
+    take(&mut sender, adt("A01", "6", "202605100910", &began("202605100700", "V-1"))).await;
+    let since = patient(&channel).await.since_at;
+    assert_eq!(since, "2026-05-10T07:00:00+09:00");
+}

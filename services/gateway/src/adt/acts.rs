@@ -4,12 +4,15 @@
 //! tells of a stay whose admission never came, and says when it began, its admission is said
 //! with it: a feed begins in the middle, and messages get lost.
 
+use jiff::SignedDuration;
 use tsunagi_domain::encounter::{Encounter, Stage};
 use tsunagi_domain::{EncounterId, EventId};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::v1;
 
+use super::again::SAME_VISIT;
 use super::encounter::{INPATIENT, Situation, VISIT};
+use super::intake::IN_PASSING;
 use super::refusal::Refusal;
 use super::trigger::Act;
 use super::visit::Said;
@@ -61,7 +64,25 @@ impl Situation<'_> {
     fn admit(&self) -> Tells {
         let at = self.began()?;
         let encounter = self.beginning(&at.text, INPATIENT);
-        self.step(encounter, StepKind::Admitted, self.admitted(encounter, at, 3))
+        let new = self.admitted(encounter, at, 3);
+        let Some(before) = self.known.last(encounter, &[StepKind::Admitted]) else {
+            return self.step(encounter, StepKind::Admitted, new);
+        };
+        if self.was_taken_back(encounter, StepKind::Admitted, &new)? {
+            return Ok(Vec::new());
+        }
+        let began = self.visit.admitted_at()?;
+        let mut told = Vec::new();
+        // Without a number, a stay that began at another time may be another one.
+        if let (Some(began), Some(_)) = (&began, self.visit.number()) {
+            told = self.corrected_time(before, began, SAME_VISIT)?;
+        }
+        if told.is_empty() && self.differs(before, began.as_ref()) {
+            // Another's word, or older than what corrected it: the rules say why not.
+            return Ok(vec![new]);
+        }
+        told.extend(self.corrected(before, new.payload)?);
+        Ok(told)
     }
 
     fn admitted(&self, encounter: EncounterId, at: Said, place: usize) -> Told {
@@ -196,21 +217,24 @@ impl Situation<'_> {
 
     fn leave(&self, act: Act) -> Tells {
         let (mut told, stay) = self.known_stay()?;
-        let (at, encounter_id) = (self.visit.happened_at()?, stay.to_string());
-        let (kind, payload) = if act == Act::StartLeave {
-            let back = self.visit.expected_return()?;
-            let started = v1::LeaveStarted {
-                encounter_id,
-                expected_return_at: back.map(|said| said.text).unwrap_or_default(),
-                destination: String::new(),
-            };
-            (StepKind::LeaveStarted, Payload::LeaveStarted(started))
-        } else {
-            let returned = v1::LeaveReturned { encounter_id };
-            (StepKind::LeaveReturned, Payload::LeaveReturned(returned))
-        };
+        let at = self.visit.happened_at()?;
+        let is_start = act == Act::StartLeave;
+        let kind = if is_start { StepKind::LeaveStarted } else { StepKind::LeaveReturned };
+        let payload = self.left(stay.to_string(), act)?;
         told.extend(self.step(stay, kind, Told { at, payload })?);
         Ok(told)
+    }
+
+    fn left(&self, encounter_id: String, act: Act) -> Result<Payload, Refusal> {
+        if act != Act::StartLeave {
+            return Ok(Payload::LeaveReturned(v1::LeaveReturned { encounter_id }));
+        }
+        let back = self.visit.expected_return()?;
+        Ok(Payload::LeaveStarted(v1::LeaveStarted {
+            encounter_id,
+            expected_return_at: back.map(|said| said.text).unwrap_or_default(),
+            destination: String::new(),
+        }))
     }
 
     fn plan_discharge(&self) -> Tells {
@@ -263,7 +287,7 @@ impl Situation<'_> {
         // It has ended already: it did so otherwise, or at another time.
         match &end {
             Some(end) if self.visit.number().is_none() => {
-                told.extend(self.corrected_time(before, end)?);
+                told.extend(self.corrected_time(before, end, SAME_VISIT)?);
             }
             Some(_) | None => told.extend(self.corrected_times()?),
         }
@@ -292,7 +316,13 @@ impl Situation<'_> {
     fn cancel(&self, kinds: &[StepKind]) -> Tells {
         // When it was taken back: EVN-6 may be when that happened which is taken back.
         let at = self.visit.written_at()?;
-        let has_step = |encounter: EncounterId| self.known.last(encounter, kinds);
+        // A move that an update told in passing is not the one that was told and is cancelled.
+        let has_step = |encounter: EncounterId| {
+            let mut steps =
+                self.known.steps.iter().rev().filter(|step| step.encounter == encounter);
+            let told = steps.find(|step| kinds.contains(&step.kind) && step.by != IN_PASSING);
+            told.or_else(|| self.known.last(encounter, kinds))
+        };
         let encounter = self.current(|_| true)?;
         let of_stay = encounter.and_then(has_step);
         // Without a number, the last of its kind here.
@@ -325,6 +355,71 @@ impl Situation<'_> {
             Told { at: at.clone(), payload: cancels(step.kind, cancellation) }
         });
         Ok(told.collect())
+    }
+
+    /// What the message says instead of one that it replaces, and whose steps could not be taken
+    /// back: corrections of them. None if none of them is in effect.
+    pub(super) fn instead_of(
+        &self,
+        events: &[EventId],
+        act: Act,
+    ) -> Result<Option<Vec<Told>>, Refusal> {
+        let happened = || self.visit.happened_at();
+        let (kind, at) = match act {
+            Act::Admit | Act::Register => match self.visit.class() {
+                None if act == Act::Register => (StepKind::Registered, self.began()?),
+                None | Some(v1::EncounterClass::Inpatient) => (StepKind::Admitted, self.began()?),
+                Some(_) => (StepKind::Registered, self.began()?),
+            },
+            Act::Transfer => (StepKind::Transferred, happened()?),
+            Act::StartLeave => (StepKind::LeaveStarted, happened()?),
+            Act::ReturnFromLeave => (StepKind::LeaveReturned, happened()?),
+            Act::Discharge => {
+                let end = self.visit.discharged_at()?;
+                (StepKind::Discharged, end.map_or_else(happened, Ok)?)
+            }
+            Act::PlanAdmission
+            | Act::BecomeInpatient
+            | Act::BecomeOutpatient
+            | Act::PlanTransfer
+            | Act::PlanDischarge
+            | Act::Cancel(_)
+            | Act::DeleteVisit
+            | Act::ChangeAttending
+            | Act::CancelAttending
+            | Act::Person
+            | Act::Update
+            | Act::Arrive
+            | Act::SamePerson
+            | Act::OtherPerson => return Ok(None),
+        };
+        let mut steps = self.known.steps.iter().rev();
+        let is_one = |step: &&Step| step.kind == kind && events.contains(&step.event);
+        let Some(step) = steps.find(is_one) else { return Ok(None) };
+        let mut told = self.corrected_time(step, &at, SignedDuration::MAX)?;
+        told.extend(self.corrected(step, self.payload(step, act, at)?)?);
+        Ok(Some(told))
+    }
+
+    /// What the message says as a step of an encounter.
+    fn payload(&self, step: &Step, act: Act, at: Said) -> Result<Payload, Refusal> {
+        let (encounter, encounter_id) = (step.encounter, step.encounter.to_string());
+        Ok(match step.kind {
+            StepKind::Registered => {
+                let class = self.visit.class().unwrap_or(v1::EncounterClass::Outpatient);
+                self.registered(encounter, class, at).payload
+            }
+            StepKind::Discharged => self.discharged(encounter, at).payload,
+            StepKind::Transferred => {
+                let to = Some(self.visit.place(3));
+                Payload::Transferred(v1::Transferred { encounter_id, to })
+            }
+            StepKind::LeaveStarted | StepKind::LeaveReturned => self.left(encounter_id, act)?,
+            StepKind::Admitted
+            | StepKind::AdmissionPlanned
+            | StepKind::TransferPlanned
+            | StepKind::DischargePlanned => self.admitted(encounter, at, 3).payload,
+        })
     }
 
     fn may_be_here(&self, encounter: EncounterId) -> bool {

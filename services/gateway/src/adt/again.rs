@@ -21,7 +21,7 @@ use super::visit::Said;
 use crate::known::{Step, StepKind};
 
 /// A beginning or end that is said to have been further away than this is another visit's.
-const SAME_VISIT: SignedDuration = SignedDuration::from_hours(7 * 24);
+pub(super) const SAME_VISIT: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 impl Situation<'_> {
     /// A step, if it is news: else what is said otherwise of it, or nothing.
@@ -93,7 +93,12 @@ impl Situation<'_> {
     }
 
     /// That a step was at another time than it is known to have been.
-    pub(super) fn corrected_time(&self, step: &Step, said: &Said) -> Tells {
+    pub(super) fn corrected_time(
+        &self,
+        step: &Step,
+        said: &Said,
+        at_most: SignedDuration,
+    ) -> Tells {
         let at = self.visit.written_at()?;
         let Some(then) = self.visit.care_time(&said.text) else { return Ok(Vec::new()) };
         let differs = then.is_before(&step.at) || step.at.is_before(&then);
@@ -101,7 +106,7 @@ impl Situation<'_> {
         if !differs || !is_own || self.is_older(step, &at) {
             return Ok(Vec::new());
         }
-        if apart(&then, &step.at) > SAME_VISIT {
+        if apart(&then, &step.at) > at_most {
             return Err(other_visit(said.field));
         }
         let correction = v1::TimeCorrected {
@@ -136,7 +141,7 @@ impl Situation<'_> {
         let ending = of_visit(&[StepKind::Discharged]);
         for (step, said) in [(beginning, began), (ending, ended)] {
             if let (Some(step), Some(said)) = (step, said.filter(|said| !is_known(said))) {
-                told.extend(self.corrected_time(step, &said)?);
+                told.extend(self.corrected_time(step, &said, SAME_VISIT)?);
             }
         }
         Ok(told)
@@ -193,6 +198,10 @@ impl Situation<'_> {
                 let back = merged.part(known_return.as_ref(), text(said.expected_return_at));
                 let expected_return_at = back.unwrap_or_default();
                 Payload::LeaveStarted(v1::LeaveStarted { expected_return_at, ..known.clone() })
+            }
+            (Payload::Transferred(known), Payload::Transferred(said)) => {
+                let to = merged.place(known.to.as_ref(), said.to, None);
+                Payload::Transferred(v1::Transferred { to, ..known.clone() })
             }
             (known, _) => known.clone(),
         }

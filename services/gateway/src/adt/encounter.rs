@@ -49,7 +49,8 @@ impl Situation<'_> {
         }
         let known = begun.and_then(|begun| {
             let by_time = self.begun_at(begun, what);
-            by_time.or_else(|| if what == INPATIENT { self.expected(begun) } else { None })
+            let otherwise = || self.told_otherwise(begun).or_else(|| self.expected(begun));
+            by_time.or_else(|| if what == INPATIENT { otherwise() } else { None })
         });
         known.unwrap_or_else(|| self.timed(at, what))
     }
@@ -175,14 +176,14 @@ impl Situation<'_> {
         plans.filter(move |of| planned(*of).is_some_and(|(_, planned_at)| when(planned_at)))
     }
 
-    /// A stay here that goes on under another id, and began at about the same time.
+    /// A stay here that began at about the same time, and had not ended by then.
     fn told_otherwise(&self, began: CareTime) -> Option<EncounterId> {
         self.last_here(|stay| {
-            stay.is_inpatient()
-                && stay.began_at().is_some_and(|other| {
-                    let apart = other.earliest().duration_since(began.earliest());
-                    apart.abs() < SAME_STAY
-                })
+            let is_stay = stay.class() == Class::Inpatient;
+            let had_ended = stay.stage() == Stage::Ended
+                && stay.since().is_none_or(|ended| !began.is_before(&ended));
+            let apart = stay.began_at().map(|other| apart(&other, &began));
+            is_stay && !had_ended && apart.is_some_and(|apart| apart < SAME_STAY)
         })
     }
 
