@@ -21,7 +21,7 @@ use tsunagi_proto::v1::watch_board_response::Frame as Sign;
 use crate::grpc::{checked, from_wire, rows_unreadable};
 use crate::patients::Patients;
 use crate::store::Store;
-use crate::timeline::{Timeline, View};
+use crate::timeline::{Timeline, View, glance};
 use watch::Watched;
 
 /// Rows of one kind on a board.
@@ -97,7 +97,13 @@ impl BoardsService {
             None => patients.of_organisation(&of).map(Some),
         });
         match rows.await {
-            Ok(Ok(Some(rows))) => Ok(Shown { organisation, as_known_at, rows, cursor }),
+            Ok(Ok(Some(mut rows))) => {
+                let day = day_text(as_known_at, &self.store.region().zone);
+                for row in &mut rows {
+                    glance::on_day(row, &day);
+                }
+                Ok(Shown { organisation, as_known_at, rows, cursor })
+            }
             Ok(Ok(None)) => Err(too_many(self.read_back_max)),
             Ok(Err(error)) => Err(rows_unreadable(&error)),
             Err(error) => Err(rows_unreadable(&error)),
@@ -288,9 +294,8 @@ pub(crate) fn today(named: &str, zone: &Zone) -> CareTime {
 
 /// The day of a moment, by the clock of the region.
 fn day_of(moment: Timestamp, zone: &Zone) -> CareTime {
-    let day = CareTime::at(moment).words(zone);
-    let day = day.split_once(' ').map(|(day, _)| day.to_owned()).unwrap_or(day);
-    CareTime::parse(&day, zone).unwrap_or_else(|_no_day| CareTime::at(moment))
+    CareTime::parse(&day_text(Some(moment), zone), zone)
+        .unwrap_or_else(|_no_day| CareTime::at(moment))
 }
 
 fn too_many(max: usize) -> Refused {
@@ -396,10 +401,10 @@ fn id(patient: Option<&v1::BoardPatient>) -> String {
     patient.map(|patient| patient.patient_id.clone()).unwrap_or_default()
 }
 
-/// Today, where the region is.
-pub(crate) fn day_of_the_region(zone: &Zone) -> String {
-    let now = CareTime::at(Timestamp::now()).words(zone);
-    now.split_once(' ').map(|(day, _)| day.to_owned()).unwrap_or(now)
+/// The day of a moment, or today, by the clock of the region.
+pub(crate) fn day_text(moment: Option<Timestamp>, zone: &Zone) -> String {
+    let words = CareTime::at(moment.unwrap_or_else(Timestamp::now)).words(zone);
+    words.split_once(' ').map(|(day, _)| day.to_owned()).unwrap_or(words)
 }
 
 /// The board of a link workers' office.
@@ -452,8 +457,9 @@ fn waiting_row(
     let is = |party: &Option<v1::Organisation>| {
         party.as_ref().is_some_and(|party| party.id == organisation)
     };
-    let is_ours_to_answer = is(&asked.receiver);
-    (is_ours_to_answer || is(&asked.requester)).then(|| v1::WaitingRow {
+    let (ours, theirs) = (is(&asked.receiver), is(&asked.requester));
+    let is_ours_to_answer = if asked.is_offered { theirs } else { ours };
+    (ours || theirs).then(|| v1::WaitingRow {
         patient: Some(patient.clone()),
         request: Some(asked.clone()),
         is_ours_to_answer,

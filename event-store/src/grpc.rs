@@ -22,11 +22,12 @@ use tsunagi_proto::v1;
 use tsunagi_proto::v1::timeline_server::Timeline as TimelineApi;
 use tsunagi_proto::v1::watch_timeline_response::Frame as Sign;
 
+use crate::boards::day_text;
 use crate::look_alikes;
 use crate::patients::Patients;
 use crate::records::Records;
 use crate::store::Store;
-use crate::timeline::{Filter, Timeline, View};
+use crate::timeline::{Filter, Timeline, View, glance};
 
 const PAGE_SIZE: u32 = 100;
 /// Bytes of entries after which no more are put on a page.
@@ -139,8 +140,9 @@ impl TimelineApi for TimelineService {
         if !timeline.record().patient().is_known() {
             return Err(unknown().into());
         }
-        let patient = Some(timeline.summary(owner));
-        Ok(Response::new(v1::FindPatientResponse { patient }))
+        let mut patient = timeline.summary(owner);
+        glance::on_day(&mut patient, &day_text(as_known_at, &self.store.region().zone));
+        Ok(Response::new(v1::FindPatientResponse { patient: Some(patient) }))
     }
 
     async fn list_patients(
@@ -183,7 +185,9 @@ impl TimelineApi for TimelineService {
             Err(error) => return Err(rows_unreadable(&error).into()),
         };
         let next_page_token = next.map(|next| next.to_string()).unwrap_or_default();
+        let day = day_text(as_known_at, &self.store.region().zone);
         for patient in &mut patients {
+            glance::on_day(patient, &day);
             // The rows' own: it changes from one server to the next, and the patient does not.
             patient.newest_cursor.clear();
         }
@@ -230,6 +234,8 @@ impl TimelineService {
         if !timeline.record().patient().is_known() {
             return Err(patient_unknown(as_known_at.is_some()));
         }
+        let mut summary = timeline.summary(patient);
+        glance::on_day(&mut summary, &day_text(as_known_at, &self.store.region().zone));
         let skip = page.map_or(0, |page| page.skip);
         let mut bytes = 0;
         let mut fits = |entry: &v1::TimelineEntry| {
@@ -250,7 +256,7 @@ impl TimelineService {
         let next_page_token = all.peek().map(|_| next.write(patient)).unwrap_or_default();
         drop(all);
         Ok(v1::ReadTimelineResponse {
-            patient: Some(timeline.summary(patient)),
+            patient: Some(summary),
             entries,
             next_page_token,
             cursor: timeline

@@ -1,7 +1,7 @@
 //! One patient's timeline: a pure fold of the patient's stream (I5), and of the streams of the
 //! records that were merged into it.
 
-mod glance;
+pub mod glance;
 mod names;
 pub mod summary;
 pub mod wording;
@@ -437,11 +437,6 @@ impl Timeline {
     /// What one sees of the patient at a glance.
     pub fn summary(&self, patient: PatientId) -> v1::PatientSummary {
         summary::summary(self, patient)
-    }
-
-    /// The place of an event among the patient's.
-    pub(crate) fn version_of(&self, event: EventId) -> u64 {
-        self.find(event).map_or(0, |entry| entry.placed.version)
     }
 
     /// The payload of an event, as it was told.

@@ -131,12 +131,16 @@ async fn who_the_patient_is_does_not_depend_on_the_order_of_news() {
     assert_eq!(patient["name"][0]["family"], "佐藤", "said of a later day, though told first");
 }
 
-/// Posts an encounter of the first patient, as written now, and gives the status of its entry.
+/// Posts an encounter of the first patient, and gives the status of its entry, or that it is not
+/// in force.
 async fn post(server: &Server, encounter: &Value) -> String {
     let sent = bundle("transaction", vec![export::patient(0), encounter.clone()]);
     let (status, answer) = request(server, "POST", "", &sent).await;
     assert_eq!(status, 200, "{answer}");
-    answer["entry"][1]["response"]["status"].as_str().unwrap().to_owned()
+    let response = &answer["entry"][1]["response"];
+    let reason = &response["outcome"]["issue"][0]["details"]["coding"][0]["code"];
+    let of_status = response["status"].as_str().unwrap();
+    reason.as_str().filter(|reason| *reason == NOT_IN_FORCE).unwrap_or(of_status).to_owned()
 }
 
 fn written(class: &str, status: &str, start: &str) -> Value {
@@ -148,6 +152,7 @@ fn written(class: &str, status: &str, start: &str) -> Value {
 
 const CREATED: &str = "201 Created";
 const KNOWN: &str = "200 OK";
+const NOT_IN_FORCE: &str = "NOT_IN_FORCE";
 
 #[tokio::test]
 async fn an_encounter_that_took_place_after_all_is_taken_again() {
@@ -162,11 +167,18 @@ async fn an_encounter_that_took_place_after_all_is_taken_again() {
         let first = begun("finished");
         assert_eq!(post(&server, &first).await, CREATED);
         assert_eq!(post(&server, &begun("entered-in-error")).await, CREATED);
-        assert_eq!(post(&server, &first).await, KNOWN, "older than the cancel");
+        assert_eq!(post(&server, &first).await, NOT_IN_FORCE, "older than the cancel");
+        let mut undated = begun("finished");
+        undated["meta"] = json!({});
+        assert_eq!(post(&server, &undated).await, NOT_IN_FORCE);
         let again = begun("finished");
         assert_eq!(post(&server, &again).await, CREATED, "{class}");
-        assert_eq!(post(&server, &again).await, KNOWN);
-        assert_eq!(post(&server, &begun("entered-in-error")).await, CREATED);
+        for known in [&again, &undated] {
+            assert_eq!(post(&server, known).await, KNOWN);
+        }
+        let withdrawn = begun("entered-in-error");
+        assert_eq!(post(&server, &withdrawn).await, CREATED);
+        assert_eq!(post(&server, &withdrawn).await, KNOWN);
         assert_eq!(post(&server, &begun("finished")).await, CREATED);
     }
     let shown = encounters(&server, &patient(&server, "MR00000").await).await;
@@ -191,11 +203,11 @@ async fn an_encounter_that_goes_on_after_all_is_open_again() {
         assert_eq!(post(&server, &first).await, CREATED);
         let finished = begun("finished", end);
         assert_eq!(post(&server, &finished).await, CREATED);
-        assert_eq!(post(&server, &first).await, KNOWN, "older than the end");
+        assert_eq!(post(&server, &first).await, NOT_IN_FORCE, "older than the end");
         let again = begun("in-progress", "");
         assert_eq!(post(&server, &again).await, CREATED, "{class}");
-        for older in [&again, &finished, &first] {
-            assert_eq!(post(&server, older).await, KNOWN, "{class}");
+        for (older, expected) in [(&again, KNOWN), (&finished, NOT_IN_FORCE), (&first, KNOWN)] {
+            assert_eq!(post(&server, older).await, expected, "{class}");
         }
         let shown = encounters(&server, &patient(&server, "MR00000").await).await;
         assert!(shown.iter().any(|one| one["status"] == "in-progress"), "{shown:?}");
@@ -233,6 +245,7 @@ async fn a_plan_that_goes_back_to_an_earlier_time_is_in_force_again() {
     let first = planned("2126-06-01");
     assert_eq!(post(&server, &first).await, CREATED);
     assert_eq!(post(&server, &planned("2126-06-08")).await, CREATED);
+    assert_eq!(post(&server, &first).await, NOT_IN_FORCE);
     let back = planned("2126-06-01");
     assert_eq!(post(&server, &back).await, CREATED);
     assert_eq!(post(&server, &back).await, KNOWN);

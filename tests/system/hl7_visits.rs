@@ -303,3 +303,27 @@ async fn an_admission_that_is_told_with_another_time_makes_no_second_stay() {
     let since = patient(&channel).await.since_at;
     assert_eq!(since, "2026-05-10T07:00:00+09:00");
 }
+
+#[tokio::test]
+async fn a_visit_is_deleted_though_a_later_one_goes_on() {
+    let data = folder();
+    let server = start(data.path());
+    let mut sender = Sender::connect(&server).await;
+    let channel = server.channel().await;
+    let first = visit("I", "W1", "V-1", "", "202605010900", "202605030900");
+    take(&mut sender, adt("A01", "1", "202605010905", &stay("W1", "V-1"))).await;
+    take(&mut sender, adt("A03", "2", "202605030905", &first)).await;
+    let later = visit("I", "W2", "V-2", "", "202605050900", "");
+    take(&mut sender, adt("A01", "3", "202605050905", &later)).await;
+    take(&mut sender, adt("A23", "4", "202605060900", &first)).await;
+    assert_eq!(ward(&channel).await.as_deref(), Some("W2"));
+    for cancelled in ["admitted", "discharged"] {
+        assert!(!of_type(&channel, cancelled).await.cancelled_by_event_id.is_empty());
+    }
+    // That the patient was not discharged from it would make two stays at once.
+    take(&mut sender, adt("A03", "5", "202605070900", &later)).await;
+    let third = visit("I", "W3", "V-3", "", "202605080900", "");
+    take(&mut sender, adt("A01", "6", "202605080905", &third)).await;
+    let back = adt("A13", "7", "202605090900", &later);
+    refuse(&mut sender, back, "[IN_FACILITY_ALREADY]").await;
+}

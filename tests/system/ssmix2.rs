@@ -350,3 +350,26 @@ async fn a_record_that_is_written_in_pieces_is_taken_whole() {
         assert_eq!(admissions, 1, "{told:?}");
     }
 }
+
+#[tokio::test]
+async fn what_was_refused_is_taken_when_what_it_builds_on_has_come() {
+    let (data, storage) = (folder(), folder());
+    let in_storage = |order: &str, time: &str| stored(storage.path(), order, time, "1");
+    let of_a_woman = |message: Vec<u8>| {
+        let said = message.strip_suffix(b"\x1c").unwrap();
+        let (before, after) = said.split_at(said.windows(3).position(|of| of == b"|M\r").unwrap());
+        [before, b"|F", &after[2..], b"\x1c"].concat()
+    };
+    put(&in_storage("7", "20260501100000000"), &message("A01", "1", &admitted("202604300900")));
+    let discharge = of_a_woman(message("A03", "2", "PV1|1|I|32"));
+    put(&in_storage("8", "20260501110000000"), &discharge);
+    put(&in_storage("9", "20260501120000000"), &renamed("3", "次郎"));
+    let server = start(data.path(), storage.path());
+    let channel = server.channel().await;
+    let found = entries(&channel, 3).await;
+    assert!(!found.contains(&"encounter.discharged".to_owned()), "{found:?}");
+    // The sex was corrected.
+    put(&in_storage("10", "20260501130000000"), &of_a_woman(renamed("4", "正三郎")));
+    let found = entries(&channel, 5).await;
+    assert!(found.contains(&"encounter.discharged".to_owned()), "{found:?}");
+}

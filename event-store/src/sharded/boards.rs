@@ -17,7 +17,7 @@ use tsunagi_proto::v1::watch_board_response::Frame as Sign;
 
 use super::{ANSWER_BYTES_MAX, Others, is_forwarded, to_all};
 use crate::boards::{
-    BoardsService, Frames, arrange_caseload, arrange_liaison, arrange_team, day_of_the_region,
+    BoardsService, Frames, arrange_caseload, arrange_liaison, arrange_team, day_text,
 };
 
 /// The service.
@@ -103,7 +103,7 @@ impl ShardedBoards {
     /// The day that counts as today is the same for all shards. That of a moment is told by it.
     fn day(&self, named: String, as_known_at: Option<&prost_types::Timestamp>) -> String {
         if named.is_empty() && as_known_at.is_none() {
-            day_of_the_region(&self.region.zone)
+            day_text(None, &self.region.zone)
         } else {
             named
         }

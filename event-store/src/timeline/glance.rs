@@ -2,7 +2,7 @@
 //! asked and not answered, what holds. Made of the entries as they are corrected, in the order in
 //! which things happened.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tsunagi_domain::encounter::Stage;
 use tsunagi_domain::{CaseId, EncounterId, case, referral, transfer_request};
@@ -41,7 +41,8 @@ pub(super) fn add(timeline: &Timeline, summary: &mut v1::PatientSummary) {
     summary.questions = glance.questions();
     summary.alerts = glance.alerts();
     summary.cases = glance.cases();
-    summary.wish = glance.wish();
+    summary.wishes = glance.wishes();
+    summary.wish = summary.wishes.first().cloned();
     summary.orders = glance.orders();
     summary.care_level = glance.care_level;
 }
@@ -55,6 +56,8 @@ struct Glance<'a> {
     alerts: BTreeMap<Uuid, v1::OpenAlert>,
     cases: BTreeMap<Uuid, v1::OpenCase>,
     wishes: Vec<v1::StandingWish>,
+    /// The wishes in whose place others were put.
+    replaced: BTreeSet<Uuid>,
     orders: BTreeMap<Uuid, v1::StandingOrder>,
     care_level: Option<v1::CareLevel>,
 }
@@ -83,6 +86,7 @@ impl<'a> Glance<'a> {
             alerts: BTreeMap::new(),
             cases: BTreeMap::new(),
             wishes: Vec::new(),
+            replaced: BTreeSet::new(),
             orders: BTreeMap::new(),
             care_level: None,
         }
@@ -113,9 +117,11 @@ impl<'a> Glance<'a> {
                 order_id: m.order_id.clone(),
                 kind: m.kind.clone(),
                 valid_to_on: m.valid_to_on.clone(),
+                valid_from_on: m.valid_from_on.clone(),
             };
             self.orders.insert(key(&m.order_id), order);
         } else if let Payload::AcpPreferenceRecorded(m) = &*standing.payload {
+            self.replaced.insert(key(&m.supersedes_preference_id));
             self.wishes.push(v1::StandingWish {
                 preference_id: m.preference_id.clone(),
                 scope: m.scope.clone(),
@@ -142,10 +148,14 @@ impl<'a> Glance<'a> {
         } else if let Payload::PrimaryCareManagerDeclared(m) = payload
             && let Some(care_manager) = &m.care_manager
         {
-            self.team.iter_mut().for_each(|of| of.shown.is_care_manager = false);
+            let from_on = &m.valid_from_on;
+            if !is_ahead(from_on, at) {
+                self.team.iter_mut().for_each(|of| of.shown.is_care_manager = false);
+            }
             self.join(care_manager, at, None, None);
             if let Some(last) = self.team.last_mut() {
                 last.shown.is_care_manager = true;
+                last.shown.care_manager_from_on.clone_from(from_on);
             }
         } else if let Payload::CaseOpened(m) = payload
             && let Some(link_worker) = &m.link_worker
@@ -165,8 +175,8 @@ impl<'a> Glance<'a> {
         let before = self.team.iter().position(|of| is_same(of.shown.member.as_ref(), member));
         let before = before.map(|place| self.team.remove(place).shown);
         let since_at = before.as_ref().map_or_else(|| at.to_owned(), |of| of.since_at.clone());
-        let is_care_manager = before.is_some_and(|of| of.is_care_manager);
-        let shown = v1::TeamMember { member: Some(member.clone()), since_at, is_care_manager };
+        let before = before.unwrap_or_default();
+        let shown = v1::TeamMember { member: Some(member.clone()), since_at, ..before };
         self.team.push(Member { shown, encounter, case });
     }
 
@@ -219,8 +229,7 @@ impl<'a> Glance<'a> {
         self.timeline.record().course(of, key(id)).map_or("none", |course| course.state())
     }
 
-    /// Those who belong to a stay that has ended, or to a case that is closed, have left. Where
-    /// nobody was declared, the care manager who joined last is the patient's.
+    /// Those who belong to a stay that has ended, or to a case that is closed, have left.
     fn team(&mut self) -> Vec<v1::TeamMember> {
         let record = self.timeline.record();
         let has_ended = |of: &Member| {
@@ -230,17 +239,7 @@ impl<'a> Glance<'a> {
                 || case.is_some_and(|(_, case)| case.state() != case::State::Open)
         };
         self.team.retain(|of| !has_ended(of));
-        let mut team: Vec<_> = self.team.drain(..).map(|of| of.shown).collect();
-        if !team.iter().any(|of| of.is_care_manager)
-            && let Some(last) = team
-                .iter_mut()
-                .rev()
-                .find(|of| of.member.as_ref().is_some_and(|member| member.role == "care-manager"))
-        {
-            last.is_care_manager = true;
-        }
-        team.sort_by_key(|of| !of.is_care_manager);
-        team
+        self.team.drain(..).map(|of| of.shown).collect()
     }
 
     fn stays(&self) -> Vec<v1::OpenStay> {
@@ -253,7 +252,8 @@ impl<'a> Glance<'a> {
             let encounter_id = id.to_string();
             v1::OpenStay {
                 place: encounter.place().map(Into::into),
-                since_at: super::summary::since(self.timeline, encounter),
+                since_at: super::summary::stay_since(self.timeline, encounter),
+                is_on_leave: encounter.stage() == Stage::OnLeave,
                 planned_discharge_at: planned
                     .map(|(event, _)| super::summary::planned_at(self.timeline, event))
                     .unwrap_or_default(),
@@ -307,7 +307,8 @@ impl<'a> Glance<'a> {
                 state: Some(v1::Words { ja: ja.to_owned(), en: en.to_owned() }),
                 asked_at: asked.at,
                 answer_by_on: asked.answer_by_on,
-                is_waiting: request.state() == State::Requested,
+                is_waiting: matches!(request.state(), State::Requested | State::Offered),
+                is_offered: request.state() == State::Offered,
             })
         });
         shown.collect()
@@ -337,6 +338,7 @@ impl<'a> Glance<'a> {
                 asked_at: asked.at,
                 answer_by_on: asked.answer_by_on,
                 is_waiting: referral.state() == State::Requested,
+                is_offered: false,
             })
         });
         shown.collect()
@@ -368,15 +370,21 @@ impl<'a> Glance<'a> {
         open.filter_map(|(id, _)| cases.get(&id.uuid()).cloned()).collect()
     }
 
-    /// What was said last holds, unless it was said to hold no more.
-    fn wish(&mut self) -> Option<v1::StandingWish> {
+    /// What was said holds, the newest first, until it is said to hold no more or something else
+    /// is said in its place.
+    fn wishes(&mut self) -> Vec<v1::StandingWish> {
         let wishes = std::mem::take(&mut self.wishes);
         let holds = |wish: &v1::StandingWish| {
-            self.state("preference_id", &wish.preference_id) == "recorded"
+            let id = key(&wish.preference_id);
+            !self.replaced.contains(&id)
+                && self.state("preference_id", &wish.preference_id) == "recorded"
         };
-        let (place, wish) = wishes.into_iter().enumerate().rev().find(|(_, wish)| holds(wish))?;
-        let earlier_count = u32::try_from(place).unwrap_or(u32::MAX);
-        Some(v1::StandingWish { earlier_count, ..wish })
+        let standing = wishes.into_iter().enumerate().rev().filter(|(_, wish)| holds(wish));
+        let numbered = standing.map(|(earlier, wish)| v1::StandingWish {
+            earlier_count: u32::try_from(earlier).unwrap_or(u32::MAX),
+            ..wish
+        });
+        numbered.collect()
     }
 
     fn orders(&mut self) -> Vec<v1::StandingOrder> {
@@ -384,6 +392,29 @@ impl<'a> Glance<'a> {
         let holds = |order: &v1::StandingOrder| self.state("order_id", &order.order_id) == "issued";
         orders.into_values().filter(holds).collect()
     }
+}
+
+/// Says of a patient's team who is the care manager on a day, such as 2026-05-02, first of all:
+/// whoever was declared last for that day, or else the care manager who joined last.
+pub fn on_day(summary: &mut v1::PatientSummary, day: &str) {
+    let has_begun =
+        |of: &v1::TeamMember| of.is_care_manager && !is_ahead(&of.care_manager_from_on, day);
+    let is_one = |of: &v1::TeamMember| {
+        let member = of.member.as_ref();
+        !of.is_care_manager && member.is_some_and(|member| member.role == "care-manager")
+    };
+    let team = &mut summary.team;
+    let declared = team.iter().rposition(has_begun);
+    let manager = declared.or_else(|| team.iter().rposition(is_one));
+    for (place, member) in team.iter_mut().enumerate() {
+        member.is_care_manager = Some(place) == manager;
+    }
+    team.sort_by_key(|of| !of.is_care_manager);
+}
+
+/// Whether a day, written as far as it is known, comes after a time.
+fn is_ahead(day: &str, of: &str) -> bool {
+    of.get(..day.len()).is_some_and(|of| of < day)
 }
 
 /// An id as it is compared: who writes it in capital letters means the same.

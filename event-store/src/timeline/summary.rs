@@ -1,7 +1,7 @@
 //! What one sees of a patient at a glance: who it is, and where.
 
-use tsunagi_domain::PatientId;
 use tsunagi_domain::encounter::{Class, Encounter, Stage};
+use tsunagi_domain::{EventId, PatientId};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::{fields, v1};
 
@@ -30,6 +30,9 @@ pub(super) fn summary(timeline: &Timeline, patient: PatientId) -> v1::PatientSum
         let known = summary.demographics.as_ref();
         let known = known.map(|known| known.deceased_at.clone()).unwrap_or_default();
         summary.since_at = if known.is_empty() { death(timeline) } else { known };
+        summary.planned_stays.clear();
+        summary.transfer_requests.clear();
+        summary.stays.iter_mut().for_each(|stay| stay.planned_discharge_at.clear());
         return summary;
     }
     if let Some((id, encounter)) = record.whereabouts() {
@@ -38,9 +41,12 @@ pub(super) fn summary(timeline: &Timeline, patient: PatientId) -> v1::PatientSum
         summary.set_encounter_class(encounter.class().into());
         summary.place = encounter.place().map(Into::into);
         summary.since_at = since(timeline, encounter);
+        // Of the stay that the patient is in; another may still be open.
+        let plan = encounter.planned_discharge();
+        summary.planned_discharge_at =
+            plan.map(|(event, _)| planned_at(timeline, event)).unwrap_or_default();
     }
-    summary.planned_discharge_at = plan(timeline, Encounter::planned_discharge);
-    summary.planned_admission_at = plan(timeline, Encounter::planned_admission);
+    summary.planned_admission_at = next_admission(timeline);
     summary
 }
 
@@ -68,9 +74,17 @@ fn death(timeline: &Timeline) -> String {
     said.last().unwrap_or_default()
 }
 
-/// Since when, in the words in which it was told.
-pub(super) fn since(timeline: &Timeline, encounter: &Encounter) -> String {
-    let Some(event) = encounter.since_event() else { return String::new() };
+/// Since when it stands as it stands, in the words in which it was told.
+fn since(timeline: &Timeline, encounter: &Encounter) -> String {
+    encounter.since_event().map(|event| told_at(timeline, event)).unwrap_or_default()
+}
+
+/// Since when the patient is in it, also while on leave.
+pub(super) fn stay_since(timeline: &Timeline, encounter: &Encounter) -> String {
+    encounter.stay_since_event().map(|event| told_at(timeline, event)).unwrap_or_default()
+}
+
+fn told_at(timeline: &Timeline, event: EventId) -> String {
     let Some(said) = timeline.said(event) else { return String::new() };
     if let Payload::EncounterRegistered(visit) = &*said.payload
         && !visit.ended_at.is_empty()
@@ -80,19 +94,16 @@ pub(super) fn since(timeline: &Timeline, encounter: &Encounter) -> String {
     said.occurred_at.to_owned()
 }
 
-/// The plan that was made last of those that are still to come, in the words in which it was
-/// told: what was said last is what holds.
-fn plan(
-    timeline: &Timeline,
-    of: impl Fn(&Encounter) -> Option<(tsunagi_domain::EventId, tsunagi_domain::CareTime)>,
-) -> String {
-    let plans = timeline.record().encounters().filter_map(|(_, encounter)| of(encounter));
-    let newest = plans.max_by_key(|(event, _)| timeline.version_of(*event));
-    newest.map(|(event, _)| planned_at(timeline, event)).unwrap_or_default()
+/// The planned admission that comes first, in the words in which it was told.
+fn next_admission(timeline: &Timeline) -> String {
+    let encounters = timeline.record().encounters();
+    let plans = encounters.filter_map(|(_, encounter)| encounter.planned_admission());
+    let next = plans.min_by_key(|(event, at)| (at.earliest(), *event));
+    next.map(|(event, _)| planned_at(timeline, event)).unwrap_or_default()
 }
 
 /// When something is planned for, in the words in which it was told.
-pub(super) fn planned_at(timeline: &Timeline, event: tsunagi_domain::EventId) -> String {
+pub(super) fn planned_at(timeline: &Timeline, event: EventId) -> String {
     let Some(plan) = timeline.said(event) else { return String::new() };
     let plan = plan.payload.fields();
     plan.map(|plan| fields::written(plan, "planned_at").to_owned()).unwrap_or_default()

@@ -7,7 +7,7 @@ use prost::Message as _;
 use tsunagi_bus::{Placed, Position, Slot, Stored, StreamId};
 use tsunagi_domain::{EventId, PatientId, ResourceId, Zone};
 use tsunagi_event_store::directory;
-use tsunagi_event_store::timeline::{Timeline, View};
+use tsunagi_event_store::timeline::{Timeline, View, glance};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::v1;
 use uuid::Uuid;
@@ -122,6 +122,74 @@ fn month() -> Vec<v1::Event> {
         .collect()
 }
 
+/// The summary of these events, told on one day after the other, as it is read on `day`.
+fn read_on(day: &str, told: &[Payload]) -> v1::PatientSummary {
+    let numbered = (0..).zip(1..).zip(told);
+    let told: Vec<_> =
+        numbered.map(|((number, day), told)| care_event(0, number, day, told)).collect();
+    let mut summary = seen(&told).1;
+    glance::on_day(&mut summary, day);
+    summary
+}
+
+#[test]
+fn a_wish_in_whose_place_another_was_put_does_not_come_back() {
+    let instead = Payload::AcpPreferenceRecorded(v1::AcpPreferenceRecorded {
+        preference_id: thing(2),
+        preference: "延命を希望しない".to_owned(),
+        supersedes_preference_id: thing(1).to_uppercase(),
+        ..Default::default()
+    });
+    let changed_mind = Payload::AcpPreferenceSuperseded(v1::AcpPreferenceSuperseded {
+        preference_id: thing(2),
+        ..Default::default()
+    });
+    let mut told = vec![registered(&["77"]), wish(1, "延命を希望する"), wish(3, "家で"), instead];
+    let wishes = |summary: v1::PatientSummary| -> Vec<String> {
+        summary.wishes.into_iter().map(|wish| wish.preference).collect()
+    };
+    assert_eq!(wishes(read_on("2026-05-30", &told)), ["延命を希望しない", "家で"]);
+    told.push(changed_mind);
+    assert_eq!(wishes(read_on("2026-05-30", &told)), ["家で"]);
+}
+
+#[test]
+fn a_care_manager_who_was_declared_ahead_is_one_from_that_day_on() {
+    let mut ahead = manager("cm-2");
+    if let Payload::PrimaryCareManagerDeclared(declared) = &mut ahead {
+        declared.valid_from_on = "2026-06-01".to_owned();
+    }
+    let told = [registered(&["77"]), manager("cm-1"), ahead];
+    for (day, person) in [("2026-05-31", "cm-1"), ("2026-06-01", "cm-2")] {
+        let team = read_on(day, &told).team;
+        assert_eq!(team[0].member.as_ref().unwrap().person, person, "{day}");
+        assert_eq!(team.iter().filter(|of| of.is_care_manager).count(), 1, "{day}");
+    }
+}
+
+#[test]
+fn of_two_open_stays_the_plan_is_that_of_the_one_the_patient_is_in() {
+    let of = |encounter: &str, mut told: Payload| {
+        if let Payload::DischargePlanned(planned) = &mut told {
+            planned.encounter_id = encounter.to_owned();
+        } else if let Payload::Admitted(admitted) = &mut told {
+            admitted.encounter_id = encounter.to_owned();
+        }
+        told
+    };
+    let second = thing(9);
+    for [of_second, of_first] in [["2026-05-25", "2026-05-20"], ["2026-05-20", "2026-05-25"]] {
+        let told = [
+            registered(&["77"]),
+            admitted("4E"),
+            of(&second, admitted("9W")),
+            of(&second, planned(of_second)),
+            planned(of_first),
+        ];
+        assert_eq!(read_on("2026-05-10", &told).planned_discharge_at, of_second);
+    }
+}
+
 /// What everybody sees if the events are told in this order, but for when that was.
 fn seen(order: &[v1::Event]) -> (Vec<v1::TimelineEntry>, v1::PatientSummary) {
     let began = jiff::Timestamp::UNIX_EPOCH;
@@ -148,6 +216,12 @@ fn seen(order: &[v1::Event]) -> (Vec<v1::TimelineEntry>, v1::PatientSummary) {
     (entries, timeline.summary(patient()))
 }
 
+/// The summary as it is read in the end.
+fn at_the_end(mut summary: v1::PatientSummary) -> v1::PatientSummary {
+    glance::on_day(&mut summary, "2026-05-31");
+    summary
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
@@ -163,6 +237,7 @@ proptest! {
 #[test]
 fn the_month_says_what_it_should() {
     let (entries, summary) = seen(&month());
+    let summary = at_the_end(summary);
     assert_eq!(entries.len(), 22);
     assert_eq!(summary.state(), v1::PatientState::InHospital);
     assert_eq!(summary.since_at, "2026-05-02T20:00:00+09:00");

@@ -362,6 +362,12 @@ impl Encounter {
         self.since_step().map(|taken| taken.event)
     }
 
+    /// The event since which the patient is in it, also while on leave.
+    pub fn stay_since_event(&self) -> Option<EventId> {
+        let begun = self.path.iter().rev().find(|taken| matches!(taken.step, Move::Admission(_)));
+        begun.or_else(|| self.since_step()).map(|taken| taken.event)
+    }
+
     fn since_step(&self) -> Option<&Taken<Move>> {
         let last = self.path.last()?;
         match &last.step {

@@ -91,7 +91,8 @@ struct Told {
     /// What was said of the person, by which event, and when.
     said: Vec<(EventId, CareTime, v1::Demographics)>,
     nothing: v1::Demographics,
-    /// When and of what sex the patient was said to be born, by the event that said so.
+    /// When and of what sex the patient was said to be born, by the event that said so, in all
+    /// records.
     born: Vec<(EventId, Born)>,
     /// Of events about encounters, and of what is said instead of them.
     words: HashMap<EventId, Words>,

@@ -23,7 +23,7 @@ pub(crate) fn code(text: &str) -> String {
 /// has control characters ends with a mark of the exact text instead.
 pub(crate) fn distinct(text: &str, max: usize) -> String {
     let taken = cut(text, max);
-    if taken == text { taken } else { marked(&taken, text, max) }
+    if taken == text || taken.is_empty() { taken } else { marked(&taken, text, max) }
 }
 
 /// What can be shown of a text, and a mark of all of it.

@@ -353,7 +353,7 @@ fn glance(patient: &v1::PatientSummary, zone: &Zone) -> Vec<(String, String)> {
     if !ja.is_empty() {
         lines.push((format!("ケアチーム: {}", ja.join("、")), format!("team: {}", en.join(", "))));
     }
-    if let Some(wish) = &patient.wish {
+    for wish in &patient.wishes {
         let (at, what) = (local_time(&wish.said_at, zone), &wish.preference);
         lines.push((format!("心づもり {at}: {what}"), format!("wish {at}: {what}")));
     }

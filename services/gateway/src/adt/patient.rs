@@ -17,7 +17,7 @@ const IDENTIFIERS_MAX: usize = 20;
 pub(super) fn identifiers(field: Field<'_>, profile: &Profile) -> Vec<v1::Identifier> {
     let mut identifiers = Vec::new();
     for repetition in field.repetitions().filter(|one| !one.is_empty() && !one.is_null()) {
-        let value = cut(&repetition.first(), 200);
+        let value = distinct(&repetition.first(), 200);
         let identifier = v1::Identifier { system: system(repetition.component(4), profile), value };
         if !identifier.value.is_empty() && !identifiers.contains(&identifier) {
             identifiers.push(identifier);
@@ -299,6 +299,14 @@ mod tests {
         );
         assert_eq!(systems("PID|1|5|\"\""), ["urn:tsunagi:hl7:H=5"], "PID-2 where PID-3 has none");
         assert!(systems("PID|1||^^^HOSP").is_empty());
+    }
+
+    #[test]
+    fn a_number_that_is_cut_is_not_another_s() {
+        let long = "7".repeat(200);
+        let numbers = with(&format!("PID|1||{long}1~{long}2~{long}"), own_identifiers);
+        assert_eq!(numbers.len(), 3);
+        assert_eq!(numbers[2].value, long);
     }
 
     #[test]

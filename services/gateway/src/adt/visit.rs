@@ -8,7 +8,7 @@ use super::patient::system;
 use super::profile::Profile;
 use super::refusal::Refusal;
 use crate::hl7::{Field, time};
-use crate::text::{code, cut};
+use crate::text::{code, cut, distinct};
 
 /// A time that a message says, and where it says so.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,7 +59,7 @@ impl Visit<'_> {
     /// The facility's number of the visit.
     pub(super) fn number(&self) -> Option<v1::Identifier> {
         let field = self.own("visit-number").unwrap_or_else(|| self.field("PV1", 19));
-        let value = cut(&field.first(), 200);
+        let value = distinct(&field.first(), 200);
         let system = system(field.component(4), self.profile);
         (!value.is_empty())
             .then(|| v1::Identifier { system: format!("{system}{VISIT_NUMBERS}"), value })

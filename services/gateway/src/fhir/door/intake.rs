@@ -28,6 +28,8 @@ pub(super) enum Outcome {
     Stored,
     /// It says nothing that was not known.
     Known,
+    /// Nor does this, and it does not hold any more.
+    NotInForce,
     /// Nothing is made of it here.
     NotUsed(String),
     Refused(Problem),
@@ -228,7 +230,17 @@ impl Work<'_> {
             let (mut events, mut outcomes) = (Vec::new(), Vec::with_capacity(about.len()));
             for (at, said) in about {
                 let new = self.events(&known, said).await.map_err(|p| p.at(*at))?;
-                outcomes.push(if new.is_empty() { Outcome::Known } else { Outcome::Stored });
+                outcomes.push(match said {
+                    _ if !new.is_empty() => Outcome::Stored,
+                    Said::Encounter(encounter) if !self.is_in_force(&known, encounter) => {
+                        Outcome::NotInForce
+                    }
+                    Said::Patient(_)
+                    | Said::Encounter(_)
+                    | Said::CareTeam(_)
+                    | Said::Referred
+                    | Said::NotUsed(_) => Outcome::Known,
+                });
                 events.extend(new);
             }
             if events.is_empty() {
@@ -352,6 +364,23 @@ impl Work<'_> {
         let Ok(id) = EventId::parse(&event.event_id) else { return Ok(None) };
         let stored = known.find(self.intake.handler.bus().as_ref(), id).await?;
         Ok(stored.and_then(|stored| v1::Event::decode(stored.record).ok()))
+    }
+
+    /// Whether what an encounter says, and was taken before, holds by what was told since.
+    fn is_in_force(&self, known: &Known, encounter: &Encounter) -> bool {
+        let id = self.ids.encounter(&key("Encounter", &encounter.id));
+        let has_begun = known.last(id, &[StepKind::Admitted, StepKind::Registered]).is_some();
+        if has_begun || encounter.is_withdrawn() || encounter.status != "planned" {
+            let state = known.record().encounter(id);
+            let has_ended = state.is_some_and(|state| state.stage() == Stage::Ended);
+            let says_end = encounter.status == "finished" && !encounter.period.end.is_empty();
+            let is_otherwise = if has_ended { encounter.goes_on() } else { says_end };
+            return (has_begun && !is_otherwise) || encounter.is_withdrawn();
+        }
+        let zone = &self.intake.handler.bus().region().zone;
+        let planned_at = CareTime::parse(&encounter.period.start, zone).ok();
+        let plan = known.last(id, &[StepKind::AdmissionPlanned]);
+        plan.is_some_and(|plan| plan.planned_at == planned_at)
     }
 
     /// Takes back what this system said of an encounter.

@@ -190,6 +190,13 @@ fn told(taken: &Taken, at: usize) -> Vec<Value> {
         issue("information", "not-supported", reason, message, &place)
     };
     match taken.outcomes.get(at) {
+        Some(Outcome::NotInForce) => vec![issue(
+            "warning",
+            "business-rule",
+            "NOT_IN_FORCE",
+            "it was taken before, and taken back or replaced since: if it holds again, send it with a meta.lastUpdated of when it was written",
+            &place,
+        )],
         Some(Outcome::Stored | Outcome::Known) => {
             let unread = taken.unread.get(at).filter(|unread| !unread.is_empty());
             let message = unread.map(|unread| format!("not kept here: {}", unread.join(", ")));
@@ -209,7 +216,7 @@ fn response(taken: &Taken) -> Value {
     let entry = |((at, one), name): ((usize, &Outcome), &String)| {
         let status = match one {
             Outcome::Stored => "201 Created".to_owned(),
-            Outcome::Known | Outcome::NotUsed(_) => "200 OK".to_owned(),
+            Outcome::Known | Outcome::NotInForce | Outcome::NotUsed(_) => "200 OK".to_owned(),
             Outcome::Refused(problem) => problem.status.to_string(),
         };
         let mut response = json!({ "status": status });

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{Later, Reader};
-use crate::adt::{Manner, Outcome};
+use crate::adt::{Kind, Manner, Outcome};
 use crate::ssmix2::cursor::{Cursor, Work};
 use crate::ssmix2::storage::{Condition, Listing, Seen, Stored};
 
@@ -130,7 +130,7 @@ impl Reader {
         if manner == Manner::Replaced && !is_over {
             self.take_successors(round, stored).await?;
         }
-        cursor.take(stored, seen, matches!(outcome, Outcome::Refused(_)));
+        cursor.take(stored, seen, may_be_taken_later(&outcome));
         Ok(())
     }
 
@@ -182,9 +182,14 @@ impl Reader {
                 && let Some(bytes) = self.read(&stored.path, 0).await
             {
                 let outcome = self.take_valid(round, stored, &bytes).await?;
-                cursor.take(stored, seen, matches!(outcome, Outcome::Refused(_)));
+                cursor.take(stored, seen, may_be_taken_later(&outcome));
             }
         }
         Ok(())
     }
+}
+
+/// Whether a message was refused for what it says, and not for its kind.
+fn may_be_taken_later(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Refused(refusal) if refusal.kind == Kind::Content)
 }
