@@ -143,7 +143,8 @@ impl Must {
     }
 
     pub(crate) fn text(self, text: &str, at: &Path<'_>, violations: &mut Vec<Violation>) {
-        if text.is_empty() {
+        if text.trim().is_empty() {
+            // Blanks say nothing.
             return self.presence(false, at, violations);
         }
         // A text has at most as many code points as bytes: most need not be counted.
@@ -230,6 +231,10 @@ fn form_problem(form: i32, text: &str) -> Option<String> {
         }
         Form::Rrule => (!rrule::is_rule(text))
             .then(|| "must be an RRULE of RFC 5545, such as FREQ=WEEKLY;BYDAY=TU,TH".into()),
+        Form::Sha256 => {
+            let is_hash = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+            (!is_hash).then(|| "must be a SHA-256 hash: 64 hexadecimal digits".into())
+        }
         Form::Clock => {
             (!rrule::is_clock(text)).then(|| "must be a time of day such as 09:30".into())
         }

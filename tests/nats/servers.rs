@@ -82,7 +82,7 @@ pub(crate) fn free_port() -> u16 {
 }
 
 /// `tests/run` puts nats-server on the PATH; without it, the one that it installed is found.
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     let installed = Path::new(env!("CARGO_MANIFEST_DIR"))
         .ancestors()
         .map(|folder| folder.join("target/tools/bin/nats-server"))

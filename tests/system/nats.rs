@@ -20,10 +20,10 @@ use tsunagi_proto::v1::directory_client::DirectoryClient;
 use tsunagi_proto::v1::discharge_desk_client::DischargeDeskClient;
 use tsunagi_proto::v1::timeline_client::TimelineClient;
 
-use crate::desks::registration;
-use crate::nats_servers::{NatsServer, free_port};
+use crate::desks::{register, registration};
+use crate::nats_servers::{NatsServer, binary, free_port};
 use crate::support::{
-    Server, context, folder, id, liaison, run, stderr, stdout, timelines, tsunagi, up,
+    Server, context, folder, id, liaison, reason, run, stderr, stdout, timelines, tsunagi, up,
 };
 use crate::traffic::{Killer, SMALL_SEGMENTS, Traffic, random, seed};
 
@@ -243,6 +243,70 @@ async fn a_folder_of_another_region_is_refused() {
     let output = fewer.arg(data.path()).args(on_nats(&url, &[])).output().unwrap();
     let told = stderr(&output);
     assert!(told.contains("`num_replicas` is 1 and must be 3"), "{told}");
+}
+
+/// The patients that a server lists.
+async fn listed(server: &Server) -> Vec<String> {
+    let mut timeline = TimelineClient::new(server.channel().await);
+    let request = v1::ListPatientsRequest::default();
+    let listed = timeline.list_patients(liaison(request)).await.unwrap().into_inner();
+    listed.patients.into_iter().map(|patient| patient.patient_id).collect()
+}
+
+#[tokio::test]
+async fn another_region_s_nats_at_the_same_address_gets_nothing_and_gives_nothing() {
+    let (data, other, servers) = (folder(), folder(), folder());
+    let mut nats = NatsServer::start(servers.path());
+    let url = nats.url();
+    let brief = ["--nats-ack-ms", "300", "--publish-wait-ms", "3000"];
+    let server = Server::start_with(data.path(), &on_nats(&url, &brief));
+    register(&server.channel().await, &id(1), "00123").await;
+
+    nats.kill();
+    std::fs::rename(servers.path().join("alone"), servers.path().join("first")).unwrap();
+    nats.resume();
+    let stranger = Server::start_with(other.path(), &on_nats(&url, &[]));
+    register(&stranger.channel().await, &id(2), "00123").await;
+
+    let mut desk = DischargeDeskClient::new(server.channel().await);
+    let request = v1::RegisterPatientRequest {
+        context: Some(context(&id(3), &id(3), "2026-05-01T09:00:00+09:00")),
+        event: Some(registration("00789")),
+    };
+    let refused = desk.register_patient(liaison(request)).await.unwrap_err();
+    assert_eq!(reason(&refused), "OUTCOME_UNKNOWN");
+    until_health_is(&server, "care.v1.Timeline", ServingStatus::NotServing).await;
+    assert_eq!((listed(&server).await, listed(&stranger).await), (vec![id(1)], vec![id(2)]));
+
+    // When its own is back, it goes on.
+    drop(stranger);
+    nats.kill();
+    std::fs::rename(servers.path().join("alone"), servers.path().join("second")).unwrap();
+    std::fs::rename(servers.path().join("first"), servers.path().join("alone")).unwrap();
+    nats.resume();
+    until_health_is(&server, "care.v1.Timeline", ServingStatus::Serving).await;
+    register(&server.channel().await, &id(4), "00456").await;
+}
+
+#[test]
+fn the_accounts_are_a_configuration_that_nats_server_takes() {
+    let folder = folder();
+    let accounts = stdout(&run(&["nats-accounts", "acute", "nurses"]));
+    let file = folder.path().join("accounts.conf");
+    std::fs::write(&file, accounts).unwrap();
+    let mut check = Command::new(binary());
+    for password in ["CARE_PASSWORD", "ORG_ACUTE_PASSWORD", "ORG_NURSES_PASSWORD"] {
+        check.env(password, "secret");
+    }
+    let checked = check.args(["-t", "-c"]).arg(&file).output().unwrap();
+    assert!(checked.status.success(), "{}", stderr(&checked));
+}
+
+#[test]
+fn a_nats_server_of_its_own_is_kept_from_strangers() {
+    let data = folder();
+    let told = refusal(data.path(), &["--with-nats", "--nats-listen", "0.0.0.0:0"]);
+    assert!(told.contains("0.0.0.0:0 is not a loopback address"), "{told}");
 }
 
 /// A port that a server will listen at: others are told of it beforehand.

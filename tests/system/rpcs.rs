@@ -334,6 +334,9 @@ fn text(name: &str, form: i32, call: &Call) -> String {
         // Of an identifier: nobody else's.
         ("value", v1::Form::Unspecified) => call.patient.clone(),
         (_, v1::Form::Unspecified) => "x".to_owned(),
+        (_, v1::Form::Sha256) => {
+            "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".to_owned()
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod units;
 
 use tsunagi_domain::{CareTime, Zone};
 use tsunagi_proto::catalogue::Payload;
+use tsunagi_proto::codes;
 use tsunagi_proto::v1;
 use tsunagi_proto::v1::Words;
 
@@ -76,8 +77,31 @@ pub(super) fn note(payload: &Payload) -> String {
     }
 }
 
+/// A drafted interview with all items named of which it says nothing, if its writer named none:
+/// a program that forgot an item does not know that it did. None of any other event.
+fn with_missing_items(payload: &Payload) -> Option<Payload> {
+    let Payload::InterviewRecordDrafted(record) = payload else { return None };
+    if !record.missing_items.is_empty() {
+        return None;
+    }
+    let mut record = record.clone();
+    let is_answered = |code: &str| {
+        let answers = record.answers.iter().filter(|of| !of.answer.trim().is_empty());
+        answers.filter_map(|of| of.item.as_ref()).any(|item| item.code == code)
+    };
+    let items = codes::set("sp.interview-item").map(|set| set.codes).unwrap_or_default();
+    let missing = items
+        .iter()
+        .filter(|item| !is_answered(item.code))
+        .map(|item| v1::Code { code: item.code.to_owned(), ..v1::Code::default() });
+    record.missing_items = missing.collect();
+    Some(Payload::InterviewRecordDrafted(record))
+}
+
 /// The sentence for an event, as its type has it in the schema.
 pub(super) fn headline(event_type: &str, payload: &Payload, context: Context<'_>) -> Words {
+    let completed = with_missing_items(payload);
+    let payload = completed.as_ref().unwrap_or(payload);
     let (Some((ja, en)), Some(message)) = (payload.sentence(), payload.fields()) else {
         return words(
             format!("未対応の種類の記録 ({event_type})"),

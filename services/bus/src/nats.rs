@@ -105,6 +105,11 @@ impl Nats {
         Ok(Self { client, context, connected })
     }
 
+    /// Which connection it is: the first, or one after it was lost.
+    pub(crate) fn connection(&self) -> u64 {
+        *self.connected.borrow()
+    }
+
     /// The servers at `address`, for people to read: without passwords.
     pub fn servers(&self, address: &str) -> String {
         let version = self.client.server_info().version;

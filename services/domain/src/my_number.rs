@@ -13,6 +13,13 @@ pub fn is_in(text: &str) -> bool {
 }
 
 const LENGTH: usize = 12;
+/// Between two groups of digits.
+const SEPARATORS_MAX: usize = 3;
+
+/// Blanks, line ends and all that looks like a hyphen.
+fn separates(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '-' | '\u{2010}'..='\u{2015}' | '\u{2212}' | '－' | 'ー' | 'ｰ')
+}
 
 fn starts_at(chars: &[char], start: usize) -> bool {
     let Some((before, rest)) = chars.split_at_checked(start) else { return false };
@@ -24,7 +31,10 @@ fn starts_at(chars: &[char], start: usize) -> bool {
     let mut rest = rest.iter().peekable();
     for (found, place) in digits.iter_mut().enumerate() {
         if found > 0 && found % 4 == 0 {
-            rest.next_if(|c| matches!(c, ' ' | '-' | '\u{3000}' | '－' | '‐'));
+            // `1234 - 5678`
+            for _ in 0..SEPARATORS_MAX {
+                rest.next_if(|c| separates(**c));
+            }
         }
         let Some(value) = rest.next().copied().and_then(digit) else { return false };
         *place = value;
@@ -94,6 +104,10 @@ mod tests {
             "電話 03-1234-5678、123456789018",
             "個人番号123456789018",
             "個人番号は１２３４５６７８９０１８です",
+            "1234−5678−9018",
+            "1234 - 5678 - 9018",
+            "1234\t5678\n9018",
+            "1234\u{a0}5678\u{a0}9018",
         ] {
             assert!(is_in(text), "{text}");
         }

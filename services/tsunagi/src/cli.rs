@@ -197,7 +197,9 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
                 Ok(ExitCode::SUCCESS)
             }
             Command::NatsAccounts { organisations } => {
-                output::say(notify::accounts(&organisations)?.trim_end());
+                for line in notify::accounts(&organisations)?.trim_end().lines() {
+                    output::say(line);
+                }
                 Ok(ExitCode::SUCCESS)
             }
             Command::NatsServerChild { .. } => Ok(ExitCode::SUCCESS),

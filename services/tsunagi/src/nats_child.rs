@@ -38,6 +38,12 @@ pub(crate) struct NatsChild {
 impl NatsChild {
     /// Starts nats-server with its data in the data folder.
     pub(crate) fn start(config: &Config) -> anyhow::Result<Self> {
+        let address = config.nats_listen;
+        if !address.ip().is_loopback() && !config.insecure_listen {
+            anyhow::bail!(
+                "{address} is not a loopback address, and this nats-server asks nobody who they are: listen on 127.0.0.1 or [::1], or say --insecure-listen if the network itself keeps strangers out"
+            );
+        }
         let binary = find(&config.data)?;
         let listen = with_port(config.nats_listen)?;
         let file = write_config(config, listen)?;

@@ -97,6 +97,8 @@ impl Publisher {
         let mut pause = RETRY_AFTER;
         let mut is_first = true;
         loop {
+            let slot = publication.stream.slot(self.streams.slots);
+            self.streams.see_region(slot).await.map_err(|error| unknown(&error))?;
             match self.send(publication, expected).await {
                 Sent::Acknowledged(ack) => {
                     let is_repeat = ack.duplicate && is_first;

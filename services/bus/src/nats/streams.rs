@@ -1,10 +1,12 @@
 //! The streams of the slots as they are on the servers: created or checked at start, looked at
 //! afterwards.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::HeaderMap;
-use async_nats::jetstream::context::CreateStreamErrorKind;
+use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamError};
 use async_nats::jetstream::message::{PublishMessage, StreamMessage};
 use async_nats::jetstream::stream::{
     Config as StreamConfig, RawMessageError, RawMessageErrorKind, Stream,
@@ -43,6 +45,10 @@ pub enum StreamsError {
         "the NATS account has the stream {0}, and the region has fewer slots: its data folder is not of the region that lies there"
     )]
     MoreSlots(String),
+    #[error(
+        "NATS has none of the region's streams any more: if it is the right server and lost its data, start tsunagi again, which makes them anew from the log"
+    )]
+    Gone,
     #[error("the stream {name} cannot be created: {told}")]
     Create { name: String, told: String },
     /// Try again: NATS does not answer.
@@ -87,17 +93,24 @@ pub struct Kept {
 pub struct Streams {
     pub(crate) nats: Nats,
     pub(crate) slots: u16,
+    /// What the streams of the slots must be like.
+    needed: Arc<[StreamConfig]>,
+    start_wait: Duration,
+    /// In which connection it was seen last whose streams they are.
+    seen: Arc<AtomicU64>,
 }
 
 impl Streams {
     /// Creates the streams of the region that are not there, and checks those that are.
     pub async fn open(nats: Nats, region: &Region, config: &Config) -> Result<Self, StreamsError> {
-        let streams = Self { nats, slots: region.slots };
         let (replicas, bytes) = (config.nats_replicas, config.nats_stream_bytes);
-        let until = Instant::now() + Duration::from_millis(config.nats_start_ms);
+        let start_wait = Duration::from_millis(config.nats_start_ms);
+        let until = Instant::now() + start_wait;
         let needed =
             (0..region.slots).map(|slot| layout::slot_stream(Slot(slot), region, replicas, bytes));
-        let mut set_up = futures_util::stream::iter(needed)
+        let (needed, seen) = (needed.collect(), Arc::new(AtomicU64::new(nats.connection())));
+        let streams = Self { nats, slots: region.slots, needed, start_wait, seen };
+        let mut set_up = futures_util::stream::iter(streams.needed.to_vec())
             .map(|needed| streams.create_or_check(needed, until))
             .buffer_unordered(SET_UP_AT_ONCE);
         while let Some(done) = set_up.next().await {
@@ -124,12 +137,17 @@ impl Streams {
             Some(found) => found,
             None => self.create(&needed, until).await?,
         };
-        if let Some((found, own)) = layout::other_region(&found, &needed) {
-            return Err(StreamsError::OtherRegion { name: needed.name, found, own });
-        }
-        let differences = layout::differences(&found, &needed);
-        if !differences.is_empty() {
-            return Err(StreamsError::Different { name: needed.name, differences });
+        check_region(&found, &needed)?;
+        check_promises(&found, &needed, |_difference| true)
+    }
+
+    /// Makes sure, once for each connection, that the streams are still those of the region:
+    /// where one NATS server was, there may be another.
+    pub(crate) async fn see_region(&self, slot: Slot) -> Result<(), StreamsError> {
+        let connection = self.nats.connection();
+        if self.seen.load(Ordering::Acquire) != connection {
+            self.state(slot).await?;
+            self.seen.store(connection, Ordering::Release);
         }
         Ok(())
     }
@@ -176,10 +194,10 @@ impl Streams {
                 Ok(stream) => return Ok(Some(stream.cached_info().config.clone())),
                 Err(error) => error,
             };
+            if is_not_found(&error) {
+                return Ok(None);
+            }
             let may_pass = match error.kind() {
-                Kind::JetStream(told) if told.error_code() == ErrorCode::STREAM_NOT_FOUND => {
-                    return Ok(None);
-                }
                 Kind::JetStream(told) => is_passing(told.error_code()),
                 Kind::Request => true,
                 Kind::EmptyName | Kind::InvalidStreamName => false,
@@ -196,15 +214,43 @@ impl Streams {
         self.nats.connected.clone()
     }
 
-    /// The stream of a slot as it is now.
+    /// The stream of a slot as it is now; made again if somebody deleted it. Refused if it is of
+    /// another region, or would break a promise now.
     pub async fn state(&self, slot: Slot) -> Result<StreamState, StreamsError> {
         let name = layout::stream_name(slot);
-        let stream = self.nats.context.get_stream(&name).await;
-        let stream = stream.map_err(|error| ask(&name, &error))?;
+        let needed = self.needed.get(usize::from(slot.0));
+        let found = match (self.nats.context.get_stream(&name).await, needed) {
+            (Err(error), Some(needed)) if is_not_found(&error) => {
+                if !self.has_others(slot).await {
+                    return Err(StreamsError::Gone);
+                }
+                tracing::error!(stream = name, "the stream is gone, and is made again");
+                self.create(needed, Instant::now() + self.start_wait).await?;
+                self.nats.context.get_stream(&name).await
+            }
+            (found, _) => found,
+        };
+        let stream = found.map_err(|error| ask(&name, &error))?;
         let info = stream.cached_info();
+        if let Some(needed) = needed {
+            check_region(&info.config, needed)?;
+            // More replicas may be asked for while it runs.
+            check_promises(&info.config, needed, |of| of.setting != "num_replicas")?;
+        }
         let created_ns = i64::try_from(info.created.unix_timestamp_nanos()).unwrap_or(i64::MAX);
         let identity = Identity { created_ns, epoch: layout::epoch(&info.config) };
         Ok(StreamState { identity, last: info.state.last_sequence })
+    }
+
+    /// Whether NATS has another stream of the region: then it is the server that it was.
+    async fn has_others(&self, slot: Slot) -> bool {
+        let slot = usize::from(slot.0);
+        for (_, other) in self.needed.iter().enumerate().filter(|(place, _)| *place != slot) {
+            if let Ok(found) = self.nats.context.get_stream(&other.name).await {
+                return check_region(&found.cached_info().config, other).is_ok();
+            }
+        }
+        false
     }
 
     /// The message with a sequence, from the leader.
@@ -326,4 +372,31 @@ fn is_passing(code: ErrorCode) -> bool {
 
 fn ask(name: &str, told: &dyn std::fmt::Display) -> StreamsError {
     StreamsError::Ask { name: name.to_owned(), told: told.to_string() }
+}
+
+fn check_region(found: &StreamConfig, needed: &StreamConfig) -> Result<(), StreamsError> {
+    match layout::other_region(found, needed) {
+        Some((found, own)) => {
+            Err(StreamsError::OtherRegion { name: needed.name.clone(), found, own })
+        }
+        None => Ok(()),
+    }
+}
+
+fn check_promises(
+    found: &StreamConfig,
+    needed: &StreamConfig,
+    counts: impl Fn(&Difference) -> bool,
+) -> Result<(), StreamsError> {
+    let differences: Vec<_> = layout::differences(found, needed);
+    let differences: Vec<_> = differences.into_iter().filter(counts).collect();
+    if differences.is_empty() {
+        return Ok(());
+    }
+    Err(StreamsError::Different { name: needed.name.clone(), differences })
+}
+
+fn is_not_found(error: &GetStreamError) -> bool {
+    use jetstream::context::GetStreamErrorKind as Kind;
+    matches!(error.kind(), Kind::JetStream(told) if told.error_code() == ErrorCode::STREAM_NOT_FOUND)
 }
