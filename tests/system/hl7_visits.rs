@@ -21,14 +21,14 @@ fn adt(event: &str, control: &str, at: &str, visit: &str) -> String {
     )
 }
 
-/// PV1: its class, ward, number, end's kind, beginning and end.
-fn visit(class: &str, ward: &str, number: &str, how: &str, from: &str, to: &str) -> String {
+/// PV1: its class, ward and number; how it ended, when it began, and when it ended.
+fn visit(class: &str, ward: &str, number: &str, [how, from, to]: [&str; 3]) -> String {
     let (doctor, source) = ("|".repeat(16), "|".repeat(17));
     format!("PV1|1|{class}|{ward}{doctor}{number}{source}{how}||||||||{from}|{to}")
 }
 
 fn stay(ward: &str, number: &str) -> String {
-    visit("I", ward, number, "", "202605010900", "")
+    visit("I", ward, number, ["", "202605010900", ""])
 }
 
 async fn take(sender: &mut Sender, message: String) {
@@ -75,7 +75,8 @@ async fn a_message_about_another_visit_leaves_a_stay_as_it_is() {
     let events = ["A02", "A03", "A11", "A13", "A16", "A21", "A23", "A54"];
     for (at, event) in events.iter().enumerate() {
         for class in ["I", "O"] {
-            let other = visit(class, "W9", "V-2", "", "", "").replace("|W9||||", "|W9||||34^Jones");
+            let other =
+                visit(class, "W9", "V-2", ["", "", ""]).replace("|W9||||", "|W9||||34^Jones");
             let other = format!("{other}\rPV2|||||||||20260509");
             let message = adt(event, &format!("{at}{class}"), "202605020900", &other);
             refuse(&mut sender, message, "[ENCOUNTER_UNKNOWN]").await;
@@ -83,7 +84,7 @@ async fn a_message_about_another_visit_leaves_a_stay_as_it_is() {
     }
     // Who the patient is can be said with any visit.
     for (control, class, number) in [("a", "O", "V-2"), ("b", "I", "V-2"), ("c", "O", "V-1")] {
-        let elsewhere = visit(class, "OPD", number, "", "", "");
+        let elsewhere = visit(class, "OPD", number, ["", "", ""]);
         take(&mut sender, adt("A08", control, "202605030900", &elsewhere)).await;
     }
     assert_eq!(types(&channel).await, before);
@@ -100,18 +101,18 @@ async fn an_outpatient_s_message_never_means_a_stay() {
     let before = types(&channel).await;
     for (at, event) in ["A03", "A11", "A13", "A21"].iter().enumerate() {
         for class in ["O", "E"] {
-            let other = visit(class, "112", "", "", "", "");
+            let other = visit(class, "112", "", ["", "", ""]);
             let message = adt(event, &format!("{at}{class}"), "202605020900", &other);
             refuse(&mut sender, message, "[ENCOUNTER_UNKNOWN]").await;
         }
     }
-    let outpatient = visit("O", "112", "", "", "", "");
+    let outpatient = visit("O", "112", "", ["", "", ""]);
     take(&mut sender, adt("A08", "2", "202605030900", &outpatient)).await;
     assert_eq!(types(&channel).await, before);
     // A visit to an outpatient department meanwhile begins and ends beside the stay.
-    let near = visit("O", "112", "V-2", "", "202605011500", "");
+    let near = visit("O", "112", "V-2", ["", "202605011500", ""]);
     take(&mut sender, adt("A01", "3", "202605011505", &near)).await;
-    let short = visit("O", "112", "V-3", "", "202605011600", "202605011700");
+    let short = visit("O", "112", "V-3", ["", "202605011600", "202605011700"]);
     take(&mut sender, adt("A03", "4", "202605011705", &short)).await;
     assert_eq!(ward(&channel).await.as_deref(), Some("W1"));
     let registered = types(&channel).await.iter().filter(|of| of.ends_with("registered")).count();
@@ -124,15 +125,16 @@ async fn a_visit_becomes_a_stay_and_a_visit_again() {
     let server = start(data.path());
     let mut sender = Sender::connect(&server).await;
     let channel = server.channel().await;
-    let emergency = visit("E", "ER", "V-1", "", "", "");
+    let emergency = visit("E", "ER", "V-1", ["", "", ""]);
     take(&mut sender, adt("A04", "1", "202605010800", &emergency)).await;
-    take(&mut sender, adt("A06", "2", "202605010900", &visit("I", "W1", "V-1", "", "", ""))).await;
+    take(&mut sender, adt("A06", "2", "202605010900", &visit("I", "W1", "V-1", ["", "", ""])))
+        .await;
     assert_eq!(ward(&channel).await.as_deref(), Some("W1"));
     // That the emergency department has let the patient go does not end the stay.
     let message = adt("A03", "3", "202605010910", &emergency);
     refuse(&mut sender, message, "[ENCOUNTER_UNKNOWN]").await;
     assert_eq!(ward(&channel).await.as_deref(), Some("W1"));
-    let back = visit("O", "OPD", "V-1", "", "", "");
+    let back = visit("O", "OPD", "V-1", ["", "", ""]);
     take(&mut sender, adt("A07", "4", "202605020900", &back)).await;
     assert_eq!(ward(&channel).await, None);
 }
@@ -143,15 +145,15 @@ async fn a_plan_is_not_used_up_by_another_admission() {
     let server = start(data.path());
     let mut sender = Sender::connect(&server).await;
     let channel = server.channel().await;
-    let planned = |on: &str| format!("{}\rPV2||||||||{on}", visit("I", "W1", "", "", "", ""));
+    let planned = |on: &str| format!("{}\rPV2||||||||{on}", visit("I", "W1", "", ["", "", ""]));
     take(&mut sender, adt("A14", "1", "202605010900", &planned("20260601"))).await;
-    let emergency = |to: &str| visit("I", "W1", "", "", "202605100900", to);
+    let emergency = |to: &str| visit("I", "W1", "", ["", "202605100900", to]);
     take(&mut sender, adt("A01", "2", "202605100905", &emergency(""))).await;
     take(&mut sender, adt("A03", "3", "202605120905", &emergency("202605120900"))).await;
     let planned_stay = of_type(&channel, "admission_planned").await.encounter_id;
     assert_ne!(of_type(&channel, "admitted").await.encounter_id, planned_stay);
     // The patient comes a day early.
-    let comes = visit("I", "W1", "", "", "202605310900", "");
+    let comes = visit("I", "W1", "", ["", "202605310900", ""]);
     take(&mut sender, adt("A01", "4", "202605310905", &comes)).await;
     let entries = timeline(&channel, &patient(&channel).await.patient_id).await;
     let last = entries.iter().rfind(|entry| entry.r#type.ends_with("admitted.v1")).unwrap();
@@ -166,7 +168,7 @@ async fn what_was_taken_back_since_is_not_said_again() {
     let in_w1 = || stay("W1", "V-1");
     let a01 = |control: &str| adt("A01", control, "202605010905", &in_w1());
     let a02 = |control: &str| adt("A02", control, "202605021000", &stay("W2", "V-1"));
-    let left = visit("I", "W1", "V-1", "", "202605010900", "202605031000");
+    let left = visit("I", "W1", "V-1", ["", "202605010900", "202605031000"]);
     let a03 = |control: &str| adt("A03", control, "202605031005", &left);
     // Each comes twice; the second says nothing new, and nothing of it is stored.
     for (first, again) in [(a02("3"), a02("4")), (a03("6"), a03("7"))] {
@@ -191,7 +193,11 @@ async fn what_was_taken_back_since_is_not_said_again() {
     }
     assert_eq!(types(&channel).await, before);
     assert_eq!(ward(&channel).await, None);
-    // What is said after it was taken back is news.
+    // So is what is said at the same time and is something else, and what is said after that.
+    let other = in_w1().replace("|W1||||", "|W1||||34^Jones");
+    take(&mut sender, adt("A01", "9b", "202605031300", &other)).await;
+    assert_eq!(ward(&channel).await.as_deref(), Some("W1"));
+    take(&mut sender, adt("A11", "9c", "202605031330", &in_w1())).await;
     take(&mut sender, adt("A01", "10", "202605031400", &in_w1())).await;
     assert_eq!(ward(&channel).await.as_deref(), Some("W1"));
 }
@@ -227,11 +233,11 @@ async fn what_is_said_otherwise_corrects_what_was_told() {
     take(&mut sender, adt("A01", "4", "202605010930", &stay("W1^101", "V-1"))).await;
     assert_eq!(ward(&channel).await.as_deref(), Some("ICU"));
     // It began earlier than was told.
-    let earlier = visit("I", "ICU", "V-1", "", "202605010730", "");
+    let earlier = visit("I", "ICU", "V-1", ["", "202605010730", ""]);
     take(&mut sender, adt("A08", "5", "202605020900", &earlier)).await;
     assert_eq!(of_type(&channel, "admitted").await.occurred_at, "2026-05-01T07:30:00+09:00");
     // The patient did not go home: the patient died, and an hour earlier.
-    let ends = |how: &str, at: &str| visit("I", "ICU", "V-1", how, "202605010730", at);
+    let ends = |how: &str, at: &str| visit("I", "ICU", "V-1", [how, "202605010730", at]);
     take(&mut sender, adt("A03", "6", "202605050900", &ends("01", "202605050800"))).await;
     take(&mut sender, adt("A03", "7", "202605051000", &ends("20", "202605050800"))).await;
     let discharged = of_type(&channel, "discharged").await;
@@ -242,7 +248,7 @@ async fn what_is_said_otherwise_corrects_what_was_told() {
     let said = sentences(&channel, &patient(&channel).await.patient_id).await;
     assert!(said.iter().any(|of| of.contains("discharged") && of.contains("20")), "{said:?}");
     // A number that is used again is not the first stay's.
-    let later = visit("I", "W1", "V-1", "", "202608010900", "");
+    let later = visit("I", "W1", "V-1", ["", "202608010900", ""]);
     refuse(&mut sender, adt("A08", "9", "202608010905", &later), "PV1-44").await;
 }
 
@@ -255,7 +261,7 @@ async fn an_admission_that_comes_late_says_where_it_was() {
     for number in ["V-1", ""] {
         let day = if number.is_empty() { "10" } else { "01" };
         let of =
-            |ward: &str, to: &str| visit("I", ward, number, "", &format!("202605{day}0900"), to);
+            |ward: &str, to: &str| visit("I", ward, number, ["", &format!("202605{day}0900"), to]);
         let end = format!("202605{day}1900");
         take(&mut sender, adt("A03", &format!("1{number}"), &end, &of("5W", &end))).await;
         let began = format!("202605{day}0905");
@@ -288,18 +294,23 @@ async fn an_admission_that_is_told_with_another_time_makes_no_second_stay() {
     let server = start(data.path());
     let mut sender = Sender::connect(&server).await;
     let channel = server.channel().await;
-    let began = |at: &str, number: &str| visit("I", "W1", number, "", at, "");
+    let began = |at: &str, number: &str| visit("I", "W1", number, ["", at, ""]);
     // Without a number it may be another stay's: somebody has to look at it.
     take(&mut sender, adt("A01", "1", "202605010905", &began("202605010900", ""))).await;
     let earlier = began("202605010800", "");
     refuse(&mut sender, adt("A01", "2", "202605010910", &earlier), "ALREADY_ADMITTED").await;
-    let left = visit("I", "W1", "", "", "202605010900", "202605021000");
+    let left = visit("I", "W1", "", ["", "202605010900", "202605021000"]);
     take(&mut sender, adt("A03", "3", "202605021000", &left)).await;
     refuse(&mut sender, adt("A01", "4", "202605021010", &earlier), "ENCOUNTER_ENDED").await;
     assert_eq!(ward(&channel).await, None);
     // With one it is the same stay's.
-    take(&mut sender, adt("A01", "5", "202605100905", &began("202605100900", "V-1"))).await;
+    for control in ["5", "5b"] {
+        let first = began("202605100900", "V-1");
+        take(&mut sender, adt("A01", control, "202605100905", &first)).await;
+    }
     take(&mut sender, adt("A01", "6", "202605100910", &began("202605100700", "V-1"))).await;
+    // What said nothing new is answered alike when it comes again.
+    take(&mut sender, adt("A01", "5b", "202605100905", &began("202605100900", "V-1"))).await;
     let since = patient(&channel).await.since_at;
     assert_eq!(since, "2026-05-10T07:00:00+09:00");
 }
@@ -310,10 +321,10 @@ async fn a_visit_is_deleted_though_a_later_one_goes_on() {
     let server = start(data.path());
     let mut sender = Sender::connect(&server).await;
     let channel = server.channel().await;
-    let first = visit("I", "W1", "V-1", "", "202605010900", "202605030900");
+    let first = visit("I", "W1", "V-1", ["", "202605010900", "202605030900"]);
     take(&mut sender, adt("A01", "1", "202605010905", &stay("W1", "V-1"))).await;
     take(&mut sender, adt("A03", "2", "202605030905", &first)).await;
-    let later = visit("I", "W2", "V-2", "", "202605050900", "");
+    let later = visit("I", "W2", "V-2", ["", "202605050900", ""]);
     take(&mut sender, adt("A01", "3", "202605050905", &later)).await;
     take(&mut sender, adt("A23", "4", "202605060900", &first)).await;
     assert_eq!(ward(&channel).await.as_deref(), Some("W2"));
@@ -322,7 +333,7 @@ async fn a_visit_is_deleted_though_a_later_one_goes_on() {
     }
     // That the patient was not discharged from it would make two stays at once.
     take(&mut sender, adt("A03", "5", "202605070900", &later)).await;
-    let third = visit("I", "W3", "V-3", "", "202605080900", "");
+    let third = visit("I", "W3", "V-3", ["", "202605080900", ""]);
     take(&mut sender, adt("A01", "6", "202605080905", &third)).await;
     let back = adt("A13", "7", "202605090900", &later);
     refuse(&mut sender, back, "[IN_FACILITY_ALREADY]").await;

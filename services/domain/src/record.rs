@@ -1175,7 +1175,7 @@ mod tests {
         for event in after.decide(admission, now).unwrap() {
             after.apply(&event);
         }
-        assert_eq!(after.encounter(encounter_id(1)).unwrap().stage(), encounter::Stage::Expected);
+        assert_eq!(after.encounter(encounter_id(1)).unwrap().stage(), Stage::Expected);
         assert!(after.encounter(encounter_id(2)).unwrap().is_inpatient());
     }
 

@@ -363,7 +363,7 @@ impl Told {
             let organisation = happened.stamp.acting_for.to_string();
             let is_change = words.is_change && !is_instead;
             let step = taken_by(&happened, &by).map(|step| (step, payload));
-            self.words.insert(id, Words { by, organisation, is_change, is_instead, step, ..words });
+            self.words.insert(id, Words { by, organisation, is_change, step, is_instead, ..words });
         }
     }
 }

@@ -68,7 +68,7 @@ impl Situation<'_> {
         let Some(before) = self.known.last(encounter, &[StepKind::Admitted]) else {
             return self.step(encounter, StepKind::Admitted, new);
         };
-        if self.was_taken_back(encounter, StepKind::Admitted, &new)? {
+        if self.was_taken_back(encounter, StepKind::Admitted, &new)? || self.is_older(before)? {
             return Ok(Vec::new());
         }
         let began = self.visit.admitted_at()?;
@@ -78,7 +78,7 @@ impl Situation<'_> {
             told = self.corrected_time(before, began, SAME_VISIT)?;
         }
         if told.is_empty() && self.differs(before, began.as_ref()) {
-            // Another's word, or older than what corrected it: the rules say why not.
+            // Another's word, or another stay's: the rules say why not.
             return Ok(vec![new]);
         }
         told.extend(self.corrected(before, new.payload)?);
@@ -281,7 +281,7 @@ impl Situation<'_> {
             told.extend(self.step(encounter, StepKind::Discharged, new)?);
             return Ok(told);
         };
-        if self.was_taken_back(encounter, StepKind::Discharged, &new)? {
+        if self.was_taken_back(encounter, StepKind::Discharged, &new)? || self.is_older(before)? {
             return Ok(told);
         }
         // It has ended already: it did so otherwise, or at another time.

@@ -45,7 +45,11 @@ impl Situation<'_> {
         let Some(written) = self.visit.care_time(&self.visit.written_at()?.text) else {
             return Ok(false);
         };
-        let (to, planned_at) = (place_of(&new.payload), planned_at(&new.payload));
+        // It is known to be written later than what it takes the place of.
+        if self.takes_place {
+            return Ok(false);
+        }
+        let planned_at = planned_at(&new.payload);
         let planned_at = planned_at.and_then(|text| self.visit.care_time(text));
         let is_it = |step: &Step| {
             let is_then = match step.planned_at {
@@ -55,13 +59,19 @@ impl Situation<'_> {
             // It may have been told by another door, under an id of its own.
             step.kind == kind && is_then && self.is_told_as(step, encounter)
         };
-        let is_same_place = |step: &Step| match (to, &step.place) {
-            (Some(to), Some(place)) => !is_elsewhere(to, place),
-            (_, _) => true,
-        };
         Ok(self.known.taken_back.iter().filter(|(step, _)| is_it(step)).any(|(step, since)| {
-            written.is_before(since) || (!since.is_before(&written) && is_same_place(step))
+            let may_be_older = !since.is_before(&written);
+            written.is_before(since) || (may_be_older && self.says_the_same(step, &new.payload))
         }))
+    }
+
+    /// Whether all that is said of a step is known.
+    fn says_the_same(&self, step: &Step, said: &Payload) -> bool {
+        let mut merged = Merged::default();
+        if let Some(known) = self.known.said_by(step.event) {
+            self.merge(step.encounter, known, said.clone(), &mut merged);
+        }
+        !merged.contradicts && !merged.adds
     }
 
     fn is_told_as(&self, step: &Step, encounter: EncounterId) -> bool {
@@ -80,7 +90,8 @@ impl Situation<'_> {
         let (at, mut merged) = (self.visit.written_at()?, Merged::default());
         let instead = self.merge(step.encounter, known, said, &mut merged);
         let is_own = self.known.is_word_of(&self.visit.profile.facility.id, step.event);
-        if !merged.contradicts && !(merged.adds && is_own) || self.is_older(step, &at) {
+        let is_news = merged.contradicts || (merged.adds && is_own);
+        if !is_news || self.is_older(step)? {
             return Ok(Vec::new());
         }
         let correction = v1::ValueCorrected {
@@ -103,7 +114,7 @@ impl Situation<'_> {
         let Some(then) = self.visit.care_time(&said.text) else { return Ok(Vec::new()) };
         let differs = then.is_before(&step.at) || step.at.is_before(&then);
         let is_own = self.known.is_word_of(&self.visit.profile.facility.id, step.event);
-        if !differs || !is_own || self.is_older(step, &at) {
+        if !differs || !is_own || self.is_older(step)? {
             return Ok(Vec::new());
         }
         if apart(&then, &step.at) > at_most {
@@ -148,10 +159,11 @@ impl Situation<'_> {
     }
 
     /// Whether a step was corrected after the message was written.
-    fn is_older(&self, step: &Step, written: &Said) -> bool {
+    pub(super) fn is_older(&self, step: &Step) -> Result<bool, Refusal> {
         let corrected = self.known.corrected_at(step.event);
-        let written = self.visit.care_time(&written.text);
-        written.zip(corrected).is_some_and(|(written, corrected)| written.is_before(&corrected))
+        let written = self.visit.care_time(&self.visit.written_at()?.text);
+        let both = written.zip(corrected);
+        Ok(both.is_some_and(|(written, corrected)| written.is_before(&corrected)))
     }
 
     /// What is known of a step with what the message says of it.
@@ -289,22 +301,6 @@ impl Merged {
     ) -> Option<v1::Identifier> {
         self.adds |= known.is_none() && said.is_some();
         known.cloned().or(said)
-    }
-}
-
-fn place_of(payload: &Payload) -> Option<&v1::Place> {
-    if let Payload::Admitted(said) = payload {
-        said.place.as_ref()
-    } else if let Payload::EncounterRegistered(said) = payload {
-        said.place.as_ref()
-    } else if let Payload::AdmissionPlanned(said) = payload {
-        said.place.as_ref()
-    } else if let Payload::TransferPlanned(said) = payload {
-        said.to.as_ref()
-    } else if let Payload::Transferred(said) = payload {
-        said.to.as_ref()
-    } else {
-        None
     }
 }
 

@@ -22,6 +22,8 @@ pub(super) struct Situation<'a> {
     pub(super) known: &'a Known,
     pub(super) patient: PatientId,
     pub(super) act: Act,
+    /// Whether it comes in the place of an earlier message.
+    pub(super) takes_place: bool,
 }
 
 /// Two admissions to one facility this close together are one that was told twice.

@@ -412,7 +412,8 @@ impl Intake {
     ) -> Result<Vec<Told>, Refusal> {
         let Part { act, number, group, numbers } = part;
         let visit = self.visit(incoming, group);
-        let situation = Situation { visit, known, patient, act };
+        let takes_place = !incoming.replaced.is_empty();
+        let situation = Situation { visit, known, patient, act, takes_place };
         if incoming.manner == Manner::Replaced {
             let said = |at| incoming.key.event(number, at);
             return situation.take_back(&(0..EVENTS_MAX).map(said).collect::<Vec<_>>());

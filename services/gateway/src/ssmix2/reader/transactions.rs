@@ -10,7 +10,7 @@ use crate::ssmix2::transaction::{Processing, goes_on, is_ended, records};
 
 /// A last record whose last segment has no end is taken when the file was left alone for so long:
 /// some systems end none but by the next record.
-const UNENDED_AFTER: Duration = Duration::from_secs(3600);
+const UNENDED_AFTER: Duration = Duration::from_hours(1);
 
 /// The beginning of a record is looked for so far before where it was read to.
 const RECORD_BYTES_MAX: u64 = 1 << 20;
