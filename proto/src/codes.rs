@@ -1,6 +1,8 @@
 //! The code sets that a ministry or a region changes: data files in `proto/codes`, each with its
 //! version, its source, and whether somebody has compared it with that source.
 
+use std::sync::OnceLock;
+
 /// A code set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CodeSet {
@@ -26,9 +28,32 @@ pub struct KnownCode {
 
 include!(concat!(env!("OUT_DIR"), "/codes.rs"));
 
+/// Those that somebody keeps beside the program.
+static ADOPTED: OnceLock<Vec<CodeSet>> = OnceLock::new();
+
+/// Sets were adopted already: that can be done once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("code sets were read already")]
+pub struct AdoptedAlready;
+
+/// Puts these sets in the place of those of the same names that are built in, for as long as the
+/// process runs.
+pub fn adopt(sets: Vec<CodeSet>) -> Result<(), AdoptedAlready> {
+    ADOPTED.set(sets).map_err(|_adopted| AdoptedAlready)
+}
+
+/// All sets, in the order of their names.
+pub fn all() -> impl Iterator<Item = &'static CodeSet> {
+    SETS.iter().map(|set| adopted(set.name).unwrap_or(set))
+}
+
 /// The set of this name.
 pub fn set(name: &str) -> Option<&'static CodeSet> {
-    SETS.iter().find(|set| set.name == name)
+    adopted(name).or_else(|| SETS.iter().find(|set| set.name == name))
+}
+
+fn adopted(name: &str) -> Option<&'static CodeSet> {
+    ADOPTED.get()?.iter().find(|set| set.name == name)
 }
 
 /// The words for a code of a set, if both are known.

@@ -14,6 +14,7 @@
 mod backup;
 mod boards;
 mod bus;
+mod codes;
 mod corrections;
 mod crash;
 mod desks;

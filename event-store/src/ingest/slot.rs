@@ -114,7 +114,7 @@ impl SlotTask {
                     slot = self.slot.0,
                     positions = ?source.again,
                     sequence = next,
-                    "the stream on NATS has other messages than the log was made from: both are kept, and what it may lack is published again"
+                    "the stream on NATS has other messages than the log was made from: both are kept, and what it may lack is published again. The stream has another order from now on: make further stores from a backup of this one"
                 );
                 (source, next)
             }

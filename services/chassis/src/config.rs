@@ -323,6 +323,11 @@ pub const SETTINGS: &[Setting] = &[
         "Bytes of the largest file of the SS-MIX2 storage that is read; a larger one is told of and passed over",
     ),
     setting(
+        "code-sets",
+        "",
+        "The folder with code sets that stand in for those built in, such as jp.care-level.toml; empty for none. Every process of a region needs the same",
+    ),
+    setting(
         "hl7-profiles",
         "",
         "The TOML file that says of each sending facility how its HL7 v2 is to be read; empty for none",
@@ -410,6 +415,7 @@ pub struct Config {
     pub checkpoint_interval_ms: u64,
     pub read_wait_ms: u64,
     pub mllp: Mllp,
+    pub code_sets: Option<PathBuf>,
     pub hl7_profiles: Option<PathBuf>,
     pub ssmix2: Ssmix2,
     pub fhir: Fhir,
@@ -599,6 +605,7 @@ impl Config {
             metrics_listen: values
                 .optional("metrics-listen", "an address and port such as 127.0.0.1:9464")?,
             ssmix2: Ssmix2::new(values)?,
+            code_sets: values.optional("code-sets", "a path, or nothing")?,
             hl7_profiles: values.optional("hl7-profiles", "a path, or nothing")?,
             stop_wait_ms: values.number("stop-wait-ms", 0)?,
             nats: values.optional("nats", "a URL such as nats://127.0.0.1:4222")?,

@@ -3,6 +3,7 @@
 
 pub mod answers;
 pub mod caller;
+pub mod code_sets;
 pub mod config;
 pub mod metrics;
 pub mod refused;

@@ -10,7 +10,7 @@ use clap::{
 };
 use tsunagi_bus::nats::notify;
 use tsunagi_chassis::config::{Origin, SETTINGS, Values};
-use tsunagi_chassis::{Config, telemetry};
+use tsunagi_chassis::{Config, code_sets, telemetry};
 
 use crate::{
     backup, board, codes, config, demo, import, nats_child, output, patients, prove, quarantine,
@@ -158,6 +158,9 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         "warn".clone_into(&mut settings.log);
     }
     telemetry::start(&settings)?;
+    if let Some(folder) = &settings.code_sets {
+        code_sets::adopt(folder)?;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

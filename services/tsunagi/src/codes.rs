@@ -1,4 +1,4 @@
-//! `tsunagi codes`: the code sets that are built in, for whoever writes to the desks.
+//! `tsunagi codes`: the code sets that are in use, for whoever writes to the desks.
 
 use std::process::ExitCode;
 
@@ -16,7 +16,7 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let Some(name) = &options.set else {
-        for set in codes::SETS {
+        for set in codes::all() {
             let verified = if set.verified { "" } else { "  (unverified)" };
             say(format_args!("{}  {}  {} / {}{verified}", set.name, set.version, set.ja, set.en));
         }

@@ -1,0 +1,81 @@
+//! The code sets of a folder, in the place of those that are built in: a ministry changes a list,
+//! or a region has its own, and no new program is needed.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use toml::{Table, Value};
+use tsunagi_proto::codes::{self, CodeSet, KnownCode};
+
+/// Why a folder's code sets cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CodeSetsError {
+    #[error("cannot read the code sets in {path}")]
+    Read { path: PathBuf, source: io::Error },
+    #[error(
+        "{path} is no code set: {problem}; those in the repository's proto/codes show how one is written"
+    )]
+    Malformed { path: PathBuf, problem: String },
+    #[error("{path} is of no code set that is known: `tsunagi codes` lists them")]
+    Unknown { path: PathBuf },
+    #[error(transparent)]
+    Adopted(#[from] codes::AdoptedAlready),
+}
+
+/// Takes every `*.toml` of the folder as a code set from now on. Called once, before anything is
+/// served; every process of a region needs the same folder.
+pub fn adopt(folder: &Path) -> Result<(), CodeSetsError> {
+    let unreadable = |path: &Path| {
+        let path = path.to_owned();
+        |source| CodeSetsError::Read { path, source }
+    };
+    let mut sets = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(unreadable(folder))? {
+        let path = entry.map_err(unreadable(folder))?.path();
+        if path.extension().is_none_or(|extension| extension != "toml") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).map_err(unreadable(&path))?;
+        let set = read(&text)
+            .map_err(|problem| CodeSetsError::Malformed { path: path.clone(), problem })?;
+        if codes::set(set.name).is_none() {
+            return Err(CodeSetsError::Unknown { path });
+        }
+        sets.push(set);
+    }
+    sets.sort_by_key(|set| set.name);
+    Ok(codes::adopt(sets)?)
+}
+
+/// A code set as it is written. It is kept for as long as the process runs.
+fn read(text: &str) -> Result<CodeSet, String> {
+    let set: Table = toml::from_str(text).map_err(|error| error.to_string())?;
+    let codes = set.get("codes").and_then(Value::as_array).ok_or("it has no `codes`")?;
+    let mut known: Vec<KnownCode> = Vec::with_capacity(codes.len());
+    for one in codes {
+        let one = one.as_table().ok_or("a code is a table")?;
+        let (code, ja, en) = (kept(one, "code")?, kept(one, "ja")?, kept(one, "en")?);
+        if !tsunagi_domain::id::is_code(code) {
+            return Err(format!("`{code}` is no code: letters, digits, `.`, `_`, `:` and `-`"));
+        }
+        if known.iter().any(|of| of.code == code) {
+            return Err(format!("it has `{code}` twice"));
+        }
+        known.push(KnownCode { code, ja, en });
+    }
+    let verified = set.get("verified").and_then(Value::as_bool);
+    Ok(CodeSet {
+        name: kept(&set, "name")?,
+        version: kept(&set, "version")?,
+        ja: kept(&set, "ja")?,
+        en: kept(&set, "en")?,
+        source: kept(&set, "source")?,
+        verified: verified.ok_or("it does not say whether it is `verified`")?,
+        codes: known.leak(),
+    })
+}
+
+fn kept(table: &Table, key: &str) -> Result<&'static str, String> {
+    let text = table.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
+    Ok(text.ok_or_else(|| format!("it has no `{key}`"))?.to_owned().leak())
+}
