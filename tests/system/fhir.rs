@@ -180,6 +180,25 @@ async fn a_notification_of_admission_and_then_of_discharge_makes_one_stay() {
     assert_eq!(stays["entry"][0]["resource"]["period"]["end"], end, "{stays}");
     let one = stays["entry"][0]["resource"]["id"].as_str().unwrap();
     assert_eq!(get(&server, &format!("/Encounter/{one}")).await["status"], "finished");
+    // What the event says alone is not taken.
+    for (event, status, end) in [
+        ("notification-discharge", "in-progress", None),
+        ("notification-discharge", "finished", None),
+        ("notification-admit", "planned", None),
+    ] {
+        let empty = notify(event, status, end);
+        let (status, outcome) = request(&server, "POST", "/$process-message", &empty).await;
+        assert_eq!((status, reason(&outcome)), (422, "EVENT_CONTRADICTED"), "{event}");
+    }
+    for focus in ["urn:uuid:s9", "Encounter/s9", "Patient/p0"] {
+        let elsewhere = admit.replace(
+            "[{\"reference\":\"urn:uuid:s0\"}]",
+            &format!("[{{\"reference\":\"{focus}\"}}]"),
+        );
+        assert_ne!(elsewhere, admit);
+        let (status, outcome) = request(&server, "POST", "/$process-message", &elsewhere).await;
+        assert_eq!((status, reason(&outcome)), (422, "FOCUS_MISSING"), "{focus}");
+    }
     let other = notify("notification-dance", "finished", None);
     let (status, outcome) = request(&server, "POST", "/$process-message", &other).await;
     assert_eq!((status, reason(&outcome)), (422, "MESSAGE_NOT_SUPPORTED"));

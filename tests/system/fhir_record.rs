@@ -187,6 +187,57 @@ async fn an_encounter_that_took_place_after_all_is_taken_again() {
 }
 
 #[tokio::test]
+async fn an_encounter_that_goes_on_after_all_is_open_again() {
+    let data = folder();
+    let server = start(data.path(), &FHIR);
+    for class in ["IMP", "AMB"] {
+        let begun = |status: &str, end: &str| {
+            let mut encounter = written(class, status, "2026-03-01T10:00:00+09:00");
+            if !end.is_empty() {
+                encounter["period"]["end"] = json!(end);
+            }
+            encounter
+        };
+        let end = "2026-03-02T10:00:00+09:00";
+        let first = begun("in-progress", "");
+        assert_eq!(post(&server, &first).await, CREATED);
+        let finished = begun("finished", end);
+        assert_eq!(post(&server, &finished).await, CREATED);
+        assert_eq!(post(&server, &first).await, NOT_IN_FORCE, "older than the end");
+        let again = begun("in-progress", "");
+        assert_eq!(post(&server, &again).await, CREATED, "{class}");
+        for (older, expected) in [(&again, KNOWN), (&finished, NOT_IN_FORCE), (&first, KNOWN)] {
+            assert_eq!(post(&server, older).await, expected, "{class}");
+        }
+        let shown = encounters(&server, &patient(&server, "MR00000").await).await;
+        assert!(shown.iter().any(|one| one["status"] == "in-progress"), "{shown:?}");
+        assert_eq!(post(&server, &begun("finished", end)).await, CREATED);
+    }
+    let shown = encounters(&server, &patient(&server, "MR00000").await).await;
+    assert!(shown.iter().all(|one| one["status"] == "finished"), "{shown:?}");
+}
+
+#[tokio::test]
+async fn an_older_patient_changes_nothing_of_a_newer_one() {
+    let data = folder();
+    let server = start(data.path(), &FHIR);
+    let said = async |day: &str, phone: &str| {
+        let mut person = export::patient(0);
+        person["meta"] = json!({ "lastUpdated": day });
+        person["telecom"] = json!([{ "system": "phone", "value": phone }]);
+        let (status, answer) =
+            request(&server, "POST", "", &bundle("transaction", vec![person])).await;
+        assert_eq!(status, 200, "{answer}");
+        let id = patient(&server, "MR00000").await;
+        let shown = get(&server, &format!("/Patient/{id}")).await;
+        shown["telecom"][0]["value"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(said("2026-03-02T00:00:00Z", "new").await, "new");
+    assert_eq!(said("2026-03-01T00:00:00Z", "old").await, "new");
+    assert_eq!(said("2026-03-03T00:00:00Z", "newer").await, "newer");
+}
+
+#[tokio::test]
 async fn a_plan_that_goes_back_to_an_earlier_time_is_in_force_again() {
     let data = folder();
     let server = start(data.path(), &FHIR);

@@ -268,7 +268,7 @@ fn an_import_that_cannot_be_done_says_why() {
 }
 
 /// A patient's summary, as everybody sees it.
-async fn summary(channel: &Channel, patient: &str) -> v1::PatientSummary {
+pub(crate) async fn summary(channel: &Channel, patient: &str) -> v1::PatientSummary {
     let request = v1::ReadTimelineRequest { patient_id: patient.to_owned(), ..Default::default() };
     let page = TimelineClient::new(channel.clone()).read_timeline(liaison(request)).await;
     page.unwrap().into_inner().patient.unwrap()

@@ -26,6 +26,7 @@ mod faulty_disk;
 mod fhir;
 mod fhir_record;
 mod hl7_record;
+mod hl7_visits;
 mod hsds;
 mod import;
 mod merges;

@@ -12,7 +12,7 @@ use tsunagi_proto::v1::care_bus_client::CareBusClient;
 use tsunagi_proto::v1::timeline_client::TimelineClient;
 
 use crate::export::patient;
-use crate::import::{import, open_encounter, row, write};
+use crate::import::{import, open_encounter, row, summary, write};
 use crate::support::{Server, folder, id, liaison, sentences, timelines};
 
 /// Encounter `e` of the first patient, as written now.
@@ -59,6 +59,28 @@ async fn a_plan_that_goes_back_to_an_earlier_time_is_in_force_again() {
     }
     let patient = only_patient(&channel).await;
     assert_eq!(sentences(&channel, &patient).await.len(), 6);
+}
+
+#[tokio::test]
+async fn an_encounter_that_goes_on_after_all_is_open_again() {
+    let (data, export) = (folder(), folder());
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    write(export.path(), "Patient.ndjson", &[patient(0)]);
+    let read = |status: &str| {
+        let mut encounter = open_encounter("IMP", status, "2026-03-01T10:00:00+09:00");
+        if status == "finished" {
+            encounter["period"]["end"] = json!("2026-03-02T10:00:00+09:00");
+        }
+        read(data.path(), export.path(), &written(encounter))
+    };
+    assert_eq!(read("finished"), TAKEN);
+    read("in-progress");
+    let patient = only_patient(&channel).await;
+    let state = async || summary(&channel, &patient).await.state();
+    assert_eq!(state().await, v1::PatientState::InHospital);
+    assert_eq!(read("finished"), TAKEN);
+    assert_eq!(state().await, v1::PatientState::Discharged);
 }
 
 #[tokio::test]

@@ -10,9 +10,10 @@ use tsunagi_gateway::hl7::Message;
 use tsunagi_gateway::hl7::batch;
 use tsunagi_gateway::hl7::charset::decode;
 use tsunagi_proto::v1;
+use tsunagi_proto::v1::subscribe_response::Frame;
 
 use crate::mllp::{Sender, code, find};
-use crate::support::{Server, folder, run, stdout, timeline, timelines};
+use crate::support::{Server, folder, liaison, run, stdout, timeline, timelines};
 
 /// The folder of a data set. None, said loudly, if it is not there: then `skipped` is skipped.
 pub(crate) fn data_set(name: &str, skipped: &str) -> Option<PathBuf> {
@@ -75,7 +76,7 @@ async fn a_japanese_hospital_s_export_arrives_whole() {
     // Kanji and kana stand side by side, wherever the export has both.
     let mut client = v1::timeline_client::TimelineClient::new(channel);
     let request = v1::ListPatientsRequest { page_size: 1000, ..Default::default() };
-    let list = client.list_patients(crate::support::liaison(request)).await.unwrap().into_inner();
+    let list = client.list_patients(liaison(request)).await.unwrap().into_inner();
     let both = list.patients.iter().filter(|patient| {
         let names = &patient.demographics.as_ref().unwrap().names;
         let has = |script: v1::NameScript| names.iter().any(|name| name.script() == script);
@@ -217,26 +218,52 @@ async fn ss_mix2_messages_say_what_the_fhir_export_of_the_same_patients_says() {
         return;
     };
     let data = folder();
-    let server = server_for_real_messages(data.path());
-    let mut sender = Sender::connect(&server).await;
-    let all = messages(&twins);
-    assert_eq!(all.len(), 999);
-    for (file, message) in &all {
-        let answer = sender.send(message).await;
-        assert_eq!(code(&answer).0, "AA", "{}: {answer}", file.display());
-    }
-    let channel = server.channel().await;
-    names_are_whole(&channel, &all).await;
-    let by_hl7 = stays(&channel).await;
-    assert_eq!(by_hl7.len(), 85);
-    let count =
-        |of: fn(&(String, String)) -> bool| by_hl7.iter().flatten().filter(|s| of(s)).count();
-    assert_eq!((count(|_| true), count(|stay| !stay.1.is_empty())), (104, 102));
-    let data = folder();
     let path = data.path().to_str().unwrap();
     run(&["import", "fhir", bundles.to_str().unwrap(), "--data", path]);
     let server = Server::start(data.path());
-    assert_eq!(by_hl7, stays(&server.channel().await).await);
+    let expected = stays(&server.channel().await).await;
+    assert_eq!(expected.len(), 85);
+    let count =
+        |of: fn(&(String, String)) -> bool| expected.iter().flatten().filter(|s| of(s)).count();
+    assert_eq!((count(|_| true), count(|stay| !stay.1.is_empty())), (104, 102));
+    let all = messages(&twins);
+    assert_eq!(all.len(), 999);
+    let mut in_time = all.clone();
+    in_time.sort_by_key(|(file, _)| written_at(file));
+    for order in [&all, &in_time] {
+        let data = folder();
+        let server = server_for_real_messages(data.path());
+        let mut sender = Sender::connect(&server).await;
+        for (file, message) in order {
+            let answer = sender.send(message).await;
+            assert_eq!(code(&answer).0, "AA", "{}: {answer}", file.display());
+        }
+        let channel = server.channel().await;
+        names_are_whole(&channel, &all).await;
+        assert_eq!(stays(&channel).await, expected);
+    }
+    // And as the storage that they were taken from.
+    let data = folder();
+    let settings = ["--ssmix2-folder", twins.to_str().unwrap(), "--ssmix2-settle-ms", "0"];
+    let server = Server::start_with(data.path(), &settings);
+    let channel = server.channel().await;
+    let request = v1::SubscribeRequest {
+        type_prefixes: ["admitted", "discharged"].map(|of| format!("care.encounter.{of}.")).into(),
+        ..Default::default()
+    };
+    let mut bus = v1::care_bus_client::CareBusClient::new(channel.clone());
+    let mut frames = bus.subscribe(liaison(request)).await.unwrap().into_inner();
+    let mut seen = 0;
+    while seen < 104 + 102 {
+        let frame = frames.message().await.unwrap().unwrap().frame;
+        seen += usize::from(matches!(frame, Some(Frame::Event(_))));
+    }
+    assert_eq!(stays(&channel).await, expected);
+}
+
+/// When a file of the storage was written, as its name says.
+fn written_at(file: &Path) -> String {
+    file.file_name().unwrap().to_str().unwrap().split('_').nth(4).unwrap().to_owned()
 }
 
 /// Every name is on the record as it stands in the message, in kanji and in kana.

@@ -64,9 +64,17 @@ pub(crate) fn admitted(at: &str) -> String {
 
 /// Waits until the patient's timeline has this many entries, by following the feed.
 pub(crate) async fn entries(channel: &Channel, count: usize) -> Vec<String> {
+    until(channel, &["care.patient.", "care.encounter."], count).await;
+    let patient = find(channel, "urn:tsunagi:hl7:SEND", "0042").await;
+    let entries = timeline(channel, &patient.patient_id).await;
+    entries.into_iter().map(|entry| entry.r#type.replace("care.", "").replace(".v1", "")).collect()
+}
+
+/// Waits until there are so many events of these types.
+async fn until(channel: &Channel, types: &[&str], count: usize) {
     let mut bus = CareBusClient::new(channel.clone());
     let request = v1::SubscribeRequest {
-        type_prefixes: vec!["care.patient.".into(), "care.encounter.".into()],
+        type_prefixes: types.iter().map(|of| (*of).to_owned()).collect(),
         ..Default::default()
     };
     let mut frames = bus.subscribe(liaison(request)).await.unwrap().into_inner();
@@ -76,9 +84,6 @@ pub(crate) async fn entries(channel: &Channel, count: usize) -> Vec<String> {
             seen += 1;
         }
     }
-    let patient = find(channel, "urn:tsunagi:hl7:SEND", "0042").await;
-    let entries = timeline(channel, &patient.patient_id).await;
-    entries.into_iter().map(|entry| entry.r#type.replace("care.", "").replace(".v1", "")).collect()
 }
 
 #[tokio::test]
@@ -283,6 +288,67 @@ async fn a_file_of_long_ago_that_is_replaced_afterwards_is_taken_back() {
     entries(&channel, 5).await;
     let patient = find(&channel, "urn:tsunagi:hl7:SEND", "0042").await;
     assert_eq!(patient.since_at, "2026-04-03T08:00:00+09:00");
+}
+
+#[tokio::test]
+async fn what_replaces_an_admission_after_the_discharge_corrects_it() {
+    for (ward, began) in [("7B", "202604300900"), ("32", "202604300800")] {
+        let (data, storage) = (folder(), folder());
+        let first = |flag: &str| stored(storage.path(), "7", "20260430100000000", flag);
+        put(&first("1"), &message("A01", "1", &admitted("202604300900")));
+        let left = format!("{}|202605011000", admitted("202604300900"));
+        let end = stored(storage.path(), "8", "20260501110000000", "1");
+        put(&end, &message("A03", "2", &left));
+        let server = start(data.path(), storage.path());
+        let channel = server.channel().await;
+        assert_eq!(entries(&channel, 3).await.len(), 3);
+        std::fs::rename(first("1"), first("2")).unwrap();
+        let instead = admitted(began).replace("|32^", &format!("|{ward}^"));
+        let second = stored(storage.path(), "7", "20260501120000000", "1");
+        put(&second, &message("A01", "3", &instead));
+        until(&channel, &["care.record."], 1).await;
+        let patient = find(&channel, "urn:tsunagi:hl7:SEND", "0042").await;
+        assert_eq!(patient.state(), v1::PatientState::Discharged);
+        let told = timeline(&channel, &patient.patient_id).await;
+        let admissions: Vec<_> =
+            told.iter().filter(|entry| entry.r#type == "care.encounter.admitted.v1").collect();
+        assert_eq!(admissions.len(), 1, "{told:?}");
+        assert!(admissions[0].text.clone().unwrap().en.contains(ward), "{admissions:?}");
+        let at = jiff::fmt::strtime::parse("%Y%m%d%H%M", began).unwrap().to_datetime().unwrap();
+        assert_eq!(admissions[0].occurred_at, format!("{at}+09:00"));
+    }
+}
+
+#[tokio::test]
+async fn a_record_that_is_written_in_pieces_is_taken_whole() {
+    let whole = message("A01", "1", &admitted("202604300900"));
+    let beginning = |of: &[u8]| whole.windows(of.len()).position(|one| one == of).unwrap();
+    let next = [b"INS\r\n".as_slice(), &renamed("2", "次郎"), b"\r\n"].concat();
+    // Within a segment, and between two.
+    for (at, told) in [(beginning(b"19480405"), 1), (beginning(b"PV1"), 2)] {
+        let (data, storage) = (folder(), folder());
+        let path = storage.path().join("TR_20260501000000000_00001.DAT");
+        let append = |bytes: &[u8]| {
+            let mut file = OpenOptions::new().create(true).append(true).open(&path).unwrap();
+            file.write_all(bytes).unwrap();
+        };
+        append(&[b"INS\r\n".as_slice(), &whole[..at]].concat());
+        // Another file is read meanwhile, after it.
+        let other = storage.path().join("TR_20260501000000000_00002.DAT");
+        put(&other, &renamed("3", "三郎"));
+        let server = start(data.path(), storage.path());
+        let channel = server.channel().await;
+        until(&channel, &["care.patient."], told).await;
+        append(&[&whole[at..], b"\r\n"].concat());
+        append(&next);
+        until(&channel, &["care.patient."], told + 1).await;
+        let patient = find(&channel, "urn:tsunagi:hl7:SEND", "0042").await;
+        assert_eq!(patient.place.unwrap().ward, "32");
+        assert_eq!(patient.since_at, "2026-04-30T09:00:00+09:00");
+        let told = timeline(&channel, &patient.patient_id).await;
+        let admissions = told.iter().filter(|of| of.r#type.ends_with("admitted.v1")).count();
+        assert_eq!(admissions, 1, "{told:?}");
+    }
 }
 
 #[tokio::test]

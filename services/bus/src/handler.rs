@@ -551,9 +551,10 @@ fn decide(prepared: &Prepared, loaded: &Loaded) -> Result<Vec<tsunagi_domain::Ev
     // follow, but that it can be corrected.
     let mut ahead: Option<Record> = None;
     let mut events = Vec::with_capacity(prepared.commands.len());
-    for command in &prepared.commands {
+    for (at, command) in prepared.commands.iter().enumerate() {
         let record = ahead.as_ref().unwrap_or(&loaded.record);
-        let caused = record.decide(command.clone(), now)?;
+        let follow = prepared.commands.get(at + 1..).unwrap_or_default();
+        let caused = record.decide_before(command.clone(), follow, now)?;
         if is_with_corrections || !is_independent(command) {
             let ahead = ahead.get_or_insert_with(|| loaded.record.clone());
             for event in &caused {

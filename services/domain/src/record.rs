@@ -195,6 +195,18 @@ struct State {
 impl Record {
     /// The events that `command` causes at the moment `now`, or why it causes none.
     pub fn decide(&self, command: Command, now: Timestamp) -> Result<Vec<Event>, Refusal> {
+        self.decide_before(command, &[], now)
+    }
+
+    /// The same, if those that `follow` are accepted as well, or none. A stay that is cancelled
+    /// whole is not open again between the cancel of its discharge and that of its admission,
+    /// and so no later stay is in the way.
+    pub fn decide_before(
+        &self,
+        command: Command,
+        follow: &[Command],
+        now: Timestamp,
+    ) -> Result<Vec<Event>, Refusal> {
         let Command { stamp, order } = command;
         if stamp.occurred_at.earliest() > now + FUTURE_TOLERANCE {
             return Err(Refusal::InFuture);
@@ -224,7 +236,14 @@ impl Record {
             | Order::TransferRequest(..)
             | Order::Referral(..)
             | Order::Case(..)
-            | Order::Document(_)) => self.state.decide(&stamp, order)?,
+            | Order::Document(_)) => match self.state.decide(&stamp, order.clone()) {
+                Err(Refusal::Encounter(encounter::Refusal::InFacilityAlready(_)))
+                    if is_withdrawn(&order, follow) =>
+                {
+                    self.state.decide_of_encounter(&stamp, order)?
+                }
+                decided => decided?,
+            },
         };
         Ok(vec![Event { stamp, fact }])
     }
@@ -477,6 +496,17 @@ impl Record {
     }
 }
 
+/// Whether a discharge is cancelled, and the admission of the same stay behind it.
+fn is_withdrawn(order: &Order, follow: &[Command]) -> bool {
+    let Order::Encounter(id, encounter::Command::CancelDischarge(_)) = order else { return false };
+    follow.iter().any(|command| {
+        matches!(
+            &command.order,
+            Order::Encounter(of, encounter::Command::CancelAdmission(_)) if of == id
+        )
+    })
+}
+
 /// What was told, as it is corrected. None if it was entered in error.
 fn effective(told: &Told, corrections: &Corrections) -> Option<(Stamp, Fact)> {
     let Event { stamp, fact } = &told.event;
@@ -654,6 +684,14 @@ impl State {
         let unknown = Encounter::default();
         let encounter = self.encounters.get(&id).unwrap_or(&unknown);
         Ok(encounter.decide(stamp, command)?)
+    }
+
+    /// Whether an encounter by itself allows a command.
+    fn decide_of_encounter(&self, stamp: &Stamp, order: Order) -> Result<Fact, Refusal> {
+        let Order::Encounter(id, command) = order else { return self.decide(stamp, order) };
+        let unknown = Encounter::default();
+        let encounter = self.encounters.get(&id).unwrap_or(&unknown);
+        Ok(Fact::Encounter(id, encounter.decide(stamp, command)?))
     }
 
     /// The stay in a facility where the patient would lie a second time. For an admission that
@@ -1163,6 +1201,33 @@ mod tests {
             record.when("2026-05-10", cancel),
             Err(Refusal::Encounter(encounter::Refusal::InFacilityAlready(encounter_id(2))))
         );
+    }
+
+    #[test]
+    fn a_stay_is_cancelled_whole_though_a_later_one_goes_on() {
+        let record = given(&[
+            ("2026-05-01", register()),
+            ("2026-05-02", admit(1, "acute", None)),
+            ("2026-05-04", discharge(1)),
+            ("2026-05-09", admit(2, "acute", None)),
+        ]);
+        let of_first = |command| Order::Encounter(encounter_id(1), command);
+        let now = "2026-06-01T00:00:00Z".parse().unwrap();
+        let command = |number, order| Command { stamp: stamp(number, "2026-05-10"), order };
+        let cancelled = |number| Cancellation { cancelled: event_id(number) };
+        let discharge = command(8, of_first(encounter::Command::CancelDischarge(cancelled(3))));
+        let admission = command(9, of_first(encounter::Command::CancelAdmission(cancelled(2))));
+        assert!(record.decide(discharge.clone(), now).is_err());
+        let mut after = record.clone();
+        let follow = std::slice::from_ref(&admission);
+        for event in record.decide_before(discharge, follow, now).unwrap() {
+            after.apply(&event);
+        }
+        for event in after.decide(admission, now).unwrap() {
+            after.apply(&event);
+        }
+        assert_eq!(after.encounter(encounter_id(1)).unwrap().stage(), Stage::Expected);
+        assert!(after.encounter(encounter_id(2)).unwrap().is_inpatient());
     }
 
     #[test]

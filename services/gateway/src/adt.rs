@@ -1,11 +1,12 @@
 //! HL7 v2 ADT messages as care events: who the patient is (`patient`), which visit or stay it
 //! is about (`visit`, `encounter`), what the trigger event means for it (`trigger`, `acts`,
-//! `changes`), whose records are one person's (`one_person`), and how a message is taken as a
-//! whole (`intake`).
+//! `changes`), what is said a second time (`again`), whose records are one person's
+//! (`one_person`), and how a message is taken as a whole (`intake`).
 //!
 //! Whatever is not taken is refused with the field and the reason: `refusal`.
 
 mod acts;
+mod again;
 mod changes;
 mod encounter;
 mod group;

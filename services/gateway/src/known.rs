@@ -14,6 +14,7 @@ use tokio::sync::Mutex as AsyncMutex;
 use tsunagi_bus::patients::Loaded;
 use tsunagi_bus::port::ReadError;
 use tsunagi_bus::{Bus, Stored, StreamId};
+use tsunagi_domain::correction::{Change, Correction};
 use tsunagi_domain::encounter::Event as EncounterEvent;
 use tsunagi_domain::place::Place;
 use tsunagi_domain::{CareTime, EncounterId, EventId, Fact, PatientId, Record, Zone};
@@ -78,6 +79,8 @@ pub(crate) struct Known {
     is_changed: bool,
     /// In the order in which they happened.
     pub(crate) steps: Vec<Step>,
+    /// Steps that were cancelled or entered in error, and when somebody said so.
+    pub(crate) taken_back: Vec<(Step, CareTime)>,
     /// Who attends, by encounter and in the order in which it was said.
     attending: Vec<Attending>,
 }
@@ -93,6 +96,8 @@ struct Told {
     born: Vec<(EventId, Born)>,
     /// Of events about encounters, and of what is said instead of them.
     words: HashMap<EventId, Words>,
+    /// When corrections were made.
+    corrections: HashMap<EventId, CareTime>,
     /// The records that this one is read from.
     records: BTreeSet<PatientId>,
 }
@@ -106,6 +111,8 @@ struct Words {
     number: Option<(EncounterId, v1::Identifier)>,
     /// Whether it says of an encounter that is known that another doctor attends.
     is_change: bool,
+    /// The step that it takes, and all that it says, if it is an encounter's.
+    step: Option<(Step, Payload)>,
     /// Whether it is said instead of what another event says.
     is_instead: bool,
 }
@@ -136,7 +143,7 @@ impl Known {
         };
         loaded.catch_up_seeing(bus, patient, &mut seen).await?;
         if std::mem::take(&mut self.is_changed) {
-            self.steps = self.steps_in_effect();
+            (self.steps, self.taken_back) = self.steps_in_effect();
             self.attending = self.attending_in_effect();
         }
         Ok(())
@@ -233,12 +240,45 @@ impl Known {
         outcome.error.is_none().then(|| instead.unwrap_or(words))
     }
 
-    fn steps_in_effect(&self) -> Vec<Step> {
+    /// The numbers that were given to an encounter.
+    pub(crate) fn numbers_of(
+        &self,
+        encounter: EncounterId,
+    ) -> impl Iterator<Item = &v1::Identifier> {
+        let said = self.told.words.iter().filter(|(_, words)| !words.is_instead);
+        let numbers =
+            said.filter_map(|(event, words)| self.in_effect(*event, words)?.number.as_ref());
+        numbers.filter(move |(of, _)| *of == encounter).map(|(_, number)| number)
+    }
+
+    /// What a step of an encounter says, as it was corrected since.
+    pub(crate) fn said_by(&self, step: EventId) -> Option<&Payload> {
+        let instead = self.record().outcome(step).value.map(|(by, _)| by);
+        let words = instead.and_then(|by| self.told.words.get(&by));
+        let words = words.or_else(|| self.told.words.get(&step))?;
+        words.step.as_ref().map(|(_, payload)| payload)
+    }
+
+    /// When a step was corrected last.
+    pub(crate) fn corrected_at(&self, step: EventId) -> Option<CareTime> {
+        let made = self.record().corrections_of(step);
+        made.filter_map(|by| self.told.corrections.get(&by).copied()).last()
+    }
+
+    /// Whether it was this organisation's word.
+    pub(crate) fn is_word_of(&self, organisation: &str, event: EventId) -> bool {
+        self.told.words.get(&event).is_some_and(|words| words.organisation == organisation)
+    }
+
+    /// The steps in effect, and those that were taken back.
+    fn steps_in_effect(&self) -> (Vec<Step>, Vec<(Step, CareTime)>) {
         let told: Vec<_> = self.record().standing().collect();
-        let cancelled: BTreeSet<EventId> = told
+        let cancelled: HashMap<EventId, CareTime> = told
             .iter()
-            .filter_map(|(_, fact)| match fact {
-                Fact::Encounter(_, event) => event.cancelled(),
+            .filter_map(|(stamp, fact)| match fact {
+                Fact::Encounter(_, event) => {
+                    event.cancelled().map(|cancelled| (cancelled, stamp.occurred_at))
+                }
                 Fact::Identity(_)
                 | Fact::TransferRequest(..)
                 | Fact::Referral(..)
@@ -247,19 +287,29 @@ impl Known {
                 | Fact::Correction(_) => None,
             })
             .collect();
-        let mut steps = Vec::new();
+        let (mut steps, mut taken_back) = (Vec::new(), self.entered_in_error());
         for (stamp, fact) in told {
             let Fact::Encounter(encounter, fact) = fact else { continue };
             let (event, at) = (stamp.event, stamp.occurred_at);
             let Some((kind, place, planned_at)) = step(&fact) else { continue };
-            if !cancelled.contains(&event) {
-                let by = self.told.words.get(&event).map(|words| words.by.clone());
-                let by = by.unwrap_or_default();
-                steps.push(Step { event, encounter, kind, at, place, planned_at, by });
+            let by = self.told.words.get(&event).map(|words| words.by.clone());
+            let by = by.unwrap_or_default();
+            let step = Step { event, encounter, kind, at, place, planned_at, by };
+            match cancelled.get(&event) {
+                Some(since) => taken_back.push((step, *since)),
+                None => steps.push(step),
             }
         }
         steps.sort_by_key(|step| step.at.earliest());
-        steps
+        (steps, taken_back)
+    }
+
+    fn entered_in_error(&self) -> Vec<(Step, CareTime)> {
+        let since = |event: EventId| {
+            self.told.corrections.get(&self.record().outcome(event).error?).copied()
+        };
+        let steps = self.told.words.values().filter_map(|words| words.step.as_ref());
+        steps.filter_map(|(step, _)| Some((step.clone(), since(step.event)?))).collect()
     }
 
     fn attending_in_effect(&self) -> Vec<Attending> {
@@ -290,14 +340,17 @@ impl Told {
         let Ok(event) = v1::Event::decode(stored.record.clone()) else { return };
         let Ok(mut payload) = Payload::decode(&event.r#type, &event.payload) else { return };
         let Some(happened) = happened(&event, &payload, zone) else { return };
-        let at = happened.stamp.occurred_at;
+        let (id, at) = (happened.stamp.event, happened.stamp.occurred_at);
+        if matches!(happened.fact, Fact::Correction(_)) {
+            self.corrections.insert(id, at);
+        }
         let demographics = tsunagi_bus::address::demographics(&mut payload);
         if let Some(said) = &demographics {
             let born = Born { on: said.birth_on.clone(), sex: said.sex() };
-            self.born.push((happened.stamp.event, born));
+            self.born.push((id, born));
         }
         if let Some(demographics) = demographics.filter(|_| is_own) {
-            self.said.push((happened.stamp.event, at, std::mem::take(demographics)));
+            self.said.push((id, at, std::mem::take(demographics)));
         }
         let mut is_instead = false;
         if let Payload::ValueCorrected(correction) = payload {
@@ -305,12 +358,12 @@ impl Told {
             let instead = Payload::decode(&correction.r#type, &correction.payload);
             payload = instead.unwrap_or(Payload::Unknown);
         }
-        if let Some(words) = words(payload, at) {
-            let actor = event.actor.unwrap_or_default();
+        if let Some(words) = words(payload.clone(), at) {
+            let by = event.actor.unwrap_or_default().person;
             let organisation = happened.stamp.acting_for.to_string();
             let is_change = words.is_change && !is_instead;
-            let words = Words { by: actor.person, organisation, is_change, is_instead, ..words };
-            self.words.insert(happened.stamp.event, words);
+            let step = taken_by(&happened, &by).map(|step| (step, payload));
+            self.words.insert(id, Words { by, organisation, is_change, step, is_instead, ..words });
         }
     }
 }
@@ -331,6 +384,31 @@ fn words(payload: Payload, at: CareTime) -> Option<Words> {
     let attending = attending.map(|doctor| (encounter, at, doctor));
     let number = number.map(|number| (encounter, number));
     Some(Words { attending, number, is_change, ..Words::default() })
+}
+
+/// The step that an event takes, or that a correction says was taken instead.
+fn taken_by(happened: &tsunagi_domain::Event, by: &str) -> Option<Step> {
+    let (encounter, fact) = match &happened.fact {
+        Fact::Encounter(encounter, fact) => (*encounter, fact),
+        Fact::Correction(Correction { change: Change::Value(fact), .. }) => match &**fact {
+            Fact::Encounter(encounter, fact) => (*encounter, fact),
+            Fact::Identity(_)
+            | Fact::TransferRequest(..)
+            | Fact::Referral(..)
+            | Fact::Case(..)
+            | Fact::Document(_)
+            | Fact::Correction(_) => return None,
+        },
+        Fact::Identity(_)
+        | Fact::TransferRequest(..)
+        | Fact::Referral(..)
+        | Fact::Case(..)
+        | Fact::Document(_)
+        | Fact::Correction(_) => return None,
+    };
+    let (kind, place, planned_at) = step(fact)?;
+    let (event, at) = (happened.stamp.event, happened.stamp.occurred_at);
+    Some(Step { event, encounter, kind, at, place, planned_at, by: by.to_owned() })
 }
 
 fn step(event: &EncounterEvent) -> Option<(StepKind, Option<v1::Place>, Option<CareTime>)> {

@@ -4,16 +4,19 @@
 //! tells of a stay whose admission never came, and says when it began, its admission is said
 //! with it: a feed begins in the middle, and messages get lost.
 
+use jiff::SignedDuration;
 use tsunagi_domain::encounter::{Encounter, Stage};
 use tsunagi_domain::{EncounterId, EventId};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::v1;
 
+use super::again::SAME_VISIT;
 use super::encounter::{INPATIENT, Situation, VISIT};
+use super::intake::IN_PASSING;
 use super::refusal::Refusal;
 use super::trigger::Act;
 use super::visit::Said;
-use crate::known::StepKind;
+use crate::known::{Step, StepKind};
 
 /// Something that a message tells of, and the field that says when.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,10 +64,25 @@ impl Situation<'_> {
     fn admit(&self) -> Tells {
         let at = self.began()?;
         let encounter = self.beginning(&at.text, INPATIENT);
-        if self.is_said(encounter, &[StepKind::Admitted], &at, None) {
+        let new = self.admitted(encounter, at, 3);
+        let Some(before) = self.known.last(encounter, &[StepKind::Admitted]) else {
+            return self.step(encounter, StepKind::Admitted, new);
+        };
+        if self.was_taken_back(encounter, StepKind::Admitted, &new)? || self.is_older(before)? {
             return Ok(Vec::new());
         }
-        Ok(vec![self.admitted(encounter, at, 3)])
+        let began = self.visit.admitted_at()?;
+        let mut told = Vec::new();
+        // Without a number, a stay that began at another time may be another one.
+        if let (Some(began), Some(_)) = (&began, self.visit.number()) {
+            told = self.corrected_time(before, began, SAME_VISIT)?;
+        }
+        if told.is_empty() && self.differs(before, began.as_ref()) {
+            // Another's word, or another stay's: the rules say why not.
+            return Ok(vec![new]);
+        }
+        told.extend(self.corrected(before, new.payload)?);
+        Ok(told)
     }
 
     fn admitted(&self, encounter: EncounterId, at: Said, place: usize) -> Told {
@@ -83,10 +101,7 @@ impl Situation<'_> {
     fn register(&self, class: v1::EncounterClass) -> Tells {
         let at = self.began()?;
         let encounter = self.beginning(&at.text, VISIT);
-        if self.is_said(encounter, &[StepKind::Registered], &at, None) {
-            return Ok(Vec::new());
-        }
-        Ok(vec![self.registered(encounter, class, at)])
+        self.step(encounter, StepKind::Registered, self.registered(encounter, class, at))
     }
 
     fn registered(&self, encounter: EncounterId, class: v1::EncounterClass, at: Said) -> Told {
@@ -106,7 +121,7 @@ impl Situation<'_> {
         let planned_at = self.visit.expected_admission()?.ok_or_else(|| {
             Refusal::missing("PV2-8", "say when the patient is expected, in PV2-8, EVN-3 or PV1-44")
         })?;
-        let encounter = self.beginning(&planned_at.text, INPATIENT);
+        let encounter = self.planned(&planned_at.text);
         let at = self.visit.happened_at()?;
         let place = self.visit.place(if self.visit.says_place(3) { 3 } else { 42 });
         if self.is_planned(encounter, StepKind::AdmissionPlanned, &planned_at, Some(&place)) {
@@ -119,7 +134,12 @@ impl Situation<'_> {
             preceding_encounter_id: String::new(),
             purpose: String::new(),
         });
-        Ok(vec![Told { at, payload }])
+        self.plan(encounter, StepKind::AdmissionPlanned, Told { at, payload })
+    }
+
+    /// A plan, if it was not taken back since.
+    fn plan(&self, encounter: EncounterId, kind: StepKind, new: Told) -> Tells {
+        Ok(if self.was_taken_back(encounter, kind, &new)? { Vec::new() } else { vec![new] })
     }
 
     /// The visit becomes a stay, under the same encounter.
@@ -127,20 +147,19 @@ impl Situation<'_> {
         let visiting = self.current(|encounter| encounter.stage() == Stage::Visiting)?;
         let Some(encounter) = visiting else { return self.admit() };
         let at = self.visit.happened_at()?;
-        if self.is_said(encounter, &[StepKind::Admitted], &at, None) {
-            return Ok(Vec::new());
-        }
-        Ok(vec![self.admitted(encounter, at, 3)])
+        self.step(encounter, StepKind::Admitted, self.admitted(encounter, at, 3))
     }
 
     /// The stay ends, and the patient remains for a visit that follows from it.
     fn become_outpatient(&self) -> Tells {
         let (mut told, stay) = self.known_stay()?;
         let at = self.visit.happened_at()?;
-        if self.is_said(stay, &[StepKind::Discharged], &at, None) {
-            return Ok(Vec::new());
+        let left = self.step(stay, StepKind::Discharged, self.discharged(stay, at.clone()))?;
+        // Known before, with the visit behind it.
+        if !matches!(left.as_slice(), [Told { payload: Payload::Discharged(_), .. }]) {
+            return Ok(left);
         }
-        told.push(self.discharged(stay, at.clone()));
+        told.extend(left);
         let visit = self.own(&format!("{} after {stay}", at.text), VISIT);
         // The number is the stay's: the visit behind it has an id of its own.
         let visit = if visit == stay { self.after(stay, &at) } else { visit };
@@ -171,7 +190,8 @@ impl Situation<'_> {
         if !self.is_said(stay, &[StepKind::Transferred], &at, Some(&to)) {
             let (encounter_id, to) = (stay.to_string(), Some(to));
             let payload = Payload::Transferred(v1::Transferred { encounter_id, to });
-            told.push(Told { at: at.clone(), payload });
+            let moved = Told { at: at.clone(), payload };
+            told.extend(self.plan(stay, StepKind::Transferred, moved)?);
         }
         told.extend(self.other_doctor(stay, at).filter(|_| is_known));
         Ok(told)
@@ -190,30 +210,31 @@ impl Situation<'_> {
                 planned_at: planned_at.text,
                 to: Some(to),
             });
-            told.push(Told { at, payload });
+            told.extend(self.plan(stay, StepKind::TransferPlanned, Told { at, payload })?);
         }
         Ok(told)
     }
 
     fn leave(&self, act: Act) -> Tells {
         let (mut told, stay) = self.known_stay()?;
-        let (at, encounter_id) = (self.visit.happened_at()?, stay.to_string());
-        let (kind, payload) = if act == Act::StartLeave {
-            let back = self.visit.expected_return()?;
-            let started = v1::LeaveStarted {
-                encounter_id,
-                expected_return_at: back.map(|said| said.text).unwrap_or_default(),
-                destination: String::new(),
-            };
-            (StepKind::LeaveStarted, Payload::LeaveStarted(started))
-        } else {
-            let returned = v1::LeaveReturned { encounter_id };
-            (StepKind::LeaveReturned, Payload::LeaveReturned(returned))
-        };
-        if !self.is_said(stay, &[kind], &at, None) {
-            told.push(Told { at, payload });
-        }
+        let at = self.visit.happened_at()?;
+        let is_start = act == Act::StartLeave;
+        let kind = if is_start { StepKind::LeaveStarted } else { StepKind::LeaveReturned };
+        let payload = self.left(stay.to_string(), act)?;
+        told.extend(self.step(stay, kind, Told { at, payload })?);
         Ok(told)
+    }
+
+    fn left(&self, encounter_id: String, act: Act) -> Result<Payload, Refusal> {
+        if act != Act::StartLeave {
+            return Ok(Payload::LeaveReturned(v1::LeaveReturned { encounter_id }));
+        }
+        let back = self.visit.expected_return()?;
+        Ok(Payload::LeaveStarted(v1::LeaveStarted {
+            encounter_id,
+            expected_return_at: back.map(|said| said.text).unwrap_or_default(),
+            destination: String::new(),
+        }))
     }
 
     fn plan_discharge(&self) -> Tells {
@@ -232,13 +253,14 @@ impl Situation<'_> {
                 disposition: self.visit.coded(36, "0112"),
                 destination: None,
             });
-            told.push(Told { at, payload });
+            told.extend(self.plan(stay, StepKind::DischargePlanned, Told { at, payload })?);
         }
         Ok(told)
     }
 
     fn discharge(&self) -> Tells {
-        let at = self.visit.discharged_at()?.map_or_else(|| self.visit.happened_at(), Ok)?;
+        let end = self.visit.discharged_at()?;
+        let at = end.clone().map_or_else(|| self.visit.happened_at(), Ok)?;
         let is_going_on = |encounter: &Encounter| {
             matches!(encounter.stage(), Stage::Visiting | Stage::InHospital | Stage::OnLeave)
         };
@@ -253,10 +275,33 @@ impl Situation<'_> {
             Some(encounter) => (Vec::new(), encounter),
             None => self.implied()?,
         };
-        if !self.is_said(encounter, &[StepKind::Discharged], &at, None) {
-            told.push(self.discharged(encounter, at));
+        let new = self.discharged(encounter, at);
+        let before = self.known.last(encounter, &[StepKind::Discharged]);
+        let Some(before) = before.filter(|_| told.is_empty()) else {
+            told.extend(self.step(encounter, StepKind::Discharged, new)?);
+            return Ok(told);
+        };
+        if self.was_taken_back(encounter, StepKind::Discharged, &new)? || self.is_older(before)? {
+            return Ok(told);
         }
+        // It has ended already: it did so otherwise, or at another time.
+        match &end {
+            Some(end) if self.visit.number().is_none() => {
+                told.extend(self.corrected_time(before, end, SAME_VISIT)?);
+            }
+            Some(_) | None => told.extend(self.corrected_times()?),
+        }
+        if told.is_empty() && self.differs(before, end.as_ref()) {
+            return Ok(vec![new]);
+        }
+        told.extend(self.corrected(before, new.payload)?);
         Ok(told)
+    }
+
+    /// Whether a step is known to have been at another time than is said.
+    fn differs(&self, step: &Step, said: Option<&Said>) -> bool {
+        let said = said.and_then(|said| self.visit.care_time(&said.text));
+        said.is_some_and(|said| said.is_before(&step.at) || step.at.is_before(&said))
     }
 
     fn discharged(&self, encounter: EncounterId, at: Said) -> Told {
@@ -269,17 +314,26 @@ impl Situation<'_> {
     }
 
     fn cancel(&self, kinds: &[StepKind]) -> Tells {
-        let at = self.visit.happened_at()?;
-        let has_step = |encounter: EncounterId| self.known.last(encounter, kinds);
-        let of_stay = self.current(|_| true)?.and_then(has_step);
+        // When it was taken back: EVN-6 may be when that happened which is taken back.
+        let at = self.visit.written_at()?;
+        // A move that an update told in passing is not the one that was told and is cancelled.
+        let has_step = |encounter: EncounterId| {
+            let mut steps =
+                self.known.steps.iter().rev().filter(|step| step.encounter == encounter);
+            let told = steps.find(|step| kinds.contains(&step.kind) && step.by != IN_PASSING);
+            told.or_else(|| self.known.last(encounter, kinds))
+        };
+        let encounter = self.current(|_| true)?;
+        let of_stay = encounter.and_then(has_step);
         // Without a number, the last of its kind here.
         let here = || {
             let mut steps = self.known.steps.iter().rev();
-            steps.find(|step| kinds.contains(&step.kind) && self.has_place_here(step.encounter))
+            steps.find(|step| kinds.contains(&step.kind) && self.may_be_here(step.encounter))
         };
         let is_unclear = self.visit.number().is_some() || self.visit.admitted_at()?.is_some();
         let found = if is_unclear { of_stay } else { of_stay.or_else(here) };
-        let step = found.ok_or_else(nothing_to_cancel)?;
+        let none = if encounter.is_some() { nothing_to_cancel } else { unknown_visit };
+        let step = found.ok_or_else(none)?;
         let cancellation = v1::EncounterCancellation {
             encounter_id: step.encounter.to_string(),
             cancelled_event_id: step.event.to_string(),
@@ -290,7 +344,7 @@ impl Situation<'_> {
 
     /// Takes back what these events did and is still in effect, the last first.
     pub(super) fn take_back(&self, events: &[EventId]) -> Tells {
-        let at = self.visit.happened_at()?;
+        let at = self.visit.written_at()?;
         let steps = self.known.steps.iter().rev().filter(|step| events.contains(&step.event));
         let told = steps.map(|step| {
             let cancellation = v1::EncounterCancellation {
@@ -303,10 +357,79 @@ impl Situation<'_> {
         Ok(told.collect())
     }
 
-    fn has_place_here(&self, encounter: EncounterId) -> bool {
-        let place = self.known.record().encounter(encounter).and_then(Encounter::place);
+    /// What the message says instead of one that it replaces, and whose steps could not be taken
+    /// back: corrections of them. None if none of them is in effect.
+    pub(super) fn instead_of(
+        &self,
+        events: &[EventId],
+        act: Act,
+    ) -> Result<Option<Vec<Told>>, Refusal> {
+        let happened = || self.visit.happened_at();
+        let (kind, at) = match act {
+            Act::Admit | Act::Register => match self.visit.class() {
+                None if act == Act::Register => (StepKind::Registered, self.began()?),
+                None | Some(v1::EncounterClass::Inpatient) => (StepKind::Admitted, self.began()?),
+                Some(_) => (StepKind::Registered, self.began()?),
+            },
+            Act::Transfer => (StepKind::Transferred, happened()?),
+            Act::StartLeave => (StepKind::LeaveStarted, happened()?),
+            Act::ReturnFromLeave => (StepKind::LeaveReturned, happened()?),
+            Act::Discharge => {
+                let end = self.visit.discharged_at()?;
+                (StepKind::Discharged, end.map_or_else(happened, Ok)?)
+            }
+            Act::PlanAdmission
+            | Act::BecomeInpatient
+            | Act::BecomeOutpatient
+            | Act::PlanTransfer
+            | Act::PlanDischarge
+            | Act::Cancel(_)
+            | Act::DeleteVisit
+            | Act::ChangeAttending
+            | Act::CancelAttending
+            | Act::Person
+            | Act::Update
+            | Act::Arrive
+            | Act::SamePerson
+            | Act::OtherPerson => return Ok(None),
+        };
+        let mut steps = self.known.steps.iter().rev();
+        let is_one = |step: &&Step| step.kind == kind && events.contains(&step.event);
+        let Some(step) = steps.find(is_one) else { return Ok(None) };
+        let mut told = self.corrected_time(step, &at, SignedDuration::MAX)?;
+        told.extend(self.corrected(step, self.payload(step, act, at)?)?);
+        Ok(Some(told))
+    }
+
+    /// What the message says as a step of an encounter.
+    fn payload(&self, step: &Step, act: Act, at: Said) -> Result<Payload, Refusal> {
+        let (encounter, encounter_id) = (step.encounter, step.encounter.to_string());
+        Ok(match step.kind {
+            StepKind::Registered => {
+                let class = self.visit.class().unwrap_or(v1::EncounterClass::Outpatient);
+                self.registered(encounter, class, at).payload
+            }
+            StepKind::Discharged => self.discharged(encounter, at).payload,
+            StepKind::Transferred => {
+                let to = Some(self.visit.place(3));
+                Payload::Transferred(v1::Transferred { encounter_id, to })
+            }
+            StepKind::LeaveStarted | StepKind::LeaveReturned => self.left(encounter_id, act)?,
+            StepKind::Admitted
+            | StepKind::AdmissionPlanned
+            | StepKind::TransferPlanned
+            | StepKind::DischargePlanned => self.admitted(encounter, at, 3).payload,
+        })
+    }
+
+    fn may_be_here(&self, encounter: EncounterId) -> bool {
+        let state = self.known.record().encounter(encounter);
         let facility = &self.visit.profile.facility.id;
-        place.is_some_and(|place| place.facility.id.as_str() == facility)
+        state.is_some_and(|state| {
+            let place = state.place();
+            place.is_some_and(|place| place.facility.id.as_str() == facility)
+                && self.may_be(encounter, state)
+        })
     }
 
     /// The stay that goes on, or else the one that the message says began.
@@ -319,24 +442,23 @@ impl Situation<'_> {
 
     /// The beginning of a stay or visit that is told of in passing.
     pub(super) fn implied(&self) -> Result<(Vec<Told>, EncounterId), Refusal> {
-        let began = self.visit.admitted_at()?.ok_or_else(|| {
-            Refusal::unknown(
-                "PV1-44",
-                "ENCOUNTER_UNKNOWN",
-                "the stay is not known here: send its admission (A01) first, or say in PV1-44 when it began",
-            )
-        })?;
+        let began = self.visit.admitted_at()?.ok_or_else(unknown_visit)?;
         let was = if self.visit.says_place(6) { 6 } else { 3 };
-        Ok(match self.visit.class() {
+        let (kind, encounter, begun) = match self.visit.class() {
             None | Some(v1::EncounterClass::Inpatient) => {
                 let encounter = self.beginning(&began.text, INPATIENT);
-                (vec![self.admitted(encounter, began, was)], encounter)
+                (StepKind::Admitted, encounter, self.admitted(encounter, began, was))
             }
             Some(class) => {
                 let encounter = self.beginning(&began.text, VISIT);
-                (vec![self.registered(encounter, class, began)], encounter)
+                (StepKind::Registered, encounter, self.registered(encounter, class, began))
             }
-        })
+        };
+        // Taken back since: it is known, and not as something that took place.
+        if self.was_taken_back(encounter, kind, &begun)? {
+            return Err(unknown_visit());
+        }
+        Ok((vec![begun], encounter))
     }
 
     /// Whether such a step of an encounter was at this time, and led there.
@@ -367,6 +489,14 @@ impl Situation<'_> {
             step.planned_at == when && place.is_none_or(|place| step.place.as_ref() == Some(place))
         })
     }
+}
+
+pub(super) fn unknown_visit() -> Refusal {
+    Refusal::unknown(
+        "PV1-44",
+        "ENCOUNTER_UNKNOWN",
+        "the stay is not known here: send its admission (A01) first, or say in PV1-44 when it began",
+    )
 }
 
 pub(super) fn nothing_to_cancel() -> Refusal {

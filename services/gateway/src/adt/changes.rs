@@ -6,7 +6,7 @@ use tsunagi_domain::{EncounterId, EventId};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::v1;
 
-use super::acts::{Tells, Told, nothing_to_cancel};
+use super::acts::{Tells, Told, nothing_to_cancel, unknown_visit};
 use super::encounter::Situation;
 use super::refusal::Refusal;
 use super::trigger;
@@ -28,15 +28,16 @@ impl Situation<'_> {
         let steps = self.known.steps.iter().filter(|step| Some(step.encounter) == visit);
         let events: Vec<EventId> = steps.filter(is_in_force).map(|step| step.event).collect();
         if events.is_empty() {
-            return Err(nothing_to_cancel());
+            return Err(if visit.is_some() { nothing_to_cancel() } else { unknown_visit() });
         }
         self.take_back(&events)
     }
 
     /// What changed of a visit that goes on, in a message that is not about a change: where the
-    /// patient is, and who attends. Older news changes nothing.
+    /// patient is, who attends, and when it began or ended. Older news changes nothing.
     pub(super) fn update(&self) -> Tells {
-        let mut told = self.arrive()?;
+        let mut told = self.corrected_times()?;
+        told.extend(self.arrive()?);
         let at = self.visit.happened_at()?;
         if let Some(going_on) = self.going_on(&at) {
             told.extend(self.other_doctor(going_on, at));
@@ -75,6 +76,10 @@ impl Situation<'_> {
         let at = self.visit.care_time(&at.text)?;
         let mut steps = self.known.steps.iter().filter(|step| step.encounter == found);
         let is_older = steps.any(|step| at.is_before(&step.at));
+        // What it says may have been taken back since.
+        let mut taken_back =
+            self.known.taken_back.iter().filter(|(step, _)| step.encounter == found);
+        let is_older = is_older || taken_back.any(|(_, since)| at.is_before(since));
         (is_one && !is_older).then_some(found)
     }
 
@@ -84,12 +89,7 @@ impl Situation<'_> {
         let known = self.known.attending(encounter);
         let when = self.visit.care_time(&at.text)?;
         let is_known = known.is_some_and(|known| {
-            let is_same = if doctor.person.is_empty() || known.doctor.person.is_empty() {
-                doctor.name == known.doctor.name
-            } else {
-                doctor.person == known.doctor.person
-            };
-            is_same || when.is_before(&known.at)
+            is_same_doctor(&doctor, &known.doctor) || when.is_before(&known.at)
         });
         let (encounter_id, attending) = (encounter.to_string(), Some(doctor));
         let changed = v1::AttendingChanged { encounter_id, attending };
@@ -129,10 +129,18 @@ impl Situation<'_> {
 }
 
 /// Whether a place, as far as it is said, is another one than is known.
-fn is_elsewhere(said: &v1::Place, known: &v1::Place) -> bool {
+pub(super) fn is_elsewhere(said: &v1::Place, known: &v1::Place) -> bool {
     let differs = |said: &str, known: &str| !said.is_empty() && said != known;
     differs(&said.department, &known.department)
         || differs(&said.ward, &known.ward)
         || differs(&said.room, &known.room)
         || differs(&said.bed, &known.bed)
+}
+
+pub(super) fn is_same_doctor(one: &v1::Participant, other: &v1::Participant) -> bool {
+    if one.person.is_empty() || other.person.is_empty() {
+        one.name == other.name
+    } else {
+        one.person == other.person
+    }
 }

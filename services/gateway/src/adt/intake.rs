@@ -30,6 +30,8 @@ use crate::text::cut;
 
 const ROLE: &str = "system";
 const PERSON: &str = "hl7";
+/// In whose name an update (A08) tells what changed of a visit.
+pub(super) const IN_PASSING: &str = "hl7-update";
 
 /// Takes HL7 v2 messages.
 pub struct Intake {
@@ -85,6 +87,8 @@ pub(super) struct Incoming<'a> {
     key: MessageKey,
     door: &'a str,
     manner: Manner,
+    /// The messages in whose place it comes.
+    replaced: &'a [MessageKey],
     warning: String,
 }
 
@@ -105,6 +109,19 @@ impl Intake {
 
     /// Takes a message in a manner that stands beside it.
     pub async fn take_as(&self, raw: &[u8], door: &str, manner: Manner) -> Taken {
+        self.take_instead(raw, &[], door, manner).await
+    }
+
+    /// Takes a message in the place of others: what they said and could not be taken back, because
+    /// something builds on it, is corrected.
+    pub async fn take_instead(
+        &self,
+        raw: &[u8],
+        replaced: &[Vec<u8>],
+        door: &str,
+        manner: Manner,
+    ) -> Taken {
+        let replaced: Vec<MessageKey> = replaced.iter().filter_map(|raw| self.key(raw)).collect();
         let decoded = decode(raw, None);
         let (profile, decoded) = match Message::parse(&decoded.text) {
             Ok(message) => {
@@ -133,6 +150,7 @@ impl Intake {
                     key,
                     door,
                     manner,
+                    replaced: &replaced,
                     warning: warning.unwrap_or_default(),
                 };
                 self.take_read(&incoming).await
@@ -158,6 +176,17 @@ impl Intake {
             is_always_answered: profile.as_ref().is_ok_and(Profile::always_acknowledges),
             text: decoded.text.into_owned(),
         }
+    }
+
+    /// What a message is known by, if it can be read.
+    fn key(&self, raw: &[u8]) -> Option<MessageKey> {
+        let decoded = decode(raw, None);
+        let usual = {
+            let message = Message::parse(&decoded.text).ok()?;
+            self.profiles.of(&message).ok().and_then(|profile| profile.charset)
+        };
+        let decoded = if usual.is_some() { decode(raw, usual) } else { decoded };
+        Message::parse(&decoded.text).ok().map(|message| MessageKey::new(&message))
     }
 
     /// Refuses a message of which only the beginning is there, which is kept.
@@ -383,12 +412,18 @@ impl Intake {
     ) -> Result<Vec<Told>, Refusal> {
         let Part { act, number, group, numbers } = part;
         let visit = self.visit(incoming, group);
-        let situation = Situation { visit, known, patient };
+        let takes_place = !incoming.replaced.is_empty();
+        let situation = Situation { visit, known, patient, act, takes_place };
         if incoming.manner == Manner::Replaced {
             let said = |at| incoming.key.event(number, at);
             return situation.take_back(&(0..EVENTS_MAX).map(said).collect::<Vec<_>>());
         }
-        let happened = situation.tells(act)?;
+        let said = incoming
+            .replaced
+            .iter()
+            .flat_map(|key| (0..EVENTS_MAX).map(|at| key.event(number, at)));
+        let instead = situation.instead_of(&said.collect::<Vec<_>>(), act)?;
+        let happened = instead.map_or_else(|| situation.tells(act), Ok)?;
         let event = incoming.message.kind().1;
         let numbers = Numbers {
             all: numbers,
@@ -567,6 +602,8 @@ pub(super) fn event(
     } else {
         ""
     };
+    let is_update = message.kind().1 == "A08";
+    let person = if is_update { IN_PASSING } else { PERSON };
     let warnings = [incoming.warning.as_str(), odd].map(str::to_owned);
     let warnings: Vec<String> = warnings.into_iter().filter(|text| !text.is_empty()).collect();
     let source = v1::Source {
@@ -583,7 +620,7 @@ pub(super) fn event(
         actor: Some(v1::Actor {
             organisation: facility.clone(),
             role: ROLE.to_owned(),
-            person: PERSON.to_owned(),
+            person: person.to_owned(),
             on_behalf_of: String::new(),
         }),
         source: Some(source),

@@ -18,6 +18,9 @@ pub(super) struct Said {
     pub(super) odd_offset: bool,
 }
 
+/// How the system of numbers that visits have ends.
+pub(super) const VISIT_NUMBERS: &str = "#visit";
+
 /// Reads one patient's part of a message.
 #[derive(Clone, Copy)]
 pub(super) struct Visit<'a> {
@@ -58,7 +61,8 @@ impl Visit<'_> {
         let field = self.own("visit-number").unwrap_or_else(|| self.field("PV1", 19));
         let value = distinct(&field.first(), 200);
         let system = system(field.component(4), self.profile);
-        (!value.is_empty()).then(|| v1::Identifier { system: format!("{system}#visit"), value })
+        (!value.is_empty())
+            .then(|| v1::Identifier { system: format!("{system}{VISIT_NUMBERS}"), value })
     }
 
     /// Where the patient is (PV1-3), was (PV1-6) or will be (PV1-42).
@@ -148,10 +152,13 @@ impl Visit<'_> {
     /// When what the message tells happened: what EVN says, or else when it was sent. A time
     /// that lies ahead is a wrong clock's; the next one is taken.
     pub(super) fn happened_at(&self) -> Result<Said, Refusal> {
-        let places = [("EVN", 6, "EVN-6"), ("EVN", 2, "EVN-2"), ("MSH", 7, "MSH-7")];
+        self.first_past(&[("EVN", 6, "EVN-6"), ("EVN", 2, "EVN-2"), ("MSH", 7, "MSH-7")])
+    }
+
+    fn first_past(&self, places: &[(&str, usize, &'static str)]) -> Result<Said, Refusal> {
         let mut ahead = None;
         for (segment, number, name) in places {
-            let Ok(Some(said)) = self.time_of(None, segment, number, name) else { continue };
+            let Ok(Some(said)) = self.time_of(None, segment, *number, name) else { continue };
             if !self.lies_ahead(&said) {
                 return Ok(said);
             }
@@ -163,6 +170,11 @@ impl Visit<'_> {
                 "say when it happened, in EVN-6 or EVN-2: neither these nor MSH-7 are times",
             )
         })
+    }
+
+    /// When the message was written: EVN-2, or else when it was sent, or what it tells happened.
+    pub(super) fn written_at(&self) -> Result<Said, Refusal> {
+        self.first_past(&[("EVN", 2, "EVN-2"), ("MSH", 7, "MSH-7"), ("EVN", 6, "EVN-6")])
     }
 
     pub(super) fn care_time(&self, text: &str) -> Option<CareTime> {

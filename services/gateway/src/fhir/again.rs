@@ -1,5 +1,5 @@
-//! What is said again, and is another fact: a plan that goes back to an earlier time, and an
-//! encounter that was withdrawn and took place after all.
+//! What is said again, and is another fact: a plan that goes back to an earlier time, an encounter
+//! that was withdrawn and took place after all, and one that was ended and goes on after all.
 //!
 //! Only of resources that say when they were written, and were written after what they differ
 //! from was recorded: an older export that is read again says nothing new.
@@ -13,6 +13,7 @@ use super::directory::key;
 use super::map::{Mapped, Mapper};
 use super::resource::Encounter;
 
+const ENDED: &str = "care.encounter.discharged.v1";
 const PLANNED: &str = "care.encounter.admission_planned.v1";
 
 type ById<'t> = HashMap<&'t str, &'t v1::TimelineEntry>;
@@ -34,6 +35,20 @@ impl Mapper<'_> {
                 self.plan_again(encounter, event, timeline);
             }
         }
+    }
+
+    /// What takes back that an encounter ended, which goes on after all.
+    pub fn reopened(
+        &self,
+        encounter: &Encounter,
+        timeline: &[v1::TimelineEntry],
+    ) -> Vec<v1::Event> {
+        if !encounter.goes_on() {
+            return Vec::new();
+        }
+        let mut said = self.said_of(encounter, timeline);
+        said.retain(|entry| entry.r#type == ENDED && is_newer(encounter, entry));
+        self.cancellations(encounter, &said).into_iter().flatten().collect()
     }
 
     /// What an import took back is said again under another id.

@@ -266,6 +266,11 @@ impl Patient {
 }
 
 impl Encounter {
+    /// Whether it has begun and not ended.
+    pub fn goes_on(&self) -> bool {
+        matches!(self.status.as_str(), "arrived" | "triaged" | "in-progress" | "onleave")
+    }
+
     /// Whether it did not happen, or not to this patient.
     pub fn is_withdrawn(&self) -> bool {
         matches!(self.status.as_str(), "cancelled" | "entered-in-error")

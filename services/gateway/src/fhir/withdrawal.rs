@@ -44,7 +44,9 @@ impl Mapper<'_> {
     ) -> Vec<Vec<v1::Event>> {
         let of = |(event_type, cancel): (&str, Cancel)| {
             let stands = |entry: &&&v1::TimelineEntry| {
-                entry.r#type == event_type && entry.cancelled_by_event_id.is_empty()
+                entry.r#type == event_type
+                    && entry.cancelled_by_event_id.is_empty()
+                    && entry.entered_in_error_by_event_id.is_empty()
             };
             let events = said.iter().filter(stands).map(|entry| (entry.event_id.clone(), cancel));
             events.collect::<Vec<_>>()

@@ -98,7 +98,8 @@ pub fn decode(bytes: &[u8], usual: Option<Charset>) -> Decoded<'_> {
     let declared = declared(bytes);
     let known = declared.as_ref().and_then(|names| names.iter().find_map(|n| Charset::named(n)));
     if has_escape(bytes) {
-        return decode_as(Charset::Iso2022Jp, bytes, known, declared.is_some());
+        let usual = usual.filter(|usual| *usual == Charset::Iso2022Jp && declared.is_none());
+        return decode_as(Charset::Iso2022Jp, bytes, known.or(usual), declared.is_some());
     }
     if bytes.is_ascii() {
         let charset = known.or(usual).unwrap_or(Charset::Ascii);
@@ -107,19 +108,21 @@ pub fn decode(bytes: &[u8], usual: Option<Charset>) -> Decoded<'_> {
         return Decoded { text: Charset::Ascii.read(bytes).0, charset, warning };
     }
     let charset = by_bytes(bytes, known, usual);
-    decode_as(charset, bytes, known, declared.is_some())
+    // What the facility is known to send is as good as declared.
+    let expected = known.or(usual.filter(|usual| *usual == charset && declared.is_none()));
+    decode_as(charset, bytes, expected, declared.is_some())
 }
 
 fn decode_as(
     charset: Charset,
     bytes: &[u8],
-    known: Option<Charset>,
+    expected: Option<Charset>,
     declared: bool,
 ) -> Decoded<'_> {
     let (text, whole) = charset.read(bytes);
-    let warning = match known {
+    let warning = match expected {
         _ if !whole => Some(Warning::Lossy),
-        Some(known) if known == charset => None,
+        Some(expected) if expected == charset => None,
         Some(_) => Some(Warning::Contradicted),
         None if declared => Some(Warning::UnknownDeclared),
         None => Some(Warning::Undeclared),
@@ -348,6 +351,19 @@ mod tests {
         let bytes = message("", Charset::Latin1, "Müller^Jürgen");
         assert_eq!(decode(&bytes, Some(Charset::Latin1)).charset, Charset::Latin1);
         assert!(decode(&bytes, Some(Charset::Latin1)).text.contains("Müller"));
+    }
+
+    #[test]
+    fn what_a_facility_is_known_to_send_needs_no_declaration() {
+        for charset in [Charset::Utf8, Charset::Iso2022Jp, Charset::Cp932, Charset::EucJp] {
+            let bytes = message("", charset, "高橋^花子~タカハシ^ハナコ");
+            let decoded = decode(&bytes, Some(charset));
+            assert_eq!((decoded.charset, decoded.warning), (charset, None));
+            let unknown = message("ISO IR 999", charset, "高橋");
+            assert!(decode(&unknown, Some(charset)).warning.is_some(), "it says another");
+        }
+        let other = message("", Charset::Utf8, NAME);
+        assert_eq!(decode(&other, Some(Charset::Cp932)).warning, Some(Warning::Undeclared));
     }
 
     #[test]

@@ -96,8 +96,14 @@ impl Reader {
         self.ahead = [now, Ahead::new()];
     }
 
-    async fn take(&self, message: &[u8], manner: Manner) -> Result<Outcome, Later> {
-        let outcome = self.intake.take_as(message, DOOR, manner).await.outcome;
+    async fn take(
+        &self,
+        message: &[u8],
+        replaced: &[Vec<u8>],
+        manner: Manner,
+    ) -> Result<Outcome, Later> {
+        let taken = self.intake.take_instead(message, replaced, DOOR, manner).await;
+        let outcome = taken.outcome;
         match &outcome {
             Outcome::Refused(Refusal { kind: Kind::Unavailable, reason, .. }) => {
                 tracing::error!(reason, "a message of the SS-MIX2 storage could not be stored");

@@ -48,6 +48,18 @@ pub(super) fn records(bytes: &[u8]) -> Vec<Record<'_>> {
     records
 }
 
+/// Whether a message's last segment is there to its end.
+pub(super) fn is_ended(message: &[u8]) -> bool {
+    message.last().is_some_and(|byte| matches!(byte, b'\r' | b'\n' | 0x1c))
+}
+
+/// Whether bytes that follow a record belong to it still: no other one begins with them.
+pub(super) fn goes_on(bytes: &[u8]) -> bool {
+    let mut lines = bytes.split(|byte| matches!(byte, b'\r' | b'\n' | 0x1c));
+    let first = lines.find(|line| !line.trim_ascii().is_empty());
+    first.is_some_and(|line| told(line).is_none() && !is_header(line))
+}
+
 fn record(
     bytes: &[u8],
     processing: Processing,
@@ -98,6 +110,19 @@ mod tests {
         );
         assert_eq!(records(file).last().unwrap().end, file.len());
         assert!(records(b"\r\nnothing\r\n").is_empty());
+    }
+
+    #[test]
+    fn what_follows_a_record_is_another_one_or_the_rest_of_it() {
+        for another in
+            ["INS,1\rMSH|^~\\&|2\r", "\r\n\nMSH|^~\\&|2\r", "\x1c\r\nDEL|1\r", "", "\r\n"]
+        {
+            assert!(!goes_on(another.as_bytes()), "{another}");
+        }
+        for rest in ["PV1|1|I\r", "|32^302\r", "\rPV1|1\r"] {
+            assert!(goes_on(rest.as_bytes()), "{rest}");
+        }
+        assert!(is_ended(b"MSH|^~\\&|1\rPID|1\r") && !is_ended(b"MSH|^~\\&|1\rPI"));
     }
 
     #[test]

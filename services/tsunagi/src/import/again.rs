@@ -3,8 +3,10 @@
 
 use tsunagi_domain::{CareTime, PatientId, Zone};
 use tsunagi_gateway::fhir::Mapped;
+use tsunagi_gateway::fhir::map::set_patient;
 use tsunagi_gateway::fhir::resource::{Encounter, Patient};
 
+use super::report::Outcome;
 use super::session::Session;
 use super::work::Work;
 
@@ -13,28 +15,35 @@ const DEMOGRAPHICS: [&str; 2] =
     ["care.patient.registered.v1", "care.patient.demographics_updated.v1"];
 
 impl Work {
-    /// Gives new ids to what an encounter says again.
+    /// Gives new ids to what an encounter says again, and takes back that it ended if it goes on
+    /// after all. What came in the way of that, if anything did.
     pub(super) async fn say_again(
         &mut self,
         encounter: &Encounter,
         mapped: &mut Mapped,
         session: &mut Session,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Option<Outcome>> {
         let is_plan = encounter.status == "planned";
         if encounter.meta.last_updated.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         if is_plan {
             // An earlier plan of these files may still be under way.
             self.settle(session).await?;
         }
-        let Some(patient) = self.patient(&mapped.patient_key).await? else { return Ok(()) };
+        let Some(patient) = self.patient(&mapped.patient_key).await? else { return Ok(None) };
         // Of somebody who was not known, nothing was taken back; plans may follow each other.
         if is_plan || !self.newcomers.contains(&patient.to_string()) {
             let timeline = self.timeline(patient).await?;
             self.mapper().say_again(encounter, mapped, &timeline);
+            let mut reopened = self.mapper().reopened(encounter, &timeline);
+            set_patient(&mut reopened, patient);
+            match self.publish(reopened, None).await? {
+                Ok(stored) => self.report.note_events(stored),
+                Err(outcome) => return Ok(Some(outcome)),
+            }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Whether a patient's resource was written before what is known of the patient was said: by

@@ -249,8 +249,11 @@ impl Work {
             }
         }
         let mut mapped = self.mapper().encounter(&encounter);
-        if let Ok(mapped) = &mut mapped {
-            self.say_again(&encounter, mapped, session).await?;
+        if let Ok(mapped) = &mut mapped
+            && let Some(outcome) = self.say_again(&encounter, mapped, session).await?
+        {
+            self.report.note(found.origin, &name, &outcome)?;
+            return Ok(Vec::new());
         }
         Ok(self.about_patient(found.origin, name, mapped).await?)
     }

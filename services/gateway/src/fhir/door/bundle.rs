@@ -9,7 +9,7 @@ use super::outcome::Problem;
 use crate::fhir::Directory;
 use crate::fhir::resource::{
     AnyResource, CareTeam, Encounter, Location, Organization, Patient, Practitioner,
-    PractitionerRole, READ, is_id,
+    PractitionerRole, READ, Reference, is_id,
 };
 
 /// What a Bundle is to be taken as.
@@ -48,11 +48,12 @@ struct Request {
     method: String,
 }
 
-/// The event of a message.
+/// The event of a message, and what it is about.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct MessageHeader {
     event_coding: EventCoding,
+    focus: Vec<Reference>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -92,8 +93,8 @@ pub(super) struct Bundle {
 
 /// Events of messages that are taken: those of the notifications of admission, discharge and
 /// transfer.
-const MESSAGES: [&str; 3] =
-    ["notification-admit", "notification-discharge", "notification-transfer"];
+const MESSAGES: [&str; 3] = ["notification-admit", DISCHARGE, "notification-transfer"];
+const DISCHARGE: &str = "notification-discharge";
 
 /// Elements that are not kept and are named.
 const UNREAD_MAX: usize = 50;
@@ -126,11 +127,40 @@ impl Bundle {
             entries: Vec::with_capacity(raw.entry.len()),
             directory: Directory::default(),
         };
+        let header = raw.entry.first().and_then(|entry| entry.resource.clone());
         for (at, entry) in raw.entry.into_iter().enumerate() {
             let read = bundle.read_entry(at, entry, now).map_err(|problem| problem.at(at))?;
             bundle.entries.push(read);
         }
+        if let (Mode::Message, Some(header)) = (mode, header) {
+            bundle.check_message(&parse(header.get())?).map_err(|problem| problem.at(0))?;
+        }
         Ok(bundle)
+    }
+
+    /// Checks that what a message is about is in it, and says what the message's event says:
+    /// taken is what the resources say, and nothing is made of the event alone.
+    fn check_message(&self, header: &MessageHeader) -> Result<(), Problem> {
+        let message = "its focus is an Encounter that is in the Bundle: send it with the message";
+        let missing = || Problem::rule("FOCUS_MISSING", message);
+        if header.focus.is_empty() {
+            return Err(missing());
+        }
+        for focus in &header.focus {
+            let key = self.directory.key_of(focus, "Encounter");
+            let entry = self.entries.iter().find(|entry| entry.name == key).ok_or_else(missing)?;
+            let Said::Encounter(encounter) = &entry.said else { return Err(missing()) };
+            let is_so = match header.event_coding.code.as_str() {
+                DISCHARGE => encounter.status == "finished" && !encounter.period.end.is_empty(),
+                _admission_or_transfer => encounter.goes_on() || encounter.status == "finished",
+            };
+            // Nor did what is withdrawn take place: the message takes it back.
+            if !is_so && !encounter.is_withdrawn() {
+                let message = "the Encounter does not say what the message's event says: of a discharge its status is finished and it has a period.end, of an admission or transfer it has begun";
+                return Err(Problem::rule("EVENT_CONTRADICTED", message));
+            }
+        }
+        Ok(())
     }
 
     fn read_entry(&mut self, at: usize, entry: RawEntry, now: &str) -> Result<Entry, Problem> {

@@ -9,7 +9,7 @@ use tsunagi_bus::handler::{SubmitError, to_wire};
 use tsunagi_bus::{Handler, Submission, address};
 use tsunagi_domain::encounter::Stage;
 use tsunagi_domain::identity::Identifier;
-use tsunagi_domain::{Actor, CareTime, EncounterId, EventId, PatientId};
+use tsunagi_domain::{Actor, CareTime, EncounterId, EventId, PatientId, Zone};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::v1;
 
@@ -271,11 +271,15 @@ impl Work<'_> {
             }
             Said::Encounter(encounter) => {
                 let mut mapped = self.mapper().encounter(encounter)?;
+                let mut events = Vec::new();
                 if !encounter.meta.last_updated.is_empty() {
                     let told = self.told_of(known, encounter, &mapped).await?;
                     self.mapper().say_again(encounter, &mut mapped, &told);
+                    // What goes on after all is open again before anything else is said of it.
+                    events = self.mapper().reopened(encounter, &told);
                 }
-                self.of_encounter(known, mapped).await
+                events.extend(self.of_encounter(known, mapped).await?);
+                Ok(events)
             }
             Said::CareTeam(team) => {
                 let mapped = self.mapper().care_team(team)?;
@@ -297,12 +301,16 @@ impl Work<'_> {
         }
         let has = |one: &v1::Identifier| known.record().patient().has_identifier(&one.into());
         // The first leads back to the resource: with it, the two were found to be one before.
-        if !identifiers.first().is_some_and(has) && is_somebody_else(&before, &said) {
+        let is_linked = identifiers.first().is_some_and(has);
+        if !is_linked && is_somebody_else(&before, &said) {
             let message = "one of its identifiers belongs to a patient of another birth date or sex: find out whose it is, and correct the resource or the patient";
             return Err(Problem::conflict("PATIENT_MISMATCH", message));
         }
         let mut events = Vec::new();
-        if let Some(news) = news(&before, said) {
+        // Of one that was never taken in, all is new, however old.
+        if let Some(news) = news(&before, said)
+            && !(is_linked && is_overtaken(known, patient))
+        {
             events.push(self.mapper().patient_update(patient, news, known.version()));
         }
         let new = identifiers.into_iter().filter(|one| !has(one));
@@ -363,7 +371,11 @@ impl Work<'_> {
         let id = self.ids.encounter(&key("Encounter", &encounter.id));
         let has_begun = known.last(id, &[StepKind::Admitted, StepKind::Registered]).is_some();
         if has_begun || encounter.is_withdrawn() || encounter.status != "planned" {
-            return has_begun || encounter.is_withdrawn();
+            let state = known.record().encounter(id);
+            let has_ended = state.is_some_and(|state| state.stage() == Stage::Ended);
+            let says_end = encounter.status == "finished" && !encounter.period.end.is_empty();
+            let is_otherwise = if has_ended { encounter.goes_on() } else { says_end };
+            return (has_begun && !is_otherwise) || encounter.is_withdrawn();
         }
         let zone = &self.intake.handler.bus().region().zone;
         let planned_at = CareTime::parse(&encounter.period.start, zone).ok();
@@ -389,8 +401,9 @@ impl Work<'_> {
     ) -> Result<Vec<v1::TimelineEntry>, Problem> {
         let bus = self.intake.handler.bus().as_ref();
         let mut told: Vec<v1::TimelineEntry> = Vec::new();
-        let is_plan = |step: &&Step| step.kind == StepKind::AdmissionPlanned;
-        for plan in known.steps.iter().filter(is_plan) {
+        let is_one =
+            |step: &&Step| matches!(step.kind, StepKind::AdmissionPlanned | StepKind::Discharged);
+        for plan in known.steps.iter().filter(is_one) {
             if let Some(stored) = known.find(bus, plan.event).await? {
                 told.push(v1::TimelineEntry {
                     version: stored.placed.version,
@@ -423,6 +436,13 @@ impl Work<'_> {
         }
         Ok(told)
     }
+}
+
+/// Whether a resource was written before what is known of the patient was said: by a later
+/// resource, or at a desk.
+fn is_overtaken(known: &Known, patient: &Patient) -> bool {
+    let written = CareTime::parse(&patient.meta.last_updated, &Zone::utc()).ok();
+    written.zip(known.told_at()).is_some_and(|(written, told)| written.is_before(&told))
 }
 
 /// A step as the timeline has it.

@@ -11,13 +11,30 @@ use crate::ssmix2::storage::{Condition, Listing, Seen, Stored};
 /// What is known while the storage is gone through once.
 struct Round<'l> {
     listing: &'l Listing,
-    /// The files in force, by the order that they are about, once somebody asked for them.
+    /// The files that are in force or replaced, by the order that they are about, once somebody
+    /// asked for them.
     orders: Option<HashMap<&'l str, Vec<&'l Stored>>>,
     /// Whether a message was stored: one that was refused may be taken now.
     has_news: bool,
     /// Whether a file is still being written. Those behind it are later: they are taken when it
     /// was.
     is_waiting: bool,
+}
+
+impl<'l> Round<'l> {
+    /// The files of the order that a file is about, which are in force or replaced.
+    fn of_order(&mut self, stored: &Stored) -> impl Iterator<Item = &'l Stored> {
+        let listing = self.listing;
+        let orders = self.orders.get_or_insert_with(|| {
+            let mut orders: HashMap<&str, Vec<&Stored>> = HashMap::new();
+            for stored in listing.files().filter(|one| one.name.condition != Condition::Deleted) {
+                orders.entry(&stored.name.order).or_default().push(stored);
+            }
+            orders
+        });
+        let of_order = orders.get(stored.name.order.as_str()).map(Vec::as_slice);
+        of_order.unwrap_or_default().iter().copied()
+    }
 }
 
 impl Reader {
@@ -42,7 +59,7 @@ impl Reader {
             }
         }
         if round.has_news {
-            self.take_refused(listing, cursor).await?;
+            self.take_refused(&mut round, cursor).await?;
         }
         if cursor.has_missed() {
             let listed: HashSet<&str> = listing.files().map(|one| one.file.as_str()).collect();
@@ -102,10 +119,15 @@ impl Reader {
             Condition::Replaced => Manner::Replaced,
             Condition::Deleted => Manner::Withdrawn,
         };
-        let outcome = self.take(&bytes, manner).await?;
+        let outcome = match manner {
+            Manner::AsSaid => self.take_valid(round, stored, &bytes).await?,
+            Manner::Replaced | Manner::Withdrawn => self.take(&bytes, &[], manner).await?,
+        };
         round.has_news |= outcome == Outcome::Stored;
-        // Also if it was taken back before: what replaces it may not have been taken then.
-        if manner == Manner::Replaced && matches!(outcome, Outcome::Stored | Outcome::Repeated) {
+        // Also if it was taken back before, or could not be: what replaces it may not have been
+        // taken then.
+        let is_over = matches!(outcome, Outcome::NothingNew | Outcome::Ignored);
+        if manner == Manner::Replaced && !is_over {
             self.take_successors(round, stored).await?;
         }
         cursor.take(stored, seen, may_be_taken_later(&outcome));
@@ -115,28 +137,43 @@ impl Reader {
     /// Takes again what replaces a message that was taken back: while that was in force, it may
     /// have said nothing new, or what could not be.
     async fn take_successors(&self, round: &mut Round<'_>, replaced: &Stored) -> Result<(), Later> {
-        let listing = round.listing;
-        let orders = round.orders.get_or_insert_with(|| {
-            let mut orders: HashMap<&str, Vec<&Stored>> = HashMap::new();
-            let is_valid = |stored: &&Stored| stored.name.condition == Condition::Valid;
-            for stored in listing.files().filter(is_valid) {
-                orders.entry(&stored.name.order).or_default().push(stored);
-            }
-            orders
-        });
-        for successor in orders.get(replaced.name.order.as_str()).into_iter().flatten() {
-            if successor.name.transaction > replaced.name.transaction
-                && let Some(bytes) = self.read(&successor.path, 0).await
-            {
-                self.take(&bytes, Manner::AsSaid).await?;
+        let successors: Vec<&Stored> = round
+            .of_order(replaced)
+            .filter(|one| one.name.condition == Condition::Valid)
+            .filter(|one| one.name.transaction > replaced.name.transaction)
+            .collect();
+        for successor in successors {
+            if let Some(bytes) = self.read(&successor.path, 0).await {
+                self.take_valid(round, successor, &bytes).await?;
             }
         }
         Ok(())
     }
 
+    /// Takes a message that is in force, in the place of those that it replaces: what could not
+    /// be taken back of them, because something builds on it, is corrected.
+    async fn take_valid(
+        &self,
+        round: &mut Round<'_>,
+        stored: &Stored,
+        message: &[u8],
+    ) -> Result<Outcome, Later> {
+        let before: Vec<&Stored> = round
+            .of_order(stored)
+            .filter(|one| one.name.condition == Condition::Replaced)
+            .filter(|one| one.name.transaction < stored.name.transaction)
+            .collect();
+        let mut replaced = Vec::with_capacity(before.len());
+        for one in before {
+            replaced.extend(self.read(&one.path, 0).await);
+        }
+        self.take(message, &replaced, Manner::AsSaid).await
+    }
+
     /// Takes those of the last days again that were refused: what they build on may have come
     /// after them.
-    async fn take_refused(&self, listing: &Listing, cursor: &mut Cursor) -> Result<(), Later> {
+    async fn take_refused(&self, round: &mut Round<'_>, cursor: &mut Cursor) -> Result<(), Later> {
+        let listing = round.listing;
         let recent = listing.stored.range(listing.recent_from.clone()..);
         for stored in recent.flat_map(|(_, of_day)| &of_day.files) {
             let is_valid = stored.name.condition == Condition::Valid;
@@ -144,7 +181,7 @@ impl Reader {
             if let Some(seen) = refused
                 && let Some(bytes) = self.read(&stored.path, 0).await
             {
-                let outcome = self.take(&bytes, Manner::AsSaid).await?;
+                let outcome = self.take_valid(round, stored, &bytes).await?;
                 cursor.take(stored, seen, may_be_taken_later(&outcome));
             }
         }
