@@ -4,9 +4,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tempfile::TempDir;
+use tsunagi_bus::cursor::CursorError;
 use tsunagi_bus::port::ReadError;
 use tsunagi_bus::{
     Bus, Cursor, Feed, Handler, Placed, Publication, PublishError, Region, Stored, StreamId,
@@ -56,8 +58,12 @@ impl Bus for Dying {
         self.store.end()
     }
 
+    async fn reach(&self, wanted: &Cursor, wait: Duration) -> Result<(), CursorError> {
+        Bus::reach(&self.store, wanted, wait).await
+    }
+
     fn follow(&self, from: Cursor) -> Box<dyn Feed> {
-        self.store.follow(from)
+        Bus::follow(&self.store, from)
     }
 }
 

@@ -125,7 +125,8 @@ impl Loaded {
         seen: Seen<'_>,
     ) -> Result<(), ReadError> {
         for (retired, merge) in self.record.wanted() {
-            let too_deep = || ReadError("too many records are merged one into the next".to_owned());
+            let too_deep =
+                || ReadError::Log("too many records are merged one into the next".to_owned());
             let depth = depth.checked_sub(1).ok_or_else(too_deep)?;
             let mut other = Self::default();
             let end = End { merge: Some(merge), depth };

@@ -608,8 +608,7 @@ impl Config {
             read_wait_ms: values.number("read-wait-ms", 0)?,
             mllp: Mllp::new(values)?,
             fhir: Fhir::new(values)?,
-            metrics_listen: values
-                .optional("metrics-listen", "an address and port such as 127.0.0.1:9464")?,
+            metrics_listen: values.optional("metrics-listen", "one such as 127.0.0.1:9464")?,
             ssmix2: Ssmix2::new(values)?,
             code_sets: values.optional("code-sets", "a path, or nothing")?,
             hl7_profiles: values.optional("hl7-profiles", "a path, or nothing")?,
