@@ -154,7 +154,7 @@ impl TimelineApi for TimelineService {
             return Err(unknown().into());
         }
         let mut patient = timeline.summary(owner);
-        glance::on_day(&mut patient, &day_text(as_known_at, &self.store.region().zone));
+        self.make_ready(&mut patient, as_known_at);
         Ok(Response::new(v1::FindPatientResponse { patient: Some(patient) }))
     }
 
@@ -198,11 +198,8 @@ impl TimelineApi for TimelineService {
             Err(error) => return Err(rows_unreadable(&error).into()),
         };
         let next_page_token = next.map(|next| next.to_string()).unwrap_or_default();
-        let day = day_text(as_known_at, &self.store.region().zone);
         for patient in &mut patients {
-            glance::on_day(patient, &day);
-            // The rows' own: it changes from one server to the next, and the patient does not.
-            patient.newest_cursor.clear();
+            self.make_ready(patient, as_known_at);
         }
         Ok(Response::new(v1::ListPatientsResponse { patients, next_page_token }))
     }
@@ -223,16 +220,26 @@ impl TimelineApi for TimelineService {
         let rows = self.patients.clone();
         let max = request.max;
         let found = tokio::task::spawn_blocking(move || look_alikes::find(&rows, &of, max));
-        let candidates = match found.await {
+        let mut candidates = match found.await {
             Ok(Ok(candidates)) => candidates,
             Ok(Err(error)) => return Err(rows_refused(error).into()),
             Err(error) => return Err(rows_unreadable(&error).into()),
         };
+        for patient in candidates.iter_mut().filter_map(|candidate| candidate.patient.as_mut()) {
+            self.make_ready(patient, None);
+        }
         Ok(Response::new(v1::FindLookAlikesResponse { candidates }))
     }
 }
 
 impl TimelineService {
+    /// Makes a summary what is sent: as of the day of a moment, or of today.
+    fn make_ready(&self, summary: &mut v1::PatientSummary, as_known_at: Option<Timestamp>) {
+        glance::on_day(summary, &day_text(as_known_at, &self.store.region().zone));
+        // The rows' own: it changes from one server to the next, and the patient does not.
+        summary.newest_cursor.clear();
+    }
+
     async fn page(
         &self,
         request: &v1::ReadTimelineRequest,
@@ -248,7 +255,7 @@ impl TimelineService {
             return Err(patient_unknown(as_known_at.is_some()));
         }
         let mut summary = timeline.summary(patient);
-        glance::on_day(&mut summary, &day_text(as_known_at, &self.store.region().zone));
+        self.make_ready(&mut summary, as_known_at);
         let skip = page.map_or(0, |page| page.skip);
         let mut bytes = 0;
         let mut fits = |entry: &v1::TimelineEntry| {

@@ -27,8 +27,6 @@ pub(crate) fn find(
     let rows = rows.all(|row| is_other(row) && one.resembles(&Person::of(row)).is_some())?;
     let found = rows.into_iter().filter_map(|row| {
         let likeness = one.resembles(&Person::of(&row))?;
-        // The rows' own, and none of the patient's.
-        let row = v1::PatientSummary { newest_cursor: String::new(), ..row };
         Some(v1::LookAlike { patient: Some(row), ..likeness })
     });
     Ok(likeliest(found.collect(), max))

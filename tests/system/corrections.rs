@@ -281,6 +281,16 @@ async fn somebody_registered_twice_is_found_merged_and_found_by_both_numbers() {
         event: Some(again),
     };
     team.register_patient(by("nurses", "visiting-nurse", twice)).await.unwrap();
+    let member = v1::Participant {
+        role: "care-manager".to_owned(),
+        person: "cm-1".to_owned(),
+        ..v1::Participant::default()
+    };
+    let joined = v1::TeamMemberJoined { members: vec![member], ..v1::TeamMemberJoined::default() };
+    let at = Some(context(&id(2), &id(8), "2026-05-01T10:00:00+09:00"));
+    team.join_team(liaison(v1::JoinTeamRequest { context: at, event: Some(joined) }))
+        .await
+        .unwrap();
     let mut reader = TimelineClient::new(channel.clone());
     let request = v1::FindLookAlikesRequest { patient_id: id(1), max: 0 };
     let found = reader.find_look_alikes(liaison(request)).await.unwrap().into_inner();
@@ -288,6 +298,7 @@ async fn somebody_registered_twice_is_found_merged_and_found_by_both_numbers() {
     let candidate = &found.candidates[0];
     assert_eq!(candidate.patient.as_ref().unwrap().patient_id, id(2));
     assert!(candidate.kanji_agree && candidate.birth_agrees && candidate.sex_agrees);
+    assert!(candidate.patient.as_ref().unwrap().team[0].is_care_manager);
     let shown = &candidate.patient.as_ref().unwrap().demographics.as_ref().unwrap().names[0];
     assert_eq!(shown.family, "高橋", "as it was written");
 
