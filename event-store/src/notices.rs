@@ -101,7 +101,8 @@ impl Notices {
         let mut feed = self.records.store().follow(self.cursor.clone());
         loop {
             let Delivery::Events(events) = feed.next().await? else { continue };
-            let mut patients: Vec<PatientId> = events.iter().filter_map(patient).collect();
+            let mut patients: Vec<PatientId> =
+                events.iter().filter_map(|stored| stored.stream.patient()).collect();
             patients.sort_unstable();
             patients.dedup();
             for patient in
@@ -168,16 +169,6 @@ fn concerned(
         }
     }
     Ok(concerned)
-}
-
-fn patient(stored: &Stored) -> Option<PatientId> {
-    match stored.stream {
-        StreamId::Patient(patient) => Some(patient),
-        StreamId::Identifier(_)
-        | StreamId::Quarantine
-        | StreamId::Slot(_)
-        | StreamId::Resource(_) => None,
-    }
 }
 
 /// The family of the event's type, as a token of a subject.

@@ -163,8 +163,8 @@ impl Patients {
     fn make_all(&self, stop: &CancellationToken) -> Result<(), RowsError> {
         let end = self.store.end();
         let streams = self.store.streams();
-        let patients = streams.iter().copied().filter_map(patient).collect();
-        self.write_resources(&streams.into_iter().filter_map(resource).collect())?;
+        let patients = streams.iter().copied().filter_map(StreamId::patient).collect();
+        self.write_resources(&streams.into_iter().filter_map(StreamId::resource).collect())?;
         self.make_anew(&patients, &end, stop)?;
         self.made.send_replace(end);
         Ok(())
@@ -203,8 +203,8 @@ impl Patients {
             match (delivery, &mut changed) {
                 (Delivery::Events(events), Some((patients, resources))) => {
                     advance(&mut cursor, &events);
-                    patients.extend(events.iter().filter_map(|stored| patient(stored.stream)));
-                    resources.extend(events.iter().filter_map(|stored| resource(stored.stream)));
+                    patients.extend(events.iter().filter_map(|stored| stored.stream.patient()));
+                    resources.extend(events.iter().filter_map(|stored| stored.stream.resource()));
                     continue;
                 }
                 (Delivery::Events(mut events), None) => {
@@ -375,10 +375,10 @@ impl Patients {
             }
         }
         self.write_resources(
-            &events.iter().filter_map(|stored| resource(stored.stream)).collect(),
+            &events.iter().filter_map(|stored| stored.stream.resource()).collect(),
         )?;
         let changed: BTreeSet<PatientId> =
-            events.iter().filter_map(|stored| patient(stored.stream)).collect();
+            events.iter().filter_map(|stored| stored.stream.patient()).collect();
         let row = |patient: &PatientId| folded.row(*patient, &self.store);
         let rows = changed.iter().filter_map(row).map(Ok);
         self.write(rows, end)?;
@@ -676,7 +676,7 @@ fn stays_as_it_was(error: RowsError) -> Result<(), RowsError> {
 
 impl Folded {
     fn forget(&mut self, stream: StreamId) {
-        if let Some(patient) = patient(stream) {
+        if let Some(patient) = stream.patient() {
             self.timelines.remove(&patient);
         }
     }
@@ -687,7 +687,7 @@ impl Folded {
         stored: &Stored,
         stop: &CancellationToken,
     ) -> Result<(), RowsError> {
-        let Some(patient) = patient(stored.stream) else { return Ok(()) };
+        let Some(patient) = stored.stream.patient() else { return Ok(()) };
         let store = &rows.store;
         let timeline = self.timelines.entry(patient).or_insert_with(|| {
             self.weight += 1;
@@ -725,26 +725,6 @@ impl Folded {
 fn advance(cursor: &mut Cursor, events: &[Stored]) {
     for stored in events {
         cursor.advance(stored.placed.position);
-    }
-}
-
-fn patient(stream: StreamId) -> Option<PatientId> {
-    match stream {
-        StreamId::Patient(patient) => Some(patient),
-        StreamId::Identifier(_)
-        | StreamId::Quarantine
-        | StreamId::Slot(_)
-        | StreamId::Resource(_) => None,
-    }
-}
-
-fn resource(stream: StreamId) -> Option<ResourceId> {
-    match stream {
-        StreamId::Resource(resource) => Some(resource),
-        StreamId::Identifier(_)
-        | StreamId::Quarantine
-        | StreamId::Slot(_)
-        | StreamId::Patient(_) => None,
     }
 }
 

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use prost::Message as _;
 use tsunagi_bus::handler::to_wire;
 use tsunagi_bus::patients::MERGES_READ_MAX;
-use tsunagi_bus::{Placed, Stored, StreamId, address};
+use tsunagi_bus::{Placed, Stored, address};
 use tsunagi_domain::encounter::Class;
 use tsunagi_domain::transfer_request::TransferRequest;
 use tsunagi_domain::{
@@ -214,7 +214,7 @@ impl Timeline {
         for stored in later {
             self.word.add(stored, &self.zone);
         }
-        if let Some(patient) = later.last().and_then(told_in) {
+        if let Some(patient) = later.last().and_then(|stored| stored.stream.patient()) {
             self.person.add(patient, self.word.clone());
         }
     }
@@ -294,7 +294,7 @@ impl Timeline {
     /// Which events are cancelled by which.
     fn cancels_in_effect(&self) -> BTreeMap<EventId, EventId> {
         let standing = self.record.standing();
-        standing.filter_map(|(stamp, fact)| Some((cancelled(&fact)?, stamp.event))).collect()
+        standing.filter_map(|(stamp, fact)| Some((fact.cancelled()?, stamp.event))).collect()
     }
 
     /// Adds the next event of the stream.
@@ -318,7 +318,7 @@ impl Timeline {
             if self.record.has_corrections() {
                 // A cancel may be in error itself, or be corrected, whichever came first.
                 self.cancelled_by = self.cancels_in_effect();
-            } else if let Some(cancelled) = cancelled(&happened.fact) {
+            } else if let Some(cancelled) = happened.fact.cancelled() {
                 self.cancelled_by.insert(cancelled, stored.event);
             }
         }
@@ -327,7 +327,7 @@ impl Timeline {
         let by = actor.map(|actor| actor.organisation.as_str()).unwrap_or_default();
         self.names.note(by, happened_at, &payload);
         self.note_organisations(by, &payload);
-        let told_in = told_in(stored);
+        let told_in = stored.stream.patient();
         self.patient = told_in;
         if let Some(event) = &event
             && let Some(patient) = told_in
@@ -650,17 +650,6 @@ impl Timeline {
     }
 }
 
-/// The patient in whose record an event stands.
-fn told_in(stored: &Stored) -> Option<PatientId> {
-    match stored.stream {
-        StreamId::Patient(patient) => Some(patient),
-        StreamId::Identifier(_)
-        | StreamId::Quarantine
-        | StreamId::Slot(_)
-        | StreamId::Resource(_) => None,
-    }
-}
-
 /// What a correction says instead.
 fn instead(correction: &Payload) -> Option<Payload> {
     let Payload::ValueCorrected(correction) = correction else { return None };
@@ -683,18 +672,5 @@ impl View {
     fn shows(&self, stored: &Stored) -> bool {
         self.knows(stored)
             && self.version_max.is_none_or(|version| stored.placed.version <= version)
-    }
-}
-
-/// The event that a fact cancels.
-fn cancelled(fact: &Fact) -> Option<EventId> {
-    match fact {
-        Fact::Encounter(_, event) => event.cancelled(),
-        Fact::Identity(_)
-        | Fact::TransferRequest(..)
-        | Fact::Referral(..)
-        | Fact::Case(..)
-        | Fact::Document(_)
-        | Fact::Correction(_) => None,
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use tokio::sync::watch;
 use tsunagi_bus::cursor::Progress;
-use tsunagi_bus::{Cursor, Delivery, Feed, Stored, StreamId};
+use tsunagi_bus::{Cursor, Delivery, Feed, Stored};
 use tsunagi_chassis::Refused;
 use tsunagi_domain::PatientId;
 use tsunagi_proto::v1;
@@ -58,7 +58,7 @@ impl Watched {
         if self.made.wait_for(|made| made.covers(&end)).await.is_err() {
             return Err(tsunagi_chassis::answers::stops());
         }
-        let told = events.iter().filter_map(|stored| patient(stored.stream));
+        let told = events.iter().filter_map(|stored| stored.stream.patient());
         let told: BTreeSet<PatientId> = told.collect();
         let (patients, organisation) = (self.patients.clone(), self.organisation.clone());
         let ours = tokio::task::spawn_blocking(move || {
@@ -84,14 +84,4 @@ impl Watched {
 
 pub(super) fn sign(frame: Sign, seen: &Progress, store: &Store) -> v1::WatchBoardResponse {
     v1::WatchBoardResponse { frame: Some(frame), cursor: seen.text(store.region()) }
-}
-
-fn patient(stream: StreamId) -> Option<PatientId> {
-    match stream {
-        StreamId::Patient(patient) => Some(patient),
-        StreamId::Identifier(_)
-        | StreamId::Quarantine
-        | StreamId::Slot(_)
-        | StreamId::Resource(_) => None,
-    }
 }

@@ -45,6 +45,22 @@ impl StreamId {
         }
     }
 
+    /// The patient whose record it is.
+    pub fn patient(self) -> Option<PatientId> {
+        match self {
+            Self::Patient(patient) => Some(patient),
+            Self::Identifier(_) | Self::Quarantine | Self::Slot(_) | Self::Resource(_) => None,
+        }
+    }
+
+    /// The community resource that it tells of.
+    pub fn resource(self) -> Option<ResourceId> {
+        match self {
+            Self::Resource(resource) => Some(resource),
+            Self::Identifier(_) | Self::Quarantine | Self::Slot(_) | Self::Patient(_) => None,
+        }
+    }
+
     pub fn from_parts(kind: u8, key: [u8; 16]) -> Option<Self> {
         match kind {
             1 => Some(Self::Patient(PatientId::new(Uuid::from_bytes(key)))),

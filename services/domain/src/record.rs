@@ -75,6 +75,21 @@ pub enum Fact {
     Correction(Correction),
 }
 
+impl Fact {
+    /// The event that this cancels, if it is a cancel.
+    pub fn cancelled(&self) -> Option<EventId> {
+        match self {
+            Self::Encounter(_, event) => event.cancelled(),
+            Self::Identity(_)
+            | Self::TransferRequest(..)
+            | Self::Referral(..)
+            | Self::Case(..)
+            | Self::Document(_)
+            | Self::Correction(_) => None,
+        }
+    }
+}
+
 /// A stored event is a command that was accepted.
 impl From<Order> for Fact {
     fn from(order: Order) -> Self {

@@ -275,17 +275,7 @@ impl Known {
         let told: Vec<_> = self.record().standing().collect();
         let cancelled: HashMap<EventId, CareTime> = told
             .iter()
-            .filter_map(|(stamp, fact)| match fact {
-                Fact::Encounter(_, event) => {
-                    event.cancelled().map(|cancelled| (cancelled, stamp.occurred_at))
-                }
-                Fact::Identity(_)
-                | Fact::TransferRequest(..)
-                | Fact::Referral(..)
-                | Fact::Case(..)
-                | Fact::Document(_)
-                | Fact::Correction(_) => None,
-            })
+            .filter_map(|(stamp, fact)| Some((fact.cancelled()?, stamp.occurred_at)))
             .collect();
         let (mut steps, mut taken_back) = (Vec::new(), self.entered_in_error());
         for (stamp, fact) in told {
