@@ -7,6 +7,7 @@
 //! start, after a reconnect and every few seconds.
 
 mod again;
+mod append;
 mod records;
 mod slot;
 mod standing;

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
-use tsunagi_bus::nats::{Incoming, Message, What};
+use tsunagi_bus::nats::{Incoming, What};
 use tsunagi_bus::{Position, Run, Slot, Stored};
 
+use super::append::{Append, Coming};
 use super::records::{NOTE_BYTES, again, agrees, unreadable};
 use super::standing::Standing;
 use super::streams_file::Source;
@@ -32,13 +33,15 @@ pub(super) struct SlotTask {
     pause: Duration,
     /// In a row.
     failures: u32,
+    /// Whether the log was told that the slot is stopped.
+    is_told: bool,
     /// The event with which the stream was compared last.
     compared: Option<Stored>,
 }
 
 impl SlotTask {
     pub(super) fn new(shared: Shared, slot: Slot) -> Self {
-        Self { shared, slot, pause: RETRY_AFTER, failures: 0, compared: None }
+        Self { shared, slot, pause: RETRY_AFTER, failures: 0, is_told: false, compared: None }
     }
 
     /// Follows the stream for ever. Whatever stops it, it begins again where the log ends.
@@ -59,13 +62,13 @@ impl SlotTask {
     /// once, and of no slot that NATS does not answer: of the connection, it is told already.
     fn failed(&mut self, error: &IngestError) {
         self.failures = self.failures.saturating_add(1);
-        if self.failures == 1 && *self.shared.streams.watch_link().borrow() {
-            tracing::warn!(slot = self.slot.0, %error, "a stream is read again");
-        } else {
-            tracing::debug!(slot = self.slot.0, %error, "a stream is read again");
+        let is_connected = *self.shared.streams.watch_link().borrow();
+        tracing::debug!(slot = self.slot.0, %error, "a stream is read again");
+        if self.failures < FAILURES {
+            return;
         }
-        let trouble = Trouble::Stopped(self.slot);
-        if self.failures >= FAILURES && self.shared.store.troubles().begin(trouble) {
+        self.shared.store.troubles().begin(Trouble::Stopped(self.slot));
+        if is_connected && !std::mem::replace(&mut self.is_told, true) {
             tracing::error!(slot = self.slot.0, %error, "a slot is not taken in");
         }
     }
@@ -73,7 +76,8 @@ impl SlotTask {
     fn goes_on(&mut self) {
         self.pause = RETRY_AFTER;
         self.failures = 0;
-        if self.shared.store.troubles().end(&Trouble::Stopped(self.slot)) {
+        self.shared.store.troubles().end(&Trouble::Stopped(self.slot));
+        if std::mem::take(&mut self.is_told) {
             tracing::info!(slot = self.slot.0, "the slot is taken in again");
         }
     }
@@ -374,33 +378,4 @@ struct Begun {
 struct Seen {
     stored: u64,
     last: u64,
-}
-
-/// What is stored of a message, and the message itself.
-struct Coming {
-    taken: Taken,
-    sequence: u64,
-    message: Message,
-    /// Bytes that it may take.
-    bytes: usize,
-}
-
-/// Events that are stored together.
-#[derive(Default)]
-struct Append {
-    first_n: Option<u64>,
-    events: Vec<Coming>,
-    bytes: usize,
-}
-
-impl Append {
-    fn push(&mut self, n: u64, coming: Coming) {
-        self.first_n.get_or_insert(n);
-        self.bytes += coming.bytes;
-        self.events.push(coming);
-    }
-
-    fn into_events(self) -> impl Iterator<Item = (u64, Coming)> {
-        (self.first_n.unwrap_or(1)..).zip(self.events)
-    }
 }
