@@ -58,7 +58,15 @@ impl Visit<'_> {
 
     /// The facility's number of the visit.
     pub(super) fn number(&self) -> Option<v1::Identifier> {
-        let field = self.own("visit-number").unwrap_or_else(|| self.field("PV1", 19));
+        self.numbered(self.own("visit-number").unwrap_or_else(|| self.field("PV1", 19)))
+    }
+
+    /// The number that the visit had before (MRG-5).
+    pub(super) fn prior_number(&self) -> Option<v1::Identifier> {
+        self.numbered(self.field("MRG", 5))
+    }
+
+    fn numbered(&self, field: Field<'_>) -> Option<v1::Identifier> {
         let value = distinct(&field.first(), 200);
         let system = system(field.component(4), self.profile);
         (!value.is_empty())
