@@ -328,6 +328,26 @@ pub const SETTINGS: &[Setting] = &[
         "Bytes of the largest file of the SS-MIX2 storage that is read; a larger one is told of and passed over",
     ),
     setting(
+        "ssmix2-unended-ms",
+        "3600000",
+        "Milliseconds after which the last record of an SS-MIX2 transaction file is taken although its last segment has no end",
+    ),
+    setting(
+        "ssmix2-record-bytes",
+        "1048576",
+        "Bytes before the place to which an SS-MIX2 transaction file was read in which the beginning of a torn record is looked for",
+    ),
+    setting(
+        "ssmix2-day-files",
+        "50000",
+        "Files of one of the last days of the SS-MIX2 storage that are each remembered; of a day that has more, all are taken again when one changes",
+    ),
+    setting(
+        "ssmix2-unread-files",
+        "1000",
+        "Files of the SS-MIX2 storage that cannot be read and are tried again; behind one more, nothing is taken",
+    ),
+    setting(
         "code-sets",
         "",
         "The folder with code sets that stand in for those built in, such as jp.care-level.toml; empty for none. Every process of a region needs the same",
@@ -468,6 +488,10 @@ pub struct Ssmix2 {
     pub poll_ms: u64,
     pub settle_ms: u64,
     pub file_bytes: u64,
+    pub unended_ms: u64,
+    pub record_bytes: u64,
+    pub day_files: usize,
+    pub unread_files: usize,
 }
 
 /// The settings of the MLLP door.
@@ -679,6 +703,10 @@ impl Ssmix2 {
             poll_ms: values.number("ssmix2-poll-ms", 10)?,
             settle_ms: values.number("ssmix2-settle-ms", 0)?,
             file_bytes: values.number("ssmix2-file-bytes", 1024)?,
+            unended_ms: values.number("ssmix2-unended-ms", 0)?,
+            record_bytes: values.number("ssmix2-record-bytes", 1024)?,
+            day_files: values.number("ssmix2-day-files", 1)?,
+            unread_files: values.number("ssmix2-unread-files", 1)?,
         })
     }
 }
