@@ -120,7 +120,7 @@ impl Situation<'_> {
             encounter_id: encounter.to_string(),
             class: class.into(),
             place: Some(self.visit.place(3)),
-            ended_at: String::new(),
+            ended_at: self.visit.ends_on(class, &at),
             preceding_encounter_id: String::new(),
             attending: self.visit.attending(),
             visit_number: self.visit.number(),
