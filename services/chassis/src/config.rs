@@ -315,6 +315,11 @@ pub const SETTINGS: &[Setting] = &[
         "16777216",
         "Bytes of the largest Bundle taken; a larger one is answered with 413",
     ),
+    setting(
+        "fhir-own-organisations",
+        "false",
+        "Whether the ids of organisations in Bundles are the sender's own, so that another sender's of the same id is another organisation. Set it before the first Bundle, or never",
+    ),
     setting("ssmix2-folder", "", "The folder with an SS-MIX2 storage that is read; empty for none"),
     setting("ssmix2-poll-ms", "10000", "Milliseconds between two looks into the SS-MIX2 storage"),
     setting(
@@ -479,6 +484,7 @@ pub struct Fhir {
     pub listen: Option<SocketAddr>,
     pub requests: usize,
     pub body_bytes: usize,
+    pub own_organisations: bool,
 }
 
 /// The settings of the reader of SS-MIX2 storages.
@@ -692,6 +698,7 @@ impl Fhir {
             listen: values.optional("fhir-listen", "an address and port such as 127.0.0.1:7480")?,
             requests: values.number("fhir-requests", 1)?,
             body_bytes: values.number("fhir-body-bytes", 1024)?,
+            own_organisations: values.parse("fhir-own-organisations", "`true` or `false`")?,
         })
     }
 }
