@@ -12,6 +12,7 @@ mod consumer;
 mod headers;
 mod layout;
 pub mod notify;
+mod partings;
 mod publisher;
 mod streams;
 
@@ -28,8 +29,9 @@ use tsunagi_chassis::Config;
 pub use bus::JetStreamBus;
 pub use consumer::{ReaderError, SlotReader};
 pub use headers::{Incoming, Message, What, message_id};
+pub use partings::Parting;
 pub use publisher::Publisher;
-pub use streams::{Identity, Kept, Republished, StreamState, Streams, StreamsError};
+pub use streams::{Identity, Kept, Place, Republished, StreamState, Streams, StreamsError};
 
 /// The oldest nats-server with which everything that is relied on was seen to hold.
 const OLDEST_SERVER: [u64; 3] = [2, 15, 1];
@@ -103,6 +105,11 @@ impl Nats {
             tokio::time::sleep(RETRY_AFTER).await;
         }
         Ok(Self { client, context, connected })
+    }
+
+    /// Whether a server is connected now.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.client.connection_state() == async_nats::connection::State::Connected
     }
 
     /// Which connection it is: the first, or one after it was lost.

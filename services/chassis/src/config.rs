@@ -219,6 +219,12 @@ pub const SETTINGS: &[Setting] = &[
         "3000",
         "Milliseconds after which it is checked again that each stream is the one that the log was made from, and that its messages come",
     ),
+    Setting {
+        name: "accept-lost",
+        default: "false",
+        help: "Go on behind messages that a stream on NATS has lost and this store never had. Say it once, when no other store or backup has them",
+        is_switch: true,
+    },
     setting(
         "ingest-batch",
         "1024",
@@ -232,7 +238,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "stores",
         "",
-        "The servers that have the shards on NATS, in their order, with commas between: http://a:7400,http://b:7400. Reads about other patients go there",
+        "The servers that have the shards on NATS, in their order, with commas between, and with `|` between replicas of one shard: http://a:7400|http://b:7400,http://c:7400. Reads about other patients go there; when a replica is gone, the next is asked",
     ),
     setting(
         "stores-answer-ms",
@@ -469,6 +475,7 @@ pub struct Config {
     pub receipt_wait_ms: u64,
     pub ack: Ack,
     pub nats_check_ms: u64,
+    pub accept_lost: bool,
     /// Which of how many, from 1 on.
     pub shard: (u16, u16),
     pub stores: Vec<String>,
@@ -661,6 +668,7 @@ impl Config {
             receipt_wait_ms: values.number("receipt-wait-ms", 10)?,
             ack: values.parse("ack", "`store` or `bus`")?,
             nats_check_ms: values.number("nats-check-ms", 10)?,
+            accept_lost: values.parse("accept-lost", "`true` or `false`")?,
             shard: values.share("shard")?,
             stores: values.list("stores"),
             stores_answer_ms: values.number("stores-answer-ms", 10)?,
@@ -669,10 +677,6 @@ impl Config {
             ingest_batch: values.number("ingest-batch", 1)?,
         };
         config.check()?;
-        if Zone::named(&config.zone).is_none() {
-            let expected = "a time zone such as Asia/Tokyo";
-            return Err(ConfigError::Value { setting: "zone", expected });
-        }
         Ok(config)
     }
 
@@ -681,9 +685,18 @@ impl Config {
         self.nats.is_some() || self.with_nats
     }
 
-    /// Settings that are of use together alone.
+    /// Settings that are of use together alone, and what can be looked up.
     fn check(&self) -> Result<(), ConfigError> {
         let wrong = |setting, expected| Err(ConfigError::Value { setting, expected });
+        if Zone::named(&self.zone).is_none() {
+            return wrong("zone", "a time zone such as Asia/Tokyo");
+        }
+        if self.nats.is_some() && self.with_nats {
+            return wrong(
+                "with-nats",
+                "said without nats: it is a server of its own, or one that runs",
+            );
+        }
         match (&self.nats_certificate, &self.nats_key) {
             (Some(_), None) => wrong("nats-key", "given with nats-certificate"),
             (None, Some(_)) => wrong("nats-certificate", "given with nats-key"),

@@ -31,6 +31,10 @@ const EPOCH: &str = "tsunagi-epoch";
 pub(crate) const DEAD_LETTERS: &str = "CARE-DLQ";
 const DEAD_LETTER_BYTES: i64 = 64 << 20;
 
+/// The stream in which it is written down where a slot's stream and the log parted.
+pub(crate) const PARTINGS: &str = "CARE-PARTINGS";
+const PARTING_BYTES: i64 = 16 << 20;
+
 /// What an existing stream has, and what it must have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
@@ -66,6 +70,10 @@ pub(crate) fn dead_letter_subject(slot: Slot) -> String {
     format!("care.dlq.{:02}", slot.0)
 }
 
+pub(crate) fn parting_subject(slot: Slot) -> String {
+    format!("care.parting.{:02}", slot.0)
+}
+
 /// The stream of a slot, as it is created.
 pub(crate) fn slot_stream(slot: Slot, region: &Region, replicas: usize, bytes: i64) -> Config {
     let metadata = [
@@ -99,6 +107,24 @@ pub(crate) fn dead_letters(replicas: usize) -> Config {
         subjects: vec!["care.dlq.*".to_owned()],
         max_bytes: DEAD_LETTER_BYTES,
         num_replicas: replicas,
+        ..unlimited()
+    }
+}
+
+/// The stream for where the streams and the log parted.
+pub(crate) fn partings(replicas: usize) -> Config {
+    Config {
+        name: PARTINGS.to_owned(),
+        description: Some(
+            "where the order of the log is another than that of a stream; never delete from it"
+                .to_owned(),
+        ),
+        subjects: vec!["care.parting.*".to_owned()],
+        max_bytes: PARTING_BYTES,
+        num_replicas: replicas,
+        discard: DiscardPolicy::New,
+        deny_delete: true,
+        deny_purge: true,
         ..unlimited()
     }
 }
@@ -226,6 +252,7 @@ mod tests {
         let expected = "care.evt.07.p-00000000000000000000000000000001";
         assert_eq!(subject(Slot(7), stream), expected);
         assert_eq!(dead_letter_subject(Slot(7)), "care.dlq.07");
+        assert_eq!(parting_subject(Slot(7)), "care.parting.07");
     }
 
     #[test]
