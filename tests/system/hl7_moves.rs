@@ -122,7 +122,7 @@ async fn a_way_to_an_examination_moves_no_patient_and_takes_back_no_move() {
         adt("A15", 14, &planned).replace("EVN||20260501140000", "EVN||20260501140000|20260503");
     take(&mut sender, planned).await;
     let before = standing(&channel, "7").await;
-    take(&mut sender, adt("A09", 15, &of("7", &stay("OT", "V-1")))).await;
+    take(&mut sender, adt("A09", 15, &of("7", &stay("OR", "V-1")))).await;
     assert_eq!(standing(&channel, "7").await, before);
 }
 
@@ -293,6 +293,24 @@ async fn a_number_with_a_record_of_its_own_is_moved_to_another_person() {
         let [one, other] = [patient(&channel, "N").await, patient(&channel, "T").await];
         assert_eq!(one.patient_id, other.patient_id);
     }
+}
+
+#[tokio::test]
+async fn a_number_is_not_moved_to_somebody_of_another_birth() {
+    let data = folder();
+    let server = start(data.path());
+    let mut sender = Sender::connect(&server).await;
+    let channel = server.channel().await;
+    let other = person("T").replace("19400203|F", "19720202|M");
+    take(&mut sender, adt("A28", 8, &other)).await;
+    for (hour, number) in [(9, "S"), (10, "N")] {
+        take(&mut sender, adt("A28", hour, &person(number))).await;
+    }
+    take(&mut sender, adt("A40", 11, &of("S", &merged("N", "", "")))).await;
+    let moved = "PID|1|T^^^H^MR|N^^^H^MR||Doe^Jo||19400203|F\rMRG|N^^^H^MR|||S^^^H^MR";
+    refuse(&mut sender, adt("A43", 12, moved), &["PATIENT_MISMATCH"]).await;
+    let [one, other] = [patient(&channel, "N").await, patient(&channel, "S").await];
+    assert_eq!(one.patient_id, other.patient_id, "it is where it was");
 }
 
 #[tokio::test]

@@ -502,7 +502,7 @@ async fn organisations_of_two_senders_are_two_where_their_ids_are_their_own() {
         let named = ["--source", source, "--own-organisations", export.path().to_str().unwrap()];
         let report = import(data.path(), &named);
         assert_eq!(row(&report, "Encounter"), [1, 0, 0, 0]);
-        let mut client = v1::timeline_client::TimelineClient::new(channel.clone());
+        let mut client = TimelineClient::new(channel.clone());
         let list = client.list_patients(liaison(v1::ListPatientsRequest::default())).await;
         let patients = list.unwrap().into_inner().patients;
         facilities = patients

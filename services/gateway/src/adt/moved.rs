@@ -220,6 +220,10 @@ impl Intake {
         if records.len() > 1 || !loaded.record.patient().identifiers().all(moved_too) {
             return Err(of_one_record(record));
         }
+        // Before anything is changed.
+        if let Some((_, owner)) = owners.first() {
+            self.check_one_person([*owner, record]).await?;
+        }
         if let Some(into) = loaded.record.patient().retired_into() {
             self.take_apart(incoming, group_number, at.clone(), (record, into)).await?;
         }

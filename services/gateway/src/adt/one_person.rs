@@ -86,7 +86,7 @@ impl Intake {
                 return Ok(United::NoMore);
             };
             if joint.begun.is_none() {
-                self.check_one_person(joint).await?;
+                self.check_one_person([joint.survivor, joint.retired]).await?;
             }
             let payload = Payload::PatientsMerged(v1::PatientsMerged {
                 retired_patient_id: joint.retired.to_string(),
@@ -229,19 +229,19 @@ impl Intake {
     }
 
     /// Refuses to merge two people who cannot be one, as far as is known.
-    async fn check_one_person(&self, joint: Joint) -> Result<(), Refusal> {
+    pub(super) async fn check_one_person(&self, both: [PatientId; 2]) -> Result<(), Refusal> {
         let mut known = Vec::with_capacity(2);
-        for patient in [joint.survivor, joint.retired] {
+        for patient in both {
             let one = self.known.get(patient);
             let mut one = one.lock().await;
             one.catch_up(self.handler.bus().as_ref(), patient).await.map_err(Refusal::of_read)?;
             known.push(one.demographics().clone());
         }
         match known.as_slice() {
-            [one, other] if is_somebody_else(one, other) => Err(two_people(&format!(
-                "the records of patient {} and patient {}",
-                joint.survivor, joint.retired
-            ))),
+            [one, other] if is_somebody_else(one, other) => {
+                let [one, other] = both;
+                Err(two_people(&format!("the records of patient {one} and patient {other}")))
+            }
             _ => Ok(()),
         }
     }
