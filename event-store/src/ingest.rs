@@ -162,8 +162,15 @@ impl Shared {
     async fn catch_up(&self, slots: &[Slot]) -> Result<(), IngestError> {
         let caught_up = futures_util::stream::iter(slots.to_vec())
             .map(|slot| async move {
-                let last = self.streams.state(slot).await?.last;
-                self.catch_up_slot(slot, last).await
+                let state = self.streams.state(slot).await?;
+                if state.missing > 0 {
+                    tracing::error!(
+                        slot = slot.0,
+                        messages = state.missing,
+                        "messages are missing within the stream of a slot: make further stores from a backup of one that has them"
+                    );
+                }
+                self.catch_up_slot(slot, state.last).await
             })
             // One that does not move must not keep others waiting.
             .buffer_unordered(slots.len().max(1));

@@ -59,7 +59,7 @@ impl SlotTask {
     /// once, and of no slot that NATS does not answer: of the connection, it is told already.
     fn failed(&mut self, error: &IngestError) {
         self.failures = self.failures.saturating_add(1);
-        if self.failures == 1 && self.shared.streams.is_connected() {
+        if self.failures == 1 && *self.shared.streams.watch_link().borrow() {
             tracing::warn!(slot = self.slot.0, %error, "a stream is read again");
         } else {
             tracing::debug!(slot = self.slot.0, %error, "a stream is read again");

@@ -135,6 +135,25 @@ async fn nothing_is_lost_when_the_wire_is_cut_or_stalls() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_falls_silent_is_left_for_another() {
+    let (data, servers) = (folder(), folder());
+    let nats = NatsServer::start(servers.path());
+    let proxies = [Proxy::before(nats.port).await, Proxy::before(nats.port).await];
+    let urls = proxies.each_ref().map(Proxy::url).join(",");
+    // Whoever does not leave it asks it again until the publication is given up.
+    let config = Config { nats_ping_ms: 100, nats_ack_ms: 500, ..nats_config(&data, 1) };
+    let opened = Opened::of_store(Store::open(&config).unwrap(), &urls, &config).await;
+    // It is connected to either.
+    for (number, silent) in (1..).zip(&proxies) {
+        silent.set(Wire::Stalled);
+        let drafts = vec![saying(number, "x")];
+        publish(opened.bus.as_ref(), 0, Expected::Any, drafts).await.unwrap();
+        silent.set(Wire::Whole);
+    }
+    opened.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_when_the_store_stops_while_others_publish() {
     let (data, other, servers) = (folder(), folder(), folder());
     let nats = NatsServer::start(servers.path());

@@ -222,9 +222,14 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "accept-lost",
         default: "false",
-        help: "Go on behind messages that a stream on NATS has lost and this store never had. Say it once, when no other store or backup has them",
+        help: "Go on though NATS lost something: make its streams anew from the log when it has none of them, and go on behind messages that a stream lost and this store never had. Say it once, when no other store or backup has them",
         is_switch: true,
     },
+    setting(
+        "nats-ping-ms",
+        "1000",
+        "Milliseconds after which NATS is asked whether it is there; when it answers none of three, another of its servers is taken",
+    ),
     setting(
         "ingest-batch",
         "1024",
@@ -404,6 +409,8 @@ pub enum Ack {
 pub enum ConfigError {
     #[error("the setting `{setting}` must be {expected}")]
     Value { setting: &'static str, expected: &'static str },
+    #[error("the setting `{setting}` must be at least {least}")]
+    TooSmall { setting: &'static str, least: String },
     #[error("cannot read the settings file {path}")]
     Read { path: PathBuf, source: std::io::Error },
     #[error("the settings file {path} is not TOML")]
@@ -476,6 +483,7 @@ pub struct Config {
     pub ack: Ack,
     pub nats_check_ms: u64,
     pub accept_lost: bool,
+    pub nats_ping_ms: u64,
     /// Which of how many, from 1 on.
     pub shard: (u16, u16),
     pub stores: Vec<String>,
@@ -595,15 +603,14 @@ impl Values {
         }
     }
 
-    fn number<T: FromStr + PartialOrd + Copy>(
+    fn number<T: FromStr + PartialOrd + Copy + ToString>(
         &self,
         setting: &'static str,
         least: T,
     ) -> Result<T, ConfigError> {
-        const EXPECTED: &str = "a whole number that is large enough (see `tsunagi config`)";
-        let number = self.parse(setting, EXPECTED)?;
+        let number = self.parse(setting, "a whole number")?;
         if number < least {
-            return Err(ConfigError::Value { setting, expected: EXPECTED });
+            return Err(ConfigError::TooSmall { setting, least: least.to_string() });
         }
         Ok(number)
     }
@@ -669,6 +676,7 @@ impl Config {
             ack: values.parse("ack", "`store` or `bus`")?,
             nats_check_ms: values.number("nats-check-ms", 10)?,
             accept_lost: values.parse("accept-lost", "`true` or `false`")?,
+            nats_ping_ms: values.number("nats-ping-ms", 100)?,
             shard: values.share("shard")?,
             stores: values.list("stores"),
             stores_answer_ms: values.number("stores-answer-ms", 10)?,
@@ -690,6 +698,9 @@ impl Config {
         let wrong = |setting, expected| Err(ConfigError::Value { setting, expected });
         if Zone::named(&self.zone).is_none() {
             return wrong("zone", "a time zone such as Asia/Tokyo");
+        }
+        if ![1, 3, 5].contains(&self.nats_replicas) {
+            return wrong("nats-replicas", "1, 3 or 5");
         }
         if self.nats.is_some() && self.with_nats {
             return wrong(

@@ -205,11 +205,18 @@ fn read_event(raw: &Raw<'_>, slot: Slot, slots: u16) -> Result<What, &'static st
     if raw.body.is_empty() {
         return Err("it is empty");
     }
-    let is_event = v1::Event::decode(raw.body.clone()).is_ok_and(|record| {
+    let record = v1::Event::decode(raw.body.clone()).ok().filter(|record| {
         EventId::parse(&record.event_id).is_ok_and(|in_record| in_record == event)
     });
-    if !is_event {
-        return Err("its body is not the event that its `ce-id` names");
+    let record = record.ok_or("its body is not the event that its `ce-id` names")?;
+    let is_of = |told: &str, key: Uuid| told.is_empty() || told.parse() == Ok(key);
+    let is_there = match stream {
+        StreamId::Patient(patient) => is_of(&record.patient_id, patient.uuid()),
+        StreamId::Resource(resource) => is_of(&record.resource_id, resource.uuid()),
+        StreamId::Identifier(_) | StreamId::Quarantine | StreamId::Slot(_) => true,
+    };
+    if !is_there {
+        return Err("its body is of another patient or resource than its subject names");
     }
     Ok(What::Event { stream, event, record: raw.body.clone() })
 }
@@ -347,6 +354,21 @@ mod tests {
         assert_eq!(reason(&other, &draft.record), not_the_event);
         other.insert(CE_ID, "eight");
         assert_eq!(reason(&other, &draft.record), "its `ce-id` is not a UUID");
+    }
+
+    #[test]
+    fn an_event_of_another_patient_than_its_subject_names_is_not_read() {
+        let of = |patient: u128| {
+            let draft = draft(7, Vec::new());
+            let mut event = v1::Event::decode(draft.record).unwrap();
+            event.patient_id = Uuid::from_u128(patient).to_string();
+            Draft { event: draft.event, record: event.encode_to_vec().into() }
+        };
+        let (own, other) = (of(1), of(2));
+        let headers = of_event(Slot(27), stream(), &own, "");
+        assert!(matches!(read_back(&headers, &own.record), What::Event { .. }));
+        let told = "its body is of another patient or resource than its subject names";
+        assert_eq!(reason(&headers, &other.record), told);
     }
 
     #[test]

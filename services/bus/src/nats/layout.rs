@@ -165,7 +165,8 @@ pub(crate) fn differences(found: &Config, needed: &Config) -> Vec<Difference> {
     check("metadata.tsunagi-region", &of(found, REGION), &of(needed, REGION));
     check("metadata.tsunagi-slots", &of(found, SLOTS), &of(needed, SLOTS));
     check("subjects", &found.subjects.join(", "), &needed.subjects.join(", "));
-    check("num_replicas", &found.num_replicas, &needed.num_replicas);
+    // More of them keep what is promised, too.
+    check("num_replicas", &found.num_replicas, &needed.num_replicas.max(found.num_replicas));
     check("max_msgs", &found.max_messages, &needed.max_messages);
     check("max_msgs_per_subject", &found.max_messages_per_subject, &-1);
     check("max_msg_size", &found.max_message_size, &needed.max_message_size);
@@ -295,6 +296,7 @@ mod tests {
         assert_eq!(told, "`metadata.tsunagi-slots` is 16 and must be 64");
         let told = differs(&|found| found.subjects = vec!["care.>".into()]);
         assert_eq!(told, "`subjects` is care.> and must be care.evt.05.*");
+        assert_eq!(differences(&Config { num_replicas: 5, ..created() }, &created()), []);
         let told = differs(&|found| found.num_replicas = 1);
         assert_eq!(told, "`num_replicas` is 1 and must be 3");
         let told = differs(&|found| found.duplicate_window = Duration::from_secs(1));

@@ -46,7 +46,7 @@ pub enum StreamsError {
     )]
     MoreSlots(String),
     #[error(
-        "NATS has none of the region's streams any more: if it is the right server and lost its data, start tsunagi again, which makes them anew from the log"
+        "NATS has none of the region's streams, of which the log was made: if it is the wrong server, say which is right with --nats; if it lost its data, start tsunagi with --accept-lost once, and they are made anew from the log"
     )]
     Gone,
     #[error("the stream {name} cannot be created: {told}")]
@@ -76,6 +76,8 @@ pub struct StreamState {
     pub first: u64,
     /// The sequence of the last message; 0 if there was none ever.
     pub last: u64,
+    /// How many messages are missing between these.
+    pub missing: u64,
 }
 
 /// A message as the leader has it.
@@ -106,6 +108,19 @@ pub struct Streams {
 }
 
 impl Streams {
+    /// Whether NATS has any of the region's streams.
+    pub async fn has_any(nats: &Nats, slots: u16) -> Result<bool, StreamsError> {
+        for slot in (0..slots).map(Slot) {
+            let name = layout::stream_name(slot);
+            match nats.context.get_stream(&name).await {
+                Ok(_stream) => return Ok(true),
+                Err(error) if is_not_found(&error) => {}
+                Err(error) => return Err(ask(&name, &error)),
+            }
+        }
+        Ok(false)
+    }
+
     /// Creates the streams of the region that are not there, and checks those that are.
     pub async fn open(nats: Nats, region: &Region, config: &Config) -> Result<Self, StreamsError> {
         let (replicas, bytes) = (config.nats_replicas, config.nats_stream_bytes);
@@ -221,9 +236,9 @@ impl Streams {
         self.nats.connected.clone()
     }
 
-    /// Whether a server is connected now.
-    pub fn is_connected(&self) -> bool {
-        self.nats.is_connected()
+    /// Whether a server is connected, as that changes.
+    pub fn watch_link(&self) -> watch::Receiver<bool> {
+        self.nats.link.clone()
     }
 
     /// The stream of a slot as it is now; made again if somebody deleted it. Refused if it is of
@@ -251,8 +266,9 @@ impl Streams {
         }
         let created_ns = nanoseconds(info.created.unix_timestamp_nanos());
         let identity = Identity { created_ns, epoch: layout::epoch(&info.config) };
-        let first = info.state.first_sequence.max(1);
-        Ok(StreamState { identity, first, last: info.state.last_sequence })
+        let (first, last) = (info.state.first_sequence.max(1), info.state.last_sequence);
+        let missing = (last + 1).saturating_sub(first).saturating_sub(info.state.messages);
+        Ok(StreamState { identity, first, last, missing })
     }
 
     /// Whether NATS has another stream of the region: then it is the server that it was.
