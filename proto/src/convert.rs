@@ -136,7 +136,7 @@ fn convert(event: &v1::Event, payload: &Payload, zone: &Zone) -> Result<Option<C
 }
 
 /// Whether nobody acts in this role but a program.
-fn is_program(role: &str) -> bool {
+pub fn is_program(role: &str) -> bool {
     const PROGRAMS: [&str; 9] =
         ["system", "ai-tool", "ai", "llm", "bot", "agent", "program", "software", "device"];
     PROGRAMS.iter().any(|program| role.eq_ignore_ascii_case(program))

@@ -721,7 +721,9 @@ impl State {
         let (place, admitted_at) = if let encounter::Command::Admit(admission) = command {
             (&admission.place, Some(stamp.occurred_at))
         } else if matches!(command, encounter::Command::CancelDischarge(_)) {
-            (self.encounters.get(&id)?.place()?, None)
+            // A visit that goes on after all is no second stay.
+            let is_stay = |of: &&Encounter| of.class() == encounter::Class::Inpatient;
+            (self.encounters.get(&id).filter(is_stay)?.place()?, None)
         } else {
             return None;
         };
@@ -1216,6 +1218,28 @@ mod tests {
             record.when("2026-05-10", cancel),
             Err(Refusal::Encounter(encounter::Refusal::InFacilityAlready(encounter_id(2))))
         );
+    }
+
+    #[test]
+    fn a_visit_whose_end_is_cancelled_is_no_second_stay() {
+        let visit = encounter::Visit {
+            class: encounter::Class::Outpatient,
+            place: place("acute"),
+            ended_at: None,
+            preceding: None,
+        };
+        let visited = Order::Encounter(encounter_id(1), encounter::Command::RegisterVisit(visit));
+        let record = given(&[
+            ("2026-05-01", register()),
+            ("2026-05-02", visited),
+            ("2026-05-03", discharge(1)),
+            ("2026-05-09", admit(2, "acute", None)),
+        ]);
+        let cancel = Order::Encounter(
+            encounter_id(1),
+            encounter::Command::CancelDischarge(Cancellation { cancelled: event_id(3) }),
+        );
+        assert_eq!(record.when("2026-05-10", cancel), Ok(()));
     }
 
     #[test]
