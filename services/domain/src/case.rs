@@ -3,7 +3,7 @@
 use crate::id::ReferralId;
 use crate::pairs::commands_and_events;
 use crate::path::{Path, Step};
-use crate::record::Stamp;
+use crate::record::{Stamp, Turn};
 
 commands_and_events! {
     Open => Opened(Option<ReferralId>),
@@ -11,6 +11,17 @@ commands_and_events! {
     Reopen => Reopened(()),
     RecordContactAttempt => ContactAttempted(()),
     RecordContact => ContactHeld(()),
+}
+
+impl Event {
+    pub(crate) fn turn(&self) -> Turn {
+        match self {
+            Self::Opened(_) => Turn::Answered,
+            Self::ContactAttempted(()) | Self::ContactHeld(()) => Turn::Underway,
+            Self::Closed(()) => Turn::Closed,
+            Self::Reopened(()) => Turn::Ended,
+        }
+    }
 }
 
 /// Why a command about a case is refused.
@@ -43,11 +54,11 @@ pub enum State {
 /// The state of one case.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Case {
-    path: Path<Turn>,
+    path: Path<Move>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Turn {
+enum Move {
     Open,
     Close,
     Reopen,
@@ -55,7 +66,7 @@ enum Turn {
     Work,
 }
 
-impl Step for Turn {
+impl Step for Move {
     type State = State;
     const BEGINNING: State = State::Unopened;
 
@@ -75,35 +86,39 @@ impl Step for Turn {
             Self::Close => State::Closed,
         }
     }
+
+    fn repeats(&self, later: &Self) -> bool {
+        matches!((self, later), (Self::Open, Self::Open))
+    }
 }
 
 impl Case {
     /// The event that `command` causes now, or why it causes none.
     pub fn decide(&self, stamp: &Stamp, command: Command) -> Result<Event, Refusal> {
         let turn = match &command {
-            Command::Open(_) => Turn::Open,
-            Command::Close(()) => Turn::Close,
-            Command::Reopen(()) => Turn::Reopen,
+            Command::Open(_) => Move::Open,
+            Command::Close(()) => Move::Close,
+            Command::Reopen(()) => Move::Reopen,
             // What was done before the case was closed may be told afterwards.
-            Command::RecordContactAttempt(()) | Command::RecordContact(()) => Turn::Work,
+            Command::RecordContactAttempt(()) | Command::RecordContact(()) => Move::Work,
         };
         if self.path.accepts(stamp, turn) {
             return Ok(command.into());
         }
         Err(match (turn, self.path.state()) {
             (_, State::Unopened) => Refusal::Unknown,
-            (Turn::Open, State::Open | State::Closed) => Refusal::AlreadyOpened,
-            (Turn::Reopen, State::Open) => Refusal::Open,
-            (Turn::Close | Turn::Work | Turn::Reopen, State::Closed) => Refusal::Closed,
-            (Turn::Close | Turn::Work, State::Open) => Refusal::OutOfOrder,
+            (Move::Open, State::Open | State::Closed) => Refusal::AlreadyOpened,
+            (Move::Reopen, State::Open) => Refusal::Open,
+            (Move::Close | Move::Work | Move::Reopen, State::Closed) => Refusal::Closed,
+            (Move::Close | Move::Work, State::Open) => Refusal::OutOfOrder,
         })
     }
 
     pub fn apply(&mut self, stamp: &Stamp, event: &Event) {
         match event {
-            Event::Opened(_) => self.path.insert(stamp, Turn::Open),
-            Event::Reopened(()) => self.path.insert(stamp, Turn::Reopen),
-            Event::Closed(()) => self.path.insert(stamp, Turn::Close),
+            Event::Opened(_) => self.path.insert(stamp, Move::Open),
+            Event::Reopened(()) => self.path.insert(stamp, Move::Reopen),
+            Event::Closed(()) => self.path.insert(stamp, Move::Close),
             Event::ContactAttempted(()) | Event::ContactHeld(()) => {}
         }
     }

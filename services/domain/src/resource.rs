@@ -61,6 +61,10 @@ impl path::Step for Step {
             Self::Withdraw => State::Withdrawn,
         }
     }
+
+    fn repeats(&self, later: &Self) -> bool {
+        matches!((self, later), (Self::Publish, Self::Publish))
+    }
 }
 
 /// When one resource was in the directory.
