@@ -48,14 +48,26 @@ fn write_set(set: &Table, code: &mut String) -> Result<(), Box<dyn Error>> {
         }
         writeln!(
             code,
-            "        KnownCode {{ code: {known:?}, ja: {:?}, en: {:?} }},",
+            "        KnownCode {{ code: {known:?}, ja: {:?}, en: {:?}, scores: {:?} }},",
             text(one, "ja")?,
-            text(one, "en")?
+            text(one, "en")?,
+            scores(one)?,
         )?;
         before.push(known);
     }
     writeln!(code, "    ] }},")?;
     Ok(())
+}
+
+/// The lowest and the highest score of an instrument.
+fn scores(one: &Table) -> Result<Option<(i64, i64)>, String> {
+    let Some(scores) = one.get("scores") else { return Ok(None) };
+    let ends: Vec<i64> =
+        scores.as_array().into_iter().flatten().filter_map(Value::as_integer).collect();
+    match ends.as_slice() {
+        [lowest, highest] if lowest < highest => Ok(Some((*lowest, *highest))),
+        _ => Err("`scores` are two whole numbers, the lowest and the highest".to_owned()),
+    }
 }
 
 fn text<'a>(table: &'a Table, key: &str) -> Result<&'a str, String> {

@@ -61,7 +61,7 @@ fn read(text: &str) -> Result<CodeSet, String> {
         if known.iter().any(|of| of.code == code) {
             return Err(format!("it has `{code}` twice"));
         }
-        known.push(KnownCode { code, ja, en });
+        known.push(KnownCode { code, ja, en, scores: scores(one)? });
     }
     let verified = set.get("verified").and_then(Value::as_bool);
     Ok(CodeSet {
@@ -73,6 +73,17 @@ fn read(text: &str) -> Result<CodeSet, String> {
         verified: verified.ok_or("it does not say whether it is `verified`")?,
         codes: known.leak(),
     })
+}
+
+/// The lowest and the highest score of an instrument.
+fn scores(one: &Table) -> Result<Option<(i32, i32)>, String> {
+    let Some(scores) = one.get("scores") else { return Ok(None) };
+    let ends = scores.as_array().into_iter().flatten().filter_map(Value::as_integer);
+    let ends: Vec<i32> = ends.filter_map(|end| i32::try_from(end).ok()).collect();
+    match ends.as_slice() {
+        [lowest, highest] if lowest < highest => Ok(Some((*lowest, *highest))),
+        _ => Err("`scores` are two whole numbers, the lowest and the highest".to_owned()),
+    }
 }
 
 fn kept(table: &Table, key: &str) -> Result<&'static str, String> {

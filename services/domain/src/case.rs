@@ -1,6 +1,6 @@
 //! A social-prescribing case: opened, worked on, closed, perhaps reopened.
 
-use crate::id::ReferralId;
+use crate::id::{OrganisationId, ReferralId};
 use crate::pairs::commands_and_events;
 use crate::path::{Path, Step};
 use crate::record::{Stamp, Turn};
@@ -38,6 +38,10 @@ pub enum Refusal {
     #[error("the case was not open at the time given: check `occurred_at` against the timeline")]
     OutOfOrder,
     #[error(
+        "only the organisation that opened the case closes or reopens it; an entry on its behalf names it in `on_behalf_of`"
+    )]
+    NotTheOpener,
+    #[error(
         "the referral was rejected, cancelled, failed or entered in error: no case is opened on it"
     )]
     ReferralNotLive,
@@ -55,6 +59,7 @@ pub enum State {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Case {
     path: Path<Move>,
+    opener: Option<OrganisationId>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,8 +107,22 @@ impl Case {
             // What was done before the case was closed may be told afterwards.
             Command::RecordContactAttempt(()) | Command::RecordContact(()) => Move::Work,
         };
+        let is_outsider = self.opener.as_ref().is_some_and(|opener| *opener != stamp.acting_for);
+        if is_outsider && matches!(turn, Move::Close | Move::Reopen) {
+            return Err(Refusal::NotTheOpener);
+        }
+        self.check(stamp, turn)?;
+        Ok(command.into())
+    }
+
+    /// Whether something may be done on it that is done on an open case.
+    pub(crate) fn check_work(&self, stamp: &Stamp) -> Result<(), Refusal> {
+        self.check(stamp, Move::Work)
+    }
+
+    fn check(&self, stamp: &Stamp, turn: Move) -> Result<(), Refusal> {
         if self.path.accepts(stamp, turn) {
-            return Ok(command.into());
+            return Ok(());
         }
         Err(match (turn, self.path.state()) {
             (_, State::Unopened) => Refusal::Unknown,
@@ -116,7 +135,10 @@ impl Case {
 
     pub fn apply(&mut self, stamp: &Stamp, event: &Event) {
         match event {
-            Event::Opened(_) => self.path.insert(stamp, Move::Open),
+            Event::Opened(_) => {
+                self.opener = Some(stamp.acting_for.clone());
+                self.path.insert(stamp, Move::Open);
+            }
             Event::Reopened(()) => self.path.insert(stamp, Move::Reopen),
             Event::Closed(()) => self.path.insert(stamp, Move::Close),
             Event::ContactAttempted(()) | Event::ContactHeld(()) => {}
@@ -131,7 +153,7 @@ impl Case {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::testing::stamp;
+    use crate::record::testing::{stamp, stamp_for};
 
     /// A case to which these events happened, one a day from 1 May on.
     fn given(events: &[Event]) -> Case {
@@ -174,6 +196,21 @@ mod tests {
         assert_eq!(closed.when("2026-05-02", contact()), Ok(Event::ContactHeld(())));
         let opened = given(&[Event::Opened(None)]);
         assert_eq!(opened.when("2026-04-02", contact()), Err(Refusal::OutOfOrder));
+    }
+
+    #[test]
+    fn a_case_is_closed_and_reopened_by_who_opened_it() {
+        let (opened, closed) =
+            (given(&[Event::Opened(None)]), given(&[Event::Opened(None), Event::Closed(())]));
+        let by = |case: &Case, who: &str, command| {
+            case.decide(&stamp_for(99, "2026-05-09", who), command)
+        };
+        let refused = || Err(Refusal::NotTheOpener);
+        assert_eq!(by(&opened, "stranger", Command::Close(())), refused());
+        assert_eq!(by(&closed, "stranger", Command::Reopen(())), refused());
+        assert_eq!(by(&opened, "hospital", Command::Close(())), Ok(Event::Closed(())));
+        let contact = Command::RecordContact(());
+        assert_eq!(by(&opened, "stranger", contact), Ok(Event::ContactHeld(())), "anybody helps");
     }
 
     #[test]

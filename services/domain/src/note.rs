@@ -19,6 +19,8 @@ pub struct Document {
     pub encounter: Option<EncounterId>,
     pub case: Option<CaseId>,
     pub referral: Option<ReferralId>,
+    /// Whether it tells of work on the case, which is done on an open one.
+    pub is_case_work: bool,
     /// When what it tells of ended.
     pub ended_at: Option<CareTime>,
     /// From when to when it is valid.

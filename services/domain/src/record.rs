@@ -912,8 +912,11 @@ impl State {
         if let Some(encounter) = document.encounter {
             self.known_encounter(encounter)?;
         }
-        if let Some(case) = document.case {
-            self.known_case(case)?;
+        if let Some(id) = document.case {
+            let case = self.known_case(id)?;
+            if document.is_case_work {
+                case.check_work(stamp)?;
+            }
         }
         if let Some(referral) = document.referral
             && !self.referrals.get(&referral).is_some_and(Referral::is_known)
@@ -931,9 +934,9 @@ impl State {
         self.encounters.get(&id).ok_or(Refusal::UnknownEncounter(id))
     }
 
-    fn known_case(&self, id: CaseId) -> Result<(), Refusal> {
+    fn known_case(&self, id: CaseId) -> Result<&Case, Refusal> {
         let case = self.cases.get(&id).filter(|case| case.state() != case::State::Unopened);
-        case.map(|_| ()).ok_or(Refusal::UnknownCase(id))
+        case.ok_or(Refusal::UnknownCase(id))
     }
 }
 
@@ -1002,6 +1005,7 @@ impl Refusal {
             Self::Case(case::Refusal::Closed) => "CASE_CLOSED",
             Self::Case(case::Refusal::Open) => "CASE_OPEN",
             Self::Case(case::Refusal::ReferralNotLive) => "REFERRAL_NOT_LIVE",
+            Self::Case(case::Refusal::NotTheOpener) => "NOT_THE_OPENER",
         }
     }
 
@@ -1043,6 +1047,8 @@ impl Refusal {
             | Self::Referral(
                 referral::Refusal::NotTheReceiver | referral::Refusal::NotTheRequester,
             )
+            | Self::Case(case::Refusal::NotTheOpener)
+            | Self::Resource(resource::Refusal::NotThePublisher)
             | Self::Note(note::Refusal::NeedsPerson)
             | Self::Correction(correction::Refusal::NotTheAuthor(_)) => RefusalKind::NotYours,
             Self::Note(note::Refusal::WrongState { .. })
@@ -1143,6 +1149,7 @@ fn resource_reason(refusal: &resource::Refusal) -> &'static str {
         resource::Refusal::AlreadyPublished => "RESOURCE_EXISTS",
         resource::Refusal::Withdrawn => "RESOURCE_WITHDRAWN",
         resource::Refusal::NotYet => "OUT_OF_ORDER",
+        resource::Refusal::NotThePublisher => "NOT_THE_PUBLISHER",
         resource::Refusal::InFuture => "OCCURRED_AT_IN_FUTURE",
     }
 }
@@ -1459,6 +1466,24 @@ mod tests {
         let case = CaseId::new(Uuid::from_u128(5));
         let of_case = Order::Document(Document { case: Some(case), ..Document::default() });
         assert_eq!(record.when("2026-05-03", of_case), Err(Refusal::UnknownCase(case)));
+    }
+
+    #[test]
+    fn a_goal_is_set_in_an_open_case() {
+        let case = CaseId::new(Uuid::from_u128(5));
+        let of_case = |command| Order::Case(case, command);
+        let record = given(&[
+            ("2026-05-01", register()),
+            ("2026-05-02", of_case(case::Command::Open(None))),
+            ("2026-05-09", of_case(case::Command::Close(()))),
+        ]);
+        let document = Document { case: Some(case), ..Document::default() };
+        let goal = || Order::Document(Document { is_case_work: true, ..document });
+        let closed = || Err(Refusal::Case(case::Refusal::Closed));
+        assert_eq!(record.when("2026-05-10", goal()), closed());
+        assert_eq!(record.when("2026-05-08", goal()), Ok(()), "before it was closed");
+        let measure = Order::Document(document);
+        assert_eq!(record.when("2026-05-10", measure), Ok(()), "how it went is asked afterwards");
     }
 
     #[test]
