@@ -61,12 +61,11 @@ fn write_set(set: &Table, code: &mut String) -> Result<(), Box<dyn Error>> {
 
 /// The lowest and the highest score of an instrument.
 fn scores(one: &Table) -> Result<Option<(i64, i64)>, String> {
-    let Some(scores) = one.get("scores") else { return Ok(None) };
-    let ends: Vec<i64> =
-        scores.as_array().into_iter().flatten().filter_map(Value::as_integer).collect();
-    match ends.as_slice() {
-        [lowest, highest] if lowest < highest => Ok(Some((*lowest, *highest))),
-        _ => Err("`scores` are two whole numbers, the lowest and the highest".to_owned()),
+    let end = |key: &str| one.get(key).and_then(Value::as_integer);
+    match (end("lowest"), end("highest")) {
+        (None, None) => Ok(None),
+        (Some(lowest), Some(highest)) if lowest < highest => Ok(Some((lowest, highest))),
+        _ => Err("`lowest` and `highest` are whole numbers in their order".to_owned()),
     }
 }
 

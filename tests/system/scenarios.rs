@@ -286,10 +286,10 @@ async fn what_was_cancelled_may_be_told_after_what_holds() {
         v1::LeaveStarted { encounter_id: id(0xa), ..v1::LeaveStarted::default() }
     }));
     deed!(story, LIAISON, "05-13T18:00", desk.return_from_leave(ReturnFromLeaveRequest {
-        v1::LeaveReturned { encounter_id: id(0xa), ..v1::LeaveReturned::default() }
+        v1::LeaveReturned { encounter_id: id(0xa) }
     }));
     deed!(story, LIAISON, "05-14T09:00", desk.transfer_ward(TransferWardRequest {
-        v1::Transferred { encounter_id: id(0xa), to: Some(place("acute", "5N")), ..v1::Transferred::default() }
+        v1::Transferred { encounter_id: id(0xa), to: Some(place("acute", "5N")) }
     }));
     let discharged = discharge(story, LIAISON, "05-18T10:00", 0xa, "home");
     deed!(story, LIAISON, "05-18T11:00", desk.cancel_discharge(CancelDischargeRequest { cancel(0xa, discharged) }));

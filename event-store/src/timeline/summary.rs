@@ -65,14 +65,14 @@ fn state(encounter: &Encounter) -> v1::PatientState {
 fn death(timeline: &Timeline) -> String {
     let mut said: Vec<_> = timeline.standing().filter(|said| said.error.is_none()).collect();
     super::sort(&mut said);
-    let said = said.iter().filter_map(|standing| {
+    let mut said = said.iter().filter_map(|standing| {
         if let Payload::PatientDeceased(death) = &*standing.payload {
             Some(death.deceased_at.clone())
         } else {
             None
         }
     });
-    said.last().unwrap_or_default()
+    said.next_back().unwrap_or_default()
 }
 
 /// Since when it stands as it stands, in the words in which it was told.

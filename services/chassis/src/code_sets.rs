@@ -77,12 +77,15 @@ fn read(text: &str) -> Result<CodeSet, String> {
 
 /// The lowest and the highest score of an instrument.
 fn scores(one: &Table) -> Result<Option<(i32, i32)>, String> {
-    let Some(scores) = one.get("scores") else { return Ok(None) };
-    let ends = scores.as_array().into_iter().flatten().filter_map(Value::as_integer);
-    let ends: Vec<i32> = ends.filter_map(|end| i32::try_from(end).ok()).collect();
-    match ends.as_slice() {
-        [lowest, highest] if lowest < highest => Ok(Some((*lowest, *highest))),
-        _ => Err("`scores` are two whole numbers, the lowest and the highest".to_owned()),
+    let end = |key: &str| {
+        one.get(key).map(|end| end.as_integer().and_then(|end| i32::try_from(end).ok()))
+    };
+    match (end("lowest"), end("highest")) {
+        (None, None) => Ok(None),
+        (Some(Some(lowest)), Some(Some(highest))) if lowest < highest => {
+            Ok(Some((lowest, highest)))
+        }
+        _ => Err("`lowest` and `highest` are whole numbers in their order".to_owned()),
     }
 }
 
