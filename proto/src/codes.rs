@@ -24,6 +24,18 @@ pub struct KnownCode {
     pub code: &'static str,
     pub ja: &'static str,
     pub en: &'static str,
+    /// The lowest and the highest score, if it is an instrument.
+    pub scores: Option<(i32, i32)>,
+}
+
+impl KnownCode {
+    /// Whether a score, as a decimal number in text, can be one of this instrument's.
+    pub fn can_score(&self, score: &str) -> bool {
+        let Some((lowest, highest)) = self.scores else { return true };
+        score
+            .parse()
+            .is_ok_and(|score: f64| (f64::from(lowest)..=f64::from(highest)).contains(&score))
+    }
 }
 
 include!(concat!(env!("OUT_DIR"), "/codes.rs"));
@@ -77,6 +89,18 @@ mod tests {
                 assert!(tsunagi_domain::id::is_code(known.code), "{} {}", set.name, known.code);
             }
         }
+    }
+
+    #[test]
+    fn an_instrument_says_which_scores_it_has() {
+        let instrument = |code: &str| words("sp.instrument", code).unwrap();
+        for (score, can_be) in
+            [("3", true), ("9", true), ("4.5", true), ("2", false), ("10", false)]
+        {
+            assert_eq!(instrument("UCLA-3").can_score(score), can_be, "{score}");
+        }
+        assert!(!instrument("EQ-5D-5L").can_score("-1.1"));
+        assert!(instrument("ONS4").can_score("40"));
     }
 
     #[test]

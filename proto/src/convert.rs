@@ -24,7 +24,7 @@ use tsunagi_domain::{
 
 use crate::catalogue::{Family, Payload, Ruled};
 use crate::check::{Check as _, Path, Violation};
-use crate::{fields, v1};
+use crate::{codes, fields, v1};
 
 /// The fields of a message that stand in the way of taking it.
 pub type Violations = Vec<Violation>;
@@ -102,6 +102,15 @@ fn violations(event: &v1::Event, payload: &Payload) -> Violations {
         let at = Path::ROOT.field("payload");
         let problem = "must be given, unless `id` is that of a resource in the region's directory";
         violations.push(at.field("resource").field("name").violation(problem));
+    }
+    if let Payload::MeasureRecorded(measure) = payload
+        && let Some(instrument) = &measure.instrument
+        && let Some(known) = codes::words("sp.instrument", &instrument.code)
+        && !known.can_score(&measure.score)
+        && let Some((lowest, highest)) = known.scores
+    {
+        let problem = format!("must lie between {lowest} and {highest} by this instrument");
+        violations.push(Path::ROOT.field("payload").field("score").violation(problem));
     }
     violations
 }
@@ -346,6 +355,7 @@ impl Reader<'_> {
             encounter: self.optional_id(encounter.0, encounter.1, EncounterId::parse)?,
             case: self.optional_id(case.0, case.1, CaseId::parse)?,
             referral: self.optional_id(referral.0, referral.1, ReferralId::parse)?,
+            is_case_work: matches!(payload, Payload::GoalSet(_) | Payload::GoalMet(_)),
             ended_at: self.optional_time("ended_at", text("ended_at"))?,
             valid: (
                 self.optional_time("valid_from_on", text("valid_from_on"))?,

@@ -71,7 +71,8 @@ impl Intake {
         caller: &Actor,
         is_message: bool,
     ) -> Result<Taken, Problem> {
-        let now = Timestamp::now().round(Unit::Second).unwrap_or_else(|_| Timestamp::now());
+        // What is told of two requests in one second keeps its order.
+        let now = Timestamp::now().round(Unit::Microsecond).unwrap_or_else(|_| Timestamp::now());
         let now = now.to_string();
         let mut bundle = Bundle::read(bytes, &now)?;
         if self.own_organisations {
