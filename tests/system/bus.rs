@@ -284,6 +284,7 @@ async fn what_cannot_be_read_is_kept_once_byte_for_byte() {
         raw: raw.clone(),
         part: 1,
         parts: 1,
+        ..v1::MessageQuarantined::default()
     };
     let request = v1::QuarantineRequest { message: Some(message) };
     let first = bus.quarantine(liaison(request.clone())).await.unwrap().into_inner();

@@ -25,6 +25,7 @@ mod export;
 mod faulty_disk;
 mod fhir;
 mod fhir_record;
+mod hl7_news;
 mod hl7_record;
 mod hl7_visits;
 mod hsds;

@@ -9,6 +9,7 @@ use clap::Args;
 use prost::Message as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tonic::transport::Channel;
 use tsunagi_chassis::Config;
 use tsunagi_gateway::hl7::Message;
 use tsunagi_gateway::hl7::charset::decode;
@@ -38,12 +39,20 @@ pub(crate) async fn run(
 ) -> anyhow::Result<ExitCode> {
     let connection = Connection::to_read(config, server).await?;
     let mut bus = CareBusClient::new(connection.channel.clone());
+    let exit = match &options.id {
+        None => list(&mut bus).await?,
+        Some(id) => show(&mut bus, id, options.replay.as_deref()).await?,
+    };
+    connection.close().await?;
+    Ok(exit)
+}
+
+async fn list(bus: &mut CareBusClient<Channel>) -> anyhow::Result<ExitCode> {
     let request = v1::SubscribeRequest {
         type_prefixes: vec!["care.system.message_quarantined.".to_owned()],
         ..v1::SubscribeRequest::default()
     };
     let mut frames = bus.subscribe(own(request)).await.map_err(|s| refused(&s))?.into_inner();
-    let (mut found, mut exit) = (false, ExitCode::SUCCESS);
     while let Some(frame) = frames.message().await.map_err(|status| refused(&status))? {
         let event = match frame.frame {
             Some(Frame::Event(stored)) => stored.event.unwrap_or_default(),
@@ -52,27 +61,25 @@ pub(crate) async fn run(
         };
         let message = v1::MessageQuarantined::decode(event.payload.as_slice())
             .context("the server sent what is no quarantined message")?;
-        match &options.id {
-            None => say(line(&event, &message)),
-            Some(id) if *id == event.event_id => {
-                match &options.replay {
-                    None => std::io::stdout().write_all(&message.raw)?,
-                    Some(address) => exit = replay(&message, address).await?,
-                }
-                found = true;
-                break;
-            }
-            Some(_) => {}
-        }
+        say(line(&event, &message));
     }
-    drop(frames);
-    connection.close().await?;
-    if let (Some(id), false) = (&options.id, found) {
-        anyhow::bail!(
-            "nothing in quarantine has the id {id}: `tsunagi quarantine` lists what there is"
-        );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the bytes of one, or sends them again.
+async fn show(
+    bus: &mut CareBusClient<Channel>,
+    id: &str,
+    replay_at: Option<&str>,
+) -> anyhow::Result<ExitCode> {
+    let request = v1::ReadQuarantinedRequest { event_id: id.to_owned() };
+    let kept = bus.read_quarantined(own(request)).await.map_err(|status| refused(&status))?;
+    let message = kept.into_inner().message.unwrap_or_default();
+    match replay_at {
+        None => std::io::stdout().write_all(&message.raw)?,
+        Some(address) => return replay(&message, address).await,
     }
-    Ok(exit)
+    Ok(ExitCode::SUCCESS)
 }
 
 /// How long the answer to a message may take.
@@ -113,8 +120,8 @@ async fn replay(message: &v1::MessageQuarantined, address: &str) -> anyhow::Resu
 }
 
 fn line(event: &v1::Event, message: &v1::MessageQuarantined) -> String {
-    let (id, bytes) = (&event.event_id, message.raw.len());
-    let v1::MessageQuarantined { origin, reason, part, parts, .. } = message;
+    let v1::MessageQuarantined { origin, reason, part, parts, raw_length: bytes, .. } = message;
+    let id = &event.event_id;
     let part = if *parts > 1 { format!("  part {part} of {parts}") } else { String::new() };
     format!("{id}  {bytes} bytes  {origin}{part}  {reason}")
 }
