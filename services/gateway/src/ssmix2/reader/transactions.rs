@@ -6,7 +6,7 @@ use super::{Later, Reader};
 use crate::adt::Manner;
 use crate::ssmix2::cursor::Cursor;
 use crate::ssmix2::storage::{Listing, Transactions};
-use crate::ssmix2::transaction::{Processing, goes_on, is_ended, records};
+use crate::ssmix2::transaction::{Processing, goes_on, is_bare, is_ended, records};
 
 /// A last record whose last segment has no end is taken when the file was left alone for so long:
 /// some systems end none but by the next record.
@@ -64,10 +64,18 @@ impl Reader {
             if end <= already {
                 continue;
             }
-            let is_whole = is_settled && (is_ended(record.message) || is_given_up);
+            let is_bare = is_bare(record.message);
+            let is_ended = is_ended(record.message) && !is_bare;
+            let is_whole = is_settled && (is_ended || is_given_up);
             if at + 1 == count && !is_whole {
                 // It may still be being written.
                 break;
+            }
+            if is_bare {
+                // Kept in quarantine, for somebody to say at a desk what was deleted.
+                tracing::warn!(
+                    "a deletion in a transaction file of the SS-MIX2 storage has no message"
+                );
             }
             let manner = match record.processing {
                 Processing::Insert => Manner::AsSaid,
