@@ -228,10 +228,11 @@ impl Known {
         let is_after = |one: &Timestamp| opened.is_some_and(|opened| opened > *one);
         let last_joined = joined.values().max();
         let protects = |(record, at): (&PatientId, &Timestamp)| {
-            let is_part = match joined.contains_key(record) {
-                true => self.record().patient().merge_of(*record).is_some(),
+            let is_part = if joined.contains_key(record) {
+                self.record().patient().merge_of(*record).is_some()
+            } else {
                 // It came with another that was merged.
-                false => self.record().patient().merged().next().is_some(),
+                self.record().patient().merged().next().is_some()
             };
             let joined = joined.get(record).or(last_joined);
             is_part && !(is_after(at) && joined.is_none_or(is_after))

@@ -61,7 +61,7 @@ const FIELDS: [&str; 6] =
     ["admitted-at", "discharged-at", "visit-number", "ward", "department", "confidential-address"];
 
 /// Types of numbers (table 0203) that are an account's or a visit's.
-const OTHER_NUMBERS: [&str; 5] = ["AN", "ANC", "AND", "ANT", "VN"];
+const OTHER_NUMBERS: [&str; 2] = ["AN", "VN"];
 
 /// Code points that the system of a number has, so that there is room for `#visit`.
 pub(super) const SYSTEM_LENGTH_MAX: usize = 190;
