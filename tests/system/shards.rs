@@ -30,29 +30,32 @@ use crate::support::{
 use crate::{export, fhir, mllp, ssmix2};
 
 /// A region in two shards, on one nats-server.
-struct Shards {
+pub(crate) struct Shards {
     folders: [TempDir; 2],
     addresses: [String; 2],
     nats: NatsServer,
+    /// Of services by themselves.
+    only_region: TempDir,
     _servers: TempDir,
 }
 
 impl Shards {
     /// None of them runs yet.
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let (data, servers) = (folder(), folder());
         let nats = NatsServer::start(servers.path());
         // Whoever begins the region names it.
         assert!(Server::start(data.path()).terminate().await.success());
         let folders = [folder_of_the_region(data.path()), folder_of_the_region(data.path())];
-        Self { folders, addresses: [address(), address()], nats, _servers: servers }
+        let only_region = folder_of_the_region(data.path());
+        Self { folders, addresses: [address(), address()], nats, only_region, _servers: servers }
     }
 
     fn stores(&self) -> String {
         self.addresses.each_ref().map(|address| format!("http://{address}")).join(",")
     }
 
-    fn start(&self, place: usize) -> Server {
+    pub(crate) fn start(&self, place: usize) -> Server {
         self.start_with(place, &[])
     }
 
@@ -68,8 +71,15 @@ impl Shards {
         start(self.folders[place].path(), &["up"], &self.addresses[place], &settings)
     }
 
+    /// A service by itself.
+    pub(crate) fn desk(&self, service: &str) -> Server {
+        let (url, stores) = (self.nats.url(), self.stores());
+        let settings = on_nats(&url, &["--stores", &stores]);
+        start(self.only_region.path(), &["serve", service], "127.0.0.1:0", &settings)
+    }
+
     fn forget_rows(&self, place: usize) {
-        std::fs::remove_dir_all(self.folders[place].path().join("rows-4.sled")).unwrap();
+        std::fs::remove_dir_all(self.folders[place].path().join("rows-5.sled")).unwrap();
     }
 }
 

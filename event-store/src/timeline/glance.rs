@@ -10,12 +10,14 @@ use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::v1;
 use uuid::Uuid;
 
+use super::readmission::Stays;
 use super::{Standing, Timeline, sort};
 
 /// Whether a glance looks at such an event, besides those of encounters.
 pub(super) fn looks_at(payload: &Payload) -> bool {
     payload.step().is_some()
         || payload.ruled().is_some()
+        || Stays::look_at(payload)
         || matches!(
             payload,
             Payload::TeamMemberJoined(_)
@@ -60,6 +62,7 @@ struct Glance<'a> {
     replaced: BTreeSet<Uuid>,
     orders: BTreeMap<Uuid, v1::StandingOrder>,
     care_level: Option<v1::CareLevel>,
+    stays: Stays,
 }
 
 struct Member {
@@ -89,12 +92,14 @@ impl<'a> Glance<'a> {
             replaced: BTreeSet::new(),
             orders: BTreeMap::new(),
             care_level: None,
+            stays: Stays::default(),
         }
     }
 
     fn see(&mut self, standing: &Standing<'_>) {
         let at = || standing.occurred_at.to_owned();
         self.see_team(&standing.payload, &at());
+        self.stays.see(standing);
         if let Payload::DischargeReadyDeclared(m) = &*standing.payload {
             self.ready.insert(key(&m.encounter_id), m.ready_on.clone());
         } else if let Payload::TransferRequested(m) = &*standing.payload {
@@ -259,6 +264,7 @@ impl<'a> Glance<'a> {
                     .unwrap_or_default(),
                 ready_on: self.ready.get(&id.uuid()).cloned().unwrap_or_default(),
                 is_stay: encounter.is_inpatient(),
+                readmission: self.stays.readmission(id, record, &self.timeline.zone),
                 encounter_id,
             }
         });
