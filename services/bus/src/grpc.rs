@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 use tsunagi_chassis::server::unreadable;
 use tsunagi_chassis::{Config, Refused, Trace, answers, caller, trace};
-use tsunagi_domain::{Actor, PatientId};
+use tsunagi_domain::{Actor, EventId, PatientId};
 use tsunagi_proto::check::{Check as _, Path};
 use tsunagi_proto::v1;
 use tsunagi_proto::v1::care_bus_server::CareBus;
@@ -170,6 +170,18 @@ impl CareBus for CareBusService {
         let (bus, release) = (self.handler.bus().as_ref(), request.release.unwrap_or_default());
         Ok(Response::new(quarantine::release(bus, release, &actor, DOOR).await?))
     }
+
+    async fn read_quarantined(
+        &self,
+        request: Request<v1::ReadQuarantinedRequest>,
+    ) -> Result<Response<v1::ReadQuarantinedResponse>, Status> {
+        caller(request.metadata())?;
+        let request = request.into_inner();
+        let event = EventId::parse(&request.event_id)
+            .map_err(|_malformed| Refused::fields(request.violations()))?;
+        let message = quarantine::read(self.handler.bus().as_ref(), event).await?;
+        Ok(Response::new(v1::ReadQuarantinedResponse { message: Some(message) }))
+    }
 }
 
 /// A request of a session that has queued up for its patient or resource.
@@ -254,7 +266,7 @@ impl Filter {
         if !self.takes_type(&event.r#type) {
             return Ok(None);
         }
-        let event = address::sent(bus, words, stored, event).await?;
+        let event = quarantine::sent(address::sent(bus, words, stored, event).await?);
         Ok(Some(Sign::Event(v1::StoredEvent {
             event: Some(event),
             version: stored.placed.version,
