@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::id::{EncounterId, EventId};
+use crate::id::{EncounterId, EventId, OrganisationId};
 use crate::pairs::commands_and_events;
 use crate::path::{Path, Step, Taken};
 use crate::place::Place;
@@ -83,6 +83,8 @@ commands_and_events! {
     PlanDischarge => DischargePlanned(PlannedDischarge),
     CancelPlannedDischarge => PlannedDischargeCancelled(Cancellation),
     Discharge => Discharged(()),
+    /// The stay or visit ended with the patient's death.
+    DischargeDeceased => DischargedDeceased(()),
     CancelDischarge => DischargeCancelled(Cancellation),
 }
 
@@ -107,8 +109,14 @@ impl Event {
             | Self::LeaveStarted(())
             | Self::LeaveReturned(())
             | Self::DischargePlanned(_)
-            | Self::Discharged(()) => None,
+            | Self::Discharged(())
+            | Self::DischargedDeceased(()) => None,
         }
+    }
+
+    /// Whether it ends the stay or visit, in life or by death.
+    pub(crate) fn is_discharge(&self) -> bool {
+        matches!(self, Self::Discharged(()) | Self::DischargedDeceased(()))
     }
 }
 
@@ -157,6 +165,10 @@ pub enum Refusal {
         "an encounter cannot continue itself, directly or through others: check `preceding_encounter_id`"
     )]
     CircularEpisode,
+    #[error(
+        "only the facility where the patient is says this: an entry on its behalf names it in `on_behalf_of`"
+    )]
+    NotTheFacility,
     #[error("a visit that has ended must end after it began: check `ended_at`")]
     EndsBeforeItBegins,
 }
@@ -195,7 +207,7 @@ impl Voice {
 /// One move of the patient under this encounter.
 #[derive(Debug, Clone, PartialEq)]
 enum Move {
-    Visit(Visit),
+    Visit(Visit, Voice),
     Admission(Admission, Voice),
     Transfer(WardTransfer),
     Leave,
@@ -216,6 +228,7 @@ struct Plans<T> {
 struct Plan<T> {
     event: EventId,
     made_at: CareTime,
+    by: OrganisationId,
     /// None if it was cancelled: the plan that it had replaced does not come back.
     content: Option<T>,
 }
@@ -227,24 +240,18 @@ pub struct Encounter {
     planned_admission: Plans<PlannedAdmission>,
     planned_transfer: Plans<PlannedTransfer>,
     planned_discharge: Plans<PlannedDischarge>,
+    /// The discharges that say that the patient died, also those that were cancelled.
+    deaths: BTreeSet<EventId>,
 }
 
 impl Encounter {
     /// The event that `command` causes now, or why it causes none.
     pub fn decide(&self, stamp: &Stamp, command: Command) -> Result<Event, Refusal> {
+        self.check_teller(stamp)?;
         match &command {
-            Command::PlanAdmission(_) => match self.stage() {
-                Stage::Expected => Ok(()),
-                Stage::Visiting | Stage::InHospital | Stage::OnLeave | Stage::Ended => {
-                    // What was planned before may be told afterwards.
-                    let began = self.began_at();
-                    if began.is_some_and(|began| stamp.occurred_at.is_before(&began)) {
-                        Ok(())
-                    } else {
-                        Err(Refusal::AlreadyBegun)
-                    }
-                }
-            },
+            Command::PlanAdmission(_) => {
+                self.check_planner(stamp).and_then(|()| self.can_still_be_planned(stamp))
+            }
             Command::PlanTransfer(plan) => {
                 self.in_hospital_at(stamp).and_then(|()| self.same_facility(&plan.to))
             }
@@ -259,14 +266,17 @@ impl Encounter {
             Command::Admit(admission) => {
                 self.same_facility(&admission.place).and_then(|()| self.accept(stamp, &command))
             }
-            Command::StartLeave(()) | Command::ReturnFromLeave(()) | Command::Discharge(()) => {
-                self.accept(stamp, &command)
+            Command::StartLeave(())
+            | Command::ReturnFromLeave(())
+            | Command::Discharge(())
+            | Command::DischargeDeceased(()) => self.accept(stamp, &command),
+            Command::CancelPlannedAdmission(cancel) => {
+                self.planned_admission.cancels(*cancel).and_then(|()| self.check_planner(stamp))
             }
-            Command::CancelPlannedAdmission(cancel) => self.planned_admission.cancels(*cancel),
             Command::CancelPlannedTransfer(cancel) => self.planned_transfer.cancels(*cancel),
             Command::CancelPlannedDischarge(cancel) => self.planned_discharge.cancels(*cancel),
             Command::CancelVisit(cancel) => {
-                self.can_take_back(*cancel, |kind| matches!(kind, Move::Visit(_)))
+                self.can_take_back(*cancel, |kind| matches!(kind, Move::Visit(..)))
             }
             Command::CancelAdmission(cancel) => {
                 self.can_take_back(*cancel, |kind| matches!(kind, Move::Admission(..)))
@@ -298,7 +308,10 @@ impl Encounter {
             Event::DischargePlanned(plan) => {
                 self.planned_discharge.add(stamp, plan);
             }
-            Event::VisitRegistered(visit) => self.insert(stamp, Move::Visit(visit.clone())),
+            Event::VisitRegistered(visit) => {
+                let voice = Voice::of(stamp, &visit.place);
+                self.insert(stamp, Move::Visit(visit.clone(), voice));
+            }
             Event::Admitted(admission) => {
                 let voice = Voice::of(stamp, &admission.place);
                 self.insert(stamp, Move::Admission(admission.clone(), voice));
@@ -309,6 +322,10 @@ impl Encounter {
             Event::LeaveStarted(()) => self.insert(stamp, Move::Leave),
             Event::LeaveReturned(()) => self.insert(stamp, Move::Return),
             Event::Discharged(()) => self.insert(stamp, Move::Discharge),
+            Event::DischargedDeceased(()) => {
+                self.deaths.insert(stamp.event);
+                self.insert(stamp, Move::Discharge);
+            }
             Event::PlannedAdmissionCancelled(cancel) => {
                 self.planned_admission.take_back(*cancel);
             }
@@ -335,7 +352,7 @@ impl Encounter {
 
     pub fn class(&self) -> Class {
         let visit = self.path.iter().rev().find_map(|taken| match &taken.step {
-            Move::Visit(visit) => Some(visit.class),
+            Move::Visit(visit, _) => Some(visit.class),
             Move::Admission(..) => Some(Class::Inpatient),
             Move::Transfer(_) | Move::Leave | Move::Return | Move::Discharge => None,
         });
@@ -350,7 +367,7 @@ impl Encounter {
     /// Where the patient was last under this encounter.
     fn visited(&self) -> Option<&Place> {
         self.path.iter().rev().find_map(|taken| match &taken.step {
-            Move::Visit(visit) => Some(&visit.place),
+            Move::Visit(visit, _) => Some(&visit.place),
             Move::Admission(admission, _) => Some(&admission.place),
             Move::Transfer(transfer) => Some(&transfer.to),
             Move::Leave | Move::Return | Move::Discharge => None,
@@ -368,8 +385,8 @@ impl Encounter {
     pub fn since(&self) -> Option<CareTime> {
         let taken = self.since_step()?;
         match &taken.step {
-            Move::Visit(Visit { ended_at: Some(end), .. }) => Some(*end),
-            Move::Visit(_)
+            Move::Visit(Visit { ended_at: Some(end), .. }, _) => Some(*end),
+            Move::Visit(..)
             | Move::Admission(..)
             | Move::Transfer(_)
             | Move::Leave
@@ -397,8 +414,14 @@ impl Encounter {
                 let admission = |taken: &&Taken<Move>| matches!(taken.step, Move::Admission(..));
                 self.path.iter().rev().find(admission)
             }
-            Move::Visit(_) | Move::Admission(..) | Move::Leave | Move::Discharge => Some(last),
+            Move::Visit(..) | Move::Admission(..) | Move::Leave | Move::Discharge => Some(last),
         }
+    }
+
+    /// When the patient died in it, and the event that says so.
+    pub fn death(&self) -> Option<(EventId, CareTime)> {
+        let taken = self.path.iter().rev().find(|taken| self.deaths.contains(&taken.event))?;
+        Some((taken.event, taken.at))
     }
 
     /// The encounter that this one continues.
@@ -427,7 +450,7 @@ impl Encounter {
     fn admitted(&self) -> Option<(EventId, Voice)> {
         self.path.iter().find_map(|taken| match &taken.step {
             Move::Admission(_, voice) => Some((taken.event, *voice)),
-            Move::Visit(_) | Move::Transfer(_) | Move::Leave | Move::Return | Move::Discharge => {
+            Move::Visit(..) | Move::Transfer(_) | Move::Leave | Move::Return | Move::Discharge => {
                 None
             }
         })
@@ -472,6 +495,54 @@ impl Encounter {
         }
     }
 
+    /// What was planned before it began may be told afterwards.
+    fn can_still_be_planned(&self, stamp: &Stamp) -> Result<(), Refusal> {
+        let began = self.began_at();
+        match self.stage() {
+            Stage::Expected => Ok(()),
+            Stage::Visiting | Stage::InHospital | Stage::OnLeave | Stage::Ended
+                if began.is_some_and(|began| stamp.occurred_at.is_before(&began)) =>
+            {
+                Ok(())
+            }
+            Stage::Visiting | Stage::InHospital | Stage::OnLeave | Stage::Ended => {
+                Err(Refusal::AlreadyBegun)
+            }
+        }
+    }
+
+    /// Of what a facility tells itself, others tell only on its behalf.
+    pub(crate) fn check_teller(&self, stamp: &Stamp) -> Result<(), Refusal> {
+        let is_of_others = |taken: &Taken<Move>| match &taken.step {
+            Move::Visit(Visit { place, .. }, Voice::Own)
+            | Move::Admission(Admission { place, .. }, Voice::Own) => {
+                place.facility.id != stamp.acting_for
+            }
+            Move::Visit(..)
+            | Move::Admission(..)
+            | Move::Transfer(_)
+            | Move::Leave
+            | Move::Return
+            | Move::Discharge => false,
+        };
+        if self.path.iter().any(is_of_others) { Err(Refusal::NotTheFacility) } else { Ok(()) }
+    }
+
+    /// A planned admission is moved and cancelled by those who planned it, and by the facility
+    /// that expects the patient. What was planned before it changes nothing.
+    fn check_planner(&self, stamp: &Stamp) -> Result<(), Refusal> {
+        let Some(Plan { made_at, by, content: Some(plan), .. }) = &self.planned_admission.newest
+        else {
+            return Ok(());
+        };
+        let is_theirs = *by == stamp.acting_for || plan.place.facility.id == stamp.acting_for;
+        if is_theirs || stamp.occurred_at.earliest() < made_at.earliest() {
+            Ok(())
+        } else {
+            Err(Refusal::NotTheFacility)
+        }
+    }
+
     fn same_facility(&self, to: &Place) -> Result<(), Refusal> {
         match self.visited() {
             Some(here) if here.facility.id != to.facility.id => Err(Refusal::OtherFacility),
@@ -495,7 +566,7 @@ impl Encounter {
         match (kind, self.stage()) {
             (_, Stage::Ended) => Refusal::AlreadyEnded,
             (Move::Admission(..), Stage::InHospital | Stage::OnLeave) => Refusal::AlreadyAdmitted,
-            (Move::Visit(_), _) => Refusal::AlreadyBegun,
+            (Move::Visit(..), _) => Refusal::AlreadyBegun,
             (Move::Return, Stage::InHospital) => Refusal::NotOnLeave,
             (_, Stage::OnLeave) => Refusal::OnLeave,
             (_, Stage::Expected | Stage::Visiting | Stage::InHospital) => Refusal::NotAdmitted,
@@ -553,7 +624,8 @@ impl<T: Clone> Plans<T> {
         let newest = self.newest.as_ref().map(|plan| plan.made_at.earliest());
         if newest.is_none_or(|newest| newest <= made_at.earliest()) {
             let content = (!is_cancelled).then(|| content.clone());
-            self.newest = Some(Plan { event, made_at, content });
+            let by = stamp.acting_for.clone();
+            self.newest = Some(Plan { event, made_at, by, content });
         }
     }
 
@@ -575,6 +647,11 @@ impl<T: Clone> Plans<T> {
 }
 
 impl Command {
+    /// Whether somebody is admitted, or is to be. A visit may be one to certify a death.
+    pub(crate) fn admits(&self) -> bool {
+        matches!(self, Self::PlanAdmission(_) | Self::Admit(_))
+    }
+
     /// The encounter that the one it is about would continue.
     pub(crate) fn preceding(&self) -> Option<EncounterId> {
         if let Self::PlanAdmission(plan) = self {
@@ -587,12 +664,12 @@ impl Command {
 impl Move {
     fn ordered_by(command: &Command) -> Option<Self> {
         match command.clone() {
-            Command::RegisterVisit(visit) => Some(Self::Visit(visit)),
+            Command::RegisterVisit(visit) => Some(Self::Visit(visit, Voice::Other)),
             Command::Admit(admission) => Some(Self::Admission(admission, Voice::Other)),
             Command::Transfer(transfer) => Some(Self::Transfer(transfer)),
             Command::StartLeave(()) => Some(Self::Leave),
             Command::ReturnFromLeave(()) => Some(Self::Return),
-            Command::Discharge(()) => Some(Self::Discharge),
+            Command::Discharge(()) | Command::DischargeDeceased(()) => Some(Self::Discharge),
             Command::PlanAdmission(_)
             | Command::CancelPlannedAdmission(_)
             | Command::CancelVisit(_)
@@ -610,7 +687,7 @@ impl Move {
 
     fn preceding(&self) -> Option<EncounterId> {
         match self {
-            Self::Visit(visit) => visit.preceding,
+            Self::Visit(visit, _) => visit.preceding,
             Self::Admission(admission, _) => admission.preceding,
             Self::Transfer(_) | Self::Leave | Self::Return | Self::Discharge => None,
         }
@@ -623,7 +700,7 @@ impl Step for Move {
 
     fn leads_from(&self, stage: Stage) -> Option<Stage> {
         match (self, stage) {
-            (Self::Visit(_), Stage::Expected)
+            (Self::Visit(..), Stage::Expected)
             | (Self::Admission(..), Stage::Expected | Stage::Visiting)
             | (Self::Transfer(_) | Self::Leave, Stage::InHospital)
             | (Self::Return, Stage::OnLeave)
@@ -631,7 +708,7 @@ impl Step for Move {
                 Some(self.leads_to())
             }
             (
-                Self::Visit(_)
+                Self::Visit(..)
                 | Self::Admission(..)
                 | Self::Transfer(_)
                 | Self::Leave
@@ -644,8 +721,8 @@ impl Step for Move {
 
     fn leads_to(&self) -> Stage {
         match self {
-            Self::Visit(Visit { ended_at: None, .. }) => Stage::Visiting,
-            Self::Visit(Visit { ended_at: Some(_), .. }) | Self::Discharge => Stage::Ended,
+            Self::Visit(Visit { ended_at: None, .. }, _) => Stage::Visiting,
+            Self::Visit(Visit { ended_at: Some(_), .. }, _) | Self::Discharge => Stage::Ended,
             Self::Admission(..) | Self::Transfer(_) | Self::Return => Stage::InHospital,
             Self::Leave => Stage::OnLeave,
         }
@@ -655,9 +732,8 @@ impl Step for Move {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::OrganisationId;
     use crate::place::Facility;
-    use crate::record::testing::{event_id, stamp, time};
+    use crate::record::testing::{event_id, stamp, stamp_for, time};
 
     fn place(facility: &str, ward: &str) -> Place {
         Place {
@@ -725,6 +801,62 @@ mod tests {
         let stay = given(&[("2026-05-01", admitted())]);
         assert_eq!(stay.when("2026-04-30", discharge()), Err(Refusal::OutOfOrder));
         assert_eq!(stay.when("2026-05-01", discharge()), Ok(Event::Discharged(())));
+    }
+
+    #[test]
+    fn of_its_own_stay_the_facility_tells_and_others_on_its_behalf() {
+        let mut own = Encounter::default();
+        own.apply(&stamp_for(1, "2026-05-01", "acute"), &admitted());
+        let mut by_proxy = Encounter::default();
+        let proxy = Stamp { by_proxy: true, ..stamp_for(1, "2026-05-01", "acute") };
+        by_proxy.apply(&proxy, &admitted());
+        let others = stamp_for(9, "2026-05-03", "elsewhere");
+        let facility = stamp_for(9, "2026-05-03", "acute");
+        let moves = || {
+            [
+                Command::Discharge(()),
+                Command::StartLeave(()),
+                Command::Transfer(to_ward("5W")),
+                Command::PlanDischarge(planned("2026-05-09")),
+                Command::CancelAdmission(cancelling(1)),
+            ]
+        };
+        for command in moves() {
+            assert_eq!(own.decide(&others, command.clone()), Err(Refusal::NotTheFacility));
+            assert!(own.decide(&facility, command.clone()).is_ok());
+            assert!(by_proxy.decide(&others, command).is_ok(), "nobody is there to tell of it");
+        }
+    }
+
+    #[test]
+    fn a_planned_admission_is_moved_by_who_planned_it_and_by_who_expects_it() {
+        let plan = |at: &str| PlannedAdmission {
+            planned_at: time(at),
+            place: place("acute", ""),
+            preceding: None,
+        };
+        let mut planned = Encounter::default();
+        let by_clinic = stamp_for(1, "2026-05-01", "clinic");
+        planned.apply(&by_clinic, &Event::AdmissionPlanned(plan("2026-05-09")));
+        let cancel = || Command::CancelPlannedAdmission(cancelling(1));
+        let again = || Command::PlanAdmission(plan("2026-05-10"));
+        for (organisation, is_theirs) in [("clinic", true), ("acute", true), ("other", false)] {
+            let stamp = stamp_for(2, "2026-05-02", organisation);
+            assert_eq!(planned.decide(&stamp, cancel()).is_ok(), is_theirs, "{organisation}");
+            assert_eq!(planned.decide(&stamp, again()).is_ok(), is_theirs, "{organisation}");
+        }
+        let late = stamp_for(2, "2026-04-30", "other");
+        assert!(planned.decide(&late, again()).is_ok(), "it changes nothing");
+    }
+
+    #[test]
+    fn a_death_is_cancelled_with_the_discharge_that_says_so() {
+        let mut stay =
+            given(&[("2026-05-01", admitted()), ("2026-05-03", Event::DischargedDeceased(()))]);
+        assert_eq!(stay.death(), Some((event_id(2), time("2026-05-03"))));
+        assert_eq!(stay.stage(), Stage::Ended);
+        stay.apply(&stamp(3, "2026-05-04"), &Event::DischargeCancelled(cancelling(2)));
+        assert_eq!((stay.death(), stay.stage()), (None, Stage::InHospital));
     }
 
     #[test]

@@ -87,6 +87,10 @@ pub enum Refusal {
     MergesTooDeep(usize),
     #[error("the identifier is linked to this patient already")]
     AlreadyLinked,
+    #[error(
+        "the patient died before that: if this is wrong, mark the death as entered in error, or cancel the discharge that tells of it, and say this again"
+    )]
+    Deceased,
     #[error("the date of birth lies after the event: check `birth_on` and `occurred_at`")]
     BornAfterEvent,
     #[error("the date of death lies in the future: check `deceased_at`")]
@@ -103,6 +107,8 @@ pub struct Patient {
     identifiers: BTreeSet<Identifier>,
     demographics: Demographics,
     death: Option<Death>,
+    /// When the patient had died at the latest, as an event of its own says.
+    dead_by: Option<CareTime>,
     /// When `demographics` were said, if a person said them: what people said later holds,
     /// however it came.
     said_at: Option<CareTime>,
@@ -176,7 +182,10 @@ impl Patient {
                 self.identifiers.insert(identifier.clone());
             }
             Event::DemographicsUpdated(demographics) => self.say(stamp, demographics),
-            Event::DeathRecorded(death) => self.death = Some(*death),
+            Event::DeathRecorded(death) => {
+                self.death = Some(*death);
+                self.dead_by = Some(death.at.unwrap_or(stamp.occurred_at));
+            }
             Event::Merged(Merge { retired }) => {
                 self.merged.insert(*retired, stamp.event);
             }
@@ -201,7 +210,10 @@ impl Patient {
             Event::IdentifierLinked(identifier) => {
                 self.identifiers.insert(identifier.clone());
             }
-            Event::DeathRecorded(death) => self.death = Some(*death),
+            Event::DeathRecorded(death) => {
+                self.death = Some(*death);
+                self.dead_by = death.at;
+            }
             Event::AnonymousOpened(())
             | Event::DemographicsUpdated(_)
             | Event::Merged(_)
@@ -284,6 +296,12 @@ impl Patient {
 
     pub fn birth_on(&self) -> Option<CareTime> {
         self.demographics.birth_on
+    }
+
+    /// Whether the patient was certainly dead before that.
+    pub(crate) fn died_before(&self, at: CareTime) -> bool {
+        let deaths = [self.dead_by, self.demographics.deceased_at];
+        deaths.iter().flatten().any(|death| death.is_before(&at))
     }
 
     pub fn is_deceased(&self) -> bool {
