@@ -148,7 +148,9 @@ impl Store {
                 PublishError::Conflict { version }
             }
             Failed::Refused(AppendError::TooLarge { limit }) => PublishError::TooLarge { limit },
-            Failed::Refused(AppendError::NoRoom(_)) => PublishError::NoRoom,
+            Failed::Refused(AppendError::NoRoom(_)) => {
+                PublishError::NoRoom("the server's disk is full".to_owned())
+            }
             Failed::Refused(
                 error @ (AppendError::Unreadable(_)
                 | AppendError::Broken(_)

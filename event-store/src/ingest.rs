@@ -7,6 +7,7 @@
 //! start, after a reconnect and every few seconds.
 
 mod again;
+mod append;
 mod records;
 mod slot;
 mod standing;
@@ -53,6 +54,14 @@ pub enum IngestError {
     Changed(u16),
     #[error("the stream of slot {0} has messages that do not come")]
     Silent(u16),
+    #[error(
+        "the stream of slot {slot} has lost its messages {from} to {to}, and the log does not have them: begin with a backup of a store that has them; if there is none, say accept-lost once, and the slot goes on without them"
+    )]
+    Lost { slot: u16, from: u64, to: u64 },
+    #[error(
+        "position {n} of slot {slot} is to come before the stream's next message, and the store that has it has not published it again yet: start that store, or begin with a backup of it"
+    )]
+    Missing { slot: u16, n: u64 },
 }
 
 impl From<Failed> for IngestError {
@@ -75,6 +84,10 @@ struct Limits {
     check_every: Duration,
     /// Events that are published again at once.
     window: usize,
+    /// How long a start waits for a slot in which nothing moves.
+    patience: Duration,
+    /// Whether a slot may go on behind messages that its stream has lost.
+    accepts_lost: bool,
 }
 
 /// What all slots share.
@@ -102,7 +115,8 @@ pub fn is_fed(data: &Path) -> bool {
 impl Ingest {
     /// Compares the streams with the log, carries into them what they lack of it, and begins to
     /// take them in. Comes back when everything is stored that is in the streams now: who reads
-    /// here then sees what was acknowledged before, by whomever.
+    /// here then sees what was acknowledged before, by whomever. A slot in which nothing moves
+    /// is waited for no longer than NATS may take to answer; health tells of it.
     pub async fn start(
         store: &Store,
         streams: &Streams,
@@ -117,6 +131,8 @@ impl Ingest {
             append_bytes: usize::try_from(append_bytes).unwrap_or(usize::MAX),
             check_every: Duration::from_millis(config.nats_check_ms),
             window: config.nats_window,
+            patience: Duration::from_millis(config.nats_start_ms),
+            accepts_lost: config.accept_lost,
         };
         let shared = Shared { store: store.clone(), streams: streams.clone(), file, limits };
         let all = store.region().slots;
@@ -145,14 +161,36 @@ impl Ingest {
 impl Shared {
     /// Waits until the streams are stored as far as they go now.
     async fn catch_up(&self, slots: &[Slot]) -> Result<(), IngestError> {
-        let ends = futures_util::stream::iter(slots.to_vec())
-            .map(|slot| async move { Ok((slot, self.streams.state(slot).await?.last)) })
-            .buffer_unordered(LOOKED_AT_ONCE);
-        let ends: Result<Vec<(Slot, u64)>, IngestError> = ends.try_collect().await;
-        for (slot, last) in ends? {
-            self.store.taken_in(slot, last).await?;
+        let caught_up = futures_util::stream::iter(slots.to_vec())
+            .map(|slot| async move {
+                let state = self.streams.state(slot).await?;
+                if state.missing > 0 {
+                    tracing::error!(
+                        slot = slot.0,
+                        messages = state.missing,
+                        "messages are missing within the stream of a slot: make further stores from a backup of one that has them"
+                    );
+                }
+                self.catch_up_slot(slot, state.last).await
+            })
+            // One that does not move must not keep others waiting.
+            .buffer_unordered(slots.len().max(1));
+        caught_up.try_collect().await
+    }
+
+    async fn catch_up_slot(&self, slot: Slot, last: u64) -> Result<(), IngestError> {
+        let mut before = self.store.durable_n(slot);
+        loop {
+            let taken_in = self.store.taken_in(slot, last);
+            if let Ok(taken_in) = tokio::time::timeout(self.limits.patience, taken_in).await {
+                return Ok(taken_in?);
+            }
+            let n = self.store.durable_n(slot);
+            if std::mem::replace(&mut before, n) == n {
+                tracing::error!(slot = slot.0, "a slot is served as far as it is taken in");
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     /// Brings streams that lack the end of what the log has, or all of it, to where the log is.
@@ -173,7 +211,10 @@ impl Shared {
                     behind.push((slot, source.run, lacks));
                 }
                 // Its own task mends it, and tells of it.
-                Standing::Parted { .. } => {}
+                Standing::Parted { .. }
+                | Standing::Untold { .. }
+                | Standing::Before { .. }
+                | Standing::Lost { .. } => {}
             }
         }
         // A folder of which nothing is carried yet is a folder of its own until this is written.

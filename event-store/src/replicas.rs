@@ -29,7 +29,7 @@ pub async fn watch(store: Store, other: RemoteStore, url: String, every: Duratio
                         url,
                         slot = slot.0,
                         n,
-                        "another store of the same slot has another history: compare both with `tsunagi verify`, and make the wrong one anew"
+                        "another store of the same slot has another history: begin a third one, in a folder with region.toml alone, and make the one anew that differs from it"
                     );
                 }
             }

@@ -6,10 +6,13 @@
 mod boards;
 mod timeline;
 
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tonic::metadata::{MetadataMap, MetadataValue};
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Request, Status};
-use tsunagi_bus::remote::{NoAddress, endpoint};
+use tsunagi_bus::remote::{Link, NoAddress, channel};
 use tsunagi_bus::{Shard, StreamId};
 use tsunagi_chassis::Config;
 use tsunagi_chassis::answers::STOPS;
@@ -22,26 +25,32 @@ pub use timeline::ShardedTimeline;
 /// A board has 500 rows of each kind at most, and each row some entries.
 pub(crate) const ANSWER_BYTES_MAX: usize = 64 << 20;
 
+/// How the stores of all shards are known, in their order; none at the place of this one.
+pub type Links = Vec<Option<watch::Receiver<Link>>>;
+
 /// The servers of all shards.
 #[derive(Clone)]
-pub(crate) struct Others {
+pub struct Others {
     shard: Shard,
     slots: u16,
     /// In the order of the shards; none at the place of this one.
     channels: Vec<Option<Channel>>,
+    links: Links,
+    /// Instead of a server that is another one than it is taken for.
+    nowhere: Channel,
 }
 
 impl Others {
-    pub(crate) fn new(slots: u16, config: &Config) -> Result<Self, NoAddress> {
+    pub fn new(slots: u16, config: &Config, links: Links) -> Result<Self, NoAddress> {
         let shard = Shard::of(config);
-        let channel = |(place, url): (usize, &String)| {
+        let channel = |(place, urls): (usize, &String)| {
             if place + 1 == usize::from(shard.index) {
                 return Ok(None);
             }
-            Ok(Some(endpoint(url, config)?.connect_lazy()))
+            channel(urls, config).map(Some)
         };
         let channels = config.stores.iter().enumerate().map(channel).collect::<Result<_, _>>()?;
-        Ok(Self { shard, slots, channels })
+        Ok(Self { shard, slots, channels, links, nowhere: nowhere() })
     }
 
     /// Whom to ask about a patient, and its place. None: this store.
@@ -57,12 +66,15 @@ impl Others {
     }
 
     pub(crate) fn at(&self, place: usize) -> Option<Channel> {
-        self.channels.get(place).cloned().flatten()
+        let channel = self.channels.get(place).cloned().flatten()?;
+        let link = self.links.get(place).and_then(Option::as_ref);
+        let is_wrong = link.is_some_and(|link| matches!(&*link.borrow(), Link::Wrong(_)));
+        Some(if is_wrong { self.nowhere.clone() } else { channel })
     }
 
     /// All shards in their order, with whom to ask; none at the place of this one.
-    fn all(&self) -> impl Iterator<Item = (usize, Option<Channel>)> + use<> {
-        self.channels.clone().into_iter().enumerate()
+    fn all(&self) -> impl Iterator<Item = (usize, Option<Channel>)> {
+        (0..self.channels.len()).map(|place| (place, self.at(place)))
     }
 
     /// The shard at a place.
@@ -87,6 +99,14 @@ impl Others {
             Some(_) => status,
         }
     }
+}
+
+fn nowhere() -> Channel {
+    let refuse = |_uri: Uri| async {
+        let told = "it is another store than --stores says";
+        Err::<TokioIo<TcpStream>, _>(std::io::Error::other(told))
+    };
+    Endpoint::from_static("http://nowhere").connect_with_connector_lazy(tower::service_fn(refuse))
 }
 
 /// At which shard the page is, and its token there.

@@ -3,6 +3,7 @@
 
 pub mod glance;
 mod names;
+mod readmission;
 pub mod summary;
 pub mod wording;
 

@@ -12,6 +12,7 @@ use tsunagi_proto::v1::discharge_desk_client::DischargeDeskClient;
 use tsunagi_proto::v1::timeline_client::TimelineClient;
 
 use crate::desks::{place, register};
+use crate::shards::Shards;
 use crate::support::{Server, by, context, folder, id, liaison, reason};
 
 const PAIRS: u128 = 12;
@@ -169,4 +170,35 @@ async fn a_patient_whose_merge_was_killed_half_way_is_still_on_a_board() {
     };
     let refused = CareTeamClient::new(channel).merge_patients(liaison(again)).await.unwrap_err();
     assert_eq!(reason(&refused), "ALREADY_MERGED");
+}
+
+/// Two processes merge the same pairs in two shards at once; one is killed half way.
+#[tokio::test]
+async fn what_several_processes_merge_at_once_is_merged_once_though_one_is_killed() {
+    let shards = Shards::new().await;
+    let servers = [shards.start(0), shards.start(1)];
+    let channel = servers[0].channel().await;
+    for number in 0..PAIRS {
+        prepare(&channel, number).await;
+    }
+    let [killed, other] = [shards.desk("home-care"), shards.desk("home-care")];
+    let of_other = other.channel().await;
+    let by_other = async {
+        for number in 0..PAIRS {
+            // It may meet what the killed one has half done.
+            while !merge(&of_other, number).await {
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    let at_killed = killed.channel().await;
+    let (acknowledged, ()) = tokio::join!(merge_and_kill(killed, &at_killed, 0), by_other);
+    assert!(!acknowledged.is_empty());
+    for number in 0..PAIRS {
+        let (merged, cursor) = is_merged(&channel, number).await;
+        assert_eq!(merged, number.is_multiple_of(2), "pair {number}");
+        let (survivor, other) = pair(number);
+        let at = if merged { survivor } else { other };
+        assert_eq!(on_the_board(&channel, number, cursor).await, [at], "pair {number}");
+    }
 }

@@ -246,7 +246,7 @@ async fn a_folder_of_another_region_is_refused() {
 }
 
 /// The patients that a server lists.
-async fn listed(server: &Server) -> Vec<String> {
+pub(crate) async fn listed(server: &Server) -> Vec<String> {
     let mut timeline = TimelineClient::new(server.channel().await);
     let request = v1::ListPatientsRequest::default();
     let listed = timeline.list_patients(liaison(request)).await.unwrap().into_inner();
@@ -286,6 +286,28 @@ async fn another_region_s_nats_at_the_same_address_gets_nothing_and_gives_nothin
     nats.resume();
     until_health_is(&server, "care.v1.Timeline", ServingStatus::Serving).await;
     register(&server.channel().await, &id(4), "00456").await;
+}
+
+#[tokio::test]
+async fn a_nats_that_has_nothing_of_the_region_is_filled_when_that_is_accepted() {
+    let (data, servers) = (folder(), folder());
+    let mut nats = NatsServer::start(servers.path());
+    let url = nats.url();
+    let server = Server::start_with(data.path(), &on_nats(&url, &[]));
+    register(&server.channel().await, &id(1), "00123").await;
+    assert!(server.terminate().await.success());
+    nats.kill();
+    std::fs::remove_dir_all(servers.path().join("alone")).unwrap();
+    nats.resume();
+    let told = refusal(data.path(), &on_nats(&url, &[]));
+    assert!(told.contains("--nats") && told.contains("--accept-lost"), "{told}");
+    let server = Server::start_with(data.path(), &on_nats(&url, &["--accept-lost"]));
+    assert_eq!(listed(&server).await, [id(1)]);
+    assert!(server.terminate().await.success());
+    // The streams have all of it.
+    let other = folder_of_the_region(data.path());
+    let server = Server::start_with(other.path(), &on_nats(&url, &[]));
+    assert_eq!(listed(&server).await, [id(1)]);
 }
 
 #[test]
@@ -464,7 +486,7 @@ async fn a_replica_with_another_history_is_told_of() {
 }
 
 /// Waits until health says this of a service.
-async fn until_health_is(server: &Server, service: &str, wanted: ServingStatus) {
+pub(crate) async fn until_health_is(server: &Server, service: &str, wanted: ServingStatus) {
     let mut health = HealthClient::new(server.channel().await);
     let request = HealthCheckRequest { service: service.to_owned() };
     let mut told = health.watch(request).await.unwrap().into_inner();
@@ -540,7 +562,8 @@ async fn nats_is_spoken_over_tls_with_certificates_and_a_password() {
         let settings = with(&url, &more);
         let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
         let told = refusal(data.path(), &settings);
-        assert!(told.contains("no NATS server answers"), "{told}");
+        let is_told = ["no NATS server answers", "will not have this client"];
+        assert!(is_told.iter().any(|why| told.contains(why)), "{told}");
         assert!(!told.contains("secret") && !told.contains("wrong"), "{told}");
     }
     let settings = with(&url("secret"), &own);

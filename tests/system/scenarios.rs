@@ -600,6 +600,27 @@ async fn e10_readmitted_within_thirty_days() {
             "variance from the path (服薬管理)",
         ]
     );
-    assert_eq!(end.liaison.admitted.len(), 1);
+    let [row] = end.liaison.admitted.as_slice() else { panic!("{:?}", end.liaison.admitted) };
+    let stay = row.stay.as_ref().unwrap();
+    let readmission = stay.readmission.as_ref().unwrap();
+    assert_eq!((readmission.encounter_id.clone(), readmission.days), (id(0xa), 10));
+    assert_eq!(readmission.discharged_at, "2026-05-10T09:00:00+09:00");
+    assert_eq!(readmission.variances.len(), 1, "of the plan that did not hold");
+    assert_eq!(readmission.variances[0].variance, "内服できず再入院");
+    assert_eq!(end.patient.stays[0].readmission.as_ref(), Some(readmission));
     assert_eq!(team_board(&end).state(), v1::PatientState::InHospital);
+}
+
+/// Later than thirty days, or from hospital to hospital, it is none.
+#[tokio::test]
+async fn an_admission_is_no_readmission_after_thirty_days_or_from_another_hospital() {
+    for (discharged_on, disposition) in [("04-20T09:00", "home"), ("05-19T09:00", "hospital")] {
+        let story = &mut Story::new();
+        registered(story, "04-01T09:00", "00123");
+        admit(story, LIAISON, "04-10T09:00", (0xa, 0), "7E");
+        discharge(story, LIAISON, discharged_on, 0xa, disposition);
+        admit(story, LIAISON, "05-21T10:00", (0xb, 0), "7E");
+        let end = told_in_all_ways(story, "2026-05-22").await;
+        assert_eq!(end.patient.stays[0].readmission, None, "{disposition}");
+    }
 }

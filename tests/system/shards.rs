@@ -4,6 +4,7 @@
 use tempfile::TempDir;
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
+use tonic_health::pb::health_check_response::ServingStatus;
 use tsunagi_bus::StreamId;
 use tsunagi_domain::{PatientId, ResourceId};
 use tsunagi_proto::v1;
@@ -19,7 +20,7 @@ use tsunagi_proto::v1::watch_board_response::Frame as Sign;
 
 use crate::desks::{place, registration};
 use crate::directory::salon;
-use crate::nats::{address, folder_of_the_region, on_nats, start};
+use crate::nats::{address, folder_of_the_region, listed, on_nats, start, until_health_is};
 use crate::nats_servers::NatsServer;
 use crate::stories::{CARE_MANAGER, LINK_WORKER, person, signed};
 use crate::support::{
@@ -29,29 +30,32 @@ use crate::support::{
 use crate::{export, fhir, mllp, ssmix2};
 
 /// A region in two shards, on one nats-server.
-struct Shards {
+pub(crate) struct Shards {
     folders: [TempDir; 2],
     addresses: [String; 2],
     nats: NatsServer,
+    /// Of services by themselves.
+    only_region: TempDir,
     _servers: TempDir,
 }
 
 impl Shards {
     /// None of them runs yet.
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let (data, servers) = (folder(), folder());
         let nats = NatsServer::start(servers.path());
         // Whoever begins the region names it.
         assert!(Server::start(data.path()).terminate().await.success());
         let folders = [folder_of_the_region(data.path()), folder_of_the_region(data.path())];
-        Self { folders, addresses: [address(), address()], nats, _servers: servers }
+        let only_region = folder_of_the_region(data.path());
+        Self { folders, addresses: [address(), address()], nats, only_region, _servers: servers }
     }
 
     fn stores(&self) -> String {
         self.addresses.each_ref().map(|address| format!("http://{address}")).join(",")
     }
 
-    fn start(&self, place: usize) -> Server {
+    pub(crate) fn start(&self, place: usize) -> Server {
         self.start_with(place, &[])
     }
 
@@ -65,6 +69,13 @@ impl Shards {
             .collect::<Vec<_>>();
         let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
         start(self.folders[place].path(), &["up"], &self.addresses[place], &settings)
+    }
+
+    /// A service by itself.
+    pub(crate) fn desk(&self, service: &str) -> Server {
+        let (url, stores) = (self.nats.url(), self.stores());
+        let settings = on_nats(&url, &["--stores", &stores]);
+        start(self.only_region.path(), &["serve", service], "127.0.0.1:0", &settings)
     }
 
     fn forget_rows(&self, place: usize) {
@@ -543,6 +554,82 @@ async fn a_shard_that_takes_calls_and_never_answers_is_away_for_everybody() {
         }
     }
     drop(silent);
+}
+
+#[tokio::test]
+async fn stores_in_another_order_than_their_shards_are_not_believed() {
+    let shards = Shards::new().await;
+    let first = shards.start(0);
+    let reversed = shards.addresses.each_ref().map(|it| format!("http://{it}"));
+    let reversed = format!("{},{}", reversed[1], reversed[0]);
+    let of_second = ["--shard", "2/2", "--stores", &reversed];
+    let url = shards.nats.url();
+    let of_second = on_nats(&url, &of_second);
+    let second = start(shards.folders[1].path(), &["up"], &shards.addresses[1], &of_second);
+    for (number, patient) in (1..).zip(patients_of(0, 2).iter().chain(&patients_of(1, 2))) {
+        register(&first.channel().await, patient, number).await;
+    }
+    // It would list its own twice.
+    let mut reader = TimelineClient::new(second.channel().await);
+    let list = || liaison(v1::ListPatientsRequest::default());
+    let told = loop {
+        match reader.list_patients(list()).await {
+            Ok(_not_noticed_yet) => tokio::task::yield_now().await,
+            Err(told) => break told,
+        }
+    };
+    assert_eq!(reason(&told), "SHARD_AWAY", "{told}");
+    let only_region = folder_of_the_region(shards.folders[0].path());
+    let one = format!("http://{}", shards.addresses[0]);
+    for stores in [&reversed, &one] {
+        let serve = std::process::Command::new(TSUNAGI)
+            .args(["serve", "home-care", "--slots", "4", "--listen", "127.0.0.1:0", "--data"])
+            .arg(only_region.path())
+            .args(on_nats(&shards.nats.url(), &["--stores", stores]))
+            .output()
+            .unwrap();
+        assert!(!serve.status.success());
+        assert!(stderr(&serve).contains("--stores must name"), "{}", stderr(&serve));
+    }
+}
+
+#[tokio::test]
+async fn a_desk_asks_another_replica_when_one_is_gone() {
+    const DESK: &str = "care.v1.DischargeDesk";
+    let (data, servers) = (folder(), folder());
+    let nats = NatsServer::start(servers.path());
+    let url = nats.url();
+    assert!(Server::start(data.path()).terminate().await.success());
+    let folders = [folder_of_the_region(data.path()), folder_of_the_region(data.path())];
+    let addresses = [address(), address()];
+    let settings = on_nats(&url, &[]);
+    let store = |place: usize| start(folders[place].path(), &["up"], &addresses[place], &settings);
+    let (one, other) = (store(0), store(1));
+    let stores = addresses.each_ref().map(|it| format!("http://{it}")).join("|");
+    let only_region = folder_of_the_region(data.path());
+    let with_stores = on_nats(&url, &["--stores", &stores]);
+    let desk = start(only_region.path(), &["serve", "discharge-desk"], "127.0.0.1:0", &with_stores);
+    let at_desk = desk.channel().await;
+    // What was under way when a store died may have to be sent again.
+    let register = async |number: u128| {
+        let request = v1::RegisterPatientRequest {
+            context: Some(context(&id(number), &id(number), "2026-05-01T09:00:00+09:00")),
+            event: Some(registration(&format!("n-{number}"))),
+        };
+        let mut client = DischargeDeskClient::new(at_desk.clone());
+        while client.register_patient(liaison(request.clone())).await.is_err() {}
+    };
+    register(1).await;
+    one.kill();
+    register(2).await;
+    assert_eq!(listed(&other).await.len(), 2);
+    other.kill();
+    until_health_is(&desk, DESK, ServingStatus::NotServing).await;
+    until_health_is(&desk, "", ServingStatus::NotServing).await;
+    let one = store(0);
+    until_health_is(&desk, DESK, ServingStatus::Serving).await;
+    register(3).await;
+    assert_eq!(listed(&one).await.len(), 3);
 }
 
 /// Reads of a patient over FHIR what a search for a number finds. The id that it has here.

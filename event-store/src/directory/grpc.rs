@@ -6,7 +6,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tonic::{Code, Extensions, Request, Response, Status};
 use tsunagi_bus::port::ReadError;
-use tsunagi_bus::remote::NoAddress;
 use tsunagi_bus::{Bus, Shard, Stored, StreamId};
 use tsunagi_chassis::{Config, Refused};
 use tsunagi_domain::ResourceId;
@@ -43,12 +42,10 @@ impl DirectoryService {
         rows: Patients,
         bus: Arc<dyn Bus>,
         config: &Config,
-    ) -> Result<Self, NoAddress> {
+        others: Option<Others>,
+    ) -> Self {
         let read_wait = Duration::from_millis(config.read_wait_ms);
-        let shard = Shard::of(config);
-        let others = (shard.count > 1).then(|| Others::new(store.region().slots, config));
-        let others = others.transpose()?;
-        Ok(Self { store, rows, bus, shard, others, read_wait })
+        Self { store, rows, bus, shard: Shard::of(config), others, read_wait }
     }
 
     /// Waits until the rows have seen all that was stored when it was asked, and what the caller

@@ -1,12 +1,14 @@
 //! Publishes what is stored to the streams that lack it: when an embedded region goes over to
-//! NATS, and when a stream has lost its end.
+//! NATS, and when a stream has lost its end. A store that is made of the stream finds the same
+//! afterwards: each event at its position.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::RangeInclusive;
 
-use tsunagi_bus::nats::Republished;
-use tsunagi_bus::{Bus, Cursor, Delivery, Position, Run, Slot, StreamId};
+use tsunagi_bus::nats::{Parting, Place, Republished};
+use tsunagi_bus::{Bus, Cursor, Delivery, Position, Run, Slot, Stored, StreamId};
 
+use super::records::repeated_event;
 use super::{IngestError, Shared};
 
 /// What a slot's stream lacks, and how the positions follow in it.
@@ -22,6 +24,10 @@ impl Shared {
             (*slot, lacks.start().saturating_sub(1))
         };
         let mut feed = self.store.follow(self.all_but(lacking.iter().map(before)));
+        let mut partings = BTreeMap::new();
+        for slot in lacking.keys() {
+            partings.insert(*slot, self.partings(*slot).await?);
+        }
         let mut sent: VecDeque<(Slot, Republished)> = VecDeque::new();
         let mut carried = 0;
         while let Delivery::Events(events) = feed.next().await? {
@@ -32,8 +38,14 @@ impl Shared {
                     continue;
                 }
                 let Some(sequence) = run.sequence_of(n) else { continue };
-                let after = Some(sequence.saturating_sub(1));
-                sent.push_back((slot, self.streams.publish_again(&stored, after).await?));
+                let partings = partings.get(&slot).map_or(&[][..], Vec::as_slice);
+                // A note of an event that lay there again, with its position, is that event.
+                let (stored, in_front_of) = match self.again_there(&stored, partings).await? {
+                    Some((event, parting)) => (event, Some(parting)),
+                    None => (stored, None),
+                };
+                let place = Place { behind: Some(sequence.saturating_sub(1)), in_front_of };
+                sent.push_back((slot, self.streams.publish_again(&stored, place).await?));
                 if sent.len() >= self.limits.window {
                     carried += settle(&mut sent, &mut lacking).await?;
                 }
@@ -55,15 +67,19 @@ impl Shared {
         slot: Slot,
         lost: RangeInclusive<u64>,
     ) -> Result<(), IngestError> {
+        let partings = self.partings(slot).await?;
         let before = [(slot, lost.start().saturating_sub(1))];
         let mut feed = self.store.follow(self.all_but(before.into_iter()));
         let mut sent = VecDeque::new();
         while let Delivery::Events(events) = feed.next().await? {
             for stored in events {
                 let Position { slot: of, n } = stored.placed.position;
-                let is_note = matches!(stored.stream, StreamId::Slot(_));
-                if of == slot && lost.contains(&n) && !is_note {
-                    sent.push_back(self.streams.publish_again(&stored, None).await?);
+                if of != slot || !lost.contains(&n) {
+                    continue;
+                }
+                for (stored, in_front_of) in self.all_that_lay_there(stored, &partings).await? {
+                    let place = Place { behind: None, in_front_of };
+                    sent.push_back(self.streams.publish_again(&stored, place).await?);
                 }
                 if sent.len() >= self.limits.window
                     && let Some(first) = sent.pop_front()
@@ -78,6 +94,41 @@ impl Shared {
         Ok(())
     }
 
+    /// What the stream may have lost with the message of a position: the event, in front of what
+    /// it is to stand, and if it is the note of another that lay there again, that one.
+    async fn all_that_lay_there(
+        &self,
+        stored: Stored,
+        partings: &[Parting],
+    ) -> Result<Vec<(Stored, Option<u64>)>, IngestError> {
+        let again = self.again_there(&stored, partings).await?;
+        let again = again.map(|(event, parting)| (event, Some(parting)));
+        let in_front_of = parting_of(partings, &stored);
+        // Without a place, a note is of no use to others: they make their own.
+        let is_note = matches!(stored.stream, StreamId::Slot(_));
+        let itself = (in_front_of.is_some() || !is_note).then_some((stored, in_front_of));
+        Ok(itself.into_iter().chain(again).collect())
+    }
+
+    /// The event that a note tells of, if it lay there so that other stores put it in front of a
+    /// parting, and that parting's sequence.
+    async fn again_there(
+        &self,
+        note: &Stored,
+        partings: &[Parting],
+    ) -> Result<Option<(Stored, u64)>, IngestError> {
+        let Some((stream, event)) = repeated_event(note).filter(|_| !partings.is_empty()) else {
+            return Ok(None);
+        };
+        let Some(stored) = Bus::find(&self.store, stream, event).await? else { return Ok(None) };
+        Ok(parting_of(partings, &stored).map(|parting| (stored, parting)))
+    }
+
+    async fn partings(&self, slot: Slot) -> Result<Vec<Parting>, IngestError> {
+        let Some(source) = self.file.get(slot) else { return Ok(Vec::new()) };
+        Ok(self.streams.partings(slot, &source.identity).await?)
+    }
+
     /// A cursor that has seen everything, but for slots that it has seen so far alone.
     fn all_but(&self, seen: impl Iterator<Item = (Slot, u64)>) -> Cursor {
         let seen: BTreeMap<Slot, u64> = seen.collect();
@@ -90,6 +141,13 @@ impl Shared {
         }
         cursor
     }
+}
+
+/// The message in front of which the log has an event, though the stream has it behind that.
+fn parting_of(partings: &[Parting], stored: &Stored) -> Option<u64> {
+    let n = stored.placed.position.n;
+    let parting = partings.iter().rev().find(|parting| parting.lost.contains(&n));
+    parting.map(|parting| parting.sequence)
 }
 
 /// Waits for the first of those that were sent. Nothing more is sent for a slot in which another

@@ -100,16 +100,25 @@ pub(crate) fn agrees(stored: &Stored, kept: &Kept) -> bool {
     {
         return *record == stored.record;
     }
-    let StreamId::Slot(_) = stored.stream else { return false };
-    let event = v1::Event::decode(stored.record.clone()).ok();
-    let payload = event.and_then(|event| Payload::decode(&event.r#type, &event.payload).ok());
-    if let Some(Payload::MessageRepeated(repeated)) = &payload {
+    if let Some(repeated) = repeated_event(stored) {
         // Not by JetStream's id: others publish without one.
-        return matches!(&kept.what, What::Event { stream, event, .. }
-            if stream.to_string() == repeated.stream && event.to_string() == repeated.event_id);
+        return matches!(kept.what, What::Event { stream, event, .. }
+            if (stream, event) == repeated);
     }
-    matches!(payload, Some(Payload::MessageQuarantined(kept_here))
+    matches!(payload_of_note(stored), Some(Payload::MessageQuarantined(kept_here))
         if kept.raw.starts_with(&kept_here.raw))
+}
+
+/// The event that came again, if this is the note of that.
+pub(crate) fn repeated_event(stored: &Stored) -> Option<(StreamId, EventId)> {
+    let Some(Payload::MessageRepeated(repeated)) = payload_of_note(stored) else { return None };
+    Some((repeated.stream.parse().ok()?, EventId::parse(&repeated.event_id).ok()?))
+}
+
+fn payload_of_note(stored: &Stored) -> Option<Payload> {
+    let StreamId::Slot(_) = stored.stream else { return None };
+    let event = v1::Event::decode(stored.record.clone()).ok()?;
+    Payload::decode(&event.r#type, &event.payload).ok()
 }
 
 #[cfg(test)]
@@ -138,7 +147,7 @@ mod tests {
     }
 
     fn kept(what: What, raw: &'static [u8]) -> Kept {
-        Kept { sequence: 1, message_id: None, what, raw: Bytes::from_static(raw) }
+        Kept { sequence: 1, taken_at_ns: 0, message_id: None, what, raw: Bytes::from_static(raw) }
     }
 
     #[test]
@@ -161,6 +170,8 @@ mod tests {
         assert!(agrees(&note, &kept(of(1), b"")), "whether or not it bears JetStream's id");
         assert!(!agrees(&note, &kept(of(2), b"")));
         assert!(agrees(&stored(&again), &kept(of(1), b"")));
+        let repeated = Some((StreamId::Quarantine, EventId::new(Uuid::from_u128(1))));
+        assert_eq!((repeated_event(&note), repeated_event(&stored(&again))), (repeated, None));
     }
 
     #[test]

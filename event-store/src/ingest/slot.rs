@@ -1,12 +1,14 @@
 //! One slot: reads its stream from where the log ends, and stores what comes.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
-use tsunagi_bus::nats::{Incoming, Message, What};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
+use tsunagi_bus::nats::{Incoming, What};
 use tsunagi_bus::{Position, Run, Slot, Stored};
 
+use super::append::{Append, Coming};
 use super::records::{NOTE_BYTES, again, agrees, unreadable};
 use super::standing::Standing;
 use super::streams_file::Source;
@@ -31,13 +33,15 @@ pub(super) struct SlotTask {
     pause: Duration,
     /// In a row.
     failures: u32,
+    /// Whether the log was told that the slot is stopped.
+    is_told: bool,
     /// The event with which the stream was compared last.
     compared: Option<Stored>,
 }
 
 impl SlotTask {
     pub(super) fn new(shared: Shared, slot: Slot) -> Self {
-        Self { shared, slot, pause: RETRY_AFTER, failures: 0, compared: None }
+        Self { shared, slot, pause: RETRY_AFTER, failures: 0, is_told: false, compared: None }
     }
 
     /// Follows the stream for ever. Whatever stops it, it begins again where the log ends.
@@ -46,8 +50,7 @@ impl SlotTask {
             match self.follow().await {
                 Ok(()) => self.pause = RETRY_AFTER,
                 Err(error) => {
-                    tracing::warn!(slot = self.slot.0, %error, "a stream is read again");
-                    self.failed();
+                    self.failed(&error);
                     sleep(self.pause).await;
                     self.pause = (self.pause * 2).min(RETRY_AFTER_MAX);
                 }
@@ -55,19 +58,26 @@ impl SlotTask {
         }
     }
 
-    /// Health says of a slot that stays stopped that it is, until it goes on.
-    fn failed(&mut self) {
+    /// Health says of a slot that stays stopped that it is, until it goes on. The log is told
+    /// once, and of no slot that NATS does not answer: of the connection, it is told already.
+    fn failed(&mut self, error: &IngestError) {
         self.failures = self.failures.saturating_add(1);
-        let trouble = Trouble::Stopped(self.slot);
-        if self.failures >= FAILURES && self.shared.store.troubles().begin(trouble) {
-            tracing::error!(slot = self.slot.0, "a slot is not taken in");
+        let is_connected = *self.shared.streams.watch_link().borrow();
+        tracing::debug!(slot = self.slot.0, %error, "a stream is read again");
+        if self.failures < FAILURES {
+            return;
+        }
+        self.shared.store.troubles().begin(Trouble::Stopped(self.slot));
+        if is_connected && !std::mem::replace(&mut self.is_told, true) {
+            tracing::error!(slot = self.slot.0, %error, "a slot is not taken in");
         }
     }
 
     fn goes_on(&mut self) {
         self.pause = RETRY_AFTER;
         self.failures = 0;
-        if self.shared.store.troubles().end(&Trouble::Stopped(self.slot)) {
+        self.shared.store.troubles().end(&Trouble::Stopped(self.slot));
+        if std::mem::take(&mut self.is_told) {
             tracing::info!(slot = self.slot.0, "the slot is taken in again");
         }
     }
@@ -76,7 +86,7 @@ impl SlotTask {
     async fn follow(&mut self) -> Result<(), IngestError> {
         let mut connected = self.shared.streams.watch_connected();
         connected.mark_unchanged();
-        let Some((source, next)) = self.begin().await? else { return Ok(()) };
+        let Some(Begun { source, next, until }) = self.begin().await? else { return Ok(()) };
         let mut reader = self.shared.streams.read(self.slot, next).await?;
         let every = self.shared.limits.check_every;
         let mut check = interval_at(Instant::now() + every, every);
@@ -88,8 +98,14 @@ impl SlotTask {
                 // Each may be cancelled: what the reader has is kept, the others are only
                 // waited for.
                 messages = reader.next(limits.messages, limits.bytes) => {
-                    self.take_in(&source.run, messages?).await?;
+                    let mut messages = messages?;
+                    let ahead = messages.iter().position(|message| Some(message.sequence) == until);
+                    messages.truncate(ahead.unwrap_or(messages.len()));
+                    self.take_in(&source.run, messages).await?;
                     self.goes_on();
+                    if ahead.is_some() {
+                        return Ok(());
+                    }
                 }
                 _ = check.tick() => {
                     let seen = self.check(&source, before).await?;
@@ -105,23 +121,28 @@ impl SlotTask {
     }
 
     /// Finds out where to go on. None if that is to be found out anew.
-    async fn begin(&mut self) -> Result<Option<(Source, u64)>, IngestError> {
+    async fn begin(&mut self) -> Result<Option<Begun>, IngestError> {
         let mut standing = self.shared.standing(self.slot).await?;
         if !matches!(standing, Standing::Same { .. }) {
             // A server that has just become the stream's leader may not tell of all that it has.
             sleep(LOOK_AGAIN_AFTER).await;
             standing = self.shared.standing(self.slot).await?;
         }
-        let (mut source, next) = match standing {
-            Standing::Same { source, next } => (source, next),
+        match standing {
+            Standing::Same { source, next, until } => self.go_on(source, next, until).await,
+            Standing::Untold { identity, sequence, lost } => {
+                let streams = &self.shared.streams;
+                streams.tell_parting(self.slot, &identity, sequence, lost).await?;
+                Ok(None)
+            }
             Standing::Parted { source, next } => {
                 tracing::error!(
                     slot = self.slot.0,
                     positions = ?source.again,
                     sequence = next,
-                    "the stream on NATS has other messages than the log was made from: both are kept, and what it may lack is published again. The stream has another order from now on: make further stores from a backup of this one"
+                    "the stream on NATS has other messages than the log was made from: both are kept, and what it may lack is published again"
                 );
-                (source, next)
+                self.go_on(source, next, None).await
             }
             Standing::Behind { source, lacks } => {
                 tracing::warn!(
@@ -133,29 +154,95 @@ impl SlotTask {
                 self.note(&source).await?;
                 let behind = vec![(self.slot, source.run, lacks)];
                 self.shared.publish_behind(behind).await?;
-                return Ok(None);
+                Ok(None)
             }
-        };
+            Standing::Before { source, lacks } => {
+                self.take_in_before(&source, lacks).await?;
+                self.note(&source).await?;
+                Ok(None)
+            }
+            Standing::Lost { source, lost } if self.shared.limits.accepts_lost => {
+                tracing::error!(
+                    slot = self.slot.0,
+                    from_sequence = lost.start(),
+                    to_sequence = lost.end(),
+                    "messages are lost, as was accepted: the slot goes on behind them"
+                );
+                let next = source.run.sequence;
+                self.go_on(source, next, None).await
+            }
+            Standing::Lost { lost, .. } => {
+                let (from, to) = lost.into_inner();
+                Err(IngestError::Lost { slot: self.slot.0, from, to })
+            }
+        }
+    }
+
+    async fn go_on(
+        &self,
+        mut source: Source,
+        next: u64,
+        until: Option<u64>,
+    ) -> Result<Option<Begun>, IngestError> {
         self.note(&source).await?;
         if let Some(again) = source.again.take() {
             self.shared.publish_lost(self.slot, again).await?;
             self.note(&source).await?;
         }
-        Ok(Some((source, next)))
+        Ok(Some(Begun { source, next, until }))
+    }
+
+    /// Stores what another store has in front of the message with which the source's run begins,
+    /// and has published again behind it.
+    async fn take_in_before(
+        &self,
+        source: &Source,
+        lacks: RangeInclusive<u64>,
+    ) -> Result<(), IngestError> {
+        let parting = source.run.sequence;
+        // Of what lies in the stream from there on, nothing is stored before this ends.
+        self.tell(source.run);
+        let mut reader = self.shared.streams.read(self.slot, parting).await?;
+        let (limits, mut next) = (self.shared.limits, *lacks.start());
+        while lacks.contains(&next) {
+            let messages = reader.next(limits.messages, limits.bytes);
+            let Ok(messages) = timeout(limits.check_every, messages).await else {
+                return Err(IngestError::Missing { slot: self.slot.0, n: next });
+            };
+            let mut append = Append::default();
+            for message in messages? {
+                if message.position_before(parting) != Some(next) {
+                    continue;
+                }
+                let coming = self.coming(next, message).await;
+                if append.bytes + coming.bytes > limits.append_bytes {
+                    self.store(std::mem::take(&mut append)).await?;
+                }
+                append.push(next, coming);
+                next += 1;
+            }
+            self.store(append).await?;
+        }
+        Ok(())
     }
 
     /// Notes the source durably, and lets publishers know.
     async fn note(&self, source: &Source) -> Result<(), IngestError> {
         self.shared.note(vec![(self.slot, source.clone())]).await?;
+        self.tell(source.run);
+        Ok(())
+    }
+
+    /// Lets publishers know where the messages of the stream are stored.
+    fn tell(&self, run: Run) {
         let place = usize::from(self.slot.0);
         self.shared.store.runs().send_if_modified(|runs| match runs.get_mut(place) {
-            Some(run) if *run != Some(source.run) => {
-                *run = Some(source.run);
+            Some(known) if *known != Some(run) => {
+                *known = Some(run);
                 true
             }
             Some(_) | None => false,
         });
-        Ok(())
     }
 
     /// Makes sure that the stream is still the one that the log was made from, and that its
@@ -165,7 +252,9 @@ impl SlotTask {
         let position = Position { slot: self.slot, n: self.shared.store.durable_n(self.slot) };
         let stored = source.run.sequence_of(position.n).unwrap_or(source.run.sequence - 1);
         let is_same = state.identity == source.identity && state.last >= stored;
-        if !is_same || !self.has_last(source, position).await? {
+        // Of a message that the stream has lost since, nobody can tell.
+        let is_there = stored < state.first || self.has_last(source, position).await?;
+        if !is_same || !is_there {
             return Err(IngestError::Changed(self.slot.0));
         }
         if before.is_some_and(|before| before.stored == stored && before.last > stored) {
@@ -277,38 +366,16 @@ impl SlotTask {
     }
 }
 
+/// Where reading goes on, and before which message it is to be begun anew.
+struct Begun {
+    source: Source,
+    next: u64,
+    until: Option<u64>,
+}
+
 /// How far a stream was, and its slot in the log, when they were last looked at.
 #[derive(Clone, Copy)]
 struct Seen {
     stored: u64,
     last: u64,
-}
-
-/// What is stored of a message, and the message itself.
-struct Coming {
-    taken: Taken,
-    sequence: u64,
-    message: Message,
-    /// Bytes that it may take.
-    bytes: usize,
-}
-
-/// Events that are stored together.
-#[derive(Default)]
-struct Append {
-    first_n: Option<u64>,
-    events: Vec<Coming>,
-    bytes: usize,
-}
-
-impl Append {
-    fn push(&mut self, n: u64, coming: Coming) {
-        self.first_n.get_or_insert(n);
-        self.bytes += coming.bytes;
-        self.events.push(coming);
-    }
-
-    fn into_events(self) -> impl Iterator<Item = (u64, Coming)> {
-        (self.first_n.unwrap_or(1)..).zip(self.events)
-    }
 }

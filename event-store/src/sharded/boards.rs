@@ -8,9 +8,8 @@ use futures_util::stream::{self, BoxStream, SelectAll, StreamExt as _};
 use tonic::metadata::MetadataMap;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
-use tsunagi_bus::remote::NoAddress;
 use tsunagi_bus::{Cursor, Region};
-use tsunagi_chassis::{Config, Refused};
+use tsunagi_chassis::Refused;
 use tsunagi_proto::v1;
 use tsunagi_proto::v1::boards_client::BoardsClient;
 use tsunagi_proto::v1::boards_server::Boards;
@@ -116,9 +115,8 @@ struct Gathered<A> {
 }
 
 impl ShardedBoards {
-    pub fn new(own: BoardsService, region: Region, config: &Config) -> Result<Self, NoAddress> {
-        let others = Others::new(region.slots, config)?;
-        Ok(Self { own, region, others })
+    pub fn new(own: BoardsService, region: Region, others: Others) -> Self {
+        Self { own, region, others }
     }
 
     /// Asks all shards the same.
@@ -294,6 +292,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use tsunagi_bus::{Position, Slot};
+    use tsunagi_chassis::Config;
     use tsunagi_chassis::config::Values;
     use tsunagi_domain::Zone;
     use uuid::Uuid;
@@ -325,7 +324,7 @@ mod tests {
             });
             stream::iter(of_shard.collect::<Vec<_>>()).chain(stream::pending()).boxed()
         });
-        let others = Others::new(SLOTS, &config).unwrap();
+        let others = Others::new(SLOTS, &config, Vec::new()).unwrap();
         let (beginning, signs) =
             if cursor.is_none() { (signs.into(), Vec::new()) } else { (Vec::new(), signs.into()) };
         let signs = stream::select_all(signs);

@@ -8,8 +8,7 @@ use futures_util::stream::{Stream, TryStreamExt as _};
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 use tsunagi_bus::claims::Claims;
-use tsunagi_bus::remote::NoAddress;
-use tsunagi_chassis::{Config, Refused};
+use tsunagi_chassis::Refused;
 use tsunagi_proto::v1;
 use tsunagi_proto::v1::timeline_client::TimelineClient;
 use tsunagi_proto::v1::timeline_server::Timeline as TimelineApi;
@@ -30,14 +29,9 @@ type Frames = Pin<Box<dyn Stream<Item = Result<v1::WatchTimelineResponse, Status
 
 impl ShardedTimeline {
     /// `claims` are looked up on a bus that has all shards.
-    pub fn new(
-        own: TimelineService,
-        claims: Arc<Claims>,
-        slots: u16,
-        config: &Config,
-    ) -> Result<Self, NoAddress> {
+    pub fn new(own: TimelineService, claims: Arc<Claims>, others: Others) -> Self {
         let own = own.with_claims(Arc::clone(&claims));
-        Ok(Self { own, claims, others: Others::new(slots, config)? })
+        Self { own, claims, others }
     }
 }
 

@@ -10,12 +10,14 @@ use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::v1;
 use uuid::Uuid;
 
+use super::readmission::Stays;
 use super::{Standing, Timeline, sort};
 
 /// Whether a glance looks at such an event, besides those of encounters.
 pub(super) fn looks_at(payload: &Payload) -> bool {
     payload.step().is_some()
         || payload.ruled().is_some()
+        || Stays::look_at(payload)
         || matches!(
             payload,
             Payload::TeamMemberJoined(_)
@@ -63,6 +65,7 @@ struct Glance<'a> {
     orders: BTreeMap<Uuid, v1::StandingOrder>,
     care_level: Option<v1::CareLevel>,
     contacts_asked: Vec<v1::AskedContact>,
+    stays: Stays,
 }
 
 struct Member {
@@ -93,6 +96,7 @@ impl<'a> Glance<'a> {
             orders: BTreeMap::new(),
             care_level: None,
             contacts_asked: Vec::new(),
+            stays: Stays::default(),
         }
     }
 
@@ -100,6 +104,7 @@ impl<'a> Glance<'a> {
         let at = || standing.occurred_at.to_owned();
         self.see_team(&standing.payload, &at());
         self.see_contact(standing);
+        self.stays.see(standing);
         if let Payload::DischargeReadyDeclared(m) = &*standing.payload {
             self.ready.insert(key(&m.encounter_id), m.ready_on.clone());
         } else if let Payload::TransferRequested(m) = &*standing.payload {
@@ -283,6 +288,7 @@ impl<'a> Glance<'a> {
                     .unwrap_or_default(),
                 ready_on: self.ready.get(&id.uuid()).cloned().unwrap_or_default(),
                 is_stay: encounter.is_inpatient(),
+                readmission: self.stays.readmission(id, record, &self.timeline.zone),
                 encounter_id,
             }
         });

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use prost::Message as _;
 use tempfile::TempDir;
-use tsunagi_bus::nats::{JetStreamBus, Nats, Publisher, Streams, message_id};
+use tsunagi_bus::nats::{JetStreamBus, Nats, Publisher, Streams, What};
 use tsunagi_bus::{
     Bus, Cursor, Delivery, Draft, Expected, Feed, Log, Placed, Publication, PublishError, Run,
     Slot, Stored, StreamId,
@@ -71,13 +71,12 @@ impl Opened {
                 let stored = everything(self.bus.as_ref()).await;
                 let of_slot = stored.into_iter().filter(|s| s.placed.position.slot == slot);
                 let events = of_slot.filter(|s| !matches!(s.stream, StreamId::Slot(_)));
-                let mut lacking: BTreeSet<String> =
-                    events.map(|s| message_id(s.stream, s.event)).collect();
+                let mut lacking: BTreeSet<_> = events.map(|s| (s.stream, s.event)).collect();
                 let last = self.streams().state(slot).await.map_or(0, |state| state.last);
                 for sequence in 1..=last {
                     let kept = self.streams().at(slot, sequence).await.unwrap();
-                    if let Some(id) = kept.and_then(|kept| kept.message_id) {
-                        lacking.remove(&id);
+                    if let Some(What::Event { stream, event, .. }) = kept.map(|kept| kept.what) {
+                        lacking.remove(&(stream, event));
                     }
                 }
                 if lacking.is_empty() {

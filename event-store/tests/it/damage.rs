@@ -335,7 +335,7 @@ async fn a_log_that_cannot_grow_refuses_until_it_can() {
             Err(refused) => break refused,
         }
     };
-    assert!(matches!(refused, PublishError::NoRoom), "{refused}");
+    assert!(matches!(refused, PublishError::NoRoom(_)), "{refused}");
     assert!(!store.broken().is_cancelled());
     let small = publish(&store, 0, vec![draft(1000, "still fits")]).await;
     assert!(small.is_ok(), "what needs no new segment is taken");

@@ -14,7 +14,7 @@ use tonic::transport::server::TcpIncoming;
 use tsunagi_bus::cursor::CursorError;
 use tsunagi_bus::nats::Nats;
 use tsunagi_bus::nats::notify::Notifier;
-use tsunagi_bus::{Bus, Cursor, Expected, Handler, Position, PublishError, RemoteStore};
+use tsunagi_bus::{Bus, Cursor, Expected, Handler, Position, PublishError, RemoteStore, Shard};
 use tsunagi_chassis::{Config, Trace, trace};
 use tsunagi_event_store::notices::Notices;
 use tsunagi_event_store::service::EventStoreService;
@@ -76,11 +76,11 @@ async fn a_full_stream_takes_nothing_more_until_it_has_room_again() {
         }
         assert!(taken.len() < 100, "it is never full");
     };
-    assert!(matches!(refused, PublishError::NoRoom), "{refused}");
+    assert!(matches!(refused, PublishError::NoRoom(_)), "{refused}");
     // Several at once are refused as a whole.
     let drafts = vec![saying(500, &large), saying(501, &large)];
     let refused = publish(bus, 0, Expected::Any, drafts).await.unwrap_err();
-    assert!(matches!(refused, PublishError::NoRoom), "{refused}");
+    assert!(matches!(refused, PublishError::NoRoom(_)), "{refused}");
     let context = jetstream::new(async_nats::connect(nats.url()).await.unwrap());
     let name = format!("CARE-{:02}", stream(0).slot(4).0);
     let settings = context.get_stream(&name).await.unwrap().cached_info().config.clone();
@@ -246,7 +246,9 @@ async fn another_history_of_the_same_slot_is_a_trouble_until_it_is_over() {
     publish(&other, 0, Expected::Any, vec![saying(1, "another")]).await.unwrap();
     let (port, stop) = serve_log(&other, &config(theirs.path()), 0).await;
     let url = format!("http://127.0.0.1:{port}");
-    let remote = RemoteStore::new(&url, store.region(), &config(ours.path())).unwrap();
+    let remote =
+        RemoteStore::new(&url, Shard { index: 1, count: 1 }, store.region(), &config(ours.path()))
+            .unwrap();
     let every = Duration::from_millis(20);
     let comparing = tokio::spawn(replicas::watch(store.clone(), remote, url.clone(), every));
     let mut troubles = store.troubles().watch();

@@ -135,6 +135,25 @@ async fn nothing_is_lost_when_the_wire_is_cut_or_stalls() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_falls_silent_is_left_for_another() {
+    let (data, servers) = (folder(), folder());
+    let nats = NatsServer::start(servers.path());
+    let proxies = [Proxy::before(nats.port).await, Proxy::before(nats.port).await];
+    let urls = proxies.each_ref().map(Proxy::url).join(",");
+    // Whoever does not leave it asks it again until the publication is given up.
+    let config = Config { nats_ping_ms: 100, nats_ack_ms: 500, ..nats_config(&data, 1) };
+    let opened = Opened::of_store(Store::open(&config).unwrap(), &urls, &config).await;
+    // It is connected to either.
+    for (number, silent) in (1..).zip(&proxies) {
+        silent.set(Wire::Stalled);
+        let drafts = vec![saying(number, "x")];
+        publish(opened.bus.as_ref(), 0, Expected::Any, drafts).await.unwrap();
+        silent.set(Wire::Whole);
+    }
+    opened.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_when_the_store_stops_while_others_publish() {
     let (data, other, servers) = (folder(), folder(), folder());
     let nats = NatsServer::start(servers.path());
@@ -457,8 +476,136 @@ async fn a_stream_that_is_put_back_twice_has_all_again_and_is_taken_in() {
         for stored in &before {
             assert!(now.contains(stored), "what was stored stays where it was");
         }
+        equals_a_rebuild(&opened, &data, &url, 1).await;
+        opened.close().await;
+        // Where the log's source is noted is lost: it is found out again.
+        std::fs::remove_file(data.path().join("streams.toml")).unwrap();
+        let opened = Opened::on_nats(&data, &url, 1).await;
+        assert_eq!(everything(opened.bus.as_ref()).await, now, "nothing is taken in twice");
         opened.close().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_is_put_back_behind_where_it_parted_has_all_again() {
+    let (data, servers) = (folder(), folder());
+    let mut nats = NatsServer::start(servers.path());
+    let (url, lies_at) = (nats.url(), servers.path().join("alone"));
+    let copies = [servers.path().join("older"), servers.path().join("newer")];
+    let put_back = |nats: &mut NatsServer, copy: &Path| {
+        nats.kill();
+        std::fs::remove_dir_all(&lies_at).unwrap();
+        copy_folder(copy, &lies_at);
+        nats.resume();
+    };
+    let opened = Opened::on_nats(&data, &url, 1).await;
+    for number in 1..=2 {
+        let drafts = vec![saying(number, "kept")];
+        publish(opened.bus.as_ref(), 0, Expected::Any, drafts).await.unwrap();
+    }
+    nats.kill();
+    copy_folder(&lies_at, &copies[0]);
+    nats.resume();
+    for number in 3..=6 {
+        let drafts = vec![saying(number, "lost")];
+        while publish(opened.bus.as_ref(), 0, Expected::Any, drafts.clone())
+            .await
+            .is_err_and(|error| !matches!(error, PublishError::Repeated { .. }))
+        {}
+    }
+    opened.close().await;
+    put_back(&mut nats, &copies[0]);
+    let context = jetstream::new(async_nats::connect(&url).await.unwrap());
+    for number in 900..903 {
+        publish_raw(&context, 0, &saying(number, "from elsewhere"), true).await;
+    }
+    // The disk is copied when the strangers' messages lie there, and not what was lost.
+    nats.kill();
+    copy_folder(&lies_at, &copies[1]);
+    nats.resume();
+    let opened = Opened::on_nats(&data, &url, 1).await;
+    opened.until_the_streams_have_all().await;
+    equals_a_rebuild(&opened, &data, &url, 1).await;
+    opened.close().await;
+    put_back(&mut nats, &copies[1]);
+    let opened = Opened::on_nats(&data, &url, 1).await;
+    opened.until_the_streams_have_all().await;
+    let drafts = vec![saying(7, "afterwards")];
+    publish(opened.bus.as_ref(), 0, Expected::Any, drafts).await.unwrap();
+    equals_a_rebuild(&opened, &data, &url, 1).await;
+    let events = read_all(opened.bus.as_ref(), stream(0)).await;
+    let events: Vec<_> = events.into_iter().map(|stored| stored.event).collect();
+    let order = [1, 2, 3, 4, 5, 6, 900, 901, 902, 7].map(|number| saying(number, "x").event);
+    assert_eq!(events, order);
+    opened.close().await;
+}
+
+/// Lets a stream forget all that it has.
+async fn forget_all(context: &jetstream::Context, name: &str) {
+    let kept = context.get_stream(name).await.unwrap().cached_info().config.clone();
+    let shortly = std::time::Duration::from_millis(100);
+    let forgetful =
+        jetstream::stream::Config { max_age: shortly, duplicate_window: shortly, ..kept.clone() };
+    context.update_stream(forgetful).await.unwrap();
+    while context.get_stream(name).await.unwrap().cached_info().state.messages > 0 {
+        tokio::task::yield_now().await;
+    }
+    context.update_stream(kept).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slot_whose_stream_lost_what_the_log_never_had_waits_until_that_is_accepted() {
+    let (data, servers) = (folder(), folder());
+    let nats = NatsServer::start(servers.path());
+    let (slot, url) = (stream(0).slot(4), nats.url());
+    let opened = Opened::on_nats(&data, &url, 1).await;
+    publish(opened.bus.as_ref(), 0, Expected::Any, vec![saying(1, "x")]).await.unwrap();
+    opened.close().await;
+    let context = jetstream::new(async_nats::connect(&url).await.unwrap());
+    publish_raw(&context, 0, &saying(2, "never stored"), true).await;
+    forget_all(&context, &format!("CARE-{:02}", slot.0)).await;
+    publish_raw(&context, 0, &saying(3, "behind it"), true).await;
+    let config = Config { nats_start_ms: 2000, ..nats_config(&data, 1) };
+    let opened = Opened::of_store(Store::open(&config).unwrap(), &url, &config).await;
+    let mut troubles = opened.store.troubles().watch();
+    let found = troubles.wait_for(|troubles| !troubles.is_empty()).await.unwrap().clone();
+    assert_eq!(found, BTreeSet::from([Trouble::Stopped(slot)]));
+    let other = (0..100).find(|number| stream(*number).slot(4) != slot).unwrap();
+    let drafts = vec![saying(4, "another slot")];
+    publish(opened.bus.as_ref(), other, Expected::Any, drafts).await.unwrap();
+    opened.close().await;
+    let config = Config { accept_lost: true, ..config };
+    let opened = Opened::of_store(Store::open(&config).unwrap(), &url, &config).await;
+    publish(opened.bus.as_ref(), 0, Expected::Any, vec![saying(5, "x")]).await.unwrap();
+    opened.close().await;
+    // Once is enough.
+    let opened = Opened::on_nats(&data, &url, 1).await;
+    publish(opened.bus.as_ref(), 0, Expected::Any, vec![saying(6, "x")]).await.unwrap();
+    let events = read_all(opened.bus.as_ref(), stream(0)).await;
+    let events: Vec<_> = events.into_iter().map(|stored| stored.event).collect();
+    assert_eq!(events, [1, 3, 5, 6].map(|number| saying(number, "x").event));
+    assert!(opened.store.troubles().watch().borrow().is_empty());
+    opened.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_forgot_what_the_log_has_goes_on() {
+    let (data, servers) = (folder(), folder());
+    let nats = NatsServer::start(servers.path());
+    let (slot, url) = (stream(0).slot(4), nats.url());
+    let opened = Opened::on_nats(&data, &url, 1).await;
+    publish(opened.bus.as_ref(), 0, Expected::Any, vec![saying(1, "x")]).await.unwrap();
+    opened.close().await;
+    let context = jetstream::new(async_nats::connect(&url).await.unwrap());
+    forget_all(&context, &format!("CARE-{:02}", slot.0)).await;
+    let opened = Opened::on_nats(&data, &url, 1).await;
+    for number in 2..=3 {
+        let drafts = vec![saying(number, "x")];
+        publish(opened.bus.as_ref(), 0, Expected::Any, drafts).await.unwrap();
+    }
+    assert_eq!(opened.run(slot), tsunagi_bus::Run::WHOLE);
+    assert_eq!(read_all(opened.bus.as_ref(), stream(0)).await.len(), 3);
+    opened.close().await;
 }
 
 /// What quarantine has of a note, if it is of that kind.

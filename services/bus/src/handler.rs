@@ -78,10 +78,8 @@ pub enum SubmitError {
     Contended,
     #[error("the server takes no more at the moment: try again")]
     Full,
-    #[error(
-        "the server's disk is full, and nothing was stored: tell whoever runs it, and try again"
-    )]
-    NoRoom,
+    #[error("{0}, and nothing was stored: tell whoever runs it, and try again")]
+    NoRoom(String),
     #[error("it is not known whether this was stored: send it again with the same event ids")]
     OutcomeUnknown(#[source] PublishError),
     #[error("the server cannot read the patient's record: try again later")]
@@ -430,7 +428,7 @@ impl Handler {
                 Err(error @ PublishError::OutcomeUnknown(_)) => {
                     return Err(SubmitError::OutcomeUnknown(error));
                 }
-                Err(PublishError::NoRoom) => return Err(SubmitError::NoRoom),
+                Err(PublishError::NoRoom(told)) => return Err(SubmitError::NoRoom(told)),
                 Err(_) => return Err(SubmitError::Full),
             }
         }
@@ -510,7 +508,7 @@ fn not_published(
             Err(SubmitError::Fields(vec![Path::ROOT.field("events").violation(problem)]))
         }
         PublishError::Full => Err(SubmitError::Full),
-        PublishError::NoRoom => Err(SubmitError::NoRoom),
+        PublishError::NoRoom(told) => Err(SubmitError::NoRoom(told)),
         PublishError::OutcomeUnknown(_) => Err(SubmitError::OutcomeUnknown(error)),
     }
 }

@@ -12,6 +12,7 @@ mod consumer;
 mod headers;
 mod layout;
 pub mod notify;
+mod partings;
 mod publisher;
 mod streams;
 
@@ -20,7 +21,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::Context;
 use async_nats::jetstream::context::ContextBuilder;
-use async_nats::{Client, ConnectOptions, Event, ServerAddr};
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tsunagi_chassis::Config;
@@ -28,8 +29,9 @@ use tsunagi_chassis::Config;
 pub use bus::JetStreamBus;
 pub use consumer::{ReaderError, SlotReader};
 pub use headers::{Incoming, Message, What, message_id};
+pub use partings::Parting;
 pub use publisher::Publisher;
-pub use streams::{Identity, Kept, Republished, StreamState, Streams, StreamsError};
+pub use streams::{Identity, Kept, Place, Republished, StreamState, Streams, StreamsError};
 
 /// The oldest nats-server with which everything that is relied on was seen to hold.
 const OLDEST_SERVER: [u64; 3] = [2, 15, 1];
@@ -37,6 +39,8 @@ const OLDEST_SERVER: [u64; 3] = [2, 15, 1];
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 /// The longest wait between two attempts to reconnect.
 const RECONNECT_AFTER_MAX: Duration = Duration::from_secs(2);
+/// How long a server may take to greet; then another is tried.
+const CONNECT_WAIT: Duration = Duration::from_secs(2);
 
 /// Why NATS cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +53,12 @@ pub enum ConnectError {
         "no NATS server answers at {address} ({told}): start one, or give another address with --nats"
     )]
     Unreachable { address: String, told: String },
+    #[error(
+        "the NATS server at {address} will not have this client ({told}): check user and password in --nats, --nats-credentials, --nats-ca, --nats-certificate and --nats-key"
+    )]
+    Refused { address: String, told: String },
+    #[error("cannot read {path}, which `{setting}` names")]
+    File { setting: &'static str, path: PathBuf, source: std::io::Error },
     #[error(
         "the NATS server has version {found}, and {} is the oldest that keeps what is promised: update nats-server",
         oldest()
@@ -67,6 +77,8 @@ pub struct Nats {
     pub(crate) context: Context,
     /// How often it was connected.
     connected: watch::Receiver<u64>,
+    /// Whether it is connected now.
+    pub(crate) link: watch::Receiver<bool>,
 }
 
 impl Nats {
@@ -75,14 +87,20 @@ impl Nats {
         let until = Instant::now() + Duration::from_millis(config.nats_start_ms);
         let servers = servers(address)?;
         let (count, connected) = watch::channel(0);
+        let (tell_link, link) = watch::channel(false);
         let client = loop {
-            let mut options = options(config, count.clone())?;
+            let mut options =
+                options(config, Connection { count: count.clone(), link: tell_link.clone() })?;
             // The client library does not take them from the address itself.
             if let Some((user, password)) = servers.iter().find_map(user_and_password) {
                 options = options.user_and_password(user, password);
             }
             match options.connect(servers.clone()).await {
                 Ok(client) => break client,
+                Err(error) if is_refused(error.kind()) => {
+                    let (address, told) = (shown(&servers), error.to_string());
+                    return Err(ConnectError::Refused { address, told });
+                }
                 Err(error) if Instant::now() + RETRY_AFTER > until => {
                     let (address, told) = (shown(&servers), error.to_string());
                     return Err(ConnectError::Unreachable { address, told });
@@ -102,7 +120,7 @@ impl Nats {
             }
             tokio::time::sleep(RETRY_AFTER).await;
         }
-        Ok(Self { client, context, connected })
+        Ok(Self { client, context, connected, link })
     }
 
     /// Which connection it is: the first, or one after it was lost.
@@ -118,23 +136,41 @@ impl Nats {
     }
 }
 
-fn options(config: &Config, connected: watch::Sender<u64>) -> Result<ConnectOptions, ConnectError> {
+/// Tells of the connection.
+struct Connection {
+    count: watch::Sender<u64>,
+    link: watch::Sender<bool>,
+}
+
+fn options(config: &Config, connection: Connection) -> Result<ConnectOptions, ConnectError> {
     let ack_wait = Duration::from_millis(config.nats_ack_ms);
     let mut options = ConnectOptions::new()
         .name("tsunagi")
+        .connection_timeout(CONNECT_WAIT)
+        .ping_interval(Duration::from_millis(config.nats_ping_ms))
         .request_timeout(Some(ack_wait))
         .reconnect_delay_callback(|attempts| {
             let attempts = u32::try_from(attempts).unwrap_or(u32::MAX);
             RETRY_AFTER.saturating_mul(attempts.saturating_sub(1)).min(RECONNECT_AFTER_MAX)
         })
         .event_callback(move |event| {
-            note(&event, &connected);
+            connection.note(&event);
             std::future::ready(())
         });
     if let Some(path) = &config.nats_credentials {
         let unreadable = |source| ConnectError::Credentials { path: path.clone(), source };
         let text = std::fs::read_to_string(path).map_err(unreadable)?;
         options = options.credentials(&text).map_err(unreadable)?;
+    }
+    for (setting, path) in [
+        ("nats-ca", &config.nats_ca),
+        ("nats-certificate", &config.nats_certificate),
+        ("nats-key", &config.nats_key),
+    ] {
+        if let Some(path) = path {
+            let unreadable = |source| ConnectError::File { setting, path: path.clone(), source };
+            std::fs::File::open(path).map_err(unreadable)?;
+        }
     }
     if let Some(path) = &config.nats_ca {
         options = options.add_root_certificates(path.clone()).require_tls(true);
@@ -145,19 +181,38 @@ fn options(config: &Config, connected: watch::Sender<u64>) -> Result<ConnectOpti
     Ok(options)
 }
 
-fn note(event: &Event, connected: &watch::Sender<u64>) {
-    match event {
-        Event::Connected => {
-            tracing::info!("connected to NATS");
-            connected.send_modify(|count| *count += 1);
+impl Connection {
+    fn note(&self, event: &Event) {
+        match event {
+            Event::Connected => {
+                tracing::info!("connected to NATS");
+                self.count.send_modify(|count| *count += 1);
+                self.link.send_replace(true);
+            }
+            Event::Disconnected | Event::Closed => {
+                tracing::warn!(%event, "the connection to NATS");
+                self.link.send_replace(false);
+            }
+            Event::LameDuckMode
+            | Event::Draining
+            | Event::SlowConsumer(_)
+            | Event::ServerError(_)
+            | Event::ClientError(_) => tracing::warn!(%event, "the connection to NATS"),
         }
-        Event::Disconnected
-        | Event::LameDuckMode
-        | Event::Draining
-        | Event::Closed
-        | Event::SlowConsumer(_)
-        | Event::ServerError(_)
-        | Event::ClientError(_) => tracing::warn!(%event, "the connection to NATS"),
+    }
+}
+
+/// Whether a server answers, and will not have us: trying again does not help.
+fn is_refused(kind: ConnectErrorKind) -> bool {
+    match kind {
+        ConnectErrorKind::Authentication
+        | ConnectErrorKind::AuthorizationViolation
+        | ConnectErrorKind::Tls => true,
+        ConnectErrorKind::ServerParse
+        | ConnectErrorKind::Dns
+        | ConnectErrorKind::TimedOut
+        | ConnectErrorKind::Io
+        | ConnectErrorKind::MaxReconnects => false,
     }
 }
 

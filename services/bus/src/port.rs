@@ -70,9 +70,9 @@ pub enum PublishError {
     /// Try later: nothing was added.
     #[error("more is being written than the log can take")]
     Full,
-    /// Try later: nothing was added, and nothing is before somebody makes room.
-    #[error("there is no room on the disk of the log")]
-    NoRoom,
+    /// Try later: nothing was added, and nothing is before somebody makes room. It says where.
+    #[error("{0}")]
+    NoRoom(String),
     /// Send again with the same event ids: it is not known whether the events were added.
     #[error("it is not known whether the events were stored: {0}")]
     OutcomeUnknown(String),
@@ -86,8 +86,12 @@ pub enum ReadError {
     Log(String),
     /// Try again when it runs: the store that has them does not answer. Of which shard that is,
     /// as 2/3, is empty where it is not known.
-    #[error("the event store of shard {shard} does not answer: {told}")]
+    #[error("the event store{} does not answer: {told}", of_shard(.shard))]
     Away { shard: String, told: String },
+}
+
+fn of_shard(shard: &str) -> String {
+    if shard.is_empty() { String::new() } else { format!(" of shard {shard}") }
 }
 
 /// What a feed hands over.

@@ -43,7 +43,7 @@ pub async fn keep(
     let (placed, repeated) = match published {
         Ok(placed) => (placed.first().copied(), false),
         Err(PublishError::Repeated { stored }) => (stored.first().map(|s| s.placed), true),
-        Err(PublishError::NoRoom) => return Err(SubmitError::NoRoom.into()),
+        Err(PublishError::NoRoom(told)) => return Err(SubmitError::NoRoom(told).into()),
         Err(PublishError::Full) => return Err(SubmitError::Full.into()),
         Err(PublishError::TooLarge { limit }) => {
             return Err(SubmitError::TooLarge { bytes, limit }.into());

@@ -55,7 +55,7 @@ impl From<SubmitError> for Refused {
             }
             SubmitError::Contended => Self::new(Code::Aborted, "CONTENDED", message),
             SubmitError::Full => Self::new(Code::ResourceExhausted, "SERVER_FULL", message),
-            SubmitError::NoRoom => Self::new(Code::ResourceExhausted, "DISK_FULL", message),
+            SubmitError::NoRoom(_) => Self::new(Code::ResourceExhausted, "DISK_FULL", message),
             SubmitError::OutcomeUnknown(_) => {
                 Self::new(Code::Unavailable, "OUTCOME_UNKNOWN", message)
             }

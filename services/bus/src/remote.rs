@@ -1,12 +1,15 @@
 //! An event store in another process, read over gRPC.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Status, Streaming};
 use tsunagi_chassis::Config;
 use tsunagi_chassis::answers::STOPS;
@@ -18,6 +21,7 @@ use tsunagi_proto::v1::event_store_client::EventStoreClient;
 use crate::cursor::Cursor;
 use crate::port::{Delivery, Feed, Log, ReadError, Run, Stored};
 use crate::region::Region;
+use crate::shards::Shard;
 use crate::stored_record::{cursor, from_wire, positions};
 use crate::stream::{Position, Slot, StreamId};
 
@@ -38,17 +42,66 @@ const ALIVE_WAIT: Duration = Duration::from_secs(10);
 #[error("`{0}` is no address of an event store: give one such as http://127.0.0.1:7400")]
 pub struct NoAddress(pub String);
 
-/// The way to another server of the region. It need not answer yet: a call that it does not
-/// begin to answer in time fails.
-pub fn endpoint(url: &str, config: &Config) -> Result<Endpoint, NoAddress> {
-    let endpoint = Endpoint::from_shared(url.to_owned()).or(Err(NoAddress(url.to_owned())))?;
-    Ok(endpoint
-        .tcp_nodelay(true)
-        .connect_timeout(CONNECT_WAIT)
+/// The way to one of several servers of the region that are as good as each other, with `|`
+/// between them: to the first that takes a connection, and when that is gone, to the next. None
+/// need answer yet: a call that is not begun to be answered in time fails.
+pub fn channel(urls: &str, config: &Config) -> Result<Channel, NoAddress> {
+    let malformed = |url: &str| NoAddress(url.to_owned());
+    let mut addresses = Vec::new();
+    for url in urls.split('|').map(str::trim) {
+        let uri: Uri = url.parse().map_err(|_malformed| malformed(url))?;
+        let host = uri.host().filter(|_| uri.scheme_str() == Some("http"));
+        let host = host.ok_or_else(|| malformed(url))?;
+        addresses.push(format!("{host}:{}", uri.port_u16().unwrap_or(80)));
+    }
+    let first = urls.split('|').next().unwrap_or_default().trim().to_owned();
+    let endpoint = Endpoint::from_shared(first).map_err(|_malformed| malformed(urls))?;
+    let endpoint = endpoint
         .timeout(Duration::from_millis(config.stores_answer_ms))
         .http2_keep_alive_interval(ALIVE_EVERY)
         .keep_alive_timeout(ALIVE_WAIT)
-        .keep_alive_while_idle(true))
+        .keep_alive_while_idle(true);
+    let (addresses, next) = (Arc::<[String]>::from(addresses), Arc::new(AtomicUsize::new(0)));
+    Ok(endpoint.connect_with_connector_lazy(tower::service_fn(move |_uri: Uri| {
+        connect(Arc::clone(&addresses), Arc::clone(&next))
+    })))
+}
+
+/// Connects to the first address that takes it, from `next` on, which then is the one behind it:
+/// a server that takes connections and answers nothing is not tried again first.
+async fn connect(
+    addresses: Arc<[String]>,
+    next: Arc<AtomicUsize>,
+) -> std::io::Result<TokioIo<TcpStream>> {
+    let from = next.load(Ordering::Relaxed);
+    let mut told = std::io::Error::from(std::io::ErrorKind::AddrNotAvailable);
+    for place in (from..).take(addresses.len()) {
+        let Some(address) = addresses.get(place % addresses.len()) else { continue };
+        match tokio::time::timeout(CONNECT_WAIT, TcpStream::connect(address)).await {
+            Ok(Ok(connection)) => {
+                next.store(place + 1, Ordering::Relaxed);
+                connection.set_nodelay(true)?;
+                return Ok(TokioIo::new(connection));
+            }
+            Ok(Err(error)) => told = error,
+            Err(elapsed) => told = elapsed.into(),
+        }
+    }
+    Err(told)
+}
+
+/// How another store is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Link {
+    /// It was not heard of yet.
+    #[default]
+    Unknown,
+    /// It tells how far it is.
+    Well,
+    /// It did, and does not any more.
+    Away,
+    /// It is another one than it is taken for.
+    Wrong(String),
 }
 
 /// How far a store is, as it told last.
@@ -57,8 +110,6 @@ struct Told {
     end: Cursor,
     /// By slot; none for those that it does not have.
     runs: Vec<Option<Run>>,
-    /// Whether it has told anything.
-    is_known: bool,
 }
 
 /// A store in another process. Clones share it.
@@ -67,20 +118,47 @@ pub struct RemoteStore {
     region: Region,
     client: EventStoreClient<Channel>,
     told: watch::Receiver<Told>,
+    link: watch::Receiver<Link>,
     _watching: Arc<DropGuard>,
 }
 
 impl RemoteStore {
-    /// The store at `url`. It need not answer yet.
-    pub fn new(url: &str, region: &Region, config: &Config) -> Result<Self, NoAddress> {
-        let channel = endpoint(url, config)?.connect_lazy();
+    /// The store of a shard at `urls`, one of them with `|` between. None need answer yet.
+    pub fn new(
+        urls: &str,
+        shard: Shard,
+        region: &Region,
+        config: &Config,
+    ) -> Result<Self, NoAddress> {
+        let channel = channel(urls, config)?;
         let client = EventStoreClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
         let (tell, told) = watch::channel(Told::default());
+        let (tell_link, link) = watch::channel(Link::default());
         let stop = CancellationToken::new();
-        let watching = watch_positions(client.clone(), region.clone(), url.to_owned(), tell);
-        tokio::spawn(stop.clone().run_until_cancelled_owned(watching));
+        let watching = Watching {
+            client: client.clone(),
+            region: region.clone(),
+            shard,
+            urls: urls.to_owned(),
+            tell,
+            tell_link,
+        };
+        tokio::spawn(stop.clone().run_until_cancelled_owned(watching.run()));
         let region = region.clone();
-        Ok(Self { region, client, told, _watching: Arc::new(stop.drop_guard()) })
+        Ok(Self { region, client, told, link, _watching: Arc::new(stop.drop_guard()) })
+    }
+
+    /// How it is known, as it changes.
+    pub fn watch_link(&self) -> watch::Receiver<Link> {
+        self.link.clone()
+    }
+
+    /// What is wrong about it, if anything is.
+    fn right(&self) -> Result<(), ReadError> {
+        match &*self.link.borrow() {
+            Link::Wrong(told) => Err(away(told)),
+            Link::Unknown | Link::Well | Link::Away => Ok(()),
+        }
     }
 
     /// The roots of its trees at these positions.
@@ -98,6 +176,7 @@ impl Log for RemoteStore {
     }
 
     async fn read(&self, stream: StreamId, after: u64) -> Result<Vec<Stored>, ReadError> {
+        self.right()?;
         let request = v1::ReadStreamRequest { stream: stream.to_string(), after };
         let mut client = self.client.clone();
         let answer = client.read_stream(request).await.map_err(|told| unread(&told))?;
@@ -105,6 +184,7 @@ impl Log for RemoteStore {
     }
 
     async fn find(&self, stream: StreamId, event: EventId) -> Result<Option<Stored>, ReadError> {
+        self.right()?;
         let (stream, event_id) = (stream.to_string(), event.to_string());
         let mut client = self.client.clone();
         let answer = client.find_event(v1::FindEventRequest { stream, event_id }).await;
@@ -123,7 +203,7 @@ impl Log for RemoteStore {
     }
 
     fn follow(&self, from: Cursor) -> Box<dyn Feed> {
-        Box::new(RemoteFeed { client: self.client.clone(), from, frames: None })
+        Box::new(RemoteFeed { store: self.clone(), from, frames: None })
     }
 
     fn run(&self, slot: Slot) -> Option<Run> {
@@ -143,48 +223,80 @@ impl Log for RemoteStore {
 }
 
 impl RemoteStore {
-    /// Waits until it has told how far it is.
-    pub async fn is_known(&self) {
-        let mut told = self.told.clone();
+    /// Waits until it has told how far it is, or what is wrong about it.
+    pub async fn is_known(&self) -> Link {
+        let mut link = self.link.clone();
+        let known = link.wait_for(|link| matches!(link, Link::Well | Link::Wrong(_))).await;
         // If nobody watches it any more, this process ends.
-        drop(told.wait_for(|told| told.is_known).await);
+        known.map(|link| link.clone()).unwrap_or_default()
     }
 }
 
-/// Follows what a store tells of its positions, for ever.
-async fn watch_positions(
+/// Follows what a store tells of its positions.
+struct Watching {
     client: EventStoreClient<Channel>,
     region: Region,
-    url: String,
+    shard: Shard,
+    urls: String,
     tell: watch::Sender<Told>,
-) {
-    let mut pause = RETRY_AFTER;
-    loop {
-        let ended = follow_positions(client.clone(), &region, &tell, &mut pause).await;
-        if let Err(error) = ended {
-            tracing::warn!(url, %error, "an event store does not tell how far it is");
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(RETRY_AFTER_MAX);
-    }
+    tell_link: watch::Sender<Link>,
 }
 
-async fn follow_positions(
-    mut client: EventStoreClient<Channel>,
-    region: &Region,
-    tell: &watch::Sender<Told>,
-    pause: &mut Duration,
-) -> Result<(), ReadError> {
-    let watched = client.watch_positions(v1::WatchPositionsRequest {}).await;
-    let mut watched = watched.map_err(|told| unread(&told))?.into_inner();
-    while let Some(told) = watched.message().await.map_err(|told| unread(&told))? {
-        if told.region_id != region.id.to_string() || told.slots != u32::from(region.slots) {
+impl Watching {
+    /// For ever.
+    async fn run(mut self) {
+        let mut pause = RETRY_AFTER;
+        loop {
+            if let Err(error) = self.follow(&mut pause).await {
+                self.ended(&error);
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(RETRY_AFTER_MAX);
+        }
+    }
+
+    /// The log is told once, until it is otherwise.
+    fn ended(&self, error: &ReadError) {
+        let link = match error {
+            ReadError::Log(told) => Link::Wrong(told.clone()),
+            ReadError::Away { .. } => Link::Away,
+        };
+        let url = &self.urls;
+        if self.tell_link.send_if_modified(|known| std::mem::replace(known, link.clone()) != link) {
+            tracing::warn!(url, shard = %self.shard, %error, "an event store does not tell how far it is");
+        }
+    }
+
+    async fn follow(&mut self, pause: &mut Duration) -> Result<(), ReadError> {
+        let watched = self.client.watch_positions(v1::WatchPositionsRequest {}).await;
+        let mut watched = watched.map_err(|told| unread(&told))?.into_inner();
+        while let Some(told) = watched.message().await.map_err(|told| unread(&told))? {
+            self.check(&told)?;
+            *pause = RETRY_AFTER;
+            self.tell.send_replace(read_told(&told.positions, self.region.slots));
+            let was = self.tell_link.send_replace(Link::Well);
+            if matches!(was, Link::Away | Link::Wrong(_)) {
+                tracing::info!(url = self.urls, shard = %self.shard, "an event store is there again");
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it is the store that is meant.
+    fn check(&self, told: &v1::WatchPositionsResponse) -> Result<(), ReadError> {
+        let Region { id, slots, .. } = &self.region;
+        if told.region_id != id.to_string() || told.slots != u32::from(*slots) {
             return Err(ReadError::Log("it is of another region".to_owned()));
         }
-        *pause = RETRY_AFTER;
-        tell.send_replace(read_told(&told.positions, region.slots));
+        let has = |slot: u16| told.positions.iter().any(|it| it.slot == u32::from(slot));
+        if (0..*slots).filter(|slot| self.shard.has(Slot(*slot))).all(has) {
+            return Ok(());
+        }
+        let shard = self.shard;
+        Err(ReadError::Log(format!(
+            "it does not have the slots of shard {shard}: --stores must name the servers of all shards, in their order"
+        )))
     }
-    Ok(())
 }
 
 fn read_told(told: &[v1::SlotPosition], slots: u16) -> Told {
@@ -196,12 +308,12 @@ fn read_told(told: &[v1::SlotPosition], slots: u16) -> Told {
             *place = Some(run);
         }
     }
-    Told { end: cursor(told), runs, is_known: true }
+    Told { end: cursor(told), runs }
 }
 
 /// A reader of a store in another process.
 struct RemoteFeed {
-    client: EventStoreClient<Channel>,
+    store: RemoteStore,
     from: Cursor,
     frames: Option<Streaming<v1::FollowLogResponse>>,
 }
@@ -212,8 +324,10 @@ impl Feed for RemoteFeed {
         let frames = if let Some(frames) = &mut self.frames {
             frames
         } else {
+            self.store.right()?;
             let request = v1::FollowLogRequest { seen: positions(&self.from) };
-            let frames = self.client.follow_log(request).await.map_err(|told| unread(&told))?;
+            let mut client = self.store.client.clone();
+            let frames = client.follow_log(request).await.map_err(|told| unread(&told))?;
             self.frames.insert(frames.into_inner())
         };
         let frame = frames.message().await.map_err(|told| unread(&told))?;

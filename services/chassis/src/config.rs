@@ -219,6 +219,17 @@ pub const SETTINGS: &[Setting] = &[
         "3000",
         "Milliseconds after which it is checked again that each stream is the one that the log was made from, and that its messages come",
     ),
+    Setting {
+        name: "accept-lost",
+        default: "false",
+        help: "Go on though NATS lost something: make its streams anew from the log when it has none of them, and go on behind messages that a stream lost and this store never had. Say it once, when no other store or backup has them",
+        is_switch: true,
+    },
+    setting(
+        "nats-ping-ms",
+        "1000",
+        "Milliseconds after which NATS is asked whether it is there; when it answers none of three, another of its servers is taken",
+    ),
     setting(
         "ingest-batch",
         "1024",
@@ -232,7 +243,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "stores",
         "",
-        "The servers that have the shards on NATS, in their order, with commas between: http://a:7400,http://b:7400. Reads about other patients go there",
+        "The servers that have the shards on NATS, in their order, with commas between, and with `|` between replicas of one shard: http://a:7400|http://b:7400,http://c:7400. Reads about other patients go there; when a replica is gone, the next is asked",
     ),
     setting(
         "stores-answer-ms",
@@ -373,6 +384,8 @@ pub enum Ack {
 pub enum ConfigError {
     #[error("the setting `{setting}` must be {expected}")]
     Value { setting: &'static str, expected: &'static str },
+    #[error("the setting `{setting}` must be at least {least}")]
+    TooSmall { setting: &'static str, least: String },
     #[error("cannot read the settings file {path}")]
     Read { path: PathBuf, source: std::io::Error },
     #[error("the settings file {path} is not TOML")]
@@ -444,6 +457,8 @@ pub struct Config {
     pub receipt_wait_ms: u64,
     pub ack: Ack,
     pub nats_check_ms: u64,
+    pub accept_lost: bool,
+    pub nats_ping_ms: u64,
     /// Which of how many, from 1 on.
     pub shard: (u16, u16),
     pub stores: Vec<String>,
@@ -558,15 +573,14 @@ impl Values {
         }
     }
 
-    fn number<T: FromStr + PartialOrd + Copy>(
+    fn number<T: FromStr + PartialOrd + Copy + ToString>(
         &self,
         setting: &'static str,
         least: T,
     ) -> Result<T, ConfigError> {
-        const EXPECTED: &str = "a whole number that is large enough (see `tsunagi config`)";
-        let number = self.parse(setting, EXPECTED)?;
+        let number = self.parse(setting, "a whole number")?;
         if number < least {
-            return Err(ConfigError::Value { setting, expected: EXPECTED });
+            return Err(ConfigError::TooSmall { setting, least: least.to_string() });
         }
         Ok(number)
     }
@@ -631,6 +645,8 @@ impl Config {
             receipt_wait_ms: values.number("receipt-wait-ms", 10)?,
             ack: values.parse("ack", "`store` or `bus`")?,
             nats_check_ms: values.number("nats-check-ms", 10)?,
+            accept_lost: values.parse("accept-lost", "`true` or `false`")?,
+            nats_ping_ms: values.number("nats-ping-ms", 100)?,
             shard: values.share("shard")?,
             stores: values.list("stores"),
             stores_answer_ms: values.number("stores-answer-ms", 10)?,
@@ -639,10 +655,6 @@ impl Config {
             ingest_batch: values.number("ingest-batch", 1)?,
         };
         config.check()?;
-        if Zone::named(&config.zone).is_none() {
-            let expected = "a time zone such as Asia/Tokyo";
-            return Err(ConfigError::Value { setting: "zone", expected });
-        }
         Ok(config)
     }
 
@@ -651,9 +663,21 @@ impl Config {
         self.nats.is_some() || self.with_nats
     }
 
-    /// Settings that are of use together alone.
+    /// Settings that are of use together alone, and what can be looked up.
     fn check(&self) -> Result<(), ConfigError> {
         let wrong = |setting, expected| Err(ConfigError::Value { setting, expected });
+        if Zone::named(&self.zone).is_none() {
+            return wrong("zone", "a time zone such as Asia/Tokyo");
+        }
+        if ![1, 3, 5].contains(&self.nats_replicas) {
+            return wrong("nats-replicas", "1, 3 or 5");
+        }
+        if self.nats.is_some() && self.with_nats {
+            return wrong(
+                "with-nats",
+                "said without nats: it is a server of its own, or one that runs",
+            );
+        }
         match (&self.nats_certificate, &self.nats_key) {
             (Some(_), None) => wrong("nats-key", "given with nats-certificate"),
             (None, Some(_)) => wrong("nats-certificate", "given with nats-key"),

@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use clap::Args;
 use tsunagi_chassis::Config;
 use tsunagi_event_store::backup::{self as copies, BackupError, Copied};
+use tsunagi_event_store::ingest::is_fed;
 
 use crate::output::say;
 
@@ -79,7 +80,8 @@ pub(crate) async fn restore(
         restored.with_context(|| format!("{from} cannot be restored"))
     });
     say(summary("restored", &copied.await??));
-    say(format_args!("serve it with: tsunagi up --data {}", config.data.display()));
+    let nats = if is_fed(&config.data) { " --nats URL" } else { "" };
+    say(format_args!("serve it with: tsunagi up --data {}{nats}", config.data.display()));
     Ok(ExitCode::SUCCESS)
 }
 

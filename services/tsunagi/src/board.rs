@@ -267,6 +267,14 @@ impl Tell<'_> {
                 line = format!("{line}  {} {}", self.words(ja, en), self.time(at));
             }
         }
+        if let Some(readmission) = &stay.readmission {
+            let days = readmission.days;
+            let (ja, en) = (
+                format!("再入院 (退院の{days}日後)"),
+                format!("readmitted {days} days after the discharge"),
+            );
+            line = format!("{line}  {}", self.words(&ja, &en));
+        }
         line
     }
 

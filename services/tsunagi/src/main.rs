@@ -10,6 +10,7 @@ mod demo;
 mod doors;
 mod half_merges;
 mod import;
+mod links;
 mod nats_child;
 mod open_files;
 mod output;

@@ -4,14 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tsunagi_bus::nats::notify::Notifier;
-use tsunagi_bus::nats::{JetStreamBus, Nats, Publisher, Streams};
+use tsunagi_bus::nats::{JetStreamBus, Nats, Publisher, Streams, StreamsError};
+use tsunagi_bus::remote::Link;
 use tsunagi_bus::{Bus, Log, Region, RemoteStore, Shard, Shards};
 use tsunagi_chassis::Config;
 use tsunagi_event_store::ingest::{Ingest, is_fed};
-use tsunagi_event_store::{Store, replicas};
+use tsunagi_event_store::{Store, replicas, sharded};
 
+use crate::links::Links;
 use crate::nats_child::NatsChild;
 
 /// A bus that runs.
@@ -19,6 +22,8 @@ pub(crate) struct RegionBus {
     pub(crate) bus: Arc<dyn Bus>,
     /// Tells other organisations, if some are to be told.
     pub(crate) notifier: Option<Notifier>,
+    /// Whether NATS is connected, where events are carried by it.
+    pub(crate) nats: Option<watch::Receiver<bool>>,
     ingest: Option<Ingest>,
     servers: String,
     /// They compare this store with others.
@@ -41,6 +46,13 @@ impl RegionBus {
         };
         let nats = Nats::connect(address, config).await?;
         let servers = nats.servers(address);
+        let was_made_of_streams = is_fed(&config.data) && store.end().positions().next().is_some();
+        if was_made_of_streams
+            && !config.accept_lost
+            && !Streams::has_any(&nats, store.region().slots).await?
+        {
+            return Err(StreamsError::Gone.into());
+        }
         let notifier = if config.notify.is_empty() {
             None
         } else {
@@ -48,10 +60,11 @@ impl RegionBus {
         };
         let streams = Streams::open(nats, store.region(), config).await?;
         let ingest = Ingest::start(store, &streams, config).await?;
+        let nats = Some(streams.watch_link());
         let publisher = Publisher::new(streams, Arc::clone(&log), config);
         let bus = Arc::new(JetStreamBus::new(publisher, log));
         let comparing = compare(config, store)?;
-        Ok(Self { bus, notifier, ingest: Some(ingest), servers, comparing, child })
+        Ok(Self { bus, notifier, nats, ingest: Some(ingest), servers, comparing, child })
     }
 
     fn embedded(config: &Config, store: &Store) -> anyhow::Result<Self> {
@@ -69,7 +82,7 @@ impl RegionBus {
         }
         let bus: Arc<dyn Bus> = Arc::new(store.clone());
         let (servers, comparing) = (String::new(), Vec::new());
-        Ok(Self { bus, notifier: None, ingest: None, servers, comparing, child: None })
+        Ok(Self { bus, notifier: None, nats: None, ingest: None, servers, comparing, child: None })
     }
 
     /// Where the events are carried, and what was done to begin with that.
@@ -101,7 +114,7 @@ impl RegionBus {
 pub(crate) async fn without_a_store(
     config: &Config,
     region: &Region,
-) -> anyhow::Result<Arc<dyn Bus>> {
+) -> anyhow::Result<(Arc<dyn Bus>, Links)> {
     let address = config.nats.as_ref();
     let address = address.context("a service by itself needs NATS: say where it is with --nats")?;
     if config.stores.is_empty() {
@@ -111,45 +124,57 @@ pub(crate) async fn without_a_store(
     }
     let nats = Nats::connect(address, config).await?;
     let streams = Streams::open(nats, region, config).await?;
+    let mut links = Links { nats: streams.watch_link(), stores: Vec::new() };
     let mut stores: Vec<Arc<dyn Log>> = Vec::new();
-    for url in &config.stores {
-        let store = RemoteStore::new(url, region, config)?;
+    let count = u16::try_from(config.stores.len()).unwrap_or(u16::MAX);
+    for (place, url) in config.stores.iter().enumerate() {
+        let store = RemoteStore::new(url, Shard::at(place, count), region, config)?;
         tracing::info!(url, "waiting for the event store");
-        store.is_known().await;
+        if let Link::Wrong(told) = store.is_known().await {
+            anyhow::bail!("the event store at {url} is not the one that is meant: {told}");
+        }
+        links.stores.push(store.watch_link());
         stores.push(Arc::new(store));
     }
     let log: Arc<dyn Log> = Arc::new(Shards::new(stores).context("there are no stores")?);
     let publisher = Publisher::new(streams, Arc::clone(&log), config);
-    Ok(Arc::new(JetStreamBus::new(publisher, log)))
+    Ok((Arc::new(JetStreamBus::new(publisher, log)), links))
 }
 
-/// The whole log: this store, and the others where there are several shards.
-pub(crate) fn shards(config: &Config, store: &Store) -> anyhow::Result<Arc<dyn Log>> {
+/// The whole log: this store, and the others where there are several shards; and how these are
+/// known.
+pub(crate) fn shards(
+    config: &Config,
+    store: &Store,
+) -> anyhow::Result<(Arc<dyn Log>, sharded::Links)> {
     let Shard { index, count } = Shard::of(config);
     if count == 1 || !config.is_on_nats() {
-        return Ok(Arc::new(store.clone()));
+        return Ok((Arc::new(store.clone()), Vec::new()));
     }
     if config.stores.len() != usize::from(count) {
         anyhow::bail!(
             "--stores must name the servers of all {count} shards in their order, this one's too"
         );
     }
-    let mut stores: Vec<Arc<dyn Log>> = Vec::new();
+    let (mut stores, mut links): (Vec<Arc<dyn Log>>, _) = (Vec::new(), Vec::new());
     for (place, url) in (1..).zip(&config.stores) {
         if place == index {
+            links.push(None);
             stores.push(Arc::new(store.clone()));
-        } else {
-            stores.push(Arc::new(RemoteStore::new(url, store.region(), config)?));
+            continue;
         }
+        let other = RemoteStore::new(url, Shard { index: place, count }, store.region(), config)?;
+        links.push(Some(other.watch_link()));
+        stores.push(Arc::new(other));
     }
-    Ok(Arc::new(Shards::new(stores).context("there are no stores")?))
+    Ok((Arc::new(Shards::new(stores).context("there are no stores")?), links))
 }
 
 fn compare(config: &Config, store: &Store) -> anyhow::Result<Vec<AbortHandle>> {
     let every = Duration::from_millis(config.replica_check_ms);
     let mut comparing = Vec::new();
     for url in &config.replicas {
-        let other = RemoteStore::new(url, store.region(), config)?;
+        let other = RemoteStore::new(url, Shard::of(config), store.region(), config)?;
         let watch = replicas::watch(store.clone(), other, url.clone(), every);
         comparing.push(tokio::spawn(watch).abort_handle());
     }

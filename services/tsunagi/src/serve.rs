@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use clap::ValueEnum;
 use tokio_util::sync::CancellationToken;
+use tonic::server::NamedService as _;
 use tonic::service::Routes;
 use tonic::transport::Channel;
 use tonic_health::server::HealthReporter;
 use tsunagi_bus::Handler;
 use tsunagi_bus::grpc::CareBusService;
-use tsunagi_bus::remote::endpoint;
+use tsunagi_bus::remote::{NoAddress, channel};
 use tsunagi_chassis::Config;
 use tsunagi_chassis::server::{Server, add_reflection};
 use tsunagi_event_store::{has_region, read_region};
@@ -21,6 +22,7 @@ use tsunagi_proto::v1::home_care_server::HomeCareServer;
 use tsunagi_proto::v1::link_worker_server::LinkWorkerServer;
 
 use crate::doors::Bound;
+use crate::links::Links;
 use crate::open_files;
 use crate::output::say;
 use crate::region_bus;
@@ -37,6 +39,23 @@ pub(crate) enum Service {
     Gateway,
 }
 
+impl Service {
+    /// Of what health speaks: what it serves, and the whole server.
+    fn names(self) -> Vec<&'static str> {
+        let served: &[&str] = match self {
+            Self::DischargeDesk => &[DischargeDeskServer::<tsunagi_discharge_desk::Service>::NAME],
+            Self::HomeCare => &[
+                HomeCareServer::<tsunagi_home_care::Service>::NAME,
+                CareTeamServer::<tsunagi_home_care::CareTeamService>::NAME,
+            ],
+            Self::LinkWorker => &[LinkWorkerServer::<tsunagi_link_worker::Service>::NAME],
+            Self::CareBus => &[CareBusServer::<CareBusService>::NAME],
+            Self::Gateway => &[],
+        };
+        served.iter().copied().chain([""]).collect()
+    }
+}
+
 /// Serves until Ctrl-C or SIGTERM.
 pub(crate) async fn run(config: &Config, service: Service) -> anyhow::Result<()> {
     let mut told_to_stop = pin!(StopSignals::listen()?.wait());
@@ -47,6 +66,7 @@ pub(crate) async fn run(config: &Config, service: Service) -> anyhow::Result<()>
         () = told_to_stop.as_mut() => return Ok(()),
     };
     let (health, routes) = routes(config, &bound.handler, service, &stop).await?;
+    tokio::spawn(bound.links.tell(service.names(), health.clone()));
     say(format_args!("tsunagi {}", env!("CARGO_PKG_VERSION")));
     let doors = match bound.doors {
         Some(doors) => {
@@ -83,6 +103,7 @@ struct Joined {
     server: Server,
     doors: Option<Bound>,
     handler: Arc<Handler>,
+    links: Links,
 }
 
 async fn bind(config: &Config, service: Service) -> anyhow::Result<Joined> {
@@ -96,8 +117,8 @@ async fn bind(config: &Config, service: Service) -> anyhow::Result<Joined> {
     let region = read_region(&config.data)?;
     let server = Server::bind(config).await?;
     let doors = doors(config, service).await?;
-    let bus = region_bus::without_a_store(config, &region).await?;
-    Ok(Joined { server, doors, handler: Arc::new(Handler::new(bus, config)) })
+    let (bus, links) = region_bus::without_a_store(config, &region).await?;
+    Ok(Joined { server, doors, handler: Arc::new(Handler::new(bus, config)), links })
 }
 
 /// The doors of a gateway, bound. Other services have none, whatever the settings say.
@@ -118,10 +139,8 @@ async fn doors(config: &Config, service: Service) -> anyhow::Result<Option<Bound
 }
 
 /// Whichever of the event stores answers: each knows what the others have.
-fn timeline(config: &Config) -> anyhow::Result<Channel> {
-    let endpoints = config.stores.iter().map(|url| endpoint(url, config));
-    let endpoints = endpoints.collect::<Result<Vec<_>, _>>()?;
-    Ok(Channel::balance_list(endpoints.into_iter()))
+fn timeline(config: &Config) -> Result<Channel, NoAddress> {
+    channel(&config.stores.join("|"), config)
 }
 
 async fn routes(

@@ -419,6 +419,14 @@ pub(crate) fn state_words(patient: &v1::PatientSummary, language: Language, zone
         (Language::Ja | Language::Both, true) => format!("{ja} {since}から  {place}"),
         (Language::Ja | Language::Both, false) => ja.to_owned(),
     };
+    let readmitted = patient.stays.iter().find_map(|stay| stay.readmission.as_ref());
+    if let Some(v1::Readmission { days, .. }) = readmitted {
+        words = if language == Language::En {
+            format!("{words}  readmitted {days} days after the discharge")
+        } else {
+            format!("{words}  再入院 (退院の{days}日後)")
+        };
+    }
     let plans = [
         (&patient.planned_discharge_at, "退院予定", "discharge planned for"),
         (&patient.planned_admission_at, "入院予定", "admission planned for"),

@@ -26,7 +26,7 @@ use tsunagi_event_store::directory::DirectoryService;
 use tsunagi_event_store::grpc::TimelineService;
 use tsunagi_event_store::notices::Notices;
 use tsunagi_event_store::service::EventStoreService;
-use tsunagi_event_store::sharded::{ShardedBoards, ShardedTimeline};
+use tsunagi_event_store::sharded::{Others, ShardedBoards, ShardedTimeline};
 use tsunagi_event_store::troubles::Trouble;
 use tsunagi_event_store::{OpenError, Patients, Records, Store, scrub};
 use tsunagi_gateway::metrics::Metrics;
@@ -42,6 +42,7 @@ use tsunagi_proto::v1::timeline_server::TimelineServer;
 
 use crate::doors::{self, Addresses};
 use crate::half_merges;
+use crate::links::Links;
 use crate::open_files;
 use crate::output::say;
 use crate::region_bus::{self, RegionBus};
@@ -91,28 +92,21 @@ pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
         tracing::warn!(%error, "cannot say in the folder where it is served");
     }
     let data: PathBuf = config.data.clone();
-    let log = region_bus::shards(config, &store)?;
+    let (log, links) = region_bus::shards(config, &store)?;
     let records = Records::new(store.clone(), Arc::clone(&log), config);
     let patients = tokio::task::spawn_blocking(move || Patients::open(records, &data)).await??;
     let stop = CancellationToken::new();
-    let rows = tokio::spawn({
-        let (patients, stop) = (patients.clone(), stop.clone());
-        async move {
-            let ended = patients.run(stop).await;
-            if let Err(error) = &ended {
-                tracing::error!(%error, "the patients' rows are no longer made");
-            }
-            Ok::<(), anyhow::Error>(ended?)
-        }
-    });
+    let rows = tokio::spawn(make_rows(patients.clone(), stop.clone()));
     tsunagi_event_store::metrics::register(&store, &patients);
     let mut bus = RegionBus::start(config, &store, log).await?;
     let on_nats = bus.told(config);
     let handler = Arc::new(Handler::new(Arc::clone(&bus.bus), config));
     half_merges::begin(&handler, &patients, store.end(), &stop);
     let notices = notices(config, bus.notifier.take(), &patients, &stop).await?;
-    let (health, routes) = routes(config, &handler, &store, patients, &stop).await?;
+    let others = Others::new(store.region().slots, config, links.clone())?;
+    let (health, routes) = routes(config, &handler, &store, (patients, others), &stop).await?;
     look_after(config, &store, &health, &stop);
+    tell_of_nats(&bus, &store, &health);
     let timeline = Endpoint::from_shared(format!("http://{address}"))?.connect_lazy();
     let doors = doors.open(config, &handler, timeline, &stop)?;
     metrics.map(|metrics| tokio::spawn(metrics.run(stop.clone())));
@@ -150,11 +144,28 @@ pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
     })
 }
 
+async fn make_rows(patients: Patients, stop: CancellationToken) -> anyhow::Result<()> {
+    let ended = patients.run(stop).await;
+    if let Err(error) = &ended {
+        tracing::error!(%error, "the patients' rows are no longer made");
+    }
+    Ok(ended?)
+}
+
 /// Reads the log again in the background, and tells health what becomes of it.
 fn look_after(config: &Config, store: &Store, health: &HealthReporter, stop: &CancellationToken) {
     tokio::spawn(scrub::run(store.clone(), config.scrub_bytes_per_second, stop.clone()));
     tokio::spawn(tell_of_a_broken_log(store.broken().clone(), health.clone()));
     tokio::spawn(tell_of_troubles(store.troubles().watch(), health.clone()));
+}
+
+/// Health says so when nothing can be told for want of NATS.
+fn tell_of_nats(bus: &RegionBus, store: &Store, health: &HealthReporter) {
+    let Some(nats) = bus.nats.clone() else { return };
+    let services = WRITING.iter().copied().chain([""]).collect();
+    let told = Links { nats, stores: Vec::new() }.tell(services, health.clone());
+    // A log that is broken stays so, whatever becomes of NATS.
+    tokio::spawn(store.broken().clone().run_until_cancelled_owned(told));
 }
 
 /// Tells other organisations what concerns them, if any are to be told.
@@ -182,22 +193,22 @@ async fn routes(
     config: &Config,
     handler: &Arc<Handler>,
     store: &Store,
-    patients: Patients,
+    (patients, others): (Patients, Others),
     stop: &CancellationToken,
 ) -> anyhow::Result<(HealthReporter, Routes)> {
     let limit = config.message_bytes;
     let care_bus = CareBusService::new(Arc::clone(handler), config, stop.clone());
     let care_bus = CareBusServer::new(care_bus).max_decoding_message_size(limit);
     let boards = BoardsService::new(store.clone(), patients.clone(), config, stop.clone());
-    let sharded_boards = ShardedBoards::new(boards.clone(), store.region().clone(), config)?;
+    let sharded_boards = ShardedBoards::new(boards.clone(), store.region().clone(), others.clone());
     let boards = BoardsServer::new(boards).max_decoding_message_size(limit);
     let sharded_boards = BoardsServer::new(sharded_boards).max_decoding_message_size(limit);
     let bus = Arc::clone(handler.bus());
-    let directory = DirectoryService::new(store.clone(), patients.clone(), bus, config)?;
+    let of_shards = (config.shard.1 > 1).then(|| others.clone());
+    let directory = DirectoryService::new(store.clone(), patients.clone(), bus, config, of_shards);
     let directory = DirectoryServer::new(directory).max_decoding_message_size(limit);
     let timeline = TimelineService::new(store.clone(), patients, config, stop.clone());
-    let (claims, slots) = (Arc::clone(handler.claims()), store.region().slots);
-    let sharded = ShardedTimeline::new(timeline.clone(), claims, slots, config)?;
+    let sharded = ShardedTimeline::new(timeline.clone(), Arc::clone(handler.claims()), others);
     let timeline = TimelineServer::new(timeline).max_decoding_message_size(limit);
     let sharded = TimelineServer::new(sharded).max_decoding_message_size(limit);
     let event_store = EventStoreService::new(store.clone(), config, stop.clone());
@@ -266,15 +277,17 @@ async fn tell_of_troubles(
     }
 }
 
+/// The services by which something is told.
+const WRITING: [&str; 5] = [
+    CareBusServer::<CareBusService>::NAME,
+    DischargeDeskServer::<tsunagi_discharge_desk::Service>::NAME,
+    HomeCareServer::<tsunagi_home_care::Service>::NAME,
+    LinkWorkerServer::<tsunagi_link_worker::Service>::NAME,
+    CareTeamServer::<tsunagi_home_care::CareTeamService>::NAME,
+];
+
 /// Health says so when nothing can be stored any more; what is stored is still served.
 async fn tell_of_a_broken_log(broken: CancellationToken, health: HealthReporter) {
-    const WRITING: [&str; 5] = [
-        CareBusServer::<CareBusService>::NAME,
-        DischargeDeskServer::<tsunagi_discharge_desk::Service>::NAME,
-        HomeCareServer::<tsunagi_home_care::Service>::NAME,
-        LinkWorkerServer::<tsunagi_link_worker::Service>::NAME,
-        CareTeamServer::<tsunagi_home_care::CareTeamService>::NAME,
-    ];
     broken.cancelled().await;
     for service in WRITING.iter().chain(&[""]) {
         health.set_service_status(service, ServingStatus::NotServing).await;

@@ -80,7 +80,7 @@ fn is_final(error: &SubmitError) -> bool {
     match error {
         SubmitError::Contended
         | SubmitError::Full
-        | SubmitError::NoRoom
+        | SubmitError::NoRoom(_)
         | SubmitError::OutcomeUnknown(_)
         | SubmitError::Unreadable(_) => false,
         SubmitError::Fields(_)

@@ -14,12 +14,24 @@ use tsunagi_proto::v1;
 use uuid::Uuid;
 
 use super::layout;
+use super::partings::Parting;
+use super::streams::Identity;
 use crate::port::Draft;
 use crate::stream::{Slot, StreamId};
 
 const CE_ID: &str = "ce-id";
 /// When an event that is published again was first recorded, in microseconds.
 const RECORDED_AT: &str = "tsunagi-recorded-at";
+/// The position of an event that the log has in front of messages that it now lies behind.
+const POSITION: &str = "tsunagi-position";
+/// Of a parting: which stream it was, its first other message and when the stream took that, and
+/// the positions in front of it.
+const CREATED_NS: &str = "tsunagi-created-ns";
+const EPOCH: &str = "tsunagi-epoch";
+const SEQUENCE: &str = "tsunagi-sequence";
+const TAKEN_AT_NS: &str = "tsunagi-taken-at-ns";
+const LOST_FROM: &str = "tsunagi-lost-from";
+const LOST_TO: &str = "tsunagi-lost-to";
 
 /// A message of a slot's stream, as the event store takes it in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +43,15 @@ pub struct Incoming {
     pub is_last: bool,
     pub what: What,
     pub message: Message,
+}
+
+impl Incoming {
+    /// The position in the log that it had in front of the message at which they parted.
+    pub fn position_before(&self, parting: u64) -> Option<u64> {
+        let given = self.message.headers.as_ref()?.get(POSITION)?;
+        let (n, sequence) = given.as_str().split_once(' ')?;
+        (sequence.parse() == Ok(parting)).then(|| n.parse().ok())?
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,6 +142,45 @@ pub(crate) fn put_recorded_at(headers: &mut HeaderMap, recorded_at: Timestamp) {
     headers.insert(RECORDED_AT, recorded_at.as_microsecond().to_string().as_str());
 }
 
+/// Marks an event that is published again with its position in the log, in front of the message
+/// at which stream and log parted. JetStream is to take it though it may have the event already:
+/// without that mark it is not found again.
+pub(crate) fn put_position(headers: &mut HeaderMap, n: u64, parting: u64) {
+    headers.insert(POSITION, format!("{n} {parting}").as_str());
+    if let Some(id) = headers.get(NATS_MESSAGE_ID).map(ToString::to_string) {
+        headers.insert(NATS_MESSAGE_ID, format!("{id}-{n}-{parting}").as_str());
+    }
+}
+
+/// A parting as a message: it is all in its headers.
+pub(crate) fn of_parting(parting: &Parting) -> HeaderMap {
+    let Parting { identity, sequence, taken_at_ns, lost } = parting;
+    let mut headers = HeaderMap::new();
+    headers.insert(CREATED_NS, identity.created_ns.to_string().as_str());
+    headers.insert(EPOCH, identity.epoch.as_str());
+    headers.insert(SEQUENCE, sequence.to_string().as_str());
+    headers.insert(TAKEN_AT_NS, taken_at_ns.to_string().as_str());
+    headers.insert(LOST_FROM, lost.start().to_string().as_str());
+    headers.insert(LOST_TO, lost.end().to_string().as_str());
+    headers
+}
+
+/// The parting that a message tells of.
+pub(crate) fn parting(headers: &HeaderMap) -> Option<Parting> {
+    let text = |name: &str| headers.get(name).map(HeaderValue::as_str);
+    let number = |name: &str| text(name)?.parse::<u64>().ok();
+    let time = |name: &str| text(name)?.parse::<i64>().ok();
+    let epoch = text(EPOCH).unwrap_or_default().to_owned();
+    let lost = number(LOST_FROM)?..=number(LOST_TO)?;
+    let parting = Parting {
+        identity: Identity { created_ns: time(CREATED_NS)?, epoch },
+        sequence: number(SEQUENCE)?,
+        taken_at_ns: time(TAKEN_AT_NS)?,
+        lost,
+    };
+    (!parting.lost.is_empty()).then_some(parting)
+}
+
 /// The trace that a publication belongs to (W3C Trace Context): that of the call for which it is
 /// made, or else a new one.
 pub(crate) fn trace() -> String {
@@ -145,11 +205,18 @@ fn read_event(raw: &Raw<'_>, slot: Slot, slots: u16) -> Result<What, &'static st
     if raw.body.is_empty() {
         return Err("it is empty");
     }
-    let is_event = v1::Event::decode(raw.body.clone()).is_ok_and(|record| {
+    let record = v1::Event::decode(raw.body.clone()).ok().filter(|record| {
         EventId::parse(&record.event_id).is_ok_and(|in_record| in_record == event)
     });
-    if !is_event {
-        return Err("its body is not the event that its `ce-id` names");
+    let record = record.ok_or("its body is not the event that its `ce-id` names")?;
+    let is_of = |told: &str, key: Uuid| told.is_empty() || told.parse() == Ok(key);
+    let is_there = match stream {
+        StreamId::Patient(patient) => is_of(&record.patient_id, patient.uuid()),
+        StreamId::Resource(resource) => is_of(&record.resource_id, resource.uuid()),
+        StreamId::Identifier(_) | StreamId::Quarantine | StreamId::Slot(_) => true,
+    };
+    if !is_there {
+        return Err("its body is of another patient or resource than its subject names");
     }
     Ok(What::Event { stream, event, record: raw.body.clone() })
 }
@@ -207,6 +274,8 @@ fn source(event: &v1::Event) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::RangeInclusive;
+
     use proptest::prelude::*;
     use tsunagi_domain::PatientId;
 
@@ -288,11 +357,53 @@ mod tests {
     }
 
     #[test]
+    fn an_event_of_another_patient_than_its_subject_names_is_not_read() {
+        let of = |patient: u128| {
+            let draft = draft(7, Vec::new());
+            let mut event = v1::Event::decode(draft.record).unwrap();
+            event.patient_id = Uuid::from_u128(patient).to_string();
+            Draft { event: draft.event, record: event.encode_to_vec().into() }
+        };
+        let (own, other) = (of(1), of(2));
+        let headers = of_event(Slot(27), stream(), &own, "");
+        assert!(matches!(read_back(&headers, &own.record), What::Event { .. }));
+        let told = "its body is of another patient or resource than its subject names";
+        assert_eq!(reason(&headers, &other.record), told);
+    }
+
+    #[test]
     fn a_time_of_recording_that_was_given_is_kept() {
         let mut headers = HeaderMap::new();
         assert_eq!(recorded_at_us(Some(&headers), 5), 5);
         put_recorded_at(&mut headers, Timestamp::from_microsecond(3).unwrap());
         assert_eq!(recorded_at_us(Some(&headers), 5), 3);
+    }
+
+    #[test]
+    fn an_event_that_lies_behind_its_place_says_where_that_is() {
+        let draft = draft(7, Vec::new());
+        let mut headers = of_event(Slot(27), stream(), &draft, "");
+        put_position(&mut headers, 5, 9);
+        assert_ne!(
+            headers.get(NATS_MESSAGE_ID).unwrap().as_str(),
+            message_id(stream(), draft.event)
+        );
+        let what = read_back(&headers, &draft.record);
+        let subject = Subject::from(layout::subject(Slot(27), stream()));
+        let message = Message { subject, headers: Some(headers), body: draft.record };
+        let incoming = Incoming { sequence: 12, recorded_at_us: 0, is_last: true, what, message };
+        assert_eq!(incoming.position_before(9), Some(5));
+        assert_eq!(incoming.position_before(8), None, "they parted elsewhere, too");
+    }
+
+    #[test]
+    fn a_parting_reads_as_it_was_written() {
+        let identity = Identity { created_ns: -5, epoch: "e".into() };
+        let told = Parting { identity, sequence: 9, taken_at_ns: 7, lost: 5..=8 };
+        assert_eq!(parting(&of_parting(&told)), Some(told.clone()));
+        let nothing_lost = Parting { lost: RangeInclusive::new(8, 7), ..told };
+        assert_eq!(parting(&of_parting(&nothing_lost)), None);
+        assert_eq!(parting(&HeaderMap::new()), None);
     }
 
     #[test]

@@ -31,6 +31,10 @@ const EPOCH: &str = "tsunagi-epoch";
 pub(crate) const DEAD_LETTERS: &str = "CARE-DLQ";
 const DEAD_LETTER_BYTES: i64 = 64 << 20;
 
+/// The stream in which it is written down where a slot's stream and the log parted.
+pub(crate) const PARTINGS: &str = "CARE-PARTINGS";
+const PARTING_BYTES: i64 = 16 << 20;
+
 /// What an existing stream has, and what it must have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
@@ -66,6 +70,10 @@ pub(crate) fn dead_letter_subject(slot: Slot) -> String {
     format!("care.dlq.{:02}", slot.0)
 }
 
+pub(crate) fn parting_subject(slot: Slot) -> String {
+    format!("care.parting.{:02}", slot.0)
+}
+
 /// The stream of a slot, as it is created.
 pub(crate) fn slot_stream(slot: Slot, region: &Region, replicas: usize, bytes: i64) -> Config {
     let metadata = [
@@ -99,6 +107,24 @@ pub(crate) fn dead_letters(replicas: usize) -> Config {
         subjects: vec!["care.dlq.*".to_owned()],
         max_bytes: DEAD_LETTER_BYTES,
         num_replicas: replicas,
+        ..unlimited()
+    }
+}
+
+/// The stream for where the streams and the log parted.
+pub(crate) fn partings(replicas: usize) -> Config {
+    Config {
+        name: PARTINGS.to_owned(),
+        description: Some(
+            "where the order of the log is another than that of a stream; never delete from it"
+                .to_owned(),
+        ),
+        subjects: vec!["care.parting.*".to_owned()],
+        max_bytes: PARTING_BYTES,
+        num_replicas: replicas,
+        discard: DiscardPolicy::New,
+        deny_delete: true,
+        deny_purge: true,
         ..unlimited()
     }
 }
@@ -139,7 +165,8 @@ pub(crate) fn differences(found: &Config, needed: &Config) -> Vec<Difference> {
     check("metadata.tsunagi-region", &of(found, REGION), &of(needed, REGION));
     check("metadata.tsunagi-slots", &of(found, SLOTS), &of(needed, SLOTS));
     check("subjects", &found.subjects.join(", "), &needed.subjects.join(", "));
-    check("num_replicas", &found.num_replicas, &needed.num_replicas);
+    // More of them keep what is promised, too.
+    check("num_replicas", &found.num_replicas, &needed.num_replicas.max(found.num_replicas));
     check("max_msgs", &found.max_messages, &needed.max_messages);
     check("max_msgs_per_subject", &found.max_messages_per_subject, &-1);
     check("max_msg_size", &found.max_message_size, &needed.max_message_size);
@@ -226,6 +253,7 @@ mod tests {
         let expected = "care.evt.07.p-00000000000000000000000000000001";
         assert_eq!(subject(Slot(7), stream), expected);
         assert_eq!(dead_letter_subject(Slot(7)), "care.dlq.07");
+        assert_eq!(parting_subject(Slot(7)), "care.parting.07");
     }
 
     #[test]
@@ -268,6 +296,7 @@ mod tests {
         assert_eq!(told, "`metadata.tsunagi-slots` is 16 and must be 64");
         let told = differs(&|found| found.subjects = vec!["care.>".into()]);
         assert_eq!(told, "`subjects` is care.> and must be care.evt.05.*");
+        assert_eq!(differences(&Config { num_replicas: 5, ..created() }, &created()), []);
         let told = differs(&|found| found.num_replicas = 1);
         assert_eq!(told, "`num_replicas` is 1 and must be 3");
         let told = differs(&|found| found.duplicate_window = Duration::from_secs(1));

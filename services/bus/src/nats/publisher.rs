@@ -2,8 +2,8 @@
 //! acknowledgement was lost, or that met another, is read from the stream's leader.
 
 use std::error::Error as _;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_nats::jetstream::context::{PublishError as SendError, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
@@ -18,13 +18,15 @@ use super::headers::{self, What, message_id};
 use super::streams::{Streams, StreamsError};
 use super::{batch, layout};
 use crate::port::{Expected, Log, Placed, Publication, PublishError, ReadError, Stored};
-use crate::stream::{Position, StreamId};
+use crate::stream::{Position, Slot, StreamId};
 
 /// Events of one publication: JetStream holds a batch open in memory until it is whole.
 pub(crate) const EVENTS_MAX: usize = 100;
 /// Before the first new attempt; each further one waits twice as long.
 const RETRY_AFTER: Duration = Duration::from_millis(5);
 const RETRY_AFTER_MAX: Duration = Duration::from_millis(500);
+/// Between two lines in the log that a stream is full.
+const FULL_TOLD_EVERY: Duration = Duration::from_mins(1);
 
 /// Publishes events of the region.
 pub struct Publisher {
@@ -37,13 +39,15 @@ pub struct Publisher {
     ack: Ack,
     /// Bytes that an event store can take in at once.
     bytes_max: usize,
+    /// When the log was last told that a stream is full.
+    told_full: Mutex<Option<Instant>>,
 }
 
 /// How an attempt ended.
 pub(crate) enum Sent {
     Acknowledged(PublishAck),
-    /// Not stored: the stream has no room.
-    NoRoom,
+    /// Not stored: the stream has no room, as JetStream says.
+    NoRoom(String),
     /// Not stored: the servers take no message of this size.
     TooLarge,
     /// It is not known, or something else came first: look.
@@ -72,6 +76,7 @@ impl Publisher {
             ack: config.ack,
             // A segment has a header, and each event one of less than so many bytes.
             bytes_max: usize::try_from(config.segment_bytes).unwrap_or(usize::MAX) - 16_384,
+            told_full: Mutex::new(None),
         }
     }
 
@@ -87,6 +92,7 @@ impl Publisher {
         }
         let place = tokio::time::timeout(self.place_wait, self.window.acquire()).await;
         let Ok(Ok(_place)) = place else { return Err(PublishError::Full) };
+        self.connected().await?;
         let published = tokio::time::timeout(self.publish_wait, self.attempts(&publication)).await;
         published.unwrap_or_else(|_elapsed| Err(unknown(&"NATS did not answer in time")))
     }
@@ -110,7 +116,7 @@ impl Publisher {
                 Sent::Acknowledged(ack) => {
                     return self.settle_found(publication, ack.sequence, is_first).await;
                 }
-                Sent::NoRoom => return Err(PublishError::NoRoom),
+                Sent::NoRoom(told) => return Err(self.no_room(slot, &told)),
                 Sent::TooLarge => return Err(self.too_large()),
                 Sent::Unclear => {}
             }
@@ -355,7 +361,7 @@ impl Publisher {
         })
     }
 
-    async fn taken_in(&self, slot: crate::stream::Slot, sequence: u64) -> Result<(), PublishError> {
+    async fn taken_in(&self, slot: Slot, sequence: u64) -> Result<(), PublishError> {
         let taken_in = self.log.taken_in(slot, sequence);
         match tokio::time::timeout(self.receipt_wait, taken_in).await {
             Ok(Ok(())) => Ok(()),
@@ -372,6 +378,31 @@ impl Publisher {
             stored.extend(found.map_err(|error| unknown(&error))?);
         }
         Ok(stored)
+    }
+
+    /// The stream of a slot is full. The log is told of it now and then.
+    fn no_room(&self, slot: Slot, told: &str) -> PublishError {
+        let name = layout::stream_name(slot);
+        let mut last = self.told_full.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_none_or(|last| last.elapsed() >= FULL_TOLD_EVERY) {
+            *last = Some(Instant::now());
+            tracing::error!(
+                stream = name,
+                told,
+                "a stream on NATS is full, and nothing more is taken: give it more with `nats stream edit --max-bytes`, or the NATS account more storage"
+            );
+        }
+        PublishError::NoRoom(format!("the stream {name} on NATS has no room ({told})"))
+    }
+
+    /// Waits until a NATS server is connected: without one, nothing becomes of a publication.
+    async fn connected(&self) -> Result<(), PublishError> {
+        let mut link = self.streams.nats.link.clone();
+        let connected = tokio::time::timeout(self.place_wait, link.wait_for(|link| *link)).await;
+        if matches!(connected, Ok(Ok(_))) {
+            return Ok(());
+        }
+        Err(unknown(&"no NATS server is connected"))
     }
 
     fn too_large(&self) -> PublishError {
@@ -432,7 +463,7 @@ fn failure(error: &SendError) -> Sent {
                 | ErrorCode::INSUFFICIENT_RESOURCES
                 | ErrorCode::STORAGE_RESOURCES_EXCEEDED
                 | ErrorCode::ACCOUNT_RESOURCES_EXCEEDED,
-            ) => Sent::NoRoom,
+            ) => Sent::NoRoom(told_by(error)),
             Some(_) | None => {
                 tracing::debug!(%error, "a publication failed");
                 Sent::Unclear
@@ -445,6 +476,12 @@ fn failure(error: &SendError) -> Sent {
 pub(crate) fn is_conflict(error: &SendError) -> bool {
     error.kind() == PublishErrorKind::WrongLastSequence
         || code(error) == Some(ErrorCode::STREAM_WRONG_LAST_SEQUENCE_CONSTANT)
+}
+
+/// JetStream's own words of an error.
+fn told_by(error: &SendError) -> String {
+    let source = error.source().and_then(|source| source.downcast_ref::<jetstream::Error>());
+    source.map(ToString::to_string).unwrap_or_default()
 }
 
 /// JetStream's own code of an error.
@@ -482,7 +519,7 @@ mod tests {
 
     #[test]
     fn a_full_stream_is_told_from_one_that_does_not_answer() {
-        assert!(matches!(failure(&other(10077)), Sent::NoRoom));
+        assert!(matches!(failure(&other(10077)), Sent::NoRoom(told) if told.contains("told")));
         assert!(matches!(failure(&other(10054)), Sent::TooLarge));
         for unclear in [10163, 10164, 10201, 10008] {
             assert!(matches!(failure(&other(unclear)), Sent::Unclear), "{unclear}");

@@ -24,7 +24,7 @@ use super::layout::{self, Difference};
 use super::{Nats, RETRY_AFTER};
 use crate::port::Stored;
 use crate::region::Region;
-use crate::stream::{Slot, StreamId};
+use crate::stream::{Position, Slot, StreamId};
 
 /// Streams that are set up at once.
 const SET_UP_AT_ONCE: usize = 8;
@@ -46,7 +46,7 @@ pub enum StreamsError {
     )]
     MoreSlots(String),
     #[error(
-        "NATS has none of the region's streams any more: if it is the right server and lost its data, start tsunagi again, which makes them anew from the log"
+        "NATS has none of the region's streams, of which the log was made: if it is the wrong server, say which is right with --nats; if it lost its data, start tsunagi with --accept-lost once, and they are made anew from the log"
     )]
     Gone,
     #[error("the stream {name} cannot be created: {told}")]
@@ -72,14 +72,20 @@ pub struct Identity {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamState {
     pub identity: Identity,
+    /// The sequence of the first message that it has, or of the one that comes next.
+    pub first: u64,
     /// The sequence of the last message; 0 if there was none ever.
     pub last: u64,
+    /// How many messages are missing between these.
+    pub missing: u64,
 }
 
 /// A message as the leader has it.
 #[derive(Debug, Clone)]
 pub struct Kept {
     pub sequence: u64,
+    /// When the stream took it, in nanoseconds since 1970.
+    pub taken_at_ns: i64,
     /// By which JetStream knows it again.
     pub message_id: Option<String>,
     /// What it says.
@@ -95,12 +101,26 @@ pub struct Streams {
     pub(crate) slots: u16,
     /// What the streams of the slots must be like.
     needed: Arc<[StreamConfig]>,
-    start_wait: Duration,
+    pub(crate) partings: Arc<StreamConfig>,
+    pub(crate) start_wait: Duration,
     /// In which connection it was seen last whose streams they are.
     seen: Arc<AtomicU64>,
 }
 
 impl Streams {
+    /// Whether NATS has any of the region's streams.
+    pub async fn has_any(nats: &Nats, slots: u16) -> Result<bool, StreamsError> {
+        for slot in (0..slots).map(Slot) {
+            let name = layout::stream_name(slot);
+            match nats.context.get_stream(&name).await {
+                Ok(_stream) => return Ok(true),
+                Err(error) if is_not_found(&error) => {}
+                Err(error) => return Err(ask(&name, &error)),
+            }
+        }
+        Ok(false)
+    }
+
     /// Creates the streams of the region that are not there, and checks those that are.
     pub async fn open(nats: Nats, region: &Region, config: &Config) -> Result<Self, StreamsError> {
         let (replicas, bytes) = (config.nats_replicas, config.nats_stream_bytes);
@@ -109,7 +129,8 @@ impl Streams {
         let needed =
             (0..region.slots).map(|slot| layout::slot_stream(Slot(slot), region, replicas, bytes));
         let (needed, seen) = (needed.collect(), Arc::new(AtomicU64::new(nats.connection())));
-        let streams = Self { nats, slots: region.slots, needed, start_wait, seen };
+        let (slots, partings) = (region.slots, Arc::new(layout::partings(replicas)));
+        let streams = Self { nats, slots, needed, partings, start_wait, seen };
         let mut set_up = futures_util::stream::iter(streams.needed.to_vec())
             .map(|needed| streams.create_or_check(needed, until))
             .buffer_unordered(SET_UP_AT_ONCE);
@@ -121,9 +142,10 @@ impl Streams {
         if streams.find(&beyond, until).await?.is_some() {
             return Err(StreamsError::MoreSlots(beyond));
         }
-        let dead_letters = layout::dead_letters(replicas);
-        if streams.find(&dead_letters.name, until).await?.is_none() {
-            streams.create(&dead_letters, until).await?;
+        for other in [&layout::dead_letters(replicas), streams.partings.as_ref()] {
+            if streams.find(&other.name, until).await?.is_none() {
+                streams.create(other, until).await?;
+            }
         }
         Ok(streams)
     }
@@ -154,7 +176,7 @@ impl Streams {
 
     /// Creates a stream, or finds the one that somebody else created meanwhile. A cluster that
     /// has just started may not be able to for a while.
-    async fn create(
+    pub(crate) async fn create(
         &self,
         needed: &StreamConfig,
         until: Instant,
@@ -214,6 +236,11 @@ impl Streams {
         self.nats.connected.clone()
     }
 
+    /// Whether a server is connected, as that changes.
+    pub fn watch_link(&self) -> watch::Receiver<bool> {
+        self.nats.link.clone()
+    }
+
     /// The stream of a slot as it is now; made again if somebody deleted it. Refused if it is of
     /// another region, or would break a promise now.
     pub async fn state(&self, slot: Slot) -> Result<StreamState, StreamsError> {
@@ -237,9 +264,11 @@ impl Streams {
             // More replicas may be asked for while it runs.
             check_promises(&info.config, needed, |of| of.setting != "num_replicas")?;
         }
-        let created_ns = i64::try_from(info.created.unix_timestamp_nanos()).unwrap_or(i64::MAX);
+        let created_ns = nanoseconds(info.created.unix_timestamp_nanos());
         let identity = Identity { created_ns, epoch: layout::epoch(&info.config) };
-        Ok(StreamState { identity, last: info.state.last_sequence })
+        let (first, last) = (info.state.first_sequence.max(1), info.state.last_sequence);
+        let missing = (last + 1).saturating_sub(first).saturating_sub(info.state.messages);
+        Ok(StreamState { identity, first, last, missing })
     }
 
     /// Whether NATS has another stream of the region: then it is the server that it was.
@@ -279,6 +308,7 @@ impl Streams {
                 let raw = Raw { subject: subject.as_str(), headers: Some(headers), body };
                 Ok(Some(Kept {
                     sequence: message.sequence,
+                    taken_at_ns: nanoseconds(message.time.unix_timestamp_nanos()),
                     message_id: raw.message_id().map(str::to_owned),
                     what: headers::read(&raw, slot, self.slots),
                     raw: raw.to_bytes(),
@@ -300,20 +330,22 @@ impl Streams {
         SlotReader::open(self, slot, from).await
     }
 
-    /// Sends a stored event to the stream again, to come right behind the message with `after`,
-    /// if that is given. `Republished` tells what became of it.
+    /// Sends a stored event to the stream again. `Republished` tells what became of it.
     pub async fn publish_again(
         &self,
         stored: &Stored,
-        after: Option<u64>,
+        place: Place,
     ) -> Result<Republished, StreamsError> {
-        let slot = stored.placed.position.slot;
+        let Position { slot, n } = stored.placed.position;
         let draft = crate::port::Draft { event: stored.event, record: stored.record.clone() };
         let mut headers = headers::of_event(slot, stored.stream, &draft, &headers::new_trace());
         headers::put_recorded_at(&mut headers, stored.placed.recorded_at);
+        if let Some(sequence) = place.in_front_of {
+            headers::put_position(&mut headers, n, sequence);
+        }
         let mut message = PublishMessage::build().payload(draft.record).headers(headers);
-        if let Some(after) = after {
-            message = message.expected_last_sequence(after);
+        if let Some(last) = place.behind {
+            message = message.expected_last_sequence(last);
         }
         let subject = layout::subject(slot, stored.stream);
         let sent = self.nats.context.send_publish(subject, message).await;
@@ -338,6 +370,21 @@ impl Streams {
             tracing::warn!(slot = slot.0, sequence, %error, "a dead letter could not be told of");
         }
     }
+}
+
+/// A time since 1970; it fits until the year 2262.
+fn nanoseconds(since_1970: i128) -> i64 {
+    i64::try_from(since_1970).unwrap_or(i64::MAX)
+}
+
+/// Where an event that is published again belongs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Place {
+    /// It comes right behind the stream's message with this sequence, or not at all.
+    pub behind: Option<u64>,
+    /// Though it comes behind it, the log has it in front of the message with this sequence, at
+    /// which it parted from the stream: stores that are made of the stream put it there, too.
+    pub in_front_of: Option<u64>,
 }
 
 /// An event that is being published again.
@@ -370,7 +417,7 @@ fn is_passing(code: ErrorCode) -> bool {
     .contains(&code)
 }
 
-fn ask(name: &str, told: &dyn std::fmt::Display) -> StreamsError {
+pub(crate) fn ask(name: &str, told: &dyn std::fmt::Display) -> StreamsError {
     StreamsError::Ask { name: name.to_owned(), told: told.to_string() }
 }
 
