@@ -12,6 +12,7 @@ const STRANGER: Who = Who("9999999999", "liaison-nurse", "x-1");
 const ACUTE: Who = Who("acute", "liaison-nurse", "ln-1");
 const TOOL: Who = Who("link", "ai-tool", "scribe-1");
 
+#[expect(clippy::unnecessary_wraps, reason = "as fields take it")]
 fn at(number: u128, day: &str) -> Option<v1::CommandContext> {
     Some(context(&id(1), &id(number), &format!("2026-05-{day}T10:00:00+09:00")))
 }

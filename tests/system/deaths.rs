@@ -16,6 +16,7 @@ async fn state(channel: &Channel) -> (v1::PatientState, String) {
     (patient.state(), patient.since_at)
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as fields take it")]
 fn at(number: u128, day: &str) -> Option<v1::CommandContext> {
     Some(context(&id(1), &id(number), &format!("2026-05-{day}T10:00:00+09:00")))
 }

@@ -10,10 +10,12 @@ use crate::support::{Server, context, folder, id, reason};
 
 const HASH: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 
+#[expect(clippy::unnecessary_wraps, reason = "as fields take it")]
 fn at(number: u128, day: &str) -> Option<v1::CommandContext> {
     Some(context(&id(1), &id(number), &format!("2026-05-{day}T10:00:00+09:00")))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as fields take it")]
 fn document(sha256: &str) -> Option<v1::DocumentReference> {
     Some(v1::DocumentReference {
         document_id: id(0xd0c),

@@ -222,7 +222,7 @@ mod tests {
         assert_eq!(told(&discharged, Tongue::Ja, sentence), "退院 (みどりの丘)。");
         discharged.disposition = Some(v1::Code { code: "hospital".into(), ..Default::default() });
         let here = told(&discharged, Tongue::En, sentence);
-        assert_eq!(here, "退院 (hospital みどりの丘)。", "no set is declared for it");
+        assert_eq!(here, "退院 (another hospital みどりの丘)。", "in the words of its set");
     }
 
     #[test]
