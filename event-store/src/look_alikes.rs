@@ -188,7 +188,7 @@ mod tests {
     fn a_person_is_recognised_by_name_and_birth() {
         let hana = || person("髙橋ハナ", "タカハシハナ", "1938-04-02", v1::Sex::Female);
         let same = hana().resembles(&person("高橋はな", "", "1938-04", v1::Sex::Female)).unwrap();
-        assert!(same.birth_agrees && same.kanji_agree || same.kana_agree);
+        assert!(same.birth_agrees && same.sex_agrees && same.kanji_agree && !same.kana_agree);
         let typed = person("高橋ハナ", "たかはしはな", "1938-04-20", v1::Sex::Female);
         let typed = hana().resembles(&typed).unwrap();
         assert!(typed.kana_agree && typed.kanji_agree && !typed.birth_agrees);

@@ -18,7 +18,7 @@ use tsunagi_bus::{Placed, Stored, address};
 use tsunagi_domain::encounter::Class;
 use tsunagi_domain::transfer_request::TransferRequest;
 use tsunagi_domain::{
-    CareTime, EncounterId, EventId, Fact, PatientId, Record, ResourceId, Zone, identity,
+    CareTime, EncounterId, EventId, Fact, PatientId, Record, ResourceId, Turn, Zone, identity,
 };
 use tsunagi_proto::catalogue::{Family, Payload};
 use tsunagi_proto::convert::happened;
@@ -79,6 +79,8 @@ struct Entry {
     payload: Payload,
     /// When it happened, or was recorded if that cannot be read.
     happened_at: Timestamp,
+    /// When its turn is among what happened at the same time.
+    turn: Turn,
     encounter: Option<EncounterId>,
     /// The record that was merged into this one, if it was told there.
     merged: Option<PatientId>,
@@ -306,6 +308,7 @@ impl Timeline {
         let mut payload = payload.and_then(Result::ok).unwrap_or(Payload::Unknown);
         let fact = event.as_ref().and_then(|event| happened(event, &payload, zone));
         let occurred = event.as_ref().and_then(|e| CareTime::parse(&e.occurred_at, zone).ok());
+        let turn = fact.as_ref().map_or(Turn::Begun, |happened| happened.fact.turn());
         let mut encounter = None;
         if let Some(happened) = fact {
             self.record.apply(&happened);
@@ -355,6 +358,7 @@ impl Timeline {
             told_in,
             placed: stored.placed,
             happened_at,
+            turn,
             event,
             payload,
             encounter,
@@ -393,8 +397,7 @@ impl Timeline {
         self.last
     }
 
-    /// The entries in the order in which they happened; what happened at the same time, in the
-    /// order of recording.
+    /// The entries in the order in which they happened.
     pub fn entries_oldest_first(&self) -> Vec<v1::TimelineEntry> {
         self.entries_after(0, v1::Order::OldestFirst, &Filter::default()).collect()
     }
@@ -531,7 +534,7 @@ impl Timeline {
                 && fit(&said.demographics)
                 && self.record.outcome(said.by).error.is_none()
         };
-        self.said.iter().filter(holds).max_by_key(|said| (said.as_of, said.placed.recorded_at))
+        self.said.iter().filter(holds).max_by_key(|said| (said.as_of, said.by))
     }
 
     /// Whether an address must not leave the record that was told there, as of a time.
@@ -665,12 +668,11 @@ fn instead(correction: &Payload) -> Option<Payload> {
     Payload::decode(&correction.r#type, &correction.payload).ok()
 }
 
-/// In the order in which it happened; what happened at the same time, in the order of recording.
+/// In the order in which it happened; what happened at the same time, by what can follow what, and
+/// then by the events' ids. The order of recording makes no difference: it is not the same
+/// wherever news come late.
 fn sort(entries: &mut [Standing<'_>]) {
-    entries.sort_by_key(|standing| {
-        let Placed { version, recorded_at, .. } = standing.entry.placed;
-        (standing.happened_at, recorded_at, version)
-    });
+    entries.sort_by_key(|Standing { happened_at, entry, .. }| (*happened_at, entry.turn, entry.id));
 }
 
 impl View {

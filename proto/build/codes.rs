@@ -50,14 +50,25 @@ fn write_set(set: &Table, code: &mut String) -> Result<(), Box<dyn Error>> {
         }
         writeln!(
             code,
-            "        KnownCode {{ code: {known:?}, ja: {:?}, en: {:?} }},",
+            "        KnownCode {{ code: {known:?}, ja: {:?}, en: {:?}, scores: {:?} }},",
             text(one, "ja")?,
-            text(one, "en")?
+            text(one, "en")?,
+            scores(one)?,
         )?;
         before.push(known);
     }
     writeln!(code, "    ] }},")?;
     Ok(())
+}
+
+/// The lowest and the highest score of an instrument.
+fn scores(one: &Table) -> Result<Option<(i64, i64)>, String> {
+    let end = |key: &str| one.get(key).and_then(Value::as_integer);
+    match (end("lowest"), end("highest")) {
+        (None, None) => Ok(None),
+        (Some(lowest), Some(highest)) if lowest < highest => Ok(Some((lowest, highest))),
+        _ => Err("`lowest` and `highest` are whole numbers in their order".to_owned()),
+    }
 }
 
 fn text<'a>(table: &'a Table, key: &str) -> Result<&'a str, String> {

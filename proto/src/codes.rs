@@ -37,6 +37,18 @@ pub struct KnownCode {
     pub code: &'static str,
     pub ja: &'static str,
     pub en: &'static str,
+    /// The lowest and the highest score, if it is an instrument.
+    pub scores: Option<(i32, i32)>,
+}
+
+impl KnownCode {
+    /// Whether a score, as a decimal number in text, can be one of this instrument's.
+    pub fn can_score(&self, score: &str) -> bool {
+        let Some((lowest, highest)) = self.scores else { return true };
+        score
+            .parse()
+            .is_ok_and(|score: f64| (f64::from(lowest)..=f64::from(highest)).contains(&score))
+    }
 }
 
 /// When a code was told: by what that says, the version is chosen that it was told with.
@@ -148,6 +160,18 @@ mod tests {
     }
 
     #[test]
+    fn an_instrument_says_which_scores_it_has() {
+        let instrument = |code: &str| words("sp.instrument", "", code, None).unwrap();
+        for (score, can_be) in
+            [("3", true), ("9", true), ("4.5", true), ("2", false), ("10", false)]
+        {
+            assert_eq!(instrument("UCLA-3").can_score(score), can_be, "{score}");
+        }
+        assert!(!instrument("EQ-5D-5L").can_score("-1.1"));
+        assert!(instrument("ONS4").can_score("40"));
+    }
+
+    #[test]
     fn a_code_is_told_in_words() {
         let told = |system, code| words(system, "", code, None).map(|known| known.ja);
         assert_eq!(told("jp.care-level", "care-3"), Some("要介護3"));
@@ -158,7 +182,7 @@ mod tests {
     #[test]
     fn what_was_told_with_an_earlier_list_stays_as_it_was_told() {
         const NEW: &[KnownCode] =
-            &[KnownCode { code: "care-3", ja: "新区分B", en: "new level B" }];
+            &[KnownCode { code: "care-3", ja: "新区分B", en: "new level B", scores: None }];
         let set = set("jp.care-level").unwrap();
         let new = CodeSet { version: "2027", in_force_from: "2027-04-01", codes: NEW, ..*set };
         adopt(vec![new]).unwrap();

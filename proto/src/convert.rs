@@ -137,6 +137,19 @@ fn violations(event: &v1::Event, payload: &Payload, zone: &Zone) -> Violations {
         let problem = "must be given, unless `id` is that of a resource in the region's directory";
         violations.push(at.field("resource").field("name").violation(problem));
     }
+    if let Payload::MeasureRecorded(measure) = payload
+        && let Some(instrument) = &measure.instrument
+        && let Some(known) =
+            codes::words("sp.instrument", &instrument.version, &instrument.code, moment)
+        && !known.can_score(&measure.score)
+        && let Some((lowest, highest)) = known.scores
+    {
+        let problem = format!("must lie between {lowest} and {highest} by this instrument");
+        let at = Path::ROOT.field("payload");
+        let wrong = at.field("score").violation(problem);
+        // By another list, it may lie between others.
+        violations.push(Violation { is_unlisted: true, ..wrong });
+    }
     violations
 }
 
@@ -233,7 +246,7 @@ pub fn is_tool(role: &str) -> bool {
 }
 
 /// Whether nobody acts in this role but a program.
-fn is_program(role: &str) -> bool {
+pub fn is_program(role: &str) -> bool {
     const PROGRAMS: [&str; 4] = ["system", "program", "software", "device"];
     is_tool(role) || PROGRAMS.iter().any(|program| role.eq_ignore_ascii_case(program))
 }
@@ -444,6 +457,7 @@ impl Reader<'_> {
             encounter: self.optional_id(encounter.0, encounter.1, EncounterId::parse)?,
             case: self.optional_id(case.0, case.1, CaseId::parse)?,
             referral: self.optional_id(referral.0, referral.1, ReferralId::parse)?,
+            is_case_work: matches!(payload, Payload::GoalSet(_) | Payload::GoalMet(_)),
             ended_at: self.optional_time("ended_at", text("ended_at"))?,
             valid: (
                 self.optional_time("valid_from_on", text("valid_from_on"))?,

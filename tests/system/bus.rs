@@ -11,7 +11,7 @@ use tsunagi_proto::v1::subscribe_response::Frame;
 use tsunagi_proto::v1::timeline_client::TimelineClient;
 
 use crate::desks::{place, registration};
-use crate::support::{FAR_AHEAD, Server, folder, id, liaison, reason, sentences};
+use crate::support::{FAR_AHEAD, Server, by, folder, id, liaison, reason, sentences};
 
 fn event(patient: &str, number: u128, event_type: &str, payload: Vec<u8>) -> v1::Event {
     v1::Event {
@@ -297,6 +297,116 @@ async fn what_cannot_be_read_is_kept_once_byte_for_byte() {
     assert!(list.contains("no separators") && list.contains(&first.event_id));
     let shown = crate::support::run(&["quarantine", &first.event_id, "--data", data]);
     assert_eq!(shown.stdout, raw);
+}
+
+fn unreadable(origin: &str, raw: &[u8]) -> v1::QuarantineRequest {
+    let message = v1::MessageQuarantined {
+        origin: origin.to_owned(),
+        media_type: "application/hl7-v2".to_owned(),
+        reason: "no separators".to_owned(),
+        raw: raw.to_owned(),
+        part: 1,
+        parts: 1,
+    };
+    v1::QuarantineRequest { message: Some(message) }
+}
+
+fn release(id: &str, how: v1::Release, note: &str) -> v1::ReleaseQuarantinedRequest {
+    let release = v1::MessageReleased {
+        quarantined_event_id: id.to_owned(),
+        how: how.into(),
+        note: note.to_owned(),
+    };
+    v1::ReleaseQuarantinedRequest { release: Some(release) }
+}
+
+async fn listed(
+    bus: &mut CareBusClient<Channel>,
+    mut request: v1::ListQuarantineRequest,
+) -> Vec<v1::QuarantinedMessage> {
+    let mut all = Vec::new();
+    loop {
+        let page = bus.list_quarantine(liaison(request.clone())).await.unwrap().into_inner();
+        all.extend(page.messages);
+        if page.next_page_token.is_empty() {
+            return all;
+        }
+        request.page_token = page.next_page_token;
+    }
+}
+
+/// What becomes of things in quarantine, whatever the bus.
+pub(crate) async fn quarantine_is_worked_off(channel: Channel) {
+    let mut bus = CareBusClient::new(channel);
+    let mut ids = Vec::new();
+    for (origin, raw) in [("ward: 1", b"a"), ("ward: 2", b"b"), ("desk: 3", b"c")] {
+        let kept = bus.quarantine(liaison(unreadable(origin, raw))).await.unwrap();
+        ids.push(kept.into_inner().event_id);
+    }
+    let everything = v1::ListQuarantineRequest::default();
+    let by_one = v1::ListQuarantineRequest { page_size: 1, ..everything.clone() };
+    assert_eq!(listed(&mut bus, by_one).await, listed(&mut bus, everything.clone()).await);
+    let of = |messages: Vec<v1::QuarantinedMessage>| {
+        messages.into_iter().map(|message| message.event_id).collect::<Vec<_>>()
+    };
+    let wards = v1::ListQuarantineRequest { origin: "ward:".to_owned(), ..everything.clone() };
+    assert_eq!(of(listed(&mut bus, wards).await), ids[..2]);
+    let none = [
+        v1::ListQuarantineRequest { door: "mllp".to_owned(), ..everything.clone() },
+        v1::ListQuarantineRequest { from_at: "2299".to_owned(), ..everything.clone() },
+        v1::ListQuarantineRequest { to_at: "2020".to_owned(), ..everything.clone() },
+    ];
+    for request in none {
+        assert_eq!(listed(&mut bus, request).await, [], "filtered");
+    }
+    // A program dismisses nothing, nor does anybody without a reason, nor what is not there.
+    let program = by("acute", "system", release(&ids[0], v1::Release::Dismissed, "a test"));
+    let refused = bus.release_quarantined(program).await.unwrap_err();
+    assert_eq!(reason(&refused), "PERSON_NEEDED");
+    let silent = liaison(release(&ids[0], v1::Release::Dismissed, ""));
+    assert_eq!(reason(&bus.release_quarantined(silent).await.unwrap_err()), "FIELDS_INVALID");
+    let unknown = liaison(release(&id(99), v1::Release::Dismissed, "a test"));
+    assert_eq!(reason(&bus.release_quarantined(unknown).await.unwrap_err()), "EVENT_UNKNOWN");
+    // The first word counts.
+    for (note, is_repeat) in [("a test", false), ("a test", true), ("another word", true)] {
+        let said = liaison(release(&ids[0], v1::Release::Dismissed, note));
+        let receipt = bus.release_quarantined(said).await.unwrap().into_inner();
+        assert_eq!(receipt.repeated, is_repeat);
+    }
+    let said = by("acute", "system", release(&ids[2], v1::Release::Replayed, ""));
+    bus.release_quarantined(said).await.unwrap();
+    // What a release is named by is no thing that is kept.
+    assert_eq!(of(listed(&mut bus, everything.clone()).await), ids[1..2]);
+    let all = v1::ListQuarantineRequest { include_released: true, ..everything };
+    let all = listed(&mut bus, all).await;
+    assert_eq!(of(all.clone()), ids);
+    let release = all[0].released.clone().unwrap();
+    assert_eq!((release.how(), release.note.as_str()), (v1::Release::Dismissed, "a test"));
+    assert_eq!(all[0].released_by.clone().unwrap().role, "liaison-nurse");
+    assert!(all[1].released.is_none());
+    // It came in once, and stays released when it comes again.
+    let again = bus.quarantine(liaison(unreadable("ward: 1", b"a"))).await.unwrap().into_inner();
+    assert!(again.repeated);
+}
+
+#[tokio::test]
+async fn what_was_looked_at_is_listed_no_more_and_stays() {
+    let data = folder();
+    let server = Server::start(data.path());
+    quarantine_is_worked_off(server.channel().await).await;
+    let path = data.path().to_str().unwrap();
+    let list = || crate::support::stdout(&crate::support::run(&["quarantine", "--data", path]));
+    let one = list();
+    let id = one.split_whitespace().next().unwrap();
+    let dismiss = ["quarantine", id, "--dismiss", "a test", "--by", "staff-12", "--data", path];
+    let nobody = crate::support::stderr(&crate::support::run(&dismiss[..4]));
+    assert!(nobody.contains("--by"), "{nobody}");
+    assert_eq!(crate::support::run(&dismiss).status.code(), Some(0));
+    assert_eq!(list(), "");
+    let all =
+        crate::support::stdout(&crate::support::run(&["quarantine", "--all", "--data", path]));
+    assert!(all.contains("[dismissed by staff-12: a test]"), "{all}");
+    assert_eq!(all.lines().count(), 3, "{all}");
 }
 
 #[tokio::test]

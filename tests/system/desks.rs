@@ -7,7 +7,7 @@ use tsunagi_proto::v1::home_care_client::HomeCareClient;
 use tsunagi_proto::v1::link_worker_client::LinkWorkerClient;
 use tsunagi_proto::v1::timeline_client::TimelineClient;
 
-use crate::support::{Server, by, context, folder, id, liaison, sentences};
+use crate::support::{Server, by, context, folder, id, liaison, reason, sentences};
 
 fn patient() -> String {
     id(1)
@@ -174,7 +174,7 @@ async fn a_patient_is_found_by_an_identifier() {
     let names = found.demographics.unwrap().names;
     assert_eq!((names[0].family.as_str(), names[1].family.as_str()), ("髙橋", "タカハシ"));
     let nobody = timeline.find_patient(find("00124")).await.unwrap_err();
-    assert_eq!(crate::support::reason(&nobody), "IDENTIFIER_UNKNOWN");
+    assert_eq!(reason(&nobody), "IDENTIFIER_UNKNOWN");
 }
 
 #[tokio::test]
@@ -209,7 +209,7 @@ async fn a_transfer_request_is_answered_by_the_facility_that_was_asked() {
     };
     let refused = desk.offer_bed(liaison(offer(3, ""))).await.unwrap_err();
     assert_eq!(refused.code(), tonic::Code::PermissionDenied);
-    assert_eq!(crate::support::reason(&refused), "NOT_THE_FACILITY_ASKED");
+    assert_eq!(reason(&refused), "NOT_THE_FACILITY_ASKED");
     // The facility answered by telephone; the liaison nurse enters it on its behalf.
     desk.offer_bed(liaison(offer(4, "rehab"))).await.unwrap();
     let accept = v1::AcceptOfferRequest { context: at(5), event: Some(answer) };
@@ -223,6 +223,10 @@ async fn a_transfer_request_is_answered_by_the_facility_that_was_asked() {
             "offer accepted みどりの丘",
         ]
     );
+}
+
+fn worker_of<T>(message: T) -> tonic::Request<T> {
+    by("link", "link-worker", message)
 }
 
 #[tokio::test]
@@ -263,7 +267,27 @@ async fn a_referral_and_its_case_go_from_request_to_outcome() {
         summary: String::new(),
     };
     let close = v1::CloseCaseRequest { context: at(5), event: Some(closed) };
+    let stranger = link.close_case(by("nurses", "visiting-nurse", close.clone())).await;
+    assert_eq!(reason(&stranger.unwrap_err()), "NOT_THE_OPENER");
     link.close_case(by("link", "link-worker", close)).await.unwrap();
+    let goal = v1::GoalSet {
+        goal_id: id(0xe),
+        case_id: id(0xd),
+        goal: "畑".into(),
+        target_on: String::new(),
+    };
+    let context = context(&patient, &id(6), "2026-05-03T10:00:00+09:00");
+    let set = v1::SetGoalRequest { context: Some(context.clone()), event: Some(goal) };
+    assert_eq!(reason(&link.set_goal(worker_of(set)).await.unwrap_err()), "CASE_CLOSED");
+    let measured = v1::MeasureRecorded {
+        case_id: id(0xd),
+        instrument: Some(v1::Code { code: "UCLA-3".into(), ..v1::Code::default() }),
+        score: "12".into(),
+        ..v1::MeasureRecorded::default()
+    };
+    let measure = v1::RecordMeasureRequest { context: Some(context), event: Some(measured) };
+    let refused = link.record_measure(worker_of(measure)).await.unwrap_err();
+    assert!(refused.message().contains("must lie between 3 and 9"), "{}", refused.message());
     assert_eq!(
         sentences(&channel, &patient).await[1..],
         [

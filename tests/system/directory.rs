@@ -238,6 +238,12 @@ async fn what_cannot_be_said_of_a_resource_is_refused() {
     desk.publish(1, 0xa, "サロン", "2026-01-10").await;
     let exists = desk.try_publish(2, 0xa, salon("サロン"), "2026-02-10").await.unwrap_err();
     assert_eq!(reason(&exists), "RESOURCE_EXISTS");
+    let context = Some(of_resource(3, 0xa, "2026-03-10"));
+    let withdraw =
+        v1::WithdrawResourceRequest { context, event: Some(v1::ResourceWithdrawn::default()) };
+    let stranger = by("another-office", "link-worker", withdraw);
+    let stranger = desk.link_worker.withdraw_resource(stranger).await.unwrap_err();
+    assert_eq!(reason(&stranger), "NOT_THE_PUBLISHER");
     desk.withdraw(3, 0xa, "2026-03-10").await.unwrap();
     let withdrawn = desk.withdraw(4, 0xa, "2026-04-10").await.unwrap_err();
     assert_eq!(reason(&withdrawn), "RESOURCE_WITHDRAWN");

@@ -92,6 +92,29 @@ async fn a_message_about_another_visit_leaves_a_stay_as_it_is() {
 }
 
 #[tokio::test]
+async fn a_discharge_is_not_cancelled_while_a_later_stay_goes_on_and_a_visit_s_end_is() {
+    let data = folder();
+    let server = start(data.path());
+    let mut sender = Sender::connect(&server).await;
+    let channel = server.channel().await;
+    let clinic = |to: &str| visit("O", "OPD", "V-0", ["", "202604200900", to]);
+    take(&mut sender, adt("A04", "0", "202604200905", &clinic(""))).await;
+    take(&mut sender, adt("A03", "1", "202604201105", &clinic("202604201100"))).await;
+    take(&mut sender, adt("A01", "2", "202605010905", &stay("W1", "V-1"))).await;
+    take(&mut sender, adt("A03", "3", "202605051005", &stay("W1", "V-1"))).await;
+    let later = visit("I", "W2", "V-2", ["", "202605080900", ""]);
+    take(&mut sender, adt("A01", "4", "202605080905", &later)).await;
+    refuse(&mut sender, adt("A13", "5", "202605090905", &stay("W1", "V-1")), "(A11)").await;
+    // A visit beside a stay is no second stay.
+    take(&mut sender, adt("A13", "6", "202605090906", &clinic(""))).await;
+    assert_eq!(ward(&channel).await.as_deref(), Some("W2"));
+    // What the refusal says to do does it.
+    take(&mut sender, adt("A11", "7", "202605090907", &later)).await;
+    take(&mut sender, adt("A13", "8", "202605090908", &stay("W1", "V-1"))).await;
+    assert_eq!(ward(&channel).await.as_deref(), Some("W1"));
+}
+
+#[tokio::test]
 async fn an_outpatient_s_message_never_means_a_stay() {
     let data = folder();
     let server = start(data.path());

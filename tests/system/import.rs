@@ -487,3 +487,32 @@ async fn what_a_desk_said_is_not_cancelled_by_an_import() {
     assert!(stdout(&refused).contains("LATER_MOVE_DEPENDS"), "{}", stdout(&refused));
     assert_eq!(timelines(&channel).await, before);
 }
+
+#[tokio::test]
+async fn organisations_of_two_senders_are_two_where_their_ids_are_their_own() {
+    let data = folder();
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    let mut facilities = Vec::new();
+    for (number, source) in [(0, "west"), (1, "east")] {
+        let export = folder();
+        let mut stay = open_encounter("IMP", "in-progress", "2026-05-01T10:00:00+09:00");
+        let whose = patient(number);
+        stay["subject"]["reference"] = json!(format!("Patient/{}", whose["id"].as_str().unwrap()));
+        stay["serviceProvider"] = json!({ "reference": "Organization/1" });
+        write(export.path(), "Patient.ndjson", &[whose]);
+        write(export.path(), "Encounter.ndjson", &[stay]);
+        let named = ["--source", source, "--own-organisations", export.path().to_str().unwrap()];
+        let report = import(data.path(), &named);
+        assert_eq!(row(&report, "Encounter"), [1, 0, 0, 0]);
+        let mut client = TimelineClient::new(channel.clone());
+        let list = client.list_patients(liaison(v1::ListPatientsRequest::default())).await;
+        let patients = list.unwrap().into_inner().patients;
+        facilities = patients
+            .into_iter()
+            .map(|patient| patient.place.unwrap().facility.unwrap().id)
+            .collect();
+    }
+    facilities.sort();
+    assert_eq!(facilities, ["east:1", "west:1"]);
+}

@@ -28,6 +28,7 @@ mod export;
 mod faulty_disk;
 mod fhir;
 mod fhir_record;
+mod hl7_moves;
 mod hl7_record;
 mod hl7_visits;
 mod hsds;

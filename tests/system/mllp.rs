@@ -349,9 +349,14 @@ async fn what_is_in_quarantine_is_sent_again_after_a_fix() {
     assert_eq!(code(&sender.send(message("A01", "2", "7", ADMITTED)).await).0, "AA");
     let (url, mllp) = (server.url.clone(), server.mllp.clone().unwrap());
     let again = tokio::task::spawn_blocking(move || {
-        let list = stdout(&run(&["quarantine", "--server", &url]));
-        let id = list.split_whitespace().next().unwrap();
-        run(&["quarantine", id, "--replay", &mllp, "--server", &url])
+        let list = || stdout(&run(&["quarantine", "--server", &url]));
+        let listed = list();
+        let id = listed.split_whitespace().next().unwrap();
+        let again = run(&["quarantine", id, "--replay", &mllp, "--server", &url]);
+        assert_eq!(list(), "", "what was taken is listed no more");
+        let all = stdout(&run(&["quarantine", "--all", "--server", &url]));
+        assert!(all.contains(id) && all.contains("replayed by cli"), "{all}");
+        again
     });
     let again = again.await.unwrap();
     assert_eq!(again.status.code(), Some(0), "{}", stdout(&again));

@@ -111,6 +111,15 @@ async fn an_embedded_region_goes_over_to_nats_and_a_second_store_reads_it_there(
 }
 
 #[tokio::test]
+async fn what_was_looked_at_in_quarantine_is_listed_no_more_on_nats_too() {
+    let (data, servers) = (folder(), folder());
+    let nats = NatsServer::start(servers.path());
+    let url = nats.url();
+    let server = Server::start_with(data.path(), &on_nats(&url, &[]));
+    crate::bus::quarantine_is_worked_off(server.channel().await).await;
+}
+
+#[tokio::test]
 async fn going_over_can_be_broken_off_at_any_time() {
     let (data, servers) = (embedded_region(), folder());
     let nats = NatsServer::start(servers.path());

@@ -269,6 +269,50 @@ async fn e3_an_admission_is_cancelled_and_the_patient_admitted_again() {
     assert_eq!(end.patient.place.as_ref().unwrap().ward, "3W");
 }
 
+/// A stay of which nearly everything was said wrong at first, under one encounter.
+#[tokio::test]
+async fn what_was_cancelled_may_be_told_after_what_holds() {
+    let story = &mut Story::new();
+    let cancel = |stay: u128, event: String| v1::EncounterCancellation {
+        encounter_id: id(stay),
+        cancelled_event_id: event,
+        reason: String::new(),
+    };
+    registered(story, "04-01T09:00", "00123");
+    let admitted = admit(story, LIAISON, "05-10T09:00", (0xa, 0), "3E");
+    deed!(story, LIAISON, "05-10T09:40", desk.cancel_admission(CancelAdmissionRequest { cancel(0xa, admitted) }));
+    admit(story, LIAISON, "05-11T15:00", (0xa, 0), "3W");
+    deed!(story, LIAISON, "05-12T09:00", desk.start_leave(StartLeaveRequest {
+        v1::LeaveStarted { encounter_id: id(0xa), ..v1::LeaveStarted::default() }
+    }));
+    deed!(story, LIAISON, "05-13T18:00", desk.return_from_leave(ReturnFromLeaveRequest {
+        v1::LeaveReturned { encounter_id: id(0xa) }
+    }));
+    deed!(story, LIAISON, "05-14T09:00", desk.transfer_ward(TransferWardRequest {
+        v1::Transferred { encounter_id: id(0xa), to: Some(place("acute", "5N")) }
+    }));
+    let discharged = discharge(story, LIAISON, "05-18T10:00", 0xa, "home");
+    deed!(story, LIAISON, "05-18T11:00", desk.cancel_discharge(CancelDischargeRequest { cancel(0xa, discharged) }));
+    discharge(story, LIAISON, "05-20T10:00", 0xa, "home");
+    let end = told_in_all_ways(story, "2026-05-21").await;
+    assert_eq!(
+        end.sentences,
+        [
+            "registered as a patient",
+            "admitted to acute 3E",
+            "admission cancelled",
+            "admitted to acute 3W",
+            "on leave",
+            "back from leave",
+            "moved to acute 5N",
+            "discharged (home)",
+            "discharge cancelled",
+            "discharged (home)",
+        ]
+    );
+    assert_eq!(end.patient.since_at, "2026-05-20T10:00:00+09:00");
+}
+
 /// E4: to a hospital without the system: the desk enters for it; its own messages come later,
 /// under another record, and the two are merged.
 #[tokio::test]

@@ -192,6 +192,51 @@ async fn a_transaction_file_that_became_shorter_is_read_from_its_beginning() {
 }
 
 #[tokio::test]
+async fn a_transaction_file_in_whose_place_a_longer_one_came_is_read_from_its_beginning() {
+    let (data, storage) = (folder(), folder());
+    let path = storage.path().join("TR_20260501000000000_00001.DAT");
+    put(&path, &message("A01", "1", &admitted("202604300900")));
+    let server = start(data.path(), storage.path());
+    let channel = server.channel().await;
+    assert_eq!(entries(&channel, 2).await.len(), 2);
+    // The first record of the other file ends where the one before did, or behind that.
+    let moved = message("A02", "2", "PV1|1|I|41^411^1");
+    let padded = [moved.as_slice(), b"ZZZ|1|0123456789012345678901234567890123456789\r"].concat();
+    put(&path, &[padded, message("A03", "3", "PV1|1|I|41")].concat());
+    let found = entries(&channel, 4).await;
+    assert_eq!(found[2..], ["encounter.transferred", "encounter.discharged"], "{found:?}");
+}
+
+#[tokio::test]
+async fn an_outpatient_is_registered_for_a_day() {
+    let (data, storage) = (folder(), folder());
+    let visit = format!("PV1|1|O|112{}202604300900", "|".repeat(41));
+    let of_ss_mix2 = |control: &str, visit: &str| {
+        let said = String::from_utf8(message_in("A04", control, visit, Charset::Utf8)).unwrap();
+        let version = "|ISO 2022-1994|SS-MIX2_1.20^SS-MIX2^1.2.392.200250.2.1.100.1.2.120^ISO\r";
+        Charset::Iso2022Jp.write(&said.replacen("|ISO 2022-1994\r", version, 1))
+    };
+    let file = |order: &str, time: &str| stored(storage.path(), order, time, "1");
+    put(&file("7", "20260430100000000"), &of_ss_mix2("1", &visit));
+    let server = start(data.path(), storage.path());
+    let channel = server.channel().await;
+    assert_eq!(entries(&channel, 2).await, ["patient.registered", "encounter.registered"]);
+    let patient = find(&channel, "urn:tsunagi:hl7:SEND", "0042").await;
+    assert_eq!(patient.state(), v1::PatientState::Visited, "no visit goes on for ever");
+    // An emergency may last longer than the day.
+    let emergency = visit.replace("|O|", "|E|").replace("20260430", "20260501");
+    put(&file("8", "20260501100000000"), &of_ss_mix2("2", &emergency));
+    entries(&channel, 3).await;
+    let patient = find(&channel, "urn:tsunagi:hl7:SEND", "0042").await;
+    assert_eq!(patient.state(), v1::PatientState::Visiting);
+    // The same said again corrects nothing.
+    put(&file("9", "20260501110000000"), &of_ss_mix2("3", &visit));
+    put(&file("10", "20260501120000000"), &message("A01", "4", &admitted("202605011100")));
+    let found = entries(&channel, 4).await;
+    assert_eq!(found.last().unwrap(), "encounter.admitted", "{found:?}");
+}
+
+#[tokio::test]
 async fn what_was_taken_and_said_nothing_new_is_not_taken_again() {
     let (data, storage) = (folder(), folder());
     let in_storage = |order: &str, time: &str| stored(storage.path(), order, time, "1");

@@ -31,6 +31,7 @@ pub(crate) type Sent = Pin<Box<dyn Future<Output = Result<v1::Receipt, Status>> 
 
 /// One thing that somebody does. It can be done again, which adds nothing.
 pub(crate) struct Deed {
+    patient: String,
     pub(crate) rpc: &'static str,
     pub(crate) send: Box<dyn Fn(&Channel) -> Sent>,
 }
@@ -58,8 +59,9 @@ macro_rules! deed {
     ($story:ident, $who:expr, $at:expr, $desk:ident.$rpc:ident($request:ident { $event:expr })) => {{
         let (who, context) = ($who, $story.context($at));
         let event_id = context.event_id.clone();
+        let patient = context.patient_id.clone();
         let request = v1::$request { context: Some(context), event: Some($event) };
-        $story.add(stringify!($rpc), move |channel| {
+        $story.add(patient, stringify!($rpc), move |channel| {
             let mut desk = $crate::stories::$desk(channel);
             let request = $crate::stories::signed(who, request.clone());
             Box::pin(async move { desk.$rpc(request).await.map(tonic::Response::into_inner) })
@@ -140,27 +142,50 @@ impl Story {
         }
     }
 
-    pub(crate) fn add(&mut self, rpc: &'static str, send: impl Fn(&Channel) -> Sent + 'static) {
-        self.parts.last_mut().unwrap().push(Deed { rpc, send: Box::new(send) });
+    pub(crate) fn add(
+        &mut self,
+        patient: String,
+        rpc: &'static str,
+        send: impl Fn(&Channel) -> Sent + 'static,
+    ) {
+        self.parts.last_mut().unwrap().push(Deed { patient, rpc, send: Box::new(send) });
     }
 }
 
-/// Tells a story in its order; in reverse, as by lines that were down; shuffled; and everything
-/// twice. Each time, everybody sees the same in the end, and that is given back.
+impl Deed {
+    /// Whether it reaches the server when everything else is over: what was told of the first
+    /// patient, but that there is such a patient, and what somebody decided on both records.
+    fn comes_last(&self) -> bool {
+        let is_awaited = ["register_patient", "merge_patients", "unmerge_patients"];
+        self.patient == id(1) && !is_awaited.contains(&self.rpc)
+    }
+}
+
+/// Tells a story in its order; in reverse, as by lines that were down; shuffled; with what can wait
+/// after all else, also after records were merged and taken apart; and everything twice, at once
+/// and in the end. Each time, everybody sees the same in the end, and that is given back.
 pub(crate) async fn told_in_all_ways(story: &Story, today: &str) -> End {
     let mut ends = Vec::new();
-    for way in ["in order", "late", "shuffled 1", "shuffled 2"] {
+    for way in ["in order", "late", "shuffled 1", "shuffled 2", "days late"] {
         let data = folder();
         let server = Server::start(data.path());
         let channel = server.channel().await;
+        let mut last = Vec::new();
         for part in &story.parts {
             let mut order: Vec<&Deed> = part.iter().collect();
             match way {
                 "in order" => {}
                 "late" => order.reverse(),
+                "days late" => last.extend(order.extract_if(.., |deed| deed.comes_last())),
                 _ => shuffle(&mut order, way),
             }
             tell(&channel, order, way).await;
+        }
+        last.reverse();
+        tell(&channel, last, way).await;
+        for deed in story.parts.iter().flatten() {
+            let again = (deed.send)(&channel).await.unwrap();
+            assert!(again.repeated, "{way}: {}", deed.rpc);
         }
         ends.push((way, end(&channel, today).await));
     }

@@ -63,8 +63,9 @@ fn state(encounter: &Encounter) -> v1::PatientState {
 
 /// When the patient died, as an event of its own says, or else the discharge.
 fn death(timeline: &Timeline) -> String {
-    let said = timeline.standing().filter(|standing| standing.error.is_none());
-    let said = said.filter_map(|standing| {
+    let mut said: Vec<_> = timeline.standing().filter(|said| said.error.is_none()).collect();
+    super::sort(&mut said);
+    let mut said = said.iter().filter_map(|standing| {
         if let Payload::PatientDeceased(death) = &*standing.payload {
             Some(death.deceased_at.clone())
         } else {
@@ -73,7 +74,7 @@ fn death(timeline: &Timeline) -> String {
     });
     let in_encounter = || timeline.record().death_in_encounter();
     let at_discharge = || in_encounter().map(|(event, _)| told_at(timeline, event));
-    said.last().or_else(at_discharge).unwrap_or_default()
+    said.next_back().or_else(at_discharge).unwrap_or_default()
 }
 
 /// Since when it stands as it stands, in the words in which it was told.

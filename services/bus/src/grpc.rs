@@ -143,6 +143,34 @@ impl CareBus for CareBusService {
         let bus = self.handler.bus().as_ref();
         Ok(Response::new(quarantine::keep(bus, message, &actor, DOOR).await?))
     }
+
+    async fn list_quarantine(
+        &self,
+        request: Request<v1::ListQuarantineRequest>,
+    ) -> Result<Response<v1::ListQuarantineResponse>, Status> {
+        caller(request.metadata())?;
+        let request = request.into_inner();
+        let violations = request.violations();
+        if !violations.is_empty() {
+            return Err(Refused::fields(violations).into());
+        }
+        let bus = self.handler.bus().as_ref();
+        Ok(Response::new(quarantine::list(bus, &request).await?))
+    }
+
+    async fn release_quarantined(
+        &self,
+        request: Request<v1::ReleaseQuarantinedRequest>,
+    ) -> Result<Response<v1::Receipt>, Status> {
+        let actor = caller(request.metadata())?;
+        let request = request.into_inner();
+        let violations = request.violations();
+        if !violations.is_empty() {
+            return Err(Refused::fields(violations).into());
+        }
+        let (bus, release) = (self.handler.bus().as_ref(), request.release.unwrap_or_default());
+        Ok(Response::new(quarantine::release(bus, release, &actor, DOOR).await?))
+    }
 }
 
 /// A request of a session that has queued up for its patient or resource.

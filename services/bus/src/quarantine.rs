@@ -1,4 +1,7 @@
-//! What came in and could not be read is kept byte for byte, until a person has looked at it.
+//! What came in and could not be read is kept byte for byte, until a person has looked at it, or it
+//! was sent again and taken. Then it is released: an event more in the quarantine's stream (I1).
+
+mod list;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -7,12 +10,16 @@ use tonic::Code;
 use tsunagi_chassis::Refused;
 use tsunagi_domain::{Actor, EventId};
 use tsunagi_proto::catalogue::Payload;
+use tsunagi_proto::check::Path;
+use tsunagi_proto::convert::is_program;
 use tsunagi_proto::v1;
 use uuid::Uuid;
 
+pub use list::list;
+
 use crate::cursor::Cursor;
 use crate::handler::{SubmitError, to_wire};
-use crate::port::{Bus, Draft, Expected, Publication, PublishError};
+use crate::port::{Bus, Draft, Expected, Placed, Publication, PublishError};
 use crate::stream::StreamId;
 
 /// Bytes that one event keeps; of what has more, each part is an event.
@@ -26,7 +33,17 @@ pub async fn keep(
     door: &str,
 ) -> Result<v1::Receipt, Refused> {
     let event = id(&message);
-    let payload = Payload::MessageQuarantined(message);
+    write(bus, event, &Payload::MessageQuarantined(message), actor, door).await
+}
+
+/// Writes an event of the quarantine's own stream.
+async fn write(
+    bus: &dyn Bus,
+    event: EventId,
+    payload: &Payload,
+    actor: &Actor,
+    door: &str,
+) -> Result<v1::Receipt, Refused> {
     let record = v1::Event {
         event_id: event.to_string(),
         r#type: payload.event_type().to_owned(),
@@ -59,14 +76,18 @@ pub async fn keep(
         let message = "it is not known whether this was kept: send it again";
         Refused::new(Code::Unavailable, "OUTCOME_UNKNOWN", message)
     })?;
-    Ok(v1::Receipt {
+    Ok(receipt(bus, event, placed, repeated))
+}
+
+fn receipt(bus: &dyn Bus, event: EventId, placed: Placed, repeated: bool) -> v1::Receipt {
+    v1::Receipt {
         event_id: event.to_string(),
         version: placed.version,
         recorded_at: Some(to_wire(placed.recorded_at)),
         cursor: bus.region().cursor_text(&Cursor::at(placed.position)),
         repeated,
         ..v1::Receipt::default()
-    })
+    }
 }
 
 /// Keeps all of something, in as many parts as it needs.
@@ -85,6 +106,47 @@ pub async fn keep_whole(
         keep(bus, v1::MessageQuarantined { raw, part, ..whole.clone() }, actor, door).await?;
     }
     Ok(())
+}
+
+/// Says that nobody has to look at something any more, in the name of `actor`. The first word
+/// counts (I3): what comes after it adds nothing.
+pub async fn release(
+    bus: &dyn Bus,
+    release: v1::MessageReleased,
+    actor: &Actor,
+    door: &str,
+) -> Result<v1::Receipt, Refused> {
+    let unknown = || {
+        let message = "nothing in quarantine has this id: CareBus.ListQuarantine, or `tsunagi quarantine --all`, lists what there is";
+        Refused::new(Code::NotFound, "EVENT_UNKNOWN", message)
+    };
+    let quarantined = EventId::parse(&release.quarantined_event_id).map_err(|_error| unknown())?;
+    if release.how() == v1::Release::Dismissed {
+        if is_program(actor.role()) {
+            let message = "a person dismisses what is in quarantine: give the person's role and id";
+            return Err(Refused::new(Code::PermissionDenied, "PERSON_NEEDED", message));
+        }
+        if release.note.is_empty() {
+            let release = Path::ROOT.field("release");
+            let note = release.field("note").violation("must say why it is dismissed");
+            return Err(Refused::fields(vec![note]));
+        }
+    }
+    let event = released(quarantined);
+    if let Some(stored) = bus.find(StreamId::Quarantine, event).await? {
+        return Ok(receipt(bus, event, stored.placed, true));
+    }
+    if !list::is_kept(bus, quarantined).await? {
+        return Err(unknown());
+    }
+    let quarantined_event_id = quarantined.to_string();
+    let release = v1::MessageReleased { quarantined_event_id, ..release };
+    write(bus, event, &Payload::MessageReleased(release), actor, door).await
+}
+
+/// The id of the event by which something is released.
+fn released(quarantined: EventId) -> EventId {
+    EventId::new(Uuid::new_v5(&quarantined.uuid(), b"released"))
 }
 
 /// The same bytes from the same place have the same id, and are kept once.

@@ -73,7 +73,7 @@ fn read(text: &str) -> Result<CodeSet, String> {
         if known.iter().any(|of| of.code == code) {
             return Err(format!("it has `{code}` twice"));
         }
-        known.push(KnownCode { code, ja, en });
+        known.push(KnownCode { code, ja, en, scores: scores(one)? });
     }
     let verified = set.get("verified").and_then(Value::as_bool);
     let in_force_from = kept(&set, "in_force_from")?;
@@ -91,6 +91,20 @@ fn read(text: &str) -> Result<CodeSet, String> {
         verified: verified.ok_or("it does not say whether it is `verified`")?,
         codes: known.leak(),
     })
+}
+
+/// The lowest and the highest score of an instrument.
+fn scores(one: &Table) -> Result<Option<(i32, i32)>, String> {
+    let end = |key: &str| {
+        one.get(key).map(|end| end.as_integer().and_then(|end| i32::try_from(end).ok()))
+    };
+    match (end("lowest"), end("highest")) {
+        (None, None) => Ok(None),
+        (Some(Some(lowest)), Some(Some(highest))) if lowest < highest => {
+            Ok(Some((lowest, highest)))
+        }
+        _ => Err("`lowest` and `highest` are whole numbers in their order".to_owned()),
+    }
 }
 
 fn kept(table: &Table, key: &str) -> Result<&'static str, String> {

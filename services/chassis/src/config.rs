@@ -326,6 +326,11 @@ pub const SETTINGS: &[Setting] = &[
         "16777216",
         "Bytes of the largest Bundle taken; a larger one is answered with 413",
     ),
+    setting(
+        "fhir-own-organisations",
+        "false",
+        "Whether the ids of organisations in Bundles are the sender's own, so that another sender's of the same id is another organisation. Set it before the first Bundle, or never",
+    ),
     setting("ssmix2-folder", "", "The folder with an SS-MIX2 storage that is read; empty for none"),
     setting("ssmix2-poll-ms", "10000", "Milliseconds between two looks into the SS-MIX2 storage"),
     setting(
@@ -337,6 +342,26 @@ pub const SETTINGS: &[Setting] = &[
         "ssmix2-file-bytes",
         "268435456",
         "Bytes of the largest file of the SS-MIX2 storage that is read; a larger one is told of and passed over",
+    ),
+    setting(
+        "ssmix2-unended-ms",
+        "3600000",
+        "Milliseconds after which the last record of an SS-MIX2 transaction file is taken although its last segment has no end",
+    ),
+    setting(
+        "ssmix2-record-bytes",
+        "1048576",
+        "Bytes before the place to which an SS-MIX2 transaction file was read in which the beginning of a torn record is looked for",
+    ),
+    setting(
+        "ssmix2-day-files",
+        "50000",
+        "Files of one of the last days of the SS-MIX2 storage that are each remembered; of a day that has more, all are taken again when one changes",
+    ),
+    setting(
+        "ssmix2-unread-files",
+        "1000",
+        "Files of the SS-MIX2 storage that cannot be read and are tried again; behind one more, nothing is taken",
     ),
     setting(
         "code-sets",
@@ -474,6 +499,7 @@ pub struct Fhir {
     pub listen: Option<SocketAddr>,
     pub requests: usize,
     pub body_bytes: usize,
+    pub own_organisations: bool,
 }
 
 /// The settings of the reader of SS-MIX2 storages.
@@ -483,6 +509,10 @@ pub struct Ssmix2 {
     pub poll_ms: u64,
     pub settle_ms: u64,
     pub file_bytes: u64,
+    pub unended_ms: u64,
+    pub record_bytes: u64,
+    pub day_files: usize,
+    pub unread_files: usize,
 }
 
 /// The settings of the MLLP door.
@@ -692,6 +722,7 @@ impl Fhir {
             listen: values.optional("fhir-listen", "an address and port such as 127.0.0.1:7480")?,
             requests: values.number("fhir-requests", 1)?,
             body_bytes: values.number("fhir-body-bytes", 1024)?,
+            own_organisations: values.parse("fhir-own-organisations", "`true` or `false`")?,
         })
     }
 }
@@ -703,6 +734,10 @@ impl Ssmix2 {
             poll_ms: values.number("ssmix2-poll-ms", 10)?,
             settle_ms: values.number("ssmix2-settle-ms", 0)?,
             file_bytes: values.number("ssmix2-file-bytes", 1024)?,
+            unended_ms: values.number("ssmix2-unended-ms", 0)?,
+            record_bytes: values.number("ssmix2-record-bytes", 1024)?,
+            day_files: values.number("ssmix2-day-files", 1)?,
+            unread_files: values.number("ssmix2-unread-files", 1)?,
         })
     }
 }

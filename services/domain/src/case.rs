@@ -1,9 +1,9 @@
 //! A social-prescribing case: opened, worked on, closed, perhaps reopened.
 
-use crate::id::ReferralId;
+use crate::id::{OrganisationId, ReferralId};
 use crate::pairs::commands_and_events;
 use crate::path::{Path, Step};
-use crate::record::Stamp;
+use crate::record::{Stamp, Turn};
 
 commands_and_events! {
     Open => Opened(Option<ReferralId>),
@@ -11,6 +11,17 @@ commands_and_events! {
     Reopen => Reopened(()),
     RecordContactAttempt => ContactAttempted(()),
     RecordContact => ContactHeld(()),
+}
+
+impl Event {
+    pub(crate) fn turn(&self) -> Turn {
+        match self {
+            Self::Opened(_) => Turn::Answered,
+            Self::ContactAttempted(()) | Self::ContactHeld(()) => Turn::Underway,
+            Self::Closed(()) => Turn::Closed,
+            Self::Reopened(()) => Turn::Ended,
+        }
+    }
 }
 
 /// Why a command about a case is refused.
@@ -26,6 +37,10 @@ pub enum Refusal {
     Open,
     #[error("the case was not open at the time given: check `occurred_at` against the timeline")]
     OutOfOrder,
+    #[error(
+        "only the organisation that opened the case closes or reopens it; an entry on its behalf names it in `on_behalf_of`"
+    )]
+    NotTheOpener,
     #[error(
         "the referral was rejected, cancelled, failed or entered in error: no case is opened on it"
     )]
@@ -43,11 +58,12 @@ pub enum State {
 /// The state of one case.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Case {
-    path: Path<Turn>,
+    path: Path<Move>,
+    opener: Option<OrganisationId>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Turn {
+enum Move {
     Open,
     Close,
     Reopen,
@@ -55,7 +71,7 @@ enum Turn {
     Work,
 }
 
-impl Step for Turn {
+impl Step for Move {
     type State = State;
     const BEGINNING: State = State::Unopened;
 
@@ -75,35 +91,56 @@ impl Step for Turn {
             Self::Close => State::Closed,
         }
     }
+
+    fn repeats(&self, later: &Self) -> bool {
+        matches!((self, later), (Self::Open, Self::Open))
+    }
 }
 
 impl Case {
     /// The event that `command` causes now, or why it causes none.
     pub fn decide(&self, stamp: &Stamp, command: Command) -> Result<Event, Refusal> {
         let turn = match &command {
-            Command::Open(_) => Turn::Open,
-            Command::Close(()) => Turn::Close,
-            Command::Reopen(()) => Turn::Reopen,
+            Command::Open(_) => Move::Open,
+            Command::Close(()) => Move::Close,
+            Command::Reopen(()) => Move::Reopen,
             // What was done before the case was closed may be told afterwards.
-            Command::RecordContactAttempt(()) | Command::RecordContact(()) => Turn::Work,
+            Command::RecordContactAttempt(()) | Command::RecordContact(()) => Move::Work,
         };
+        let is_outsider = self.opener.as_ref().is_some_and(|opener| *opener != stamp.acting_for);
+        if is_outsider && matches!(turn, Move::Close | Move::Reopen) {
+            return Err(Refusal::NotTheOpener);
+        }
+        self.check(stamp, turn)?;
+        Ok(command.into())
+    }
+
+    /// Whether something may be done on it that is done on an open case.
+    pub(crate) fn check_work(&self, stamp: &Stamp) -> Result<(), Refusal> {
+        self.check(stamp, Move::Work)
+    }
+
+    fn check(&self, stamp: &Stamp, turn: Move) -> Result<(), Refusal> {
         if self.path.accepts(stamp, turn) {
-            return Ok(command.into());
+            return Ok(());
         }
         Err(match (turn, self.path.state()) {
             (_, State::Unopened) => Refusal::Unknown,
-            (Turn::Open, State::Open | State::Closed) => Refusal::AlreadyOpened,
-            (Turn::Reopen, State::Open) => Refusal::Open,
-            (Turn::Close | Turn::Work | Turn::Reopen, State::Closed) => Refusal::Closed,
-            (Turn::Close | Turn::Work, State::Open) => Refusal::OutOfOrder,
+            (Move::Open, State::Open | State::Closed) => Refusal::AlreadyOpened,
+            (Move::Reopen, State::Open) => Refusal::Open,
+            (Move::Close | Move::Work | Move::Reopen, State::Closed) => Refusal::Closed,
+            (Move::Close | Move::Work, State::Open) => Refusal::OutOfOrder,
         })
     }
 
     pub fn apply(&mut self, stamp: &Stamp, event: &Event) {
         match event {
-            Event::Opened(_) => self.path.insert(stamp, Turn::Open),
-            Event::Reopened(()) => self.path.insert(stamp, Turn::Reopen),
-            Event::Closed(()) => self.path.insert(stamp, Turn::Close),
+            Event::Opened(_) => {
+                self.opener = Some(stamp.acting_for.clone());
+                self.path.insert(stamp, Move::Open);
+            }
+            Event::Reopened(()) => self.path.insert(stamp, Move::Reopen),
+            Event::Closed(()) => self.path.insert(stamp, Move::Close),
             Event::ContactAttempted(()) | Event::ContactHeld(()) => {}
         }
     }
@@ -116,7 +153,7 @@ impl Case {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::testing::stamp;
+    use crate::record::testing::{stamp, stamp_for};
 
     /// A case to which these events happened, one a day from 1 May on.
     fn given(events: &[Event]) -> Case {
@@ -159,6 +196,21 @@ mod tests {
         assert_eq!(closed.when("2026-05-02", contact()), Ok(Event::ContactHeld(())));
         let opened = given(&[Event::Opened(None)]);
         assert_eq!(opened.when("2026-04-02", contact()), Err(Refusal::OutOfOrder));
+    }
+
+    #[test]
+    fn a_case_is_closed_and_reopened_by_who_opened_it() {
+        let (opened, closed) =
+            (given(&[Event::Opened(None)]), given(&[Event::Opened(None), Event::Closed(())]));
+        let by = |case: &Case, who: &str, command| {
+            case.decide(&stamp_for(99, "2026-05-09", who), command)
+        };
+        let refused = || Err(Refusal::NotTheOpener);
+        assert_eq!(by(&opened, "stranger", Command::Close(())), refused());
+        assert_eq!(by(&closed, "stranger", Command::Reopen(())), refused());
+        assert_eq!(by(&opened, "hospital", Command::Close(())), Ok(Event::Closed(())));
+        let contact = Command::RecordContact(());
+        assert_eq!(by(&opened, "stranger", contact), Ok(Event::ContactHeld(())), "anybody helps");
     }
 
     #[test]

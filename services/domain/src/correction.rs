@@ -82,9 +82,28 @@ impl Corrections {
     pub(crate) fn add(&mut self, stamp: &Stamp, correction: &Correction) {
         let made = self.of.entry(correction.corrects).or_default();
         let (event, at) = (stamp.event, stamp.occurred_at);
-        // Made later holds, however it came.
-        let place = made.partition_point(|before| before.at.earliest() <= at.earliest());
+        // Made later holds, however it came; of those made at the same time, that with the last id.
+        let new = (at.earliest(), event);
+        let place = made.partition_point(|before| (before.at.earliest(), before.event) <= new);
         made.insert(place, Made { event, at, change: correction.change.clone() });
+    }
+
+    /// Whether an event did not count as entered in error by the time at which it is corrected. It
+    /// may be marked so and be corrected on one day, in whichever order that is told.
+    pub(crate) fn check_in_force(
+        &self,
+        event: EventId,
+        at: &CareTime,
+        change: &Change,
+    ) -> Result<(), Refusal> {
+        let made = self.of.get(&event).map(Vec::as_slice).unwrap_or_default();
+        let error = self.outcome(event).error;
+        let Some(error) = made.iter().find(|made| Some(made.event) == error) else { return Ok(()) };
+        let is_in_error = match change {
+            Change::EnteredInError => !at.is_before(&error.at),
+            Change::Value(_) | Change::Time(_) => error.at.is_before(at),
+        };
+        if is_in_error { Err(Refusal::AlreadyInError(event)) } else { Ok(()) }
     }
 
     /// What became of an event.

@@ -1,8 +1,9 @@
 //! One visit or stay at one facility: planned, admitted, moved, on leave, discharged.
 //!
 //! The moves of an encounter form a path. A move is accepted if it has a place on that path
-//! which agrees with its time and leaves the path legal, so that news may arrive late. A
-//! cancelled move is taken off the path, as though it had not been.
+//! which agrees with its time and leaves the path legal, or had one then, so that news may arrive
+//! late. A cancelled move is taken off the path, as though it had not been; a cancel that is told
+//! late may overtake the move that it cancels.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +11,7 @@ use crate::id::{EncounterId, EventId, OrganisationId};
 use crate::pairs::commands_and_events;
 use crate::path::{Path, Step, Taken};
 use crate::place::Place;
-use crate::record::Stamp;
+use crate::record::{Stamp, Turn};
 use crate::time::CareTime;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +90,28 @@ commands_and_events! {
 }
 
 impl Event {
+    pub(crate) fn turn(&self) -> Turn {
+        match self {
+            Self::AdmissionPlanned(_) => Turn::Planned,
+            Self::VisitRegistered(_) => Turn::Visited,
+            Self::Admitted(_) => Turn::Admitted,
+            Self::Transferred(_) => Turn::Moved,
+            Self::LeaveStarted(()) => Turn::OnLeave,
+            Self::LeaveReturned(()) => Turn::Returned,
+            Self::TransferPlanned(_) | Self::DischargePlanned(_) => Turn::Begun,
+            Self::Discharged(()) | Self::DischargedDeceased(()) => Turn::Ended,
+            Self::PlannedAdmissionCancelled(_)
+            | Self::VisitCancelled(_)
+            | Self::AdmissionCancelled(_)
+            | Self::PlannedTransferCancelled(_)
+            | Self::TransferCancelled(_)
+            | Self::LeaveCancelled(_)
+            | Self::ReturnCancelled(_)
+            | Self::PlannedDischargeCancelled(_)
+            | Self::DischargeCancelled(_) => Turn::TakenBack,
+        }
+    }
+
     /// The event that this one cancels.
     pub fn cancelled(&self) -> Option<EventId> {
         match self {
@@ -184,6 +207,12 @@ pub enum Stage {
     Ended,
 }
 
+impl Stage {
+    fn is_in_hospital(self) -> bool {
+        matches!(self, Self::InHospital | Self::OnLeave)
+    }
+}
+
 /// Whose word it is that a patient was admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Voice {
@@ -215,11 +244,11 @@ enum Move {
     Discharge,
 }
 
-/// What was planned last, by the time at which it was planned.
+/// What was planned, by the time at which it was planned; what was planned last holds.
 #[derive(Debug, Clone)]
 struct Plans<T> {
-    newest: Option<Plan<T>>,
-    /// Cancelled before they were told.
+    made: Vec<Plan<T>>,
+    /// None of them comes back: the plan that a cancelled one had replaced does not hold again.
     cancelled: BTreeSet<EventId>,
 }
 
@@ -229,8 +258,7 @@ struct Plan<T> {
     event: EventId,
     made_at: CareTime,
     by: OrganisationId,
-    /// None if it was cancelled: the plan that it had replaced does not come back.
-    content: Option<T>,
+    content: T,
 }
 
 /// The state of one encounter.
@@ -248,50 +276,53 @@ impl Encounter {
     /// The event that `command` causes now, or why it causes none.
     pub fn decide(&self, stamp: &Stamp, command: Command) -> Result<Event, Refusal> {
         self.check_teller(stamp)?;
+        if self.is_cancelled_ahead(stamp, &command) {
+            return Ok(command.into());
+        }
         match &command {
             Command::PlanAdmission(_) => {
                 self.check_planner(stamp).and_then(|()| self.can_still_be_planned(stamp))
             }
             Command::PlanTransfer(plan) => {
-                self.in_hospital_at(stamp).and_then(|()| self.same_facility(&plan.to))
+                self.in_hospital_at(stamp).and_then(|()| self.same_facility(stamp, &plan.to))
             }
             Command::PlanDischarge(_) => self.in_hospital_at(stamp),
             Command::RegisterVisit(visit) => match visit.ended_at {
                 Some(end) if end.is_before(&stamp.occurred_at) => Err(Refusal::EndsBeforeItBegins),
-                Some(_) | None => self.accept(stamp, &command),
+                Some(_) | None => self
+                    .same_facility(stamp, &visit.place)
+                    .and_then(|()| self.accept(stamp, &command)),
             },
             Command::Transfer(transfer) => {
-                self.same_facility(&transfer.to).and_then(|()| self.accept(stamp, &command))
+                self.same_facility(stamp, &transfer.to).and_then(|()| self.accept(stamp, &command))
             }
-            Command::Admit(admission) => {
-                self.same_facility(&admission.place).and_then(|()| self.accept(stamp, &command))
-            }
+            Command::Admit(admission) => self
+                .same_facility(stamp, &admission.place)
+                .and_then(|()| self.accept(stamp, &command)),
             Command::StartLeave(())
             | Command::ReturnFromLeave(())
             | Command::Discharge(())
             | Command::DischargeDeceased(()) => self.accept(stamp, &command),
-            Command::CancelPlannedAdmission(cancel) => {
-                self.planned_admission.cancels(*cancel).and_then(|()| self.check_planner(stamp))
+            Command::CancelPlannedAdmission(cancel) => self
+                .can_drop(&self.planned_admission, stamp, *cancel)
+                .and_then(|()| self.check_planner(stamp)),
+            Command::CancelPlannedTransfer(cancel) => {
+                self.can_drop(&self.planned_transfer, stamp, *cancel)
             }
-            Command::CancelPlannedTransfer(cancel) => self.planned_transfer.cancels(*cancel),
-            Command::CancelPlannedDischarge(cancel) => self.planned_discharge.cancels(*cancel),
-            Command::CancelVisit(cancel) => {
-                self.can_take_back(*cancel, |kind| matches!(kind, Move::Visit(..)))
+            Command::CancelPlannedDischarge(cancel) => {
+                self.can_drop(&self.planned_discharge, stamp, *cancel)
             }
+            Command::CancelVisit(cancel) => self.can_take_back(stamp, *cancel, Move::is_visit),
             Command::CancelAdmission(cancel) => {
-                self.can_take_back(*cancel, |kind| matches!(kind, Move::Admission(..)))
+                self.can_take_back(stamp, *cancel, Move::is_admission)
             }
             Command::CancelTransfer(cancel) => {
-                self.can_take_back(*cancel, |kind| matches!(kind, Move::Transfer(_)))
+                self.can_take_back(stamp, *cancel, Move::is_transfer)
             }
-            Command::CancelLeave(cancel) => {
-                self.can_take_back(*cancel, |kind| matches!(kind, Move::Leave))
-            }
-            Command::CancelReturn(cancel) => {
-                self.can_take_back(*cancel, |kind| matches!(kind, Move::Return))
-            }
+            Command::CancelLeave(cancel) => self.can_take_back(stamp, *cancel, Move::is_leave),
+            Command::CancelReturn(cancel) => self.can_take_back(stamp, *cancel, Move::is_return),
             Command::CancelDischarge(cancel) => {
-                self.can_take_back(*cancel, |kind| matches!(kind, Move::Discharge))
+                self.can_take_back(stamp, *cancel, Move::is_discharge)
             }
         }?;
         Ok(command.into())
@@ -300,13 +331,13 @@ impl Encounter {
     pub fn apply(&mut self, stamp: &Stamp, event: &Event) {
         match event {
             Event::AdmissionPlanned(plan) => {
-                self.planned_admission.add(stamp, plan);
+                self.planned_admission.add(stamp, plan.clone());
             }
             Event::TransferPlanned(plan) => {
-                self.planned_transfer.add(stamp, plan);
+                self.planned_transfer.add(stamp, plan.clone());
             }
             Event::DischargePlanned(plan) => {
-                self.planned_discharge.add(stamp, plan);
+                self.planned_discharge.add(stamp, plan.clone());
             }
             Event::VisitRegistered(visit) => {
                 let voice = Voice::of(stamp, &visit.place);
@@ -335,14 +366,12 @@ impl Encounter {
             Event::PlannedDischargeCancelled(cancel) => {
                 self.planned_discharge.take_back(*cancel);
             }
-            Event::VisitCancelled(cancel)
-            | Event::AdmissionCancelled(cancel)
-            | Event::TransferCancelled(cancel)
-            | Event::LeaveCancelled(cancel)
-            | Event::ReturnCancelled(cancel)
-            | Event::DischargeCancelled(cancel) => {
-                self.path.take_back(cancel.cancelled);
-            }
+            Event::VisitCancelled(cancel) => self.take_back(stamp, *cancel, Move::is_visit),
+            Event::AdmissionCancelled(cancel) => self.take_back(stamp, *cancel, Move::is_admission),
+            Event::TransferCancelled(cancel) => self.take_back(stamp, *cancel, Move::is_transfer),
+            Event::LeaveCancelled(cancel) => self.take_back(stamp, *cancel, Move::is_leave),
+            Event::ReturnCancelled(cancel) => self.take_back(stamp, *cancel, Move::is_return),
+            Event::DischargeCancelled(cancel) => self.take_back(stamp, *cancel, Move::is_discharge),
         }
     }
 
@@ -366,12 +395,7 @@ impl Encounter {
 
     /// Where the patient was last under this encounter.
     fn visited(&self) -> Option<&Place> {
-        self.path.iter().rev().find_map(|taken| match &taken.step {
-            Move::Visit(visit, _) => Some(&visit.place),
-            Move::Admission(admission, _) => Some(&admission.place),
-            Move::Transfer(transfer) => Some(&transfer.to),
-            Move::Leave | Move::Return | Move::Discharge => None,
-        })
+        self.path.iter().rev().find_map(|taken| taken.step.place())
     }
 
     /// When the encounter began. Of a stay that was told in a record that was taken apart again,
@@ -430,6 +454,14 @@ impl Encounter {
         begun.or_else(|| self.planned_admission.content()?.preceding)
     }
 
+    /// The same, as it was said by a time.
+    pub(crate) fn preceding_at(&self, at: &CareTime) -> Option<EncounterId> {
+        let says = |taken: &&Taken<Move>| taken.step.preceding().is_some();
+        let said = self.path.as_of(at).filter(says).max_by_key(|taken| taken.place());
+        said.and_then(|taken| taken.step.preceding())
+            .or_else(|| self.planned_admission.content_at(at)?.preceding)
+    }
+
     /// The planned admission, while it is still to come.
     pub fn planned_admission(&self) -> Option<(EventId, CareTime)> {
         let (event, plan) = self.planned_admission.in_force()?;
@@ -443,7 +475,7 @@ impl Encounter {
     }
 
     pub fn is_inpatient(&self) -> bool {
-        matches!(self.stage(), Stage::InHospital | Stage::OnLeave)
+        self.stage().is_in_hospital()
     }
 
     /// The event that admitted the patient, and whose word it is.
@@ -489,7 +521,14 @@ impl Encounter {
     fn in_hospital_at(&self, stamp: &Stamp) -> Result<(), Refusal> {
         match self.stage() {
             Stage::InHospital | Stage::OnLeave => Ok(()),
-            Stage::Ended if self.was_inpatient_at(&stamp.occurred_at) => Ok(()),
+            // What is said of a stay that goes on may be of before it, and so of one that ended.
+            Stage::Ended if self.class() == Class::Inpatient && !self.ended_before(stamp) => Ok(()),
+            Stage::Ended | Stage::Expected | Stage::Visiting
+                if self.was_in_hospital_by(&stamp.occurred_at)
+                    || self.path.state_before(&stamp.occurred_at).is_in_hospital() =>
+            {
+                Ok(())
+            }
             Stage::Ended => Err(Refusal::AlreadyEnded),
             Stage::Expected | Stage::Visiting => Err(Refusal::NotAdmitted),
         }
@@ -497,16 +536,15 @@ impl Encounter {
 
     /// What was planned before it began may be told afterwards.
     fn can_still_be_planned(&self, stamp: &Stamp) -> Result<(), Refusal> {
-        let began = self.began_at();
         match self.stage() {
             Stage::Expected => Ok(()),
-            Stage::Visiting | Stage::InHospital | Stage::OnLeave | Stage::Ended
-                if began.is_some_and(|began| stamp.occurred_at.is_before(&began)) =>
-            {
-                Ok(())
-            }
             Stage::Visiting | Stage::InHospital | Stage::OnLeave | Stage::Ended => {
-                Err(Refusal::AlreadyBegun)
+                match self.path.state_before(&stamp.occurred_at) {
+                    Stage::Expected => Ok(()),
+                    Stage::Visiting | Stage::InHospital | Stage::OnLeave | Stage::Ended => {
+                        Err(Refusal::AlreadyBegun)
+                    }
+                }
             }
         }
     }
@@ -531,21 +569,30 @@ impl Encounter {
     /// A planned admission is moved and cancelled by those who planned it, and by the facility
     /// that expects the patient. What was planned before it changes nothing.
     fn check_planner(&self, stamp: &Stamp) -> Result<(), Refusal> {
-        let Some(Plan { made_at, by, content: Some(plan), .. }) = &self.planned_admission.newest
-        else {
-            return Ok(());
-        };
-        let is_theirs = *by == stamp.acting_for || plan.place.facility.id == stamp.acting_for;
-        if is_theirs || stamp.occurred_at.earliest() < made_at.earliest() {
+        let newest = self.planned_admission.newest();
+        let Some(Plan { made_at, by, content, event }) = newest else { return Ok(()) };
+        let is_theirs = *by == stamp.acting_for || content.place.facility.id == stamp.acting_for;
+        let is_cancelled = self.planned_admission.cancelled.contains(event);
+        if is_theirs || is_cancelled || stamp.occurred_at.earliest() < made_at.earliest() {
             Ok(())
         } else {
             Err(Refusal::NotTheFacility)
         }
     }
 
-    fn same_facility(&self, to: &Place) -> Result<(), Refusal> {
+    fn ended_before(&self, stamp: &Stamp) -> bool {
+        self.since().is_some_and(|ended| ended.is_before(&stamp.occurred_at))
+    }
+
+    /// Whether a place is in the facility of this encounter; or of what was cancelled afterwards.
+    fn same_facility(&self, stamp: &Stamp, to: &Place) -> Result<(), Refusal> {
+        let is_there = |there: &Place| there.facility.id == to.facility.id;
+        let mut then = self.path.before_cancels(&stamp.occurred_at);
         match self.visited() {
-            Some(here) if here.facility.id != to.facility.id => Err(Refusal::OtherFacility),
+            Some(here) if !is_there(here) => {
+                let was_there = then.any(|taken| taken.step.place().is_some_and(is_there));
+                if was_there { Ok(()) } else { Err(Refusal::OtherFacility) }
+            }
             Some(_) | None => Ok(()),
         }
     }
@@ -577,72 +624,140 @@ impl Encounter {
         self.path.insert(stamp, step);
     }
 
+    /// Also of a step that is still to be told, if this is late news.
     fn can_take_back(
         &self,
+        stamp: &Stamp,
         cancel: Cancellation,
-        is_kind: impl Fn(&Move) -> bool,
+        is_meant: fn(&Move) -> bool,
     ) -> Result<(), Refusal> {
-        let (taken, next) = match self.path.find(cancel.cancelled) {
-            Some((taken, next)) if is_kind(&taken.step) => (taken, next),
-            Some(_) | None => return Err(Refusal::NothingToCancel(cancel.cancelled)),
+        let (target, at) = (cancel.cancelled, &stamp.occurred_at);
+        let (taken, next) = match self.path.find(target) {
+            Some((taken, next)) if is_meant(&taken.step) => (taken, next),
+            None if !self.knows(target) && self.path.may_come_late(target, at) => return Ok(()),
+            Some(_) | None => return Err(Refusal::NothingToCancel(target)),
         };
-        if self.path.can_do_without(taken.event) {
+        if self.path.can_do_without(target, at) {
             Ok(())
         } else {
             Err(Refusal::LaterMoveDepends(next.unwrap_or(taken).event))
         }
+    }
+
+    /// Whether a plan is cancelled that held, or holds; or that is still to be told, if this is late
+    /// news.
+    fn can_drop<T>(
+        &self,
+        plans: &Plans<T>,
+        stamp: &Stamp,
+        Cancellation { cancelled }: Cancellation,
+    ) -> Result<(), Refusal> {
+        let may_come_late = !self.knows(cancelled) && plans.may_come_late(&stamp.occurred_at);
+        if !plans.cancelled.contains(&cancelled)
+            && (may_come_late || plans.held(cancelled, &stamp.occurred_at))
+        {
+            Ok(())
+        } else {
+            Err(Refusal::NothingToCancel(cancelled))
+        }
+    }
+
+    /// Whether an event of this encounter has been told that can be cancelled.
+    fn knows(&self, event: EventId) -> bool {
+        self.path.knows(event)
+            || self.planned_admission.knows(event)
+            || self.planned_transfer.knows(event)
+            || self.planned_discharge.knows(event)
+    }
+
+    fn take_back(&mut self, stamp: &Stamp, cancel: Cancellation, is_meant: fn(&Move) -> bool) {
+        self.path.take_back(cancel.cancelled, stamp.occurred_at, is_meant);
+    }
+
+    /// Whether a move was cancelled before it is told: it then leads nowhere.
+    pub(crate) fn is_cancelled_ahead(&self, stamp: &Stamp, command: &Command) -> bool {
+        let step = Move::ordered_by(command);
+        step.is_some_and(|step| self.path.is_cancelled_ahead(stamp, &step))
+    }
+
+    /// Whether the patient was in hospital under it at the time, by what had happened until then.
+    pub(crate) fn was_in_hospital_by(&self, at: &CareTime) -> bool {
+        self.path.state_at(at).is_in_hospital()
+    }
+
+    /// Whether the patient is in hospital under it, and was when a move is cancelled, without that.
+    pub(crate) fn goes_on_without(&self, stamp: &Stamp, cancel: Cancellation) -> bool {
+        let mut without = self.clone();
+        without.path.take_back(cancel.cancelled, stamp.occurred_at, |_| true);
+        without.is_inpatient() && without.was_in_hospital_by(&stamp.occurred_at)
     }
 }
 
 /// Whether both have the same plan; what is no plan any more makes no difference.
 impl<T: PartialEq> PartialEq for Plans<T> {
     fn eq(&self, other: &Self) -> bool {
-        self.newest == other.newest
+        self.newest() == other.newest() && self.in_force().is_some() == other.in_force().is_some()
     }
 }
 
 impl<T> Default for Plans<T> {
     fn default() -> Self {
-        Self { newest: None, cancelled: BTreeSet::new() }
+        Self { made: Vec::new(), cancelled: BTreeSet::new() }
     }
 }
 
-impl<T: Clone> Plans<T> {
+impl<T> Plans<T> {
+    fn newest(&self) -> Option<&Plan<T>> {
+        self.made.last()
+    }
+
     fn in_force(&self) -> Option<(EventId, &T)> {
-        let plan = self.newest.as_ref()?;
-        Some((plan.event, plan.content.as_ref()?))
+        let plan = self.newest().filter(|plan| !self.cancelled.contains(&plan.event))?;
+        Some((plan.event, &plan.content))
     }
 
     fn content(&self) -> Option<&T> {
         self.in_force().map(|(_, content)| content)
     }
 
-    /// Adds a plan, unless one that was made later is known already.
-    fn add(&mut self, stamp: &Stamp, content: &T) {
+    /// Adds a plan where its time puts it.
+    fn add(&mut self, stamp: &Stamp, content: T) {
         let (event, made_at) = (stamp.event, stamp.occurred_at);
-        let is_cancelled = self.cancelled.remove(&event);
-        let newest = self.newest.as_ref().map(|plan| plan.made_at.earliest());
-        if newest.is_none_or(|newest| newest <= made_at.earliest()) {
-            let content = (!is_cancelled).then(|| content.clone());
-            let by = stamp.acting_for.clone();
-            self.newest = Some(Plan { event, made_at, by, content });
-        }
+        let by = stamp.acting_for.clone();
+        let place = |plan: &Plan<T>| (plan.made_at.earliest(), plan.event);
+        let before = |plan: &Plan<T>| place(plan) <= (made_at.earliest(), event);
+        let at = self.made.partition_point(before);
+        self.made.insert(at, Plan { event, made_at, by, content });
     }
 
-    fn cancels(&self, cancel: Cancellation) -> Result<(), Refusal> {
-        match self.in_force() {
-            Some((event, _)) if event == cancel.cancelled => Ok(()),
-            Some(_) | None => Err(Refusal::NothingToCancel(cancel.cancelled)),
-        }
+    fn newest_at(&self, at: &CareTime) -> Option<&Plan<T>> {
+        self.made.iter().rev().find(|plan| !at.is_before(&plan.made_at))
+    }
+
+    fn content_at(&self, at: &CareTime) -> Option<&T> {
+        let plan = self.newest_at(at).filter(|plan| !self.cancelled.contains(&plan.event))?;
+        Some(&plan.content)
+    }
+
+    /// Whether a plan is the newest, or was at a time; what was planned at that very time may have
+    /// been planned afterwards.
+    fn held(&self, event: EventId, at: &CareTime) -> bool {
+        let before = self.made.iter().rev().find(|plan| plan.made_at.is_before(at));
+        let newest = [self.newest(), self.newest_at(at), before];
+        newest.into_iter().flatten().any(|plan| plan.event == event)
+    }
+
+    /// Whether something is known already that was planned at that time or after it.
+    fn may_come_late(&self, at: &CareTime) -> bool {
+        self.made.iter().any(|plan| !plan.made_at.is_before(at))
+    }
+
+    fn knows(&self, event: EventId) -> bool {
+        self.made.iter().any(|plan| plan.event == event)
     }
 
     fn take_back(&mut self, cancel: Cancellation) {
-        match &mut self.newest {
-            Some(plan) if plan.event == cancel.cancelled => plan.content = None,
-            Some(_) | None => {
-                self.cancelled.insert(cancel.cancelled);
-            }
-        }
+        self.cancelled.insert(cancel.cancelled);
     }
 }
 
@@ -662,6 +777,30 @@ impl Command {
 }
 
 impl Move {
+    fn is_visit(&self) -> bool {
+        matches!(self, Self::Visit(..))
+    }
+
+    fn is_admission(&self) -> bool {
+        matches!(self, Self::Admission(..))
+    }
+
+    fn is_transfer(&self) -> bool {
+        matches!(self, Self::Transfer(_))
+    }
+
+    fn is_leave(&self) -> bool {
+        matches!(self, Self::Leave)
+    }
+
+    fn is_return(&self) -> bool {
+        matches!(self, Self::Return)
+    }
+
+    fn is_discharge(&self) -> bool {
+        matches!(self, Self::Discharge)
+    }
+
     fn ordered_by(command: &Command) -> Option<Self> {
         match command.clone() {
             Command::RegisterVisit(visit) => Some(Self::Visit(visit, Voice::Other)),
@@ -682,6 +821,15 @@ impl Move {
             | Command::PlanDischarge(_)
             | Command::CancelPlannedDischarge(_)
             | Command::CancelDischarge(_) => None,
+        }
+    }
+
+    fn place(&self) -> Option<&Place> {
+        match self {
+            Self::Visit(visit, _) => Some(&visit.place),
+            Self::Admission(admission, _) => Some(&admission.place),
+            Self::Transfer(transfer) => Some(&transfer.to),
+            Self::Leave | Self::Return | Self::Discharge => None,
         }
     }
 
@@ -726,6 +874,16 @@ impl Step for Move {
             Self::Admission(..) | Self::Transfer(_) | Self::Return => Stage::InHospital,
             Self::Leave => Stage::OnLeave,
         }
+    }
+
+    /// A stay begins and ends once: twice only if a cancel lies between, and that says which.
+    fn repeats(&self, later: &Self) -> bool {
+        matches!(
+            (self, later),
+            (Self::Visit(..), Self::Visit(..))
+                | (Self::Admission(..), Self::Admission(..))
+                | (Self::Discharge, Self::Discharge)
+        )
     }
 }
 
@@ -998,6 +1156,58 @@ mod tests {
         again.apply(&stamp(2, "2026-05-02"), &Event::AdmissionCancelled(cancelling(1)));
         let cancel = Command::CancelAdmission(cancelling(1));
         assert_eq!(again.when("2026-05-02", cancel), nothing(1), "cancelled already");
+    }
+
+    /// Of a discharge, its cancel and the discharge that holds, the last comes first.
+    #[test]
+    fn a_cancel_that_is_told_late_overtakes_what_it_cancels() {
+        let discharged = || Event::Discharged(());
+        let mut ended = given(&[("2026-05-01", admitted()), ("2026-05-12", discharged())]);
+        let late = |number, at: &str, ended: &Encounter, command| {
+            ended.decide(&stamp(number, at), command).map(|event| (stamp(number, at), event))
+        };
+        let first = || Command::Discharge(());
+        let again = late(3, "2026-05-09", &ended, first());
+        assert_eq!(again.unwrap_err(), Refusal::AlreadyEnded, "as long as nobody took it back");
+        let cancel = || Command::CancelDischarge(cancelling(3));
+        let today = late(4, "2026-05-13", &ended, cancel());
+        assert_eq!(today.unwrap_err(), Refusal::NothingToCancel(event_id(3)), "a wrong id");
+        let (stamp, event) = late(4, "2026-05-10", &ended, cancel()).unwrap();
+        ended.apply(&stamp, &event);
+        let twice = late(5, "2026-05-10", &ended, cancel());
+        assert_eq!(twice.unwrap_err(), Refusal::NothingToCancel(event_id(3)));
+        let (stamp, event) = late(3, "2026-05-09", &ended, first()).unwrap();
+        ended.apply(&stamp, &event);
+        assert_eq!(ended.since(), Some(time("2026-05-12")));
+        assert_eq!(ended.path.iter().count(), 2);
+    }
+
+    /// A leave that is told after a later move: first that it began, and then that it ended.
+    #[test]
+    fn a_leave_is_told_though_the_patient_has_moved_since() {
+        let mut moved =
+            given(&[("2026-05-01", admitted()), ("2026-05-07", Event::Transferred(to_ward("5W")))]);
+        let away = moved.decide(&stamp(3, "2026-05-03"), Command::StartLeave(())).unwrap();
+        moved.apply(&stamp(3, "2026-05-03"), &away);
+        assert_eq!(moved.stage(), Stage::InHospital, "the last move still says where they are");
+        let back = moved.decide(&stamp(4, "2026-05-04"), Command::ReturnFromLeave(())).unwrap();
+        moved.apply(&stamp(4, "2026-05-04"), &back);
+        assert!(moved.is_legal());
+        assert_eq!(
+            moved.when("2026-05-05", Command::ReturnFromLeave(())),
+            Err(Refusal::NotOnLeave)
+        );
+    }
+
+    #[test]
+    fn a_cancel_that_came_first_cancels_only_what_it_means() {
+        let mut moved =
+            given(&[("2026-05-01", admitted()), ("2026-05-07", Event::Transferred(to_ward("5W")))]);
+        let cancel = Command::CancelLeave(cancelling(4));
+        let cancel = moved.decide(&stamp(3, "2026-05-06"), cancel).unwrap();
+        moved.apply(&stamp(3, "2026-05-06"), &cancel);
+        moved.apply(&stamp(4, "2026-05-05"), &Event::Transferred(to_ward("6N")));
+        assert_eq!(moved.path.iter().count(), 3, "a transfer is no leave");
     }
 
     #[test]

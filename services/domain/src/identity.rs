@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
+
 use crate::id::{EventId, PatientId};
 use crate::pairs::commands_and_events;
-use crate::record::Stamp;
+use crate::record::{Stamp, Turn};
 use crate::time::CareTime;
 
 /// A number that somebody issued, unique together with its system.
@@ -42,6 +44,18 @@ commands_and_events! {
     Restore => Restored(Retirement),
     /// A merge of which the other record knows already did not come about.
     AbandonMerge => MergeAbandoned(Merge),
+}
+
+impl Event {
+    pub(crate) fn turn(&self) -> Turn {
+        match self {
+            Self::Registered(_) | Self::AnonymousOpened(()) => Turn::Registered,
+            Self::IdentifierLinked(_) | Self::DemographicsUpdated(_) => Turn::Known,
+            Self::DeathRecorded(_) => Turn::Underway,
+            Self::Merged(_) | Self::Retired(_) => Turn::TakenBack,
+            Self::Unmerged(_) | Self::Restored(_) | Self::MergeAbandoned(_) => Turn::Corrected,
+        }
+    }
 }
 
 /// When somebody died, if that is known.
@@ -106,12 +120,13 @@ pub struct Patient {
     is_anonymous: bool,
     identifiers: BTreeSet<Identifier>,
     demographics: Demographics,
-    death: Option<Death>,
+    is_dead: bool,
     /// When the patient had died at the latest, as an event of its own says.
     dead_by: Option<CareTime>,
     /// When `demographics` were said, if a person said them: what people said later holds,
-    /// however it came.
-    said_at: Option<CareTime>,
+    /// however it came; of what they said at the same time, an update holds, and that with the
+    /// last id.
+    said_at: Option<(Timestamp, bool, EventId)>,
     /// The event that said `demographics`, whoever it was.
     said_by: Option<EventId>,
     /// The records that were merged into this one, and the events that did it.
@@ -175,16 +190,16 @@ impl Patient {
             Event::Registered(registration) => {
                 self.is_registered = true;
                 self.identifiers.extend(registration.identifiers.iter().cloned());
-                self.say(stamp, &registration.demographics);
+                self.say(stamp, &registration.demographics, false);
             }
             Event::AnonymousOpened(()) => self.is_anonymous = true,
             Event::IdentifierLinked(identifier) => {
                 self.identifiers.insert(identifier.clone());
             }
-            Event::DemographicsUpdated(demographics) => self.say(stamp, demographics),
+            Event::DemographicsUpdated(demographics) => self.say(stamp, demographics, true),
             Event::DeathRecorded(death) => {
-                self.death = Some(*death);
-                self.dead_by = Some(death.at.unwrap_or(stamp.occurred_at));
+                self.is_dead = true;
+                self.dead_by(death.at.unwrap_or(stamp.occurred_at));
             }
             Event::Merged(Merge { retired }) => {
                 self.merged.insert(*retired, stamp.event);
@@ -211,8 +226,8 @@ impl Patient {
                 self.identifiers.insert(identifier.clone());
             }
             Event::DeathRecorded(death) => {
-                self.death = Some(*death);
-                self.dead_by = death.at;
+                self.is_dead = true;
+                death.at.into_iter().for_each(|at| self.dead_by(at));
             }
             Event::AnonymousOpened(())
             | Event::DemographicsUpdated(_)
@@ -225,9 +240,9 @@ impl Patient {
     }
 
     /// What a program says is what its system knows when it says so, however old that is there.
-    fn say(&mut self, stamp: &Stamp, demographics: &Demographics) {
-        let at = stamp.occurred_at;
-        let is_older = self.said_at.is_some_and(|said_at| at.earliest() < said_at.earliest());
+    fn say(&mut self, stamp: &Stamp, demographics: &Demographics, is_update: bool) {
+        let at = (stamp.occurred_at.earliest(), is_update, stamp.event);
+        let is_older = self.said_at.is_some_and(|said_at| at < said_at);
         if stamp.by_program || !is_older {
             self.demographics = demographics.clone();
             self.said_at = (!stamp.by_program).then_some(at);
@@ -298,6 +313,14 @@ impl Patient {
         self.demographics.birth_on
     }
 
+    /// Of several, the earliest holds, however they came.
+    fn dead_by(&mut self, at: CareTime) {
+        let place = |of: &CareTime| (of.latest(), of.earliest());
+        if self.dead_by.is_none_or(|before| place(&at) < place(&before)) {
+            self.dead_by = Some(at);
+        }
+    }
+
     /// Whether the patient was certainly dead before that.
     pub(crate) fn died_before(&self, at: CareTime) -> bool {
         let deaths = [self.dead_by, self.demographics.deceased_at];
@@ -305,9 +328,7 @@ impl Patient {
     }
 
     pub fn is_deceased(&self) -> bool {
-        self.death.is_some()
-            || self.demographics.deceased
-            || self.demographics.deceased_at.is_some()
+        self.is_dead || self.demographics.deceased || self.demographics.deceased_at.is_some()
     }
 }
 

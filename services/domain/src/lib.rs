@@ -30,5 +30,5 @@ pub use id::{
     TransferRequestId,
 };
 pub use note::Document;
-pub use record::{Command, Event, Fact, Order, Record, Refusal, RefusalKind, Stamp};
+pub use record::{Command, Event, Fact, Order, Record, Refusal, RefusalKind, Stamp, Turn};
 pub use time::{CareTime, Zone};

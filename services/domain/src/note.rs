@@ -7,7 +7,7 @@
 
 use crate::id::{CaseId, EncounterId, ReferralId};
 use crate::path;
-use crate::record::Stamp;
+use crate::record::{Stamp, Turn};
 use crate::time::CareTime;
 use uuid::Uuid;
 
@@ -19,6 +19,8 @@ pub struct Document {
     pub encounter: Option<EncounterId>,
     pub case: Option<CaseId>,
     pub referral: Option<ReferralId>,
+    /// Whether it tells of work on the case, which is done on an open one.
+    pub is_case_work: bool,
     /// When what it tells of ended.
     pub ended_at: Option<CareTime>,
     /// From when to when it is valid.
@@ -57,6 +59,15 @@ impl Content {
     fn differs_from(self, other: Self) -> bool {
         let other_kind = self.kind.zip(other.kind).is_some_and(|(one, other)| one != other);
         self.sha256 != other.sha256 || other_kind
+    }
+}
+
+impl Document {
+    pub(crate) fn turn(&self) -> Turn {
+        match self.step {
+            Some(step) if !step.from.contains(&NONE) => Turn::Answered,
+            Some(_) | None => Turn::Begun,
+        }
     }
 }
 
@@ -100,6 +111,10 @@ impl path::Step for Step {
 
     fn leads_to(&self) -> Self::State {
         self.to
+    }
+
+    fn repeats(&self, later: &Self) -> bool {
+        [self, later].iter().all(|step| step.from.contains(&NONE))
     }
 }
 

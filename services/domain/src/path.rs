@@ -2,9 +2,18 @@
 //!
 //! News arrives late and out of order, and times are known to the minute or to the year. So the
 //! order of the steps is made of their times and of what can follow what, and not of the order in
-//! which they were told: the same steps make the same path, however they came.
+//! which they were told: the same steps make the same path, however they came. Steps whose times
+//! and whose nature leave their order open stand by the ids of their events: these are the same in
+//! every telling, and ids that sort by time (UUID version 7) sort as they were made.
+//!
+//! For the same reason a step is decided on what had happened before it, as it then stood: what
+//! came later does not speak against it, and neither does a cancel that came later. So whatever
+//! was accepted when it happened is accepted whenever it comes; until all has come that belongs to
+//! it, the last step still says where it stands.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
 
 use crate::id::EventId;
 use crate::record::Stamp;
@@ -22,6 +31,10 @@ pub(crate) trait Step {
 
     /// Where it leads if it was taken all the same.
     fn leads_to(&self) -> Self::State;
+
+    /// Whether it says once more what `later` says, as long as nothing between the two undoes it:
+    /// then it is no late news.
+    fn repeats(&self, later: &Self) -> bool;
 }
 
 /// A step that was taken.
@@ -30,28 +43,38 @@ pub(crate) struct Taken<S> {
     pub(crate) event: EventId,
     pub(crate) at: CareTime,
     pub(crate) step: S,
+    /// When it was cancelled, if it was: it counts no more from then on.
+    cancelled_at: Option<CareTime>,
+}
+
+/// A cancel of a step that is still to be told, if that turns out to be what is cancelled.
+#[derive(Debug, Clone)]
+struct Ahead<S> {
+    at: CareTime,
+    is_meant: fn(&S) -> bool,
 }
 
 #[derive(Debug, Clone)]
 pub(crate) struct Path<S> {
-    /// In the order in which they were told.
+    /// In the order in which they were told; also those that were cancelled.
     told: Vec<Taken<S>>,
-    /// Their order, as places in `told`.
+    /// The order of those that count, as places in `told`.
     order: Vec<usize>,
     /// Cancelled before they were told.
-    cancelled: BTreeSet<EventId>,
+    ahead: BTreeMap<EventId, Ahead<S>>,
 }
 
-/// Whether both have the same steps in the same order, however these were told.
+/// Whether both have the same steps in the same order, however these were told. What is still to
+/// be told makes no difference.
 impl<S: Step + PartialEq> PartialEq for Path<S> {
     fn eq(&self, other: &Self) -> bool {
-        self.iter().eq(other.iter()) && self.cancelled == other.cancelled
+        self.iter().eq(other.iter())
     }
 }
 
 impl<S> Default for Path<S> {
     fn default() -> Self {
-        Self { told: Vec::new(), order: Vec::new(), cancelled: BTreeSet::new() }
+        Self { told: Vec::new(), order: Vec::new(), ahead: BTreeMap::new() }
     }
 }
 
@@ -69,28 +92,55 @@ impl<S: Step> Path<S> {
         self.iter().next_back()
     }
 
-    /// Where it stands after all steps. A path of accepted steps is legal; if it is not, its
-    /// last step still says more than nothing.
+    /// Where it stands after all steps. If not all of them can follow one another, because some
+    /// are still to be told, the last one says it.
     pub(crate) fn state(&self) -> S::State {
-        self.iter().fold(S::BEGINNING, |state, taken| {
-            taken.step.leads_from(state).unwrap_or_else(|| taken.step.leads_to())
-        })
+        state(self.iter())
+    }
+
+    /// Where it stood at a time, by what had happened then.
+    pub(crate) fn state_at(&self, at: &CareTime) -> S::State {
+        Self::state_after(self.as_of(at))
+    }
+
+    /// The same, by what had certainly happened before.
+    pub(crate) fn state_before(&self, at: &CareTime) -> S::State {
+        Self::state_after(self.as_of(at).filter(|taken| taken.at.is_before(at)))
+    }
+
+    fn state_after<'a>(steps: impl Iterator<Item = &'a Taken<S>>) -> S::State
+    where
+        S: 'a,
+    {
+        let steps: Vec<&Taken<S>> = steps.collect();
+        let order = order(&steps);
+        state(order.iter().filter_map(|place| steps.get(*place).copied()))
     }
 
     /// Whether a step has a place among the others that agrees with its time and leaves the
-    /// path legal.
+    /// path legal; or had one then, if it is told late.
     pub(crate) fn accepts(&self, stamp: &Stamp, step: S) -> bool {
-        let new = Taken { event: stamp.event, at: stamp.occurred_at, step };
-        self.goes_last(&new) || arrange(self.told.iter().chain([&new])).is_some()
+        if self.is_cancelled_ahead(stamp, &step) {
+            return true;
+        }
+        let new = Taken::new(stamp, step);
+        self.goes_last(&new)
+            || arrange(&with(self.iter(), &new)).is_some()
+            || self.accepted_then(&new)
+    }
+
+    /// Whether the step was cancelled before it is told: it then leads nowhere.
+    pub(crate) fn is_cancelled_ahead(&self, stamp: &Stamp, step: &S) -> bool {
+        self.ahead.get(&stamp.event).is_some_and(|ahead| (ahead.is_meant)(step))
     }
 
     /// Adds a step. One that has no place stands where its time puts it.
     pub(crate) fn insert(&mut self, stamp: &Stamp, step: S) {
-        if self.cancelled.remove(&stamp.event) {
-            return;
-        }
-        let new = Taken { event: stamp.event, at: stamp.occurred_at, step };
-        if self.goes_last(&new) {
+        let mut new = Taken::new(stamp, step);
+        if self.is_cancelled_ahead(stamp, &new.step) {
+            new.cancelled_at = self.ahead.remove(&stamp.event).map(|ahead| ahead.at);
+            self.told.push(new);
+        } else if self.goes_last(&new) {
             self.order.push(self.told.len());
             self.told.push(new);
         } else {
@@ -100,13 +150,17 @@ impl<S: Step> Path<S> {
     }
 
     /// Takes a step off the path, as though it had not been; also one that is still to be told.
-    pub(crate) fn take_back(&mut self, event: EventId) {
-        let before = self.told.len();
-        self.told.retain(|taken| taken.event != event);
-        if self.told.len() == before {
-            self.cancelled.insert(event);
-        } else {
-            self.rearrange();
+    pub(crate) fn take_back(&mut self, event: EventId, at: CareTime, is_meant: fn(&S) -> bool) {
+        match self.told.iter_mut().find(|taken| taken.event == event) {
+            Some(taken) if is_meant(&taken.step) => {
+                let earlier = taken.cancelled_at.filter(|before| before.earliest() < at.earliest());
+                taken.cancelled_at = Some(earlier.unwrap_or(at));
+                self.rearrange();
+            }
+            Some(_) => {}
+            None => {
+                self.ahead.insert(event, Ahead { at, is_meant });
+            }
         }
     }
 
@@ -116,18 +170,75 @@ impl<S: Step> Path<S> {
         Some((steps.next()?, steps.next()))
     }
 
-    /// Whether the path is legal without the step of this event.
-    pub(crate) fn can_do_without(&self, event: EventId) -> bool {
-        arrange(self.told.iter().filter(|taken| taken.event != event)).is_some()
+    /// Whether the path is legal without the step of this event, or was at the time at which that
+    /// is cancelled.
+    pub(crate) fn can_do_without(&self, event: EventId, at: &CareTime) -> bool {
+        let without = |taken: &&Taken<S>| taken.event != event;
+        let then = || {
+            let rest: Vec<&Taken<S>> = self.as_of(at).filter(without).collect();
+            self.as_of(at).any(|taken| taken.event == event) && arrange(&rest).is_some()
+        };
+        arrange(&self.iter().filter(without).collect::<Vec<_>>()).is_some() || then()
+    }
+
+    /// Whether the event may be one that is still to be told, of before the time: something else
+    /// is known already that did not happen before that time, so news overtake each other.
+    pub(crate) fn may_come_late(&self, event: EventId, at: &CareTime) -> bool {
+        !self.ahead.contains_key(&event) && self.told.iter().any(|taken| !taken.at.is_before(at))
+    }
+
+    pub(crate) fn knows(&self, event: EventId) -> bool {
+        self.told.iter().any(|taken| taken.event == event)
     }
 
     fn goes_last(&self, new: &Taken<S>) -> bool {
-        self.told.iter().all(|taken| taken.at.latest() <= new.at.earliest())
+        self.iter().all(|taken| taken.at.latest() < new.at.earliest())
             && new.step.leads_from(self.state()).is_some()
     }
 
+    /// Whether it could be said when it happened, and is not said again.
+    fn accepted_then(&self, new: &Taken<S>) -> bool {
+        let is_said =
+            |later: &Taken<S>| !later.at.is_before(&new.at) && new.step.repeats(&later.step);
+        !self.iter().any(is_said) && arrange(&with(self.as_of(&new.at), new)).is_some()
+    }
+
+    /// The steps that had been taken by a time and were not cancelled by then, also those of that
+    /// very time.
+    pub(crate) fn as_of(&self, at: &CareTime) -> impl Iterator<Item = &Taken<S>> {
+        self.told.iter().filter(|taken| {
+            let is_cancelled = taken.cancelled_at.is_some_and(|cancel| !at.is_before(&cancel));
+            !at.is_before(&taken.at) && !is_cancelled
+        })
+    }
+
+    /// The steps that had been taken by a time, and were not cancelled before it.
+    pub(crate) fn before_cancels(&self, at: &CareTime) -> impl Iterator<Item = &Taken<S>> {
+        self.told.iter().filter(|taken| {
+            let is_cancelled = taken.cancelled_at.is_some_and(|cancel| cancel.is_before(at));
+            !at.is_before(&taken.at) && !is_cancelled
+        })
+    }
+
     fn rearrange(&mut self) {
-        self.order = arrange(&self.told).unwrap_or_else(|| by_time(&self.told));
+        let is_in_effect =
+            |place: &usize| self.told.get(*place).is_some_and(|taken| taken.cancelled_at.is_none());
+        let places: Vec<usize> = (0..self.told.len()).filter(is_in_effect).collect();
+        let steps: Vec<&Taken<S>> =
+            places.iter().filter_map(|place| self.told.get(*place)).collect();
+        let order = order(&steps);
+        self.order = order.iter().filter_map(|place| places.get(*place).copied()).collect();
+    }
+}
+
+impl<S> Taken<S> {
+    fn new(stamp: &Stamp, step: S) -> Self {
+        Self { event: stamp.event, at: stamp.occurred_at, step, cancelled_at: None }
+    }
+
+    /// By which steps stand in their order, where what can follow what leaves it open.
+    pub(crate) fn place(&self) -> (Timestamp, EventId) {
+        (self.at.earliest(), self.event)
     }
 }
 
@@ -144,25 +255,37 @@ impl<S: Step> Path<S> {
     }
 }
 
+fn state<'a, S: Step + 'a>(steps: impl Iterator<Item = &'a Taken<S>>) -> S::State {
+    steps.fold(S::BEGINNING, |state, taken| {
+        taken.step.leads_from(state).unwrap_or_else(|| taken.step.leads_to())
+    })
+}
+
+fn with<'a, S>(steps: impl Iterator<Item = &'a Taken<S>>, new: &'a Taken<S>) -> Vec<&'a Taken<S>> {
+    steps.chain([new]).collect()
+}
+
+/// The order of the steps, as places in `steps`.
+fn order<S: Step>(steps: &[&Taken<S>]) -> Vec<usize> {
+    arrange(steps).unwrap_or_else(|| by_time(steps))
+}
+
 /// The first legal order of the steps, as places in `steps`, if there is one. Of those that may
 /// come next by their times, the one that may have been taken first is tried first, and of these
-/// the one that was told first.
-fn arrange<'a, S: Step + 'a>(steps: impl IntoIterator<Item = &'a Taken<S>>) -> Option<Vec<usize>> {
-    let steps: Vec<&Taken<S>> = steps.into_iter().collect();
-    let mut left: Vec<usize> = (0..steps.len()).collect();
-    left.sort_by_key(|place| steps.get(*place).map(|taken| taken.at.earliest()));
-    let mut search = Search { steps, left, order: Vec::new(), tries: 0 };
+/// the one with the first id.
+fn arrange<S: Step>(steps: &[&Taken<S>]) -> Option<Vec<usize>> {
+    let mut search = Search { steps, left: by_time(steps), order: Vec::new(), tries: 0 };
     search.extend(S::BEGINNING).then_some(search.order)
 }
 
-fn by_time<S>(steps: &[Taken<S>]) -> Vec<usize> {
+fn by_time<S>(steps: &[&Taken<S>]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..steps.len()).collect();
-    order.sort_by_key(|place| steps.get(*place).map(|taken| taken.at.earliest()));
+    order.sort_by_key(|place| steps.get(*place).map(|taken| taken.place()));
     order
 }
 
 struct Search<'a, S> {
-    steps: Vec<&'a Taken<S>>,
+    steps: &'a [&'a Taken<S>],
     /// Not yet in `order`, by their earliest times.
     left: Vec<usize>,
     order: Vec<usize>,

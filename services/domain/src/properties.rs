@@ -1,10 +1,13 @@
 //! What holds for every sequence of accepted commands.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use uuid::Uuid;
 
+use crate::correction::{Change, Correction};
 use crate::encounter::{
     Admission, Cancellation, Class, Command as Order, PlannedAdmission, PlannedDischarge,
     PlannedTransfer, Stage, Visit, WardTransfer,
@@ -12,8 +15,8 @@ use crate::encounter::{
 use crate::identity::{self, Demographics, Registration};
 use crate::place::{Facility, Place};
 use crate::{
-    CareTime, CaseId, Command, EncounterId, Event, EventId, Fact, OrganisationId, Record,
-    ReferralId, Stamp, Zone, case, record, referral,
+    CareTime, CaseId, Command, EncounterId, Event, EventId, Fact, OrganisationId, PatientId,
+    Record, ReferralId, Stamp, TransferRequestId, Zone, case, record, referral, transfer_request,
 };
 
 fn now() -> Timestamp {
@@ -49,22 +52,25 @@ struct Raw {
     back: u128,
     /// How many half days this is told before or after its turn.
     shift: i8,
+    /// Known to the day only.
     coarse: bool,
+    /// At the very time of others.
+    together: bool,
 }
 
 fn raw() -> impl Strategy<Value = Raw> {
     let shift = prop_oneof![4 => Just(0), 1 => -6..7i8];
     (
-        0..40u8,
+        prop_oneof![3 => 0..48u8, 1 => 32..48u8],
         prop_oneof![4 => Just(0u8), 1 => 1..3u8],
         prop_oneof![6 => Just(0u8), 1 => Just(1u8)],
         0..3u8,
         proptest::option::weighted(0.2, 0..3u8),
         1..6u128,
         shift,
-        proptest::bool::weighted(0.2),
+        (proptest::bool::weighted(0.2), proptest::bool::weighted(0.2)),
     )
-        .prop_map(|(kind, encounter, facility, ward, preceding, back, shift, coarse)| Raw {
+        .prop_map(|(kind, encounter, facility, ward, preceding, back, shift, exact)| Raw {
             kind,
             encounter,
             facility,
@@ -72,14 +78,17 @@ fn raw() -> impl Strategy<Value = Raw> {
             preceding,
             back,
             shift,
-            coarse,
+            coarse: exact.0,
+            together: exact.1,
         })
 }
 
 impl Raw {
     fn command(self, position: u128) -> Command {
         let event = EventId::new(Uuid::from_u128(position));
-        let acting_for = OrganisationId::parse(&format!("facility-{}", self.facility)).unwrap();
+        // The facility that is asked for a bed answers.
+        let facility = if matches!(self.kind, 41 | 42) { 9 } else { self.facility };
+        let acting_for = OrganisationId::parse(&format!("facility-{facility}")).unwrap();
         let occurred_at = self.time(position);
         let stamp = Stamp { event, occurred_at, acting_for, by_program: false, by_proxy: false };
         Command { stamp, order: self.order(position) }
@@ -87,11 +96,14 @@ impl Raw {
 
     /// Half days of spring 2026, some of them known to the day only.
     fn time(&self, position: u128) -> CareTime {
-        let half_days = i64::try_from(position).unwrap() + i64::from(self.shift);
+        let position = i64::try_from(position).unwrap();
+        let half_days = position + i64::from(self.shift);
+        let (half_days, seconds) =
+            if self.together { (half_days - half_days % 4, 0) } else { (half_days, position) };
         let moment = "2026-04-10T00:00:00Z".parse::<Timestamp>().unwrap()
             + jiff::SignedDuration::from_hours(12 * half_days)
-            // No two at the same moment.
-            + jiff::SignedDuration::from_secs(i64::try_from(position).unwrap());
+            // No two at the same moment, but those that are to be.
+            + jiff::SignedDuration::from_secs(seconds);
         let text = moment.to_string();
         let text = if self.coarse { text.split('T').next().unwrap() } else { &text };
         CareTime::parse(text, &Zone::utc()).unwrap()
@@ -112,6 +124,32 @@ impl Raw {
             37 => record::Order::Referral(ReferralId::new(id), referral::Command::Accept(())),
             38 => record::Order::Referral(ReferralId::new(id), referral::Command::Start(())),
             39 => record::Order::Referral(ReferralId::new(id), referral::Command::Complete(())),
+            40 => {
+                let encounter = encounter(self.encounter);
+                let facility = OrganisationId::parse("facility-9").unwrap();
+                let question = transfer_request::Question { encounter, facility };
+                record::Order::TransferRequest(
+                    TransferRequestId::new(id),
+                    transfer_request::Command::Request(question),
+                )
+            }
+            41..=44 => {
+                let command = match self.kind {
+                    41 => transfer_request::Command::Offer(()),
+                    42 => transfer_request::Command::Decline(()),
+                    43 => transfer_request::Command::Accept(()),
+                    _ => transfer_request::Command::Withdraw(()),
+                };
+                record::Order::TransferRequest(TransferRequestId::new(id), command)
+            }
+            45 | 46 => record::Order::Correction(Correction {
+                corrects: EventId::new(Uuid::from_u128(position.saturating_sub(self.back))),
+                change: Change::EnteredInError,
+            }),
+            47 => record::Order::Correction(Correction {
+                corrects: EventId::new(Uuid::from_u128(position.saturating_sub(self.back))),
+                change: Change::Time(self.time(position.saturating_sub(self.back))),
+            }),
             _ => {
                 record::Order::Encounter(encounter(self.encounter), self.encounter_order(position))
             }
@@ -150,15 +188,49 @@ impl Raw {
     }
 }
 
+/// The event that a cancel or a correction takes back.
+fn named(order: &record::Order) -> Option<EventId> {
+    if let record::Order::Correction(correction) = order {
+        return Some(correction.corrects);
+    }
+    Fact::from(order.clone()).cancelled()
+}
+
 /// A registered patient, and then commands of which many are refused.
 fn commands() -> impl Strategy<Value = Vec<Command>> {
     vec(raw(), 1..60).prop_map(of_raws)
 }
 
-/// The same, with times that are known to the second.
-fn commands_with_clock_times() -> impl Strategy<Value = Vec<Command>> {
-    let precise = |raws: Vec<Raw>| raws.into_iter().map(|raw| Raw { coarse: false, ..raw });
-    vec(raw(), 1..60).prop_map(move |raws| of_raws(precise(raws).collect()))
+/// The same, with nothing that is corrected.
+fn uncorrected_commands() -> impl Strategy<Value = Vec<Command>> {
+    let is_correction = |command: &Command| matches!(command.order, record::Order::Correction(_));
+    commands().prop_map(move |mut commands| {
+        commands.retain(|command| !is_correction(command));
+        commands
+    })
+}
+
+/// Commands that are told when they happen: some at the same time, or known to the same day.
+fn commands_in_time() -> impl Strategy<Value = Vec<Command>> {
+    commands().prop_map(in_time)
+}
+
+/// The same, no two at the same time: which came first can be told of all.
+fn commands_one_by_one() -> impl Strategy<Value = Vec<Command>> {
+    let one_by_one = |raw: Raw| Raw { coarse: false, together: false, ..raw };
+    vec(raw(), 1..60)
+        .prop_map(move |raws| in_time(of_raws(raws.into_iter().map(one_by_one).collect())))
+}
+
+fn in_time(mut commands: Vec<Command>) -> Vec<Command> {
+    commands.sort_by_key(|command| command.stamp.occurred_at.earliest());
+    // Nobody takes back what is still to happen.
+    let mut told = BTreeSet::new();
+    commands.retain(|command| {
+        told.insert(command.stamp.event);
+        named(&command.order).is_none_or(|named| told.contains(&named))
+    });
+    commands
 }
 
 fn of_raws(raws: Vec<Raw>) -> Vec<Command> {
@@ -194,6 +266,101 @@ fn live(commands: Vec<Command>) -> (Vec<Event>, Record) {
     (accepted, record)
 }
 
+/// Another order for another seed.
+fn shuffle(events: &mut [Event], seed: u64) {
+    events.sort_by_cached_key(|event| {
+        Uuid::new_v5(&Uuid::from_u128(seed.into()), event.stamp.event.uuid().as_bytes())
+    });
+}
+
+/// Tells of events as a sender does whose messages overtook each other: what is refused is sent
+/// again after the others; and with what takes it back, if that does not help. The record, and
+/// what it never took.
+fn tell_again_and_again(mut left: Vec<Event>) -> (Record, Vec<(Event, crate::Refusal)>) {
+    let mut record = Record::default();
+    loop {
+        let before = left.len();
+        let mut refused = Vec::new();
+        for event in left {
+            match record.decide(command(&event), now()) {
+                Ok(caused) => add(&mut record, &caused),
+                Err(refusal) => refused.push((event, refusal)),
+            }
+        }
+        if refused.len() == before {
+            let told = refused.iter().position(|(event, _)| {
+                let follow: Vec<Command> = taken_back(event, &refused).map(command).collect();
+                let caused = record.decide_before(command(event), &follow, now());
+                caused.is_ok_and(|caused| {
+                    add(&mut record, &caused);
+                    true
+                })
+            });
+            let Some(told) = told else { return (record, refused) };
+            refused.remove(told);
+        }
+        if refused.is_empty() {
+            return (record, refused);
+        }
+        left = refused.into_iter().map(|(event, _)| event).collect();
+    }
+}
+
+fn add(record: &mut Record, events: &[Event]) {
+    for event in events {
+        record.apply(event);
+    }
+}
+
+fn command(event: &Event) -> Command {
+    let Event { stamp, fact } = event.clone();
+    Command { stamp, order: fact.into() }
+}
+
+/// What cancels an event, or says of it that it was entered in error.
+fn taken_back<'a>(
+    event: &Event,
+    all: &'a [(Event, crate::Refusal)],
+) -> impl Iterator<Item = &'a Event> {
+    let (event, change) = (event.stamp.event, Change::EnteredInError);
+    let error = Fact::Correction(Correction { corrects: event, change });
+    let takes_back = move |by: &&Event| by.fact.cancelled() == Some(event) || by.fact == error;
+    all.iter().map(|(event, _)| event).filter(takes_back)
+}
+
+/// The same events told in two records, each with all that it tells of an encounter; and merged.
+fn merged(told: &[Event]) -> Record {
+    let is_first = |event: &Event| {
+        let event = named(&event.fact.clone().into())
+            .and_then(|named| told.iter().find(|event| event.stamp.event == named))
+            .unwrap_or(event);
+        matches!(&event.fact, Fact::Encounter(id, _) if *id == encounter(0))
+    };
+    let (first, second): (Vec<&Event>, Vec<&Event>) = told.iter().partition(|one| is_first(one));
+    let retired = PatientId::new(Uuid::from_u128(7));
+    let merge = Fact::Identity(identity::Event::Merged(identity::Merge { retired }));
+    let stamp = Stamp { event: EventId::new(Uuid::from_u128(1000)), ..told[0].stamp.clone() };
+    let mut record = replay(second);
+    record
+        .apply(&Event { stamp: Stamp { occurred_at: CareTime::at(now()), ..stamp }, fact: merge });
+    record.absorb(retired, &replay(first));
+    record
+}
+
+/// The events in few words, for whoever reads why a property fails.
+fn tale(events: &[Event]) -> String {
+    let line = |event: &Event| {
+        let at = event.stamp.occurred_at.words(&Zone::utc());
+        format!("{at} {} {:?}", event.stamp.event, event.fact)
+    };
+    events.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn tale_of_refused(refused: &[(Event, crate::Refusal)]) -> String {
+    let line = |(event, why): &(Event, crate::Refusal)| format!("{} {why:?}", event.stamp.event);
+    refused.iter().map(line).collect::<Vec<_>>().join(", ")
+}
+
 fn replay<'a>(events: impl IntoIterator<Item = &'a Event>) -> Record {
     let mut record = Record::default();
     for event in events {
@@ -227,23 +394,51 @@ proptest! {
 
     #[test]
     fn the_order_of_telling_makes_no_difference(
-        (commands, seed) in (commands_with_clock_times(), any::<u64>())
+        (commands, seed) in (commands(), any::<u64>())
     ) {
         let (accepted, record) = live(commands);
         let mut shuffled = accepted;
-        shuffled.sort_by_cached_key(|event| {
-            Uuid::new_v5(&Uuid::from_u128(seed.into()), event.stamp.event.uuid().as_bytes())
-        });
+        shuffle(&mut shuffled, seed);
         prop_assert!(replay(&shuffled).says_the_same_as(&record));
     }
 
     #[test]
-    fn accepted_commands_leave_a_legal_state(commands in commands()) {
-        let (_, record) = live(commands);
+    fn what_comes_late_is_taken_and_says_the_same(
+        (commands, seeds) in (commands_one_by_one(), any::<[u64; 2]>())
+    ) {
+        let (accepted, record) = live(commands);
+        for seed in seeds {
+            let mut late = accepted.clone();
+            shuffle(&mut late, seed);
+            let (told, refused) = tell_again_and_again(late);
+            prop_assert!(refused.is_empty(), "never taken: {} of {}", tale_of_refused(&refused), tale(&accepted));
+            prop_assert!(told.says_the_same_as(&record), "another story than {}", tale(&accepted));
+        }
+    }
+
+    #[test]
+    fn two_records_of_one_person_make_one_however_they_were_told(
+        (commands, seeds) in (commands_in_time(), any::<[u64; 2]>())
+    ) {
+        let (accepted, record) = live(commands);
+        let merged = seeds.map(|seed| {
+            let mut told = accepted.clone();
+            shuffle(&mut told, seed);
+            merged(&told)
+        });
+        prop_assert!(merged[0].says_the_same_as(&merged[1]), "{}", tale(&accepted));
+        for (id, encounter) in record.encounters() {
+            prop_assert_eq!(merged[0].encounter(id), Some(encounter), "{}", tale(&accepted));
+        }
+    }
+
+    #[test]
+    fn accepted_commands_leave_a_legal_state(commands in commands_in_time()) {
+        let (accepted, record) = live(commands);
         for (id, encounter) in record.encounters() {
             // Whoever is somewhere is at a place since a time; whoever is nowhere is not.
             let somewhere = encounter.stage() != Stage::Expected;
-            prop_assert!(encounter.is_legal());
+            prop_assert!(encounter.is_legal(), "{}", tale(&accepted));
             prop_assert_eq!(encounter.began_at().is_some(), somewhere);
             prop_assert_eq!(encounter.since().is_some(), somewhere);
             prop_assert!(!somewhere || encounter.place().is_some());
@@ -256,14 +451,14 @@ proptest! {
     }
 
     #[test]
-    fn the_effect_of_a_cancelled_move_is_gone(commands in commands()) {
+    fn the_effect_of_a_cancelled_move_is_gone(commands in uncorrected_commands()) {
         let (accepted, record) = live(commands);
         let gone: Vec<EventId> = accepted.iter().filter_map(cancelled).collect();
         let left = accepted.iter().filter(|event| {
             !gone.contains(&event.stamp.event) && cancelled(event).is_none()
         });
         for (id, encounter) in replay(left).encounters() {
-            prop_assert_eq!(record.encounter(id), Some(encounter));
+            prop_assert_eq!(record.encounter(id), Some(encounter), "{}", tale(&accepted));
         }
     }
 }

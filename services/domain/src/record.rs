@@ -90,6 +90,41 @@ impl Fact {
     }
 }
 
+/// Which of the things that happened at one time came first, by what they are: a stay begins before
+/// it ends, and nothing is taken back before it was said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Turn {
+    Registered,
+    Known,
+    Planned,
+    Visited,
+    Admitted,
+    Moved,
+    OnLeave,
+    Returned,
+    Begun,
+    Answered,
+    Underway,
+    Closed,
+    Ended,
+    TakenBack,
+    Corrected,
+}
+
+impl Fact {
+    pub fn turn(&self) -> Turn {
+        match self {
+            Self::Identity(event) => event.turn(),
+            Self::Encounter(_, event) => event.turn(),
+            Self::TransferRequest(_, event) => event.turn(),
+            Self::Referral(_, event) => event.turn(),
+            Self::Case(_, event) => event.turn(),
+            Self::Document(document) => document.turn(),
+            Self::Correction(_) => Turn::Corrected,
+        }
+    }
+}
+
 /// A stored event is a command that was accepted.
 impl From<Order> for Fact {
     fn from(order: Order) -> Self {
@@ -241,6 +276,7 @@ impl Record {
             self.state.patient.not_retired()?;
         }
         check_ends(&order, now)?;
+        self.check_cancelled(&order)?;
         let fact = match order {
             Order::Correction(correction) => {
                 self.check_correction(&stamp, &correction, now)?;
@@ -257,6 +293,7 @@ impl Record {
                 {
                     self.state.decide_of_encounter(&stamp, order)?
                 }
+                Err(_) if is_taken_back(&stamp, follow) => order.into(),
                 decided => decided?,
             },
         };
@@ -430,6 +467,22 @@ impl Record {
         }
     }
 
+    /// What is to be cancelled is no event of something else; one that is not known yet may be told
+    /// late.
+    fn check_cancelled(&self, order: &Order) -> Result<(), Refusal> {
+        let Order::Encounter(id, command) = order else { return Ok(()) };
+        let Some(target) = encounter::Event::from(command.clone()).cancelled() else {
+            return Ok(());
+        };
+        let is_of_it = |told: &Told| matches!(told.event.fact, Fact::Encounter(of, _) if of == *id);
+        let told = self.told.iter().find(|told| told.event.stamp.event == target);
+        let is_note = || self.notes.iter().any(|note| note.event == target);
+        if told.map_or_else(is_note, |told| !is_of_it(told)) {
+            return Err(encounter::Refusal::NothingToCancel(target).into());
+        }
+        Ok(())
+    }
+
     /// Whether everything else that was told still makes sense with the correction.
     fn check_correction(
         &self,
@@ -446,18 +499,18 @@ impl Record {
         if told.event.stamp.acting_for != stamp.acting_for {
             return Err(correction::Refusal::NotTheAuthor(target).into());
         }
-        if self.corrections.outcome(target).error.is_some() {
-            return Err(correction::Refusal::AlreadyInError(target).into());
-        }
+        self.corrections.check_in_force(target, &stamp.occurred_at, &correction.change)?;
         check_change(told, &correction.change, now)?;
         let mut corrections = self.corrections.clone();
         corrections.add(stamp, correction);
         let refused_before = self.refused(&self.corrections);
-        for (event, refusal) in self.refused(&corrections) {
+        for (Stamp { event, occurred_at, .. }, refusal) in self.refused(&corrections) {
             if event == target {
                 return Err(refusal);
             }
-            if !refused_before.iter().any(|(before, _)| *before == event) {
+            // What happened after a correction that is told late, does not speak against it.
+            let is_later = stamp.occurred_at.is_before(&occurred_at);
+            if !is_later && !refused_before.iter().any(|(before, _)| before.event == event) {
                 return Err(correction::Refusal::LaterEventDepends(event).into());
             }
         }
@@ -474,9 +527,7 @@ impl Record {
         if note.by != stamp.acting_for {
             return Err(correction::Refusal::NotTheAuthor(note.event).into());
         }
-        if self.corrections.outcome(note.event).error.is_some() {
-            return Err(correction::Refusal::AlreadyInError(note.event).into());
-        }
+        self.corrections.check_in_force(note.event, &stamp.occurred_at, change)?;
         match change {
             Change::EnteredInError => Ok(()),
             Change::Time(at) if at.earliest() > now + FUTURE_TOLERANCE => Err(Refusal::InFuture),
@@ -504,20 +555,30 @@ impl Record {
         }
     }
 
-    /// What would be refused if all were told again with these corrections.
-    fn refused(&self, corrections: &Corrections) -> Vec<(EventId, Refusal)> {
+    /// What would be refused if all were told again with these corrections, each when it happened.
+    fn refused(&self, corrections: &Corrections) -> Vec<(Stamp, Refusal)> {
+        let effective = |told: &Arc<Told>| Some((told.of, effective(told, corrections)?));
+        let mut left: Vec<_> = self.told.iter().filter_map(effective).collect();
+        left.sort_by_key(|(_, (stamp, _))| stamp.occurred_at.earliest());
         let mut state = State::default();
-        let mut refused = Vec::new();
-        for told in &self.told {
-            let Some((stamp, fact)) = effective(told, corrections) else { continue };
-            if told.of.is_none()
-                && let Err(refusal) = state.decide(&stamp, fact.clone().into())
-            {
-                refused.push((stamp.event, refusal));
+        loop {
+            let (before, mut again, mut refused) = (left.len(), Vec::new(), Vec::new());
+            for (of, (stamp, fact)) in left {
+                if of.is_none()
+                    && let Err(refusal) = state.decide(&stamp, fact.clone().into())
+                {
+                    refused.push((stamp.clone(), refusal));
+                    again.push((of, (stamp, fact)));
+                } else {
+                    state.apply(&stamp, &fact);
+                }
             }
-            state.apply(&stamp, &fact);
+            // Of what happened at the same time, one may be what the other waits for.
+            if again.len() == before {
+                return refused;
+            }
+            left = again;
         }
-        refused
     }
 }
 
@@ -529,6 +590,15 @@ fn is_withdrawn(order: &Order, follow: &[Command]) -> bool {
             &command.order,
             Order::Encounter(of, encounter::Command::CancelAdmission(_)) if of == id
         )
+    })
+}
+
+/// Whether what is told late was cancelled or entered in error, and that is told with it.
+fn is_taken_back(stamp: &Stamp, follow: &[Command]) -> bool {
+    let error =
+        Order::Correction(Correction { corrects: stamp.event, change: Change::EnteredInError });
+    follow.iter().any(|Command { order, .. }| {
+        *order == error || Fact::from(order.clone()).cancelled() == Some(stamp.event)
     })
 }
 
@@ -707,7 +777,8 @@ impl State {
         if command.admits() && self.died_before(stamp.occurred_at) {
             return Err(identity::Refusal::Deceased.into());
         }
-        if command.preceding().is_some_and(|preceding| self.leads_to(preceding, id)) {
+        let at = &stamp.occurred_at;
+        if command.preceding().is_some_and(|preceding| self.leads_to(preceding, id, at)) {
             return Err(encounter::Refusal::CircularEpisode.into());
         }
         let unknown = Encounter::default();
@@ -723,29 +794,32 @@ impl State {
         Ok(Fact::Encounter(id, encounter.decide(stamp, command)?))
     }
 
-    /// The stay in a facility where the patient would lie a second time. For an admission that
-    /// is told late, only a stay counts that began before it and had not ended: what is told of
-    /// the past may come in any order.
+    /// The stay in a facility where the patient would lie a second time. What is told of the past
+    /// may come in any order: only a stay counts that had begun by then and had not ended, by what
+    /// is known now and by what had happened then.
     fn stay_in_the_way(
         &self,
         id: EncounterId,
         stamp: &Stamp,
         command: &encounter::Command,
     ) -> Option<EncounterId> {
-        let (place, admitted_at) = if let encounter::Command::Admit(admission) = command {
-            (&admission.place, Some(stamp.occurred_at))
-        } else if matches!(command, encounter::Command::CancelDischarge(_)) {
-            (self.encounters.get(&id)?.place()?, None)
+        let own = self.encounters.get(&id);
+        let place = if let encounter::Command::Admit(admission) = command {
+            if own.is_some_and(|own| own.is_cancelled_ahead(stamp, command)) {
+                return None;
+            }
+            &admission.place
+        } else if let encounter::Command::CancelDischarge(cancel) = command {
+            own.filter(|own| own.goes_on_without(stamp, *cancel))?.place()?
         } else {
             return None;
         };
+        let at = &stamp.occurred_at;
         let in_the_way = |other: &Encounter| {
-            let goes_on = other.is_inpatient()
-                && other.began_at().is_some_and(|began| {
-                    admitted_at.is_none_or(|admitted| !admitted.is_before(&began))
-                });
-            let went_on = admitted_at.is_some_and(|admitted| other.was_inpatient_at(&admitted));
-            (goes_on || went_on)
+            let goes_on =
+                other.is_inpatient() && other.began_at().is_some_and(|began| !at.is_before(&began));
+            (goes_on || other.was_inpatient_at(at))
+                && other.was_in_hospital_by(at)
                 && other.place().is_some_and(|there| there.facility.id == place.facility.id)
         };
         // What somebody entered for the facility gives way to its own word.
@@ -759,13 +833,15 @@ impl State {
         })
     }
 
-    fn leads_to(&self, from: EncounterId, to: EncounterId) -> bool {
+    /// Whether one encounter continues another, by what was said by a time.
+    fn leads_to(&self, from: EncounterId, to: EncounterId, at: &CareTime) -> bool {
         let mut next = Some(from);
         for _ in 0..=self.encounters.len() {
             match next {
                 Some(encounter) if encounter == to => return true,
                 Some(encounter) => {
-                    next = self.encounters.get(&encounter).and_then(Encounter::preceding);
+                    let said = self.encounters.get(&encounter);
+                    next = said.and_then(|said| said.preceding_at(at));
                 }
                 None => return false,
             }
@@ -790,9 +866,10 @@ impl State {
         if matches!(command, transfer_request::Command::Accept(())) && request.encounter().is_some()
         {
             let mut others = self.transfer_requests.iter().filter(|(other, _)| **other != id);
-            if others
-                .any(|(_, other)| other.is_accepted() && other.encounter() == request.encounter())
-            {
+            let at = &stamp.occurred_at;
+            if others.any(|(_, other)| {
+                other.was_accepted_at(at) && other.encounter() == request.encounter()
+            }) {
                 return Err(transfer_request::Refusal::AnotherAccepted.into());
             }
         }
@@ -821,7 +898,7 @@ impl State {
         if let case::Command::Open(Some(referral)) = &command {
             let found = self.referrals.get(referral).filter(|found| found.is_known());
             let referral = found.ok_or(Refusal::UnknownReferral(*referral))?;
-            if !referral.is_live() {
+            if !referral.was_live_at(&stamp.occurred_at) {
                 return Err(case::Refusal::ReferralNotLive.into());
             }
         }
@@ -858,8 +935,11 @@ impl State {
                 encounter.check_teller(stamp)?;
             }
         }
-        if let Some(case) = document.case {
-            self.known_case(case)?;
+        if let Some(id) = document.case {
+            let case = self.known_case(id)?;
+            if document.is_case_work {
+                case.check_work(stamp)?;
+            }
         }
         if let Some(referral) = document.referral
             && !self.referrals.get(&referral).is_some_and(Referral::is_known)
@@ -877,9 +957,9 @@ impl State {
         self.encounters.get(&id).ok_or(Refusal::UnknownEncounter(id))
     }
 
-    fn known_case(&self, id: CaseId) -> Result<(), Refusal> {
+    fn known_case(&self, id: CaseId) -> Result<&Case, Refusal> {
         let case = self.cases.get(&id).filter(|case| case.state() != case::State::Unopened);
-        case.map(|_| ()).ok_or(Refusal::UnknownCase(id))
+        case.ok_or(Refusal::UnknownCase(id))
     }
 }
 
@@ -948,6 +1028,7 @@ impl Refusal {
             Self::Case(case::Refusal::Closed) => "CASE_CLOSED",
             Self::Case(case::Refusal::Open) => "CASE_OPEN",
             Self::Case(case::Refusal::ReferralNotLive) => "REFERRAL_NOT_LIVE",
+            Self::Case(case::Refusal::NotTheOpener) => "NOT_THE_OPENER",
         }
     }
 
@@ -989,6 +1070,8 @@ impl Refusal {
             | Self::Referral(
                 referral::Refusal::NotTheReceiver | referral::Refusal::NotTheRequester,
             )
+            | Self::Case(case::Refusal::NotTheOpener)
+            | Self::Resource(resource::Refusal::NotThePublisher)
             | Self::Note(note::Refusal::NeedsPerson)
             | Self::Encounter(encounter::Refusal::NotTheFacility)
             | Self::Correction(correction::Refusal::NotTheAuthor(_)) => RefusalKind::NotYours,
@@ -1094,6 +1177,7 @@ fn resource_reason(refusal: &resource::Refusal) -> &'static str {
         resource::Refusal::AlreadyPublished => "RESOURCE_EXISTS",
         resource::Refusal::Withdrawn => "RESOURCE_WITHDRAWN",
         resource::Refusal::NotYet => "OUT_OF_ORDER",
+        resource::Refusal::NotThePublisher => "NOT_THE_PUBLISHER",
         resource::Refusal::InFuture => "OCCURRED_AT_IN_FUTURE",
     }
 }
@@ -1244,6 +1328,28 @@ mod tests {
             record.when("2026-05-10", cancel),
             Err(Refusal::Encounter(encounter::Refusal::InFacilityAlready(encounter_id(2))))
         );
+    }
+
+    #[test]
+    fn a_visit_whose_end_is_cancelled_is_no_second_stay() {
+        let visit = encounter::Visit {
+            class: encounter::Class::Outpatient,
+            place: place("acute"),
+            ended_at: None,
+            preceding: None,
+        };
+        let visited = Order::Encounter(encounter_id(1), encounter::Command::RegisterVisit(visit));
+        let record = given(&[
+            ("2026-05-01", register()),
+            ("2026-05-02", visited),
+            ("2026-05-03", discharge(1)),
+            ("2026-05-09", admit(2, "acute", None)),
+        ]);
+        let cancel = Order::Encounter(
+            encounter_id(1),
+            encounter::Command::CancelDischarge(Cancellation { cancelled: event_id(3) }),
+        );
+        assert_eq!(record.when("2026-05-10", cancel), Ok(()));
     }
 
     #[test]
@@ -1410,6 +1516,24 @@ mod tests {
         let case = CaseId::new(Uuid::from_u128(5));
         let of_case = Order::Document(Document { case: Some(case), ..Document::default() });
         assert_eq!(record.when("2026-05-03", of_case), Err(Refusal::UnknownCase(case)));
+    }
+
+    #[test]
+    fn a_goal_is_set_in_an_open_case() {
+        let case = CaseId::new(Uuid::from_u128(5));
+        let of_case = |command| Order::Case(case, command);
+        let record = given(&[
+            ("2026-05-01", register()),
+            ("2026-05-02", of_case(case::Command::Open(None))),
+            ("2026-05-09", of_case(case::Command::Close(()))),
+        ]);
+        let document = Document { case: Some(case), ..Document::default() };
+        let goal = || Order::Document(Document { is_case_work: true, ..document });
+        let closed = || Err(Refusal::Case(case::Refusal::Closed));
+        assert_eq!(record.when("2026-05-10", goal()), closed());
+        assert_eq!(record.when("2026-05-08", goal()), Ok(()), "before it was closed");
+        let measure = Order::Document(document);
+        assert_eq!(record.when("2026-05-10", measure), Ok(()), "how it went is asked afterwards");
     }
 
     #[test]
@@ -1628,6 +1752,72 @@ mod tests {
         assert_eq!(
             record.when("2026-05-12", correct(4, Change::Time(time("2026-05-03")))),
             Err(correction::Refusal::AlreadyInError(event_id(4)).into())
+        );
+    }
+
+    /// A discharge that was an error and the one that holds, told backwards: the error cannot be
+    /// named before it is told, and so is told with it.
+    #[test]
+    fn what_was_entered_in_error_is_told_late_with_that() {
+        let record = stay();
+        let early = Command { stamp: stamp(4, "2026-05-07T10:00:00+09:00"), order: discharge(1) };
+        let error = |corrects| Command {
+            stamp: stamp(5, "2026-05-08"),
+            order: correct(corrects, Change::EnteredInError),
+        };
+        let now = noon();
+        assert!(record.decide(early.clone(), now).is_err());
+        assert!(record.decide_before(early.clone(), &[error(3)], now).is_err(), "of another");
+        let mut after = record.clone();
+        for event in record.decide_before(early, &[error(4)], now).unwrap() {
+            after.apply(&event);
+        }
+        for event in after.decide(error(4), now).unwrap() {
+            after.apply(&event);
+        }
+        assert!(after.corrections_of(event_id(4)).eq([event_id(5)]));
+        assert_eq!(after.encounter(encounter_id(1)), record.encounter(encounter_id(1)));
+    }
+
+    #[test]
+    fn what_happened_after_a_late_correction_does_not_speak_against_it() {
+        let record = stay();
+        let error = correct(2, Change::EnteredInError);
+        assert_eq!(
+            record.when("2026-05-10", error.clone()),
+            Err(correction::Refusal::LaterEventDepends(event_id(3)).into())
+        );
+        assert_eq!(record.when("2026-05-03", error), Ok(()), "the discharge was on 9 May");
+    }
+
+    #[test]
+    fn one_offer_was_accepted_at_a_time() {
+        let of = |request: u128, command| transfer_order(request, command);
+        let ask = |request: u128| {
+            let facility = OrganisationId::parse("rehab").unwrap();
+            let encounter = encounter_id(1);
+            of(
+                request,
+                transfer_request::Command::Request(transfer_request::Question {
+                    encounter,
+                    facility,
+                }),
+            )
+        };
+        let record = given(&[
+            ("2026-05-01", register()),
+            ("2026-05-02", admit(1, "acute", None)),
+            ("2026-05-03", ask(1)),
+            ("2026-05-03", ask(2)),
+            ("2026-05-04", of(1, transfer_request::Command::Offer(()))),
+            ("2026-05-04", of(2, transfer_request::Command::Offer(()))),
+            ("2026-05-08", of(2, transfer_request::Command::Accept(()))),
+        ]);
+        let accept = || of(1, transfer_request::Command::Accept(()));
+        assert_eq!(record.when("2026-05-06", accept()), Ok(()), "it was withdrawn by the 8th");
+        assert_eq!(
+            record.when("2026-05-09", accept()),
+            Err(Refusal::TransferRequest(transfer_request::Refusal::AnotherAccepted))
         );
     }
 

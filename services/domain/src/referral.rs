@@ -4,7 +4,7 @@
 use crate::id::{CaseId, EventId, OrganisationId};
 use crate::pairs::commands_and_events;
 use crate::path::{Path, Step};
-use crate::record::Stamp;
+use crate::record::{Stamp, Turn};
 use crate::time::CareTime;
 
 /// Who is asked to take the person on, and for which case, if there is one.
@@ -26,6 +26,20 @@ commands_and_events! {
     MarkEnteredInError => EnteredInError(()),
     RecordAttendance => Attended(()),
     RecordNonAttendance => Unattended(()),
+}
+
+impl Event {
+    pub(crate) fn turn(&self) -> Turn {
+        match self {
+            Self::Requested(_) => Turn::Begun,
+            Self::Accepted(()) | Self::Rejected(()) => Turn::Answered,
+            Self::Started(()) | Self::Held(()) | Self::Attended(()) | Self::Unattended(()) => {
+                Turn::Underway
+            }
+            Self::Failed(()) | Self::Completed(()) | Self::Cancelled(()) => Turn::Closed,
+            Self::EnteredInError(()) => Turn::TakenBack,
+        }
+    }
 }
 
 /// Why a command about a referral is refused.
@@ -120,6 +134,11 @@ impl Step for State {
     fn leads_to(&self) -> Self {
         *self
     }
+
+    /// What is on hold goes on, and may be put on hold again.
+    fn repeats(&self, later: &Self) -> bool {
+        self == later && !matches!(self, Self::InProgress | Self::OnHold)
+    }
 }
 
 impl Referral {
@@ -147,11 +166,11 @@ impl Referral {
         }
     }
 
-    /// Whether a case can be opened on it: it was not turned down or taken back.
-    pub(crate) fn is_live(&self) -> bool {
+    /// Whether a case can be opened on it: it was not turned down or taken back by then.
+    pub(crate) fn was_live_at(&self, at: &CareTime) -> bool {
         use State::{Cancelled, EnteredInError, Failed, Rejected};
         self.is_known()
-            && !matches!(self.path.state(), Rejected | Cancelled | Failed | EnteredInError)
+            && !matches!(self.path.state_at(at), Rejected | Cancelled | Failed | EnteredInError)
     }
 
     pub fn is_known(&self) -> bool {
@@ -194,7 +213,9 @@ impl Referral {
         let may_be_said = match led_to(&command.clone().into()) {
             Some(next) => self.path.accepts(stamp, next),
             // Who came is often told afterwards.
-            None => matches!(state, State::Accepted | State::InProgress | State::Completed),
+            None => [state, self.path.state_at(&stamp.occurred_at)].iter().any(|state| {
+                matches!(state, State::Accepted | State::InProgress | State::Completed)
+            }),
         };
         if may_be_said { Ok(()) } else { Err(Refusal::WrongState(state)) }
     }

@@ -1,11 +1,15 @@
 //! A community resource (地域資源) in the region's directory: it is published, said more of,
 //! withdrawn, and may be published again.
 //!
-//! Whoever acts for an organisation may say any of this: link workers of several offices keep
-//! one directory, and a resource's own people report how many it can take.
+//! Whoever acts for an organisation may say nearly any of this: link workers of several offices
+//! keep one directory, and a resource's own people report how many it can take. But only who
+//! published a resource takes it out of the directory.
+
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
+use crate::id::OrganisationId;
 use crate::path;
 use crate::record::{FUTURE_TOLERANCE, Stamp};
 
@@ -30,6 +34,10 @@ pub enum Refusal {
     Withdrawn,
     #[error("the resource was not in the directory then: check `occurred_at`")]
     NotYet,
+    #[error(
+        "only an organisation that published the resource withdraws it; an entry on its behalf names it in `on_behalf_of`"
+    )]
+    NotThePublisher,
     #[error("`occurred_at` lies more than 5 minutes ahead of the server's clock: check it")]
     InFuture,
 }
@@ -61,6 +69,10 @@ impl path::Step for Step {
             Self::Withdraw => State::Withdrawn,
         }
     }
+
+    fn repeats(&self, later: &Self) -> bool {
+        matches!((self, later), (Self::Publish, Self::Publish))
+    }
 }
 
 /// When one resource was in the directory.
@@ -68,12 +80,17 @@ impl path::Step for Step {
 pub struct Resource {
     /// Without its descriptions: they lead nowhere, and a resource may say its capacity each day.
     path: path::Path<Step>,
+    publishers: BTreeSet<OrganisationId>,
 }
 
 impl Resource {
     pub fn decide(&self, stamp: &Stamp, step: Step, now: Timestamp) -> Result<(), Refusal> {
         if stamp.occurred_at.earliest() > now + FUTURE_TOLERANCE {
             return Err(Refusal::InFuture);
+        }
+        let is_known = !self.publishers.is_empty();
+        if step == Step::Withdraw && is_known && !self.publishers.contains(&stamp.acting_for) {
+            return Err(Refusal::NotThePublisher);
         }
         if self.path.accepts(stamp, step) {
             return Ok(());
@@ -88,6 +105,9 @@ impl Resource {
     }
 
     pub fn apply(&mut self, stamp: &Stamp, step: Step) {
+        if step == Step::Publish {
+            self.publishers.insert(stamp.acting_for.clone());
+        }
         match step {
             Step::Publish | Step::Withdraw => self.path.insert(stamp, step),
             Step::Describe => {}
@@ -102,7 +122,7 @@ impl Resource {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::testing::stamp;
+    use crate::record::testing::{stamp, stamp_for};
 
     fn given(steps: &[(Step, &str)]) -> Resource {
         let mut resource = Resource::default();
@@ -130,6 +150,18 @@ mod tests {
         assert!(withdrawn.is_withdrawn() && !published.is_withdrawn());
         assert_eq!(decide(&withdrawn, Describe, "2026-05-04"), Err(Refusal::Withdrawn));
         assert_eq!(decide(&withdrawn, Publish, "2026-05-04"), Ok(()));
+    }
+
+    #[test]
+    fn a_resource_is_withdrawn_by_who_published_it() {
+        let published = given(&[(Step::Publish, "2026-05-01")]);
+        let by = |who: &str, step| {
+            let now = "2026-06-01T00:00:00Z".parse().unwrap();
+            published.decide(&stamp_for(99, "2026-05-02", who), step, now)
+        };
+        assert_eq!(by("stranger", Step::Withdraw), Err(Refusal::NotThePublisher));
+        assert_eq!(by("stranger", Step::Describe), Ok(()));
+        assert_eq!(by("hospital", Step::Withdraw), Ok(()));
     }
 
     #[test]

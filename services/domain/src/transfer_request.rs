@@ -3,7 +3,8 @@
 use crate::id::{EncounterId, EventId, OrganisationId};
 use crate::pairs::commands_and_events;
 use crate::path::{Path, Step};
-use crate::record::Stamp;
+use crate::record::{Stamp, Turn};
+use crate::time::CareTime;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Question {
@@ -17,6 +18,17 @@ commands_and_events! {
     Decline => Declined(()),
     Accept => Accepted(()),
     Withdraw => Withdrawn(()),
+}
+
+impl Event {
+    pub(crate) fn turn(&self) -> Turn {
+        match self {
+            Self::Requested(_) => Turn::Begun,
+            Self::Offered(()) | Self::Declined(()) => Turn::Answered,
+            Self::Accepted(()) => Turn::Underway,
+            Self::Withdrawn(()) => Turn::Closed,
+        }
+    }
 }
 
 /// Why a command about a transfer request is refused.
@@ -102,6 +114,11 @@ impl Step for State {
     fn leads_to(&self) -> Self {
         *self
     }
+
+    /// An offer may be taken back and made again.
+    fn repeats(&self, later: &Self) -> bool {
+        self == later && matches!(self, Self::Accepted | Self::Withdrawn)
+    }
 }
 
 impl TransferRequest {
@@ -138,8 +155,8 @@ impl TransferRequest {
         }
     }
 
-    pub(crate) fn is_accepted(&self) -> bool {
-        self.path.state() == State::Accepted
+    pub(crate) fn was_accepted_at(&self, at: &CareTime) -> bool {
+        self.path.state_at(at) == State::Accepted
     }
 
     pub fn state(&self) -> State {

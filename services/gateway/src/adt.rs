@@ -1,21 +1,26 @@
 //! HL7 v2 ADT messages as care events: who the patient is (`patient`), which visit or stay it
 //! is about (`visit`, `encounter`), what the trigger event means for it (`trigger`, `acts`,
-//! `changes`), what is said a second time (`again`), whose records are one person's
+//! `changes`, `tracking`, `allergies`), what is said a second time (`again`) or under another
+//! number (`renumbered`), what is another patient's (`moved`), whose records are one person's
 //! (`one_person`), and how a message is taken as a whole (`intake`).
 //!
 //! Whatever is not taken is refused with the field and the reason: `refusal`.
 
 mod acts;
 mod again;
+mod allergies;
 mod changes;
 mod encounter;
 mod group;
 mod ids;
 pub mod intake;
+mod moved;
 mod one_person;
 mod patient;
 pub mod profile;
 pub mod refusal;
+mod renumbered;
+mod tracking;
 mod trigger;
 mod visit;
 

@@ -98,6 +98,9 @@ struct Told {
     words: HashMap<EventId, Words>,
     /// When corrections were made.
     corrections: HashMap<EventId, CareTime>,
+    /// What was said of when it happened, as it was written: of events about encounters, and in
+    /// corrections of times.
+    times: HashMap<EventId, String>,
     /// The records that this one is read from.
     records: BTreeSet<PatientId>,
 }
@@ -259,6 +262,22 @@ impl Known {
         words.step.as_ref().map(|(_, payload)| payload)
     }
 
+    /// When an event about an encounter happened, as it was written and corrected since.
+    pub(crate) fn written_time(&self, event: EventId) -> Option<&str> {
+        let instead = self.record().outcome(event).time.map(|(by, _)| by);
+        let written = instead.and_then(|by| self.told.times.get(&by));
+        written.or_else(|| self.told.times.get(&event)).map(String::as_str)
+    }
+
+    /// The changes of doctors that were told of an encounter in events of their own.
+    pub(crate) fn attending_changes(
+        &self,
+        encounter: EncounterId,
+    ) -> impl Iterator<Item = &Attending> {
+        let is_change = move |of: &&Attending| of.encounter == encounter && of.changed_by.is_some();
+        self.attending.iter().filter(is_change)
+    }
+
     /// When a step was corrected last.
     pub(crate) fn corrected_at(&self, step: EventId) -> Option<CareTime> {
         let made = self.record().corrections_of(step);
@@ -348,7 +367,11 @@ impl Told {
             let instead = Payload::decode(&correction.r#type, &correction.payload);
             payload = instead.unwrap_or(Payload::Unknown);
         }
+        if let Payload::TimeCorrected(correction) = &payload {
+            self.times.insert(id, correction.occurred_at.clone());
+        }
         if let Some(words) = words(payload.clone(), at) {
+            self.times.insert(id, event.occurred_at.clone());
             let by = event.actor.unwrap_or_default().person;
             let organisation = happened.stamp.acting_for.to_string();
             let is_change = words.is_change && !is_instead;

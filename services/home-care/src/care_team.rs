@@ -21,6 +21,7 @@ tsunagi_bus::records! {
     /// Each rpc records one event.
     CareTeam for CareTeamService {
         register_patient(RegisterPatientRequest) => PatientRegistered,
+        record_allergies(RecordAllergiesRequest) => AllergiesRecorded,
         join_team(JoinTeamRequest) => TeamMemberJoined,
         leave_team(LeaveTeamRequest) => TeamMemberLeft,
         declare_care_manager(DeclareCareManagerRequest) => PrimaryCareManagerDeclared,

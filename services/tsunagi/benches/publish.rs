@@ -371,6 +371,20 @@ impl CareBus for Bare {
     ) -> Result<Response<v1::Receipt>, Status> {
         Err(Status::unimplemented("the bare server only answers publishers"))
     }
+
+    async fn list_quarantine(
+        &self,
+        _request: Request<v1::ListQuarantineRequest>,
+    ) -> Result<Response<v1::ListQuarantineResponse>, Status> {
+        Err(Status::unimplemented("the bare server only answers publishers"))
+    }
+
+    async fn release_quarantined(
+        &self,
+        _request: Request<v1::ReleaseQuarantinedRequest>,
+    ) -> Result<Response<v1::Receipt>, Status> {
+        Err(Status::unimplemented("the bare server only answers publishers"))
+    }
 }
 
 async fn serve_bare() {

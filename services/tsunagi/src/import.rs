@@ -43,6 +43,12 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
 
+    /// The ids of organisations are this system's own: another system's of the same id is another
+    /// organisation. Say so from the first import on, or never; codes of medical institutions
+    /// (医療機関コード) are everybody's
+    #[arg(long, requires = "source")]
+    own_organisations: bool,
+
     /// The base URL of the system that exported these files, such as
     /// `https://ehr.example/fhir`: absolute references with this base lead to its resources
     #[arg(long, value_name = "URL")]
@@ -74,6 +80,9 @@ pub(crate) async fn run(
     let report = Report::new(options.report.as_deref())?;
     let is_named = options.source.is_some();
     let mut work = Work::new(connection.channel.clone(), Ids::new(source), is_named, report);
+    if options.own_organisations {
+        work.directory.keep_apart(source);
+    }
     if let Some(base) = &options.base {
         work.directory.add_base(base);
     }

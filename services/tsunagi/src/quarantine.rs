@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use jiff::Timestamp;
 use prost::Message as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tonic::transport::Channel;
 use tsunagi_chassis::Config;
 use tsunagi_gateway::hl7::Message;
 use tsunagi_gateway::hl7::charset::decode;
@@ -17,7 +19,7 @@ use tsunagi_proto::v1;
 use tsunagi_proto::v1::care_bus_client::CareBusClient;
 use tsunagi_proto::v1::subscribe_response::Frame;
 
-use crate::client::{Connection, own, refused};
+use crate::client::{Connection, own, refused, signed};
 use crate::output::say;
 
 #[derive(Debug, Args)]
@@ -26,9 +28,50 @@ pub(crate) struct Options {
     id: Option<String>,
 
     /// Send it again as an HL7 message to the MLLP door at this address, such as
-    /// 127.0.0.1:2575, and print the answer: after a profile was mended, say
+    /// 127.0.0.1:2575, and print the answer: after a profile was mended, say. If it is taken, it
+    /// is listed no more
     #[arg(long, value_name = "ADDRESS", requires = "id")]
     replay: Option<String>,
+
+    /// List it no more: it was looked at, and this is why it is to stay out
+    #[arg(long, value_name = "WHY", requires = "id", requires = "by", conflicts_with = "replay")]
+    dismiss: Option<String>,
+
+    /// Who dismisses it: a person's id, such as staff-12
+    #[arg(long, value_name = "PERSON", requires = "dismiss")]
+    by: Option<String>,
+
+    #[command(flatten)]
+    listed: Listed,
+}
+
+/// What of it is listed.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "The list")]
+struct Listed {
+    /// Also what was replayed or dismissed
+    #[arg(long, conflicts_with = "id")]
+    all: bool,
+
+    /// Only what was kept at this time or later, such as 2026-05-01
+    #[arg(long, value_name = "TIME", default_value = "", hide_default_value = true)]
+    since: String,
+
+    /// Only what was kept before this time
+    #[arg(long, value_name = "TIME", default_value = "", hide_default_value = true)]
+    until: String,
+
+    /// Only what came through this door, such as mllp
+    #[arg(long, default_value = "", hide_default_value = true)]
+    door: String,
+
+    /// Only what has this in its origin: a facility's id, a file's name
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    origin: String,
+
+    /// At most so many
+    #[arg(long, value_name = "COUNT", default_value_t = 1000)]
+    limit: usize,
 }
 
 pub(crate) async fn run(
@@ -38,49 +81,110 @@ pub(crate) async fn run(
 ) -> anyhow::Result<ExitCode> {
     let connection = Connection::to_read(config, server).await?;
     let mut bus = CareBusClient::new(connection.channel.clone());
+    let exit = match &options.id {
+        None => list(&mut bus, &options.listed).await?,
+        Some(id) => one(&mut bus, id, options).await?,
+    };
+    connection.close().await?;
+    Ok(exit)
+}
+
+async fn list(bus: &mut CareBusClient<Channel>, listed: &Listed) -> anyhow::Result<ExitCode> {
+    const PAGE: usize = 500;
+    let mut page_token = String::new();
+    let mut left = listed.limit;
+    loop {
+        let request = v1::ListQuarantineRequest {
+            include_released: listed.all,
+            from_at: listed.since.clone(),
+            to_at: listed.until.clone(),
+            door: listed.door.clone(),
+            origin: listed.origin.clone(),
+            page_size: u32::try_from(left.min(PAGE))?,
+            page_token,
+        };
+        let page = bus.list_quarantine(own(request)).await.map_err(|s| refused(&s))?.into_inner();
+        for message in page.messages.iter().take(left) {
+            say(line(message));
+        }
+        left = left.saturating_sub(page.messages.len());
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        if left == 0 {
+            say(format!("there is more: --limit takes more than {}", listed.limit));
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
+}
+
+async fn one(
+    bus: &mut CareBusClient<Channel>,
+    id: &str,
+    options: &Options,
+) -> anyhow::Result<ExitCode> {
+    if let (Some(why), Some(by)) = (&options.dismiss, &options.by) {
+        let release = released(id, v1::Release::Dismissed, why);
+        let request = signed(release, "tsunagi", "operator", by);
+        bus.release_quarantined(request).await.map_err(|status| refused(&status))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let message = kept(bus, id).await?;
+    let Some(address) = &options.replay else {
+        std::io::stdout().write_all(&message.raw)?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let answer = replay(&message, address).await?;
+    if !answer.ends_with('A') {
+        return Ok(ExitCode::from(2));
+    }
+    let note = format!("sent again, and answered with {answer}");
+    let release = own(released(id, v1::Release::Replayed, &note));
+    bus.release_quarantined(release).await.map_err(|status| refused(&status))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn released(id: &str, how: v1::Release, note: &str) -> v1::ReleaseQuarantinedRequest {
+    let release = v1::MessageReleased {
+        quarantined_event_id: id.to_owned(),
+        how: how.into(),
+        note: note.to_owned(),
+    };
+    v1::ReleaseQuarantinedRequest { release: Some(release) }
+}
+
+/// What is kept under an id.
+async fn kept(
+    bus: &mut CareBusClient<Channel>,
+    id: &str,
+) -> anyhow::Result<v1::MessageQuarantined> {
     let request = v1::SubscribeRequest {
         type_prefixes: vec!["care.system.message_quarantined.".to_owned()],
         ..v1::SubscribeRequest::default()
     };
     let mut frames = bus.subscribe(own(request)).await.map_err(|s| refused(&s))?.into_inner();
-    let (mut found, mut exit) = (false, ExitCode::SUCCESS);
     while let Some(frame) = frames.message().await.map_err(|status| refused(&status))? {
         let event = match frame.frame {
             Some(Frame::Event(stored)) => stored.event.unwrap_or_default(),
             Some(Frame::CaughtUp(_)) => break,
             Some(Frame::Heartbeat(_)) | None => continue,
         };
-        let message = v1::MessageQuarantined::decode(event.payload.as_slice())
-            .context("the server sent what is no quarantined message")?;
-        match &options.id {
-            None => say(line(&event, &message)),
-            Some(id) if *id == event.event_id => {
-                match &options.replay {
-                    None => std::io::stdout().write_all(&message.raw)?,
-                    Some(address) => exit = replay(&message, address).await?,
-                }
-                found = true;
-                break;
-            }
-            Some(_) => {}
+        if id == event.event_id {
+            return v1::MessageQuarantined::decode(event.payload.as_slice())
+                .context("the server sent what is no quarantined message");
         }
     }
-    drop(frames);
-    connection.close().await?;
-    if let (Some(id), false) = (&options.id, found) {
-        anyhow::bail!(
-            "nothing in quarantine has the id {id}: `tsunagi quarantine` lists what there is"
-        );
-    }
-    Ok(exit)
+    anyhow::bail!(
+        "nothing in quarantine has the id {id}: `tsunagi quarantine --all` lists what there is"
+    )
 }
 
 /// How long the answer to a message may take.
 const ANSWER_WAIT: Duration = Duration::from_mins(1);
 
-/// Sends a message as its sender would. What it said may be taken now; it stays in quarantine
-/// as what came in once.
-async fn replay(message: &v1::MessageQuarantined, address: &str) -> anyhow::Result<ExitCode> {
+/// Sends a message as its sender would, and prints the answer. The answer's code.
+async fn replay(message: &v1::MessageQuarantined, address: &str) -> anyhow::Result<String> {
     if message.parts > 1 {
         anyhow::bail!(
             "it is kept in {} parts: print each, join them, and send them with an HL7 tool",
@@ -108,13 +212,21 @@ async fn replay(message: &v1::MessageQuarantined, address: &str) -> anyhow::Resu
     };
     say(answer.trim_end().replace('\r', "\n"));
     let answer = Message::parse(&answer).context("the answer cannot be read")?;
-    let is_good = answer.field("MSA", 1).raw().ends_with('A');
-    Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::from(2) })
+    Ok(answer.field("MSA", 1).raw().to_owned())
 }
 
-fn line(event: &v1::Event, message: &v1::MessageQuarantined) -> String {
-    let (id, bytes) = (&event.event_id, message.raw.len());
-    let v1::MessageQuarantined { origin, reason, part, parts, .. } = message;
+fn line(message: &v1::QuarantinedMessage) -> String {
+    let v1::QuarantinedMessage { event_id, size_bytes, origin, reason, part, parts, .. } = message;
     let part = if *parts > 1 { format!("  part {part} of {parts}") } else { String::new() };
-    format!("{id}  {bytes} bytes  {origin}{part}  {reason}")
+    let kept = message.recorded_at.and_then(|at| Timestamp::new(at.seconds, 0).ok());
+    let kept = kept.map(|at| at.to_string()).unwrap_or_default();
+    let became = message.released.as_ref().map_or_else(String::new, |release| {
+        let how = match release.how() {
+            v1::Release::Dismissed => "dismissed",
+            v1::Release::Replayed | v1::Release::Unspecified => "replayed",
+        };
+        let by = message.released_by.clone().unwrap_or_default().person;
+        format!("  [{how} by {by}: {}]", release.note)
+    });
+    format!("{event_id}  {kept}  {size_bytes} bytes  {origin}{part}  {reason}{became}")
 }

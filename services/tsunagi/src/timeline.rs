@@ -41,6 +41,23 @@ pub(crate) struct Options {
     #[arg(long, value_name = "ROLE")]
     role: Vec<String>,
 
+    /// Only entries of the episode with this id, as `--details` shows it
+    #[arg(long, value_name = "ID")]
+    episode: Option<String>,
+
+    /// Only what happened at this time or later, such as 2026-05-02
+    #[arg(long, value_name = "TIME")]
+    from: Option<String>,
+
+    /// Only what happened at this time or earlier
+    #[arg(long, value_name = "TIME")]
+    to: Option<String>,
+
+    /// Show of each entry who said it and for whom, by which door it came, when it happened and was
+    /// recorded, and its ids
+    #[arg(long)]
+    details: bool,
+
     /// Go on showing what is recorded, until Ctrl-C
     #[arg(long, conflicts_with = "as_known_at")]
     follow: bool,
@@ -65,7 +82,7 @@ pub(crate) async fn run(
     let as_known_at = options.as_known_at.as_deref().map(|text| moment(text, &zone)).transpose()?;
     let connection = Connection::to_read(config, server).await?;
     let mut client = TimelineClient::new(connection.channel.clone());
-    let mut printer = Printer::new(options.lang, zone);
+    let mut printer = Printer { details: options.details, ..Printer::new(options.lang, zone) };
     let shown = show(&mut client, options, as_known_at, &mut printer).await;
     connection.close().await?;
     shown
@@ -80,7 +97,14 @@ async fn show(
     let Some(patient_id) = find(client, &options.patient).await? else {
         return Ok(ExitCode::from(2));
     };
-    let shown = Shown { families: families(&options.family)?, roles: &options.role };
+    let time = |text: &Option<String>| {
+        let read = |text: &String| {
+            CareTime::parse(text, &printer.zone).with_context(|| format!("`{text}`"))
+        };
+        text.as_ref().map(read).transpose()
+    };
+    let (from, to) = (time(&options.from)?, time(&options.to)?);
+    let shown = Shown { families: families(&options.family)?, options, from, to };
     let order = if options.newest_first { v1::Order::NewestFirst } else { v1::Order::OldestFirst };
     let mut request = v1::ReadTimelineRequest {
         patient_id: patient_id.clone(),
@@ -89,6 +113,9 @@ async fn show(
         as_known_at: as_known_at.map(tsunagi_bus::handler::to_wire),
         families: shown.families.clone(),
         roles: options.role.clone(),
+        episode_id: options.episode.clone().unwrap_or_default(),
+        from_at: options.from.clone().unwrap_or_default(),
+        to_at: options.to.clone().unwrap_or_default(),
         ..v1::ReadTimelineRequest::default()
     };
     let cursor = loop {
@@ -117,14 +144,23 @@ async fn show(
 /// Which entries are asked for: all of no family and no role.
 struct Shown<'a> {
     families: Vec<i32>,
-    roles: &'a [String],
+    options: &'a Options,
+    from: Option<CareTime>,
+    to: Option<CareTime>,
 }
 
 impl Shown<'_> {
-    fn has(&self, entry: &v1::TimelineEntry) -> bool {
+    fn has(&self, entry: &v1::TimelineEntry, zone: &Zone) -> bool {
+        let Options { role: roles, episode, .. } = self.options;
         let role = entry.actor.as_ref().map_or("", |actor| actor.role.as_str());
+        let at = CareTime::parse(&entry.occurred_at, zone).ok();
         (self.families.is_empty() || self.families.contains(&entry.family))
-            && (self.roles.is_empty() || self.roles.iter().any(|of| of == role))
+            && (roles.is_empty() || roles.iter().any(|of| of == role))
+            && episode.as_ref().is_none_or(|id| id.eq_ignore_ascii_case(&entry.episode_id))
+            && at.is_none_or(|at| {
+                self.from.is_none_or(|from| at.earliest() >= from.earliest())
+                    && self.to.is_none_or(|to| at.earliest() <= to.latest())
+            })
     }
 }
 
@@ -156,7 +192,7 @@ async fn follow(
             frame = frames.message() => frame.map_err(|status| refused(&status))?,
         };
         match frame.and_then(|frame| frame.frame) {
-            Some(Frame::Entry(entry)) if shown.has(&entry) => printer.entry(&entry),
+            Some(Frame::Entry(entry)) if shown.has(&entry, &printer.zone) => printer.entry(&entry),
             Some(Frame::Entry(_) | Frame::CaughtUp(_) | Frame::Heartbeat(_)) => {}
             None => return Ok(()),
         }
@@ -216,11 +252,13 @@ struct Printer {
     zone: Zone,
     episodes: Vec<String>,
     day: String,
+    /// Whether who said each entry, and how it came, is shown in full.
+    details: bool,
 }
 
 impl Printer {
     fn new(language: Language, zone: Zone) -> Self {
-        Self { language, zone, episodes: Vec::new(), day: String::new() }
+        Self { language, zone, episodes: Vec::new(), day: String::new(), details: false }
     }
 
     fn head(&self, patient: &v1::PatientSummary) {
@@ -273,6 +311,11 @@ impl Printer {
         if self.language == Language::Both {
             say(format_args!("              {english}"));
         }
+        if self.details {
+            for line in self.details(entry) {
+                say(format_args!("              {line}"));
+            }
+        }
         for earlier in &entry.earlier {
             let words = earlier.text.clone().unwrap_or_default();
             let at = local_time(&earlier.occurred_at, &self.zone);
@@ -300,6 +343,34 @@ impl Printer {
                 say(en);
             }
         }
+    }
+
+    /// Who said it and for whom, by which door, when it happened and was recorded; and its ids.
+    fn details(&self, entry: &v1::TimelineEntry) -> Vec<String> {
+        let actor = entry.actor.clone().unwrap_or_default();
+        let source = entry.source.clone().unwrap_or_default();
+        let recorded_at = entry.recorded_at.as_ref();
+        let recorded_at =
+            recorded_at.and_then(|at| Timestamp::new(at.seconds, at.nanos).ok()).map(CareTime::at);
+        let recorded_at = recorded_at.map(|at| at.words(&self.zone)).unwrap_or_default();
+        let at = local_time(&entry.occurred_at, &self.zone);
+        let told = |ja: &str, en: &str, value: &str| {
+            let name = if self.language == Language::En { en } else { ja };
+            if value.is_empty() { String::new() } else { format!("{name} {value}  ") }
+        };
+        let lines = [
+            told("記録者", "by", &actor.person)
+                + &told("職種", "role", &actor.role)
+                + &told("機関", "of", &actor.organisation)
+                + &told("代理先", "for", &actor.on_behalf_of),
+            told("入口", "door", &source.door)
+                + &told("送信元", "system", &source.system)
+                + &told("発生", "happened", &at)
+                + &told("記録", "recorded", &recorded_at),
+            told("事象", "event", &entry.event_id)
+                + &told("エピソード", "episode", &entry.episode_id),
+        ];
+        lines.into_iter().map(|line| line.trim_end().to_owned()).collect()
     }
 
     /// When it was recorded, in Japanese and English, if that was long after it happened.
@@ -443,6 +514,31 @@ pub(crate) fn state_words(patient: &v1::PatientSummary, language: Language, zone
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn details_say_who_for_whom_when_and_by_which_door() {
+        let zone = Zone::named("Asia/Tokyo").unwrap();
+        let recorded_at: Timestamp = "2026-05-02T01:00:00Z".parse().unwrap();
+        let entry = v1::TimelineEntry {
+            event_id: "e".to_owned(),
+            occurred_at: "2026-05-01".to_owned(),
+            recorded_at: Some(tsunagi_bus::handler::to_wire(recorded_at)),
+            actor: Some(v1::Actor {
+                organisation: "acute".to_owned(),
+                role: "liaison-nurse".to_owned(),
+                person: "ln-1".to_owned(),
+                on_behalf_of: "seaside".to_owned(),
+            }),
+            source: Some(v1::Source { door: "discharge-desk".to_owned(), ..Default::default() }),
+            ..v1::TimelineEntry::default()
+        };
+        let expected = [
+            "by ln-1  role liaison-nurse  of acute  for seaside",
+            "door discharge-desk  happened 2026-05-01  recorded 2026-05-02 10:00",
+            "event e",
+        ];
+        assert_eq!(Printer::new(Language::En, zone).details(&entry), expected);
+    }
 
     #[test]
     fn what_is_recorded_more_than_a_day_after_it_happened_is_marked() {

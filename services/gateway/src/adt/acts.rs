@@ -12,7 +12,7 @@ use tsunagi_proto::v1;
 
 use super::again::SAME_VISIT;
 use super::encounter::{INPATIENT, Situation, VISIT};
-use super::intake::IN_PASSING;
+use super::intake::{IN_PASSING, TRACKING};
 use super::refusal::Refusal;
 use super::trigger::Act;
 use super::visit::Said;
@@ -53,7 +53,18 @@ impl Situation<'_> {
             Act::CancelAttending => self.cancel_attending(),
             Act::Update => self.update(),
             Act::Arrive => self.arrive(),
-            Act::Person | Act::SamePerson | Act::OtherPerson => Ok(Vec::new()),
+            Act::Depart => self.depart(),
+            Act::CancelTracked(kind) => self.cancel_tracked(kind),
+            Act::RenumberVisit => self.renumber(),
+            Act::MergeVisits => self.merge_visits(),
+            Act::Allergies => self.allergies(),
+            // What they say besides who the patient is, is about more than one record.
+            Act::Person
+            | Act::Account
+            | Act::MoveVisit
+            | Act::MoveNumber
+            | Act::SamePerson
+            | Act::OtherPerson => Ok(Vec::new()),
         }
     }
 
@@ -109,7 +120,7 @@ impl Situation<'_> {
             encounter_id: encounter.to_string(),
             class: class.into(),
             place: Some(self.visit.place(3)),
-            ended_at: String::new(),
+            ended_at: self.visit.ends_on(class, &at),
             preceding_encounter_id: String::new(),
             attending: self.visit.attending(),
             visit_number: self.visit.number(),
@@ -320,7 +331,7 @@ impl Situation<'_> {
         let has_step = |encounter: EncounterId| {
             let mut steps =
                 self.known.steps.iter().rev().filter(|step| step.encounter == encounter);
-            let told = steps.find(|step| kinds.contains(&step.kind) && step.by != IN_PASSING);
+            let told = steps.find(|step| kinds.contains(&step.kind) && !is_in_passing(step));
             told.or_else(|| self.known.last(encounter, kinds))
         };
         let encounter = self.current(|_| true)?;
@@ -390,6 +401,14 @@ impl Situation<'_> {
             | Act::Person
             | Act::Update
             | Act::Arrive
+            | Act::Depart
+            | Act::CancelTracked(_)
+            | Act::Account
+            | Act::MoveVisit
+            | Act::RenumberVisit
+            | Act::MergeVisits
+            | Act::MoveNumber
+            | Act::Allergies
             | Act::SamePerson
             | Act::OtherPerson => return Ok(None),
         };
@@ -491,6 +510,11 @@ impl Situation<'_> {
     }
 }
 
+/// Whether an update or the tracking of patients told it, and no message that is about it.
+fn is_in_passing(step: &Step) -> bool {
+    matches!(step.by.as_str(), IN_PASSING | TRACKING)
+}
+
 pub(super) fn unknown_visit() -> Refusal {
     Refusal::unknown(
         "PV1-44",
@@ -507,7 +531,7 @@ pub(super) fn nothing_to_cancel() -> Refusal {
     )
 }
 
-fn cancels(kind: StepKind, cancellation: v1::EncounterCancellation) -> Payload {
+pub(super) fn cancels(kind: StepKind, cancellation: v1::EncounterCancellation) -> Payload {
     match kind {
         StepKind::AdmissionPlanned => Payload::AdmissionPlannedCancelled(cancellation),
         StepKind::Registered => Payload::RegistrationCancelled(cancellation),

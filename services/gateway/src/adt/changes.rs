@@ -19,18 +19,22 @@ impl Situation<'_> {
         if self.visit.number().is_none() && self.visit.admitted_at()?.is_none() {
             return Err(trigger::deletes_the_patient());
         }
-        let visit = self.current(|_| true)?;
-        // Of plans, only the last of a kind is in force.
+        let visit = self.current(|_| true)?.ok_or_else(unknown_visit)?;
+        let events = self.in_force(visit);
+        if events.is_empty() {
+            return Err(nothing_to_cancel());
+        }
+        self.take_back(&events)
+    }
+
+    /// The steps of a visit that are in effect. Of plans, only the last of a kind is.
+    pub(super) fn in_force(&self, visit: EncounterId) -> Vec<EventId> {
         let is_in_force = |step: &&Step| {
             step.planned_at.is_none()
                 || self.known.last(step.encounter, &[step.kind]).is_some_and(|last| last == *step)
         };
-        let steps = self.known.steps.iter().filter(|step| Some(step.encounter) == visit);
-        let events: Vec<EventId> = steps.filter(is_in_force).map(|step| step.event).collect();
-        if events.is_empty() {
-            return Err(if visit.is_some() { nothing_to_cancel() } else { unknown_visit() });
-        }
-        self.take_back(&events)
+        let steps = self.known.steps.iter().filter(|step| step.encounter == visit);
+        steps.filter(is_in_force).map(|step| step.event).collect()
     }
 
     /// What changed of a visit that goes on, in a message that is not about a change: where the
@@ -45,25 +49,9 @@ impl Situation<'_> {
         Ok(told)
     }
 
-    pub(super) fn arrive(&self) -> Tells {
-        let at = self.visit.happened_at()?;
-        let Some(stay) = self.going_on(&at).filter(|_| self.visit.says_place(3)) else {
-            return Ok(Vec::new());
-        };
-        let state = self.known.record().encounter(stay);
-        let known = state.filter(|state| state.stage() == Stage::InHospital);
-        let known = known.and_then(Encounter::place).map(v1::Place::from);
-        let to = self.visit.place(3);
-        if known.is_none_or(|known| !is_elsewhere(&to, &known)) {
-            return Ok(Vec::new());
-        }
-        let (encounter_id, to) = (stay.to_string(), Some(to));
-        Ok(vec![Told { at, payload: Payload::Transferred(v1::Transferred { encounter_id, to }) }])
-    }
-
     /// The visit or stay that the message is about, if it goes on and nothing is known of it that
     /// happened later.
-    fn going_on(&self, at: &Said) -> Option<EncounterId> {
+    pub(super) fn going_on(&self, at: &Said) -> Option<EncounterId> {
         let goes_on = |encounter: &Encounter| {
             matches!(encounter.stage(), Stage::Visiting | Stage::InHospital | Stage::OnLeave)
         };

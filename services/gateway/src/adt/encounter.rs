@@ -33,6 +33,9 @@ const SAME_STAY: SignedDuration = SignedDuration::from_hours(24);
 /// that begins. What is planned for another time is planned still.
 const SAME_PLAN: SignedDuration = SignedDuration::from_hours(3 * 24);
 
+/// So often a number can be taken from a visit and be given to the next.
+const NUMBERED_MAX: u32 = 8;
+
 const BEGINNINGS: [StepKind; 2] = [StepKind::Admitted, StepKind::Registered];
 
 impl Situation<'_> {
@@ -133,14 +136,27 @@ impl Situation<'_> {
 
     /// The encounter that has a number here, as this or another door told of it, and whether it
     /// is known.
-    fn numbered(&self, number: &v1::Identifier) -> (EncounterId, bool) {
-        let own = ids::numbered_encounter(self.facility(), number);
+    pub(super) fn numbered(&self, number: &v1::Identifier) -> (EncounterId, bool) {
         let told = self.known.numbered(number).filter(|encounter| self.is_here(*encounter));
-        if self.is_known(own) {
-            (own, true)
-        } else {
-            told.min().map_or((own, false), |id| (id, true))
+        let told = told.min();
+        for time in 0..NUMBERED_MAX {
+            let own = ids::numbered_encounter(self.facility(), number, time);
+            if !self.is_known(own) {
+                return told.map_or((own, false), |id| (id, true));
+            }
+            if !self.is_renumbered(own, number) {
+                return (own, true);
+            }
         }
+        let last = ids::numbered_encounter(self.facility(), number, NUMBERED_MAX);
+        told.map_or((last, self.is_known(last)), |id| (id, true))
+    }
+
+    /// Whether messages gave an encounter another number since.
+    fn is_renumbered(&self, encounter: EncounterId, number: &v1::Identifier) -> bool {
+        let of_messages = |of: &&v1::Identifier| of.system.ends_with(VISIT_NUMBERS);
+        let mut numbers = self.known.numbers_of(encounter).filter(of_messages).peekable();
+        numbers.peek().is_some() && numbers.all(|of| of != number)
     }
 
     fn is_known(&self, encounter: EncounterId) -> bool {

@@ -34,6 +34,24 @@ impl<'m> Group<'m> {
         Self { message: self.message, segments }
     }
 
+    /// Its parts that are about one visit each: what stands between one MRG and the next, with
+    /// what stands before the first. One part if there is no MRG.
+    pub(super) fn visits(&self) -> Vec<Self> {
+        let is_merge = |segment: &Segment<'_>| segment.is("MRG");
+        let first = self.segments.iter().position(is_merge).unwrap_or(self.segments.len());
+        let (before, rest) = self.segments.split_at(first);
+        let mut parts: Vec<Self> = Vec::new();
+        for segment in rest {
+            if segment.is("MRG") {
+                parts.push(Self { message: self.message, segments: before.to_vec() });
+            }
+            if let Some(part) = parts.last_mut() {
+                part.segments.push(*segment);
+            }
+        }
+        if parts.is_empty() { vec![self.clone()] } else { parts }
+    }
+
     /// The first segment of a name. EVN and what is before every part belongs to all.
     pub(super) fn segment(&self, name: &str) -> Segment<'_> {
         let found = self.segments.iter().find(|segment| segment.is(name));

@@ -62,10 +62,16 @@ pub(super) fn patient(identifier: &v1::Identifier) -> PatientId {
     PatientId::new(Uuid::new_v5(&HL7, format!("patient\n{system}\n{value}").as_bytes()))
 }
 
-/// The visit or stay that a facility numbers so.
-pub(super) fn numbered_encounter(facility: &str, number: &v1::Identifier) -> EncounterId {
+/// The visit or stay that a facility numbers so; `time` is how often the number was taken from a
+/// visit since.
+pub(super) fn numbered_encounter(
+    facility: &str,
+    number: &v1::Identifier,
+    time: u32,
+) -> EncounterId {
     let v1::Identifier { system, value } = number;
-    let name = format!("encounter\n{facility}\n{system}\n{value}");
+    let anew = if time > 0 { format!("\nanew {time}") } else { String::new() };
+    let name = format!("encounter\n{facility}\n{system}\n{value}{anew}");
     EncounterId::new(Uuid::new_v5(&HL7, name.as_bytes()))
 }
 

@@ -7,6 +7,7 @@ use tokio::sync::Mutex;
 use tsunagi_bus::handler::SubmitError;
 use tsunagi_bus::{Handler, Submission, quarantine};
 use tsunagi_chassis::Config;
+use tsunagi_domain::encounter;
 use tsunagi_domain::identity::{self, Identifier};
 use tsunagi_domain::{Actor, EventId, OrganisationId, PatientId, Refusal as Refused};
 use tsunagi_proto::catalogue::Payload;
@@ -16,6 +17,7 @@ use super::acts::Told;
 use super::encounter::Situation;
 use super::group::Group;
 use super::ids::{self, MessageKey};
+use super::moved;
 use super::one_person::{self, Sides, United};
 use super::patient;
 use super::profile::{Profile, ProfileError, Profiles};
@@ -24,7 +26,7 @@ use super::trigger::{self, Act};
 use super::visit::{Said, Visit};
 use crate::hl7::charset::{Decoded, decode};
 use crate::hl7::{Charset, Message};
-use crate::known::{Known, KnownPatients};
+use crate::known::{Known, KnownPatients, StepKind};
 use crate::person::{is_none_of, is_somebody_else};
 use crate::text::cut;
 
@@ -32,6 +34,8 @@ const ROLE: &str = "system";
 const PERSON: &str = "hl7";
 /// In whose name an update (A08) tells what changed of a visit.
 pub(super) const IN_PASSING: &str = "hl7-update";
+/// In whose name the tracking of patients (A09, A10) tells.
+pub(super) const TRACKING: &str = "hl7-tracking";
 
 /// Takes HL7 v2 messages.
 pub struct Intake {
@@ -83,7 +87,7 @@ pub struct Taken {
 /// A message on its way in.
 pub(super) struct Incoming<'a> {
     pub(super) message: &'a Message<'a>,
-    profile: &'a Profile,
+    pub(super) profile: &'a Profile,
     key: MessageKey,
     door: &'a str,
     manner: Manner,
@@ -298,27 +302,38 @@ impl Intake {
         group: &Group<'_>,
     ) -> Result<Outcome, Refusal> {
         let numbers = numbers(act, group, incoming.profile)?;
-        let mut is_united = false;
-        if matches!(act, Act::SamePerson | Act::OtherPerson) {
-            let at = self.visit(incoming, group).happened_at()?;
-            let (at, sides) = (Said { field: "PID-3", ..at }, Sides::read(group, incoming.profile));
-            if act == Act::OtherPerson {
-                return self.part(incoming, number, at, &sides).await;
-            }
-            match self.unite(incoming, number, &at, &sides).await? {
-                United::NoMore => return Ok(Outcome::Repeated),
-                United::Now => is_united = true,
-                United::Before => {}
-            }
+        if act == Act::MoveVisit {
+            return self.move_visits(incoming, group, &numbers).await;
         }
-        let part = Part { act, number, group, numbers: &numbers };
-        let one = self.take_part(incoming, part).await?;
-        Ok(if is_united { Outcome::Stored } else { one })
+        let at = Said { field: "PID-3", ..self.visit(incoming, group).happened_at()? };
+        let sides = Sides::read(group, incoming.profile);
+        if act == Act::OtherPerson {
+            return self.part(incoming, number, at, &sides).await;
+        }
+        let united = if act == Act::SamePerson {
+            self.unite(incoming, number, &at, &sides).await?
+        } else if act == Act::MoveNumber {
+            self.move_number(incoming, number, &at, group).await?
+        } else if act == Act::Account {
+            self.check_account(&sides).await.map(|()| United::Before)?
+        } else {
+            United::Before
+        };
+        let part = Part { act, number, group, numbers: &numbers, moved: &[] };
+        match united {
+            United::NoMore => Ok(Outcome::Repeated),
+            United::Now => self.take_part(incoming, part).await.map(|_| Outcome::Stored),
+            United::Before => self.take_part(incoming, part).await,
+        }
     }
 
     /// Takes what it says of the patient whose numbers these are, and begins again when others
     /// wrote about the patient meanwhile.
-    async fn take_part(&self, incoming: &Incoming<'_>, part: Part<'_>) -> Result<Outcome, Refusal> {
+    pub(super) async fn take_part(
+        &self,
+        incoming: &Incoming<'_>,
+        part: Part<'_>,
+    ) -> Result<Outcome, Refusal> {
         let mut last = SubmitError::Contended;
         for _ in 0..self.attempts_max {
             let patient = self.owner(part.numbers).await?;
@@ -352,14 +367,14 @@ impl Intake {
                     // Merged since its owner was found.
                     | SubmitError::Refused(Refused::Identity(identity::Refusal::Retired(_)))),
                 ) => last = error,
-                Err(error) => return Err(Refusal::of_submit(error, field)),
+                Err(error) => return Err(refusal(part.act, error, field)),
             }
         }
         Err(Refusal::of_submit(last, "PID-3"))
     }
 
     /// The patient to whom the numbers belong, or who is to have them.
-    async fn owner(&self, numbers: &[v1::Identifier]) -> Result<PatientId, Refusal> {
+    pub(super) async fn owner(&self, numbers: &[v1::Identifier]) -> Result<PatientId, Refusal> {
         if let Some(owner) = self.proven_owner(numbers).await? {
             return Ok(owner);
         }
@@ -397,7 +412,7 @@ impl Intake {
         Ok(is_owner.then_some(patient))
     }
 
-    fn visit<'v>(&'v self, incoming: &Incoming<'v>, group: &'v Group<'v>) -> Visit<'v> {
+    pub(super) fn visit<'v>(&'v self, incoming: &Incoming<'v>, group: &'v Group<'v>) -> Visit<'v> {
         let zone = &self.handler.bus().region().zone;
         Visit { group, profile: incoming.profile, zone, now: Timestamp::now() }
     }
@@ -410,7 +425,7 @@ impl Intake {
         patient: PatientId,
         known: &Known,
     ) -> Result<Vec<Told>, Refusal> {
-        let Part { act, number, group, numbers } = part;
+        let Part { act, number, group, numbers, moved } = part;
         let visit = self.visit(incoming, group);
         let takes_place = !incoming.replaced.is_empty();
         let situation = Situation { visit, known, patient, act, takes_place };
@@ -423,7 +438,8 @@ impl Intake {
             .iter()
             .flat_map(|key| (0..EVENTS_MAX).map(|at| key.event(number, at)));
         let instead = situation.instead_of(&said.collect::<Vec<_>>(), act)?;
-        let happened = instead.map_or_else(|| situation.tells(act), Ok)?;
+        let mut happened = instead.map_or_else(|| situation.tells(act), Ok)?;
+        happened.extend(situation.unknown_of(moved));
         let event = incoming.message.kind().1;
         let numbers = Numbers {
             all: numbers,
@@ -441,11 +457,13 @@ const EVENTS_MAX: usize = 30;
 
 /// One patient's part of a message, and the numbers by which the patient is found.
 #[derive(Clone, Copy)]
-struct Part<'a> {
-    act: Act,
-    number: usize,
-    group: &'a Group<'a>,
-    numbers: &'a [v1::Identifier],
+pub(super) struct Part<'a> {
+    pub(super) act: Act,
+    pub(super) number: usize,
+    pub(super) group: &'a Group<'a>,
+    pub(super) numbers: &'a [v1::Identifier],
+    /// What was told of a visit of the patient's in another's record.
+    pub(super) moved: &'a [Told],
 }
 
 impl Incoming<'_> {
@@ -459,6 +477,22 @@ impl Incoming<'_> {
     }
 }
 
+/// Why what a message asks for was refused.
+fn refusal(act: Act, error: SubmitError, field: &str) -> Refusal {
+    let SubmitError::Refused(Refused::Encounter(encounter::Refusal::InFacilityAlready(other))) =
+        error
+    else {
+        return Refusal::of_submit(error, field);
+    };
+    if act != Act::Cancel(&[StepKind::Discharged]) {
+        return Refusal::of_submit(error, field);
+    }
+    let message = format!(
+        "the patient was admitted again after that discharge, and is in this facility under encounter {other}: if the patient never left, cancel that admission first (A11), and then send this again"
+    );
+    Refusal::contradicts("PV1-45", "IN_FACILITY_ALREADY", &message)
+}
+
 const NO_NUMBER: &str =
     "say who the patient is: PID-3 must have a number, with its assigning authority in PID-3.4";
 
@@ -467,6 +501,12 @@ fn numbers(act: Act, group: &Group<'_>, profile: &Profile) -> Result<Vec<v1::Ide
     let mut numbers = patient::own_identifiers(group, profile);
     if numbers.is_empty() {
         return Err(Refusal::missing("PID-3", NO_NUMBER));
+    }
+    if act == Act::MoveNumber {
+        // Whose the number is from now on goes before the number.
+        let mut all = moved::Number::read(group, profile)?.of;
+        all.extend(numbers.into_iter().filter(|number| !all.contains(number)).collect::<Vec<_>>());
+        return Ok(all);
     }
     if act == Act::SamePerson {
         let before = numbers.len();
@@ -602,8 +642,11 @@ pub(super) fn event(
     } else {
         ""
     };
-    let is_update = message.kind().1 == "A08";
-    let person = if is_update { IN_PASSING } else { PERSON };
+    let person = match message.kind().1.as_str() {
+        "A08" => IN_PASSING,
+        "A09" | "A10" => TRACKING,
+        _other => PERSON,
+    };
     let warnings = [incoming.warning.as_str(), odd].map(str::to_owned);
     let warnings: Vec<String> = warnings.into_iter().filter(|text| !text.is_empty()).collect();
     let source = v1::Source {

@@ -24,8 +24,8 @@ use crate::person::is_somebody_else;
 
 /// The numbers of the person, and those of what was held to be another.
 pub(super) struct Sides {
-    kept: Vec<v1::Identifier>,
-    other: Vec<v1::Identifier>,
+    pub(super) kept: Vec<v1::Identifier>,
+    pub(super) other: Vec<v1::Identifier>,
 }
 
 /// Two records, and what is already known of their merge.
@@ -86,7 +86,7 @@ impl Intake {
                 return Ok(United::NoMore);
             };
             if joint.begun.is_none() {
-                self.check_one_person(joint).await?;
+                self.check_one_person([joint.survivor, joint.retired]).await?;
             }
             let payload = Payload::PatientsMerged(v1::PatientsMerged {
                 retired_patient_id: joint.retired.to_string(),
@@ -135,6 +135,17 @@ impl Intake {
             }
         }
         let Some((retired, survivor)) = retired else { return Ok(Outcome::NothingNew) };
+        self.take_apart(incoming, group, at, (retired, survivor)).await
+    }
+
+    /// Gives back to a record what is its own.
+    pub(super) async fn take_apart(
+        &self,
+        incoming: &Incoming<'_>,
+        group: usize,
+        at: Said,
+        (retired, survivor): (PatientId, PatientId),
+    ) -> Result<Outcome, Refusal> {
         let payload = Payload::PatientsUnmerged(v1::PatientsUnmerged {
             retired_patient_id: retired.to_string(),
             note: format!("HL7 v2 ADT {}", incoming.message.kind().1),
@@ -218,25 +229,25 @@ impl Intake {
     }
 
     /// Refuses to merge two people who cannot be one, as far as is known.
-    async fn check_one_person(&self, joint: Joint) -> Result<(), Refusal> {
+    pub(super) async fn check_one_person(&self, both: [PatientId; 2]) -> Result<(), Refusal> {
         let mut known = Vec::with_capacity(2);
-        for patient in [joint.survivor, joint.retired] {
+        for patient in both {
             let one = self.known.get(patient);
             let mut one = one.lock().await;
             one.catch_up(self.handler.bus().as_ref(), patient).await.map_err(Refusal::of_read)?;
             known.push(one.demographics().clone());
         }
         match known.as_slice() {
-            [one, other] if is_somebody_else(one, other) => Err(two_people(&format!(
-                "the records of patient {} and patient {}",
-                joint.survivor, joint.retired
-            ))),
+            [one, other] if is_somebody_else(one, other) => {
+                let [one, other] = both;
+                Err(two_people(&format!("the records of patient {one} and patient {other}")))
+            }
             _ => Ok(()),
         }
     }
 
     /// The records that have these numbers, each once, and those into which they were merged.
-    async fn records(
+    pub(super) async fn records(
         &self,
         numbers: &[v1::Identifier],
     ) -> Result<Vec<(PatientId, PatientId)>, Refusal> {
@@ -253,7 +264,7 @@ impl Intake {
         Ok(records)
     }
 
-    async fn loaded(&self, record: PatientId) -> Result<Loaded, Refusal> {
+    pub(super) async fn loaded(&self, record: PatientId) -> Result<Loaded, Refusal> {
         let mut loaded = Loaded::default();
         let read = loaded.catch_up(self.handler.bus().as_ref(), record).await;
         read.map_err(Refusal::of_read)?;

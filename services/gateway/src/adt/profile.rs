@@ -44,6 +44,7 @@ struct Entry {
     charset: Option<String>,
     authority: Option<String>,
     always_acknowledge: bool,
+    outpatient_ends_that_day: Option<bool>,
     ignore: BTreeSet<String>,
     authorities: BTreeMap<String, String>,
     classes: BTreeMap<String, String>,
@@ -201,6 +202,11 @@ impl Profile {
         self.entry.always_acknowledge
     }
 
+    /// Whether its outpatient visits end on the day on which they begin, if the profile says so.
+    pub(super) fn outpatient_ends_that_day(&self) -> Option<bool> {
+        self.entry.outpatient_ends_that_day
+    }
+
     /// Whether messages of this event are to be passed over.
     pub(super) fn ignores(&self, event: &str) -> bool {
         self.entry.ignore.contains(event)
@@ -311,6 +317,21 @@ mod tests {
         assert_eq!(other.facility.id, "St-Mary", "as its messages say");
         assert_eq!(of(&profiles, "HIS", "").unwrap().facility.id, "HIS");
         assert_eq!(of(&profiles, "", "").unwrap_err().field, "MSH-4");
+    }
+
+    #[test]
+    fn numbers_with_an_authority_are_those_without_one_where_the_profile_says_so() {
+        let profiles = read(
+            "[[facility]]\nid = \"FY\"\nauthority = \"urn:oid:1.2\"\n\
+             [facility.authorities]\nFY = \"urn:oid:1.2\"\n",
+        )
+        .unwrap();
+        let text = "MSH|^~\\&|HIS|FY|GW|R\rPID|1||88~88^^^FY~88^^^other";
+        let message = Message::parse(text).unwrap();
+        let profile = profiles.of(&message).unwrap();
+        let group = &super::super::group::Group::all(&message)[0];
+        let numbers = super::super::patient::own_identifiers(group, &profile);
+        assert_eq!(numbers.len(), 2, "{numbers:?}");
     }
 
     #[test]

@@ -29,6 +29,22 @@ pub(super) enum Act {
     Update,
     /// Says where the patient is by now.
     Arrive,
+    /// Says that the patient left for another place of the house.
+    Depart,
+    /// Takes back the last step of this kind that tracking told.
+    CancelTracked(StepKind),
+    /// Says who the patient is, and of accounts what is not kept here.
+    Account,
+    /// Says that a visit is another patient's than was told.
+    MoveVisit,
+    /// Says that a visit has another number than was told.
+    RenumberVisit,
+    /// Says that two numbers are one visit's.
+    MergeVisits,
+    /// Says that a number is another person's than was told.
+    MoveNumber,
+    /// Says that allergies were recorded.
+    Allergies,
     /// Says that several numbers are one person's.
     SamePerson,
     /// Says that they are not.
@@ -38,7 +54,7 @@ pub(super) enum Act {
 impl Act {
     /// Whether a message of this act tells of several patients, one after the other.
     pub(super) fn takes_several(self) -> bool {
-        matches!(self, Self::Transfer | Self::SamePerson)
+        matches!(self, Self::Transfer | Self::SamePerson | Self::Account | Self::MoveNumber)
     }
 }
 
@@ -54,8 +70,17 @@ pub(super) fn act(event: &str) -> Result<Act, Refusal> {
         "A06" => Act::BecomeInpatient,
         "A07" => Act::BecomeOutpatient,
         "A08" => Act::Update,
+        "A09" => Act::Depart,
         "A10" => Act::Arrive,
-        "A28" | "A31" => Act::Person,
+        "A32" => Act::CancelTracked(K::Transferred),
+        "A33" => Act::CancelTracked(K::TransferPlanned),
+        "A28" | "A31" | "A48" | "A51" => Act::Person,
+        "A35" | "A41" | "A44" | "A49" => Act::Account,
+        "A42" => Act::MergeVisits,
+        "A43" => Act::MoveNumber,
+        "A45" => Act::MoveVisit,
+        "A50" => Act::RenumberVisit,
+        "A60" => Act::Allergies,
         "A11" => Act::Cancel(&[K::Admitted, K::Registered]),
         "A12" => Act::Cancel(&[K::Transferred]),
         "A13" => Act::Cancel(&[K::Discharged]),
@@ -94,15 +119,23 @@ pub(super) fn withdrawal(act: Act, event: &str) -> Result<Act, Refusal> {
         Act::ReturnFromLeave => Act::Cancel(&[K::LeaveReturned]),
         Act::PlanDischarge => Act::Cancel(&[K::DischargePlanned]),
         Act::Discharge => Act::Cancel(&[K::Discharged]),
+        Act::Arrive => Act::CancelTracked(K::Transferred),
+        Act::Depart => Act::CancelTracked(K::TransferPlanned),
         // It says itself that it withdraws.
         Act::Cancel(kinds) => Act::Cancel(kinds),
+        Act::CancelTracked(kind) => Act::CancelTracked(kind),
         Act::ChangeAttending | Act::CancelAttending => Act::CancelAttending,
         Act::BecomeInpatient
         | Act::BecomeOutpatient
         | Act::DeleteVisit
         | Act::Person
         | Act::Update
-        | Act::Arrive
+        | Act::Account
+        | Act::MoveVisit
+        | Act::RenumberVisit
+        | Act::MergeVisits
+        | Act::MoveNumber
+        | Act::Allergies
         | Act::SamePerson
         | Act::OtherPerson => {
             let message =
@@ -114,25 +147,9 @@ pub(super) fn withdrawal(act: Act, event: &str) -> Result<Act, Refusal> {
 
 fn unsupported(event: &str) -> Refusal {
     let why = match event {
-        "A09" | "A32" | "A33" => {
-            "it tells of a way within the house, which is no part of the shared timeline; where the patient arrived is A10 or A02"
-        }
         "A19" => "it is a query: ask through gRPC or FHIR",
         "A20" => "it tells of a bed, and the timeline is a patient's",
         "A29" => DELETED_PATIENT,
-        "A35" | "A41" | "A44" | "A49" => {
-            "accounts are not kept here, and so none is merged, moved or renumbered: that two records are one person's is A40"
-        }
-        "A42" | "A45" | "A50" => {
-            "visits are not merged, moved to another patient or renumbered: delete the visit (A23) where it should not be, and send it anew (A01 or A04) where it should"
-        }
-        "A43" => {
-            "a number is not moved from one record to another: if two records were merged wrongly, take them apart (A37); if the number was linked to the wrong patient, have that event marked as entered in error at a desk (CareTeam.MarkEnteredInError), and then send the number with the right patient (A31)"
-        }
-        "A48" | "A51" => {
-            "alternate ids of patients and visits are not kept here: another number in PID-3 is A47"
-        }
-        "A60" => "allergies are not kept here: the timeline says where a patient is and who cares",
         "A61" | "A62" => {
             "consulting doctors are not kept here; a change of the attending doctor is A54"
         }

@@ -58,7 +58,15 @@ impl Visit<'_> {
 
     /// The facility's number of the visit.
     pub(super) fn number(&self) -> Option<v1::Identifier> {
-        let field = self.own("visit-number").unwrap_or_else(|| self.field("PV1", 19));
+        self.numbered(self.own("visit-number").unwrap_or_else(|| self.field("PV1", 19)))
+    }
+
+    /// The number that the visit had before (MRG-5).
+    pub(super) fn prior_number(&self) -> Option<v1::Identifier> {
+        self.numbered(self.field("MRG", 5))
+    }
+
+    fn numbered(&self, field: Field<'_>) -> Option<v1::Identifier> {
         let value = distinct(&field.first(), 200);
         let system = system(field.component(4), self.profile);
         (!value.is_empty())
@@ -127,6 +135,19 @@ impl Visit<'_> {
     /// When it ended (PV1-45).
     pub(super) fn discharged_at(&self) -> Result<Option<Said>, Refusal> {
         self.time_of(self.own("discharged-at"), "PV1", 45, "PV1-45")
+    }
+
+    /// The day on which a visit that began then ends, where no message tells of its end: SS-MIX2
+    /// has none for outpatients (ADT-12), who are registered (外来受付) for the day.
+    pub(super) fn ends_on(&self, class: v1::EncounterClass, began: &Said) -> String {
+        const SS_MIX2: &str = "1.2.392.200250.2.1.100.1.2.120";
+        let is_ss_mix2 = || self.field("MSH", 21).raw().contains(SS_MIX2);
+        let ends_that_day = self.profile.outpatient_ends_that_day().unwrap_or_else(is_ss_mix2);
+        if class != v1::EncounterClass::Outpatient || !ends_that_day {
+            return String::new();
+        }
+        let began = self.care_time(&began.text).map(|time| time.words(self.zone));
+        began.and_then(|began| began.get(..10).map(str::to_owned)).unwrap_or_default()
     }
 
     /// When an admission is expected (PV2-8).

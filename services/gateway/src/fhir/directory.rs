@@ -19,6 +19,8 @@ pub struct Directory {
     aliases: HashMap<String, String>,
     /// The base URLs of the sending system.
     bases: HashSet<String>,
+    /// The sending system, if the ids of its organisations are its own.
+    own: Option<String>,
 }
 
 /// An organisation found by climbing to the top: the facility, and the department in it.
@@ -60,6 +62,23 @@ impl Directory {
     /// none of its resources.
     pub fn add_base(&mut self, url: &str) {
         self.bases.insert(url.trim_end_matches('/').to_owned());
+    }
+
+    /// Notes that the ids of organisations are the own ones of `source`: another system's of the
+    /// same id is another organisation.
+    pub fn keep_apart(&mut self, source: &str) {
+        self.own = Some(source.to_owned());
+    }
+
+    fn organisation(&self, id: String) -> String {
+        match &self.own {
+            // One on another server has its address, and one that is looked for its system. A `:`
+            // within the name would make it another system's.
+            Some(source) if !id.contains(['/', '|']) => {
+                format!("{}:{id}", source.replace(':', "%3A"))
+            }
+            Some(_) | None => id,
+        }
     }
 
     /// Notes that a URL in a Bundle stands for a resource, unless that can be seen from it.
@@ -115,7 +134,8 @@ impl Directory {
         let id = id_of(&key);
         let Some(first) = self.organizations.get(&key) else {
             let facility_name = reference.display.clone();
-            return Some(Provider { facility_id: id, facility_name, department: String::new() });
+            let facility_id = self.organisation(id);
+            return Some(Provider { facility_id, facility_name, department: String::new() });
         };
         let mut top = first;
         for _ in 0..CLIMB_MAX {
@@ -127,7 +147,8 @@ impl Directory {
         }
         let department = if top.id == first.id { String::new() } else { first.name.clone() };
         Some(Provider {
-            facility_id: institution_number(top).unwrap_or_else(|| top.id.clone()),
+            facility_id: institution_number(top)
+                .unwrap_or_else(|| self.organisation(top.id.clone())),
             facility_name: top.name.clone(),
             department,
         })
@@ -227,6 +248,30 @@ mod tests {
             facility("Organization?identifier=http://ids.example|7").facility_id,
             "ids.example|7"
         );
+    }
+
+    #[test]
+    fn organisations_of_two_systems_are_two_where_their_ids_are_their_own() {
+        let mut directory = Directory::default();
+        directory.keep_apart("west");
+        let facility =
+            |of: &Directory, text: &str| of.provider(&reference(text)).unwrap().facility_id;
+        assert_eq!(facility(&directory, "Organization/1"), "west:1");
+        assert_eq!(
+            facility(&directory, "http://other.example/Organization/1"),
+            "other.example/Organization/1"
+        );
+        let number = super::super::resource::Identifier {
+            system: "http://jpfhir.jp/fhir/core/IdSystem/insurance-medical-institution-no"
+                .to_owned(),
+            value: "1319999999".to_owned(),
+        };
+        for (id, identifier) in [("1", vec![]), ("2", vec![number])] {
+            let id = id.to_owned();
+            directory.add_organization(Organization { id, identifier, ..Organization::default() });
+        }
+        assert_eq!(facility(&directory, "Organization/1"), "west:1");
+        assert_eq!(facility(&directory, "Organization/2"), "1319999999", "everybody's");
     }
 
     #[test]

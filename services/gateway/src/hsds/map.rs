@@ -68,14 +68,20 @@ const SHARED: [&str; 4] = ["attribute", "organization", "service", "taxonomy_ter
 struct Work<'t> {
     tables: &'t Tables,
     source: &'t str,
+    own: Option<&'t str>,
     /// Rows by table and by the service that they belong to.
     of_service: BTreeMap<(&'static str, String), Vec<&'t Row>>,
     refused: Vec<Refused>,
 }
 
-/// The resources of a directory that calls itself `source`.
-pub fn resources(tables: &Tables, source: &str) -> (Vec<Mapped>, Vec<Refused>, Vec<NotUsed>) {
-    let mut work = Work { tables, source, of_service: BTreeMap::new(), refused: Vec::new() };
+/// The resources of a directory that calls itself `source`. If the ids of its organisations are its
+/// own, `own` stands before each.
+pub fn resources(
+    tables: &Tables,
+    source: &str,
+    own: Option<&str>,
+) -> (Vec<Mapped>, Vec<Refused>, Vec<NotUsed>) {
+    let mut work = Work { tables, source, own, of_service: BTreeMap::new(), refused: Vec::new() };
     work.assign();
     let mut mapped = Vec::new();
     for row in tables.rows("service") {
@@ -235,7 +241,11 @@ impl<'t> Work<'t> {
             ("ORGANIZATION_UNKNOWN", message.to_owned())
         };
         let row = self.tables.row("organization", id).ok_or_else(unknown)?;
-        Ok(v1::Organisation { id: text::code(id), name: text::cut(row.get("name"), 200) })
+        let id = match self.own {
+            Some(own) => text::code(&format!("{}:{id}", own.replace(':', "%3A"))),
+            None => text::code(id),
+        };
+        Ok(v1::Organisation { id, name: text::cut(row.get("name"), 200) })
     }
 
     fn kind(&self, attribute: &Row) -> Option<v1::Code> {

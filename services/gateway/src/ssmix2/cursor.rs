@@ -1,7 +1,8 @@
 //! How far the storage was read: a small file in the data folder. Whatever it says was taken is
 //! in the log; if it is lost, all is read again and nothing is stored twice.
 //!
-//! Of a transaction file it knows how many bytes were taken. Of the standard storage it knows
+//! Of a transaction file it knows how many bytes were taken, and by a sum of some of them that it
+//! is still the same file. Of the standard storage it knows
 //! each file of the last days; of each day before, a sum of the names of its files, so that one
 //! that comes late is found however old it is, and millions of names are not kept.
 
@@ -12,13 +13,10 @@ use std::path::{Path, PathBuf};
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
+use tsunagi_chassis::config::Ssmix2;
+
 use super::storage::{Day, Seen, Stored, Sum, Transactions};
 
-/// Files of one day that are each known. A day that has more is known by its sum: when it
-/// changes, its files are taken again.
-const MARKS_MAX: usize = 50_000;
-/// Files that could not be read. Behind one more, nothing is taken until they can.
-const MISSED_MAX: usize = 1000;
 /// How a day is written.
 const DAY_FORMAT: &str = "%Y%m%d";
 
@@ -27,6 +25,9 @@ pub(super) struct Cursor {
     /// How many bytes of each transaction file were taken, by its path under the folder.
     #[serde(default)]
     pub(super) transactions: BTreeMap<String, u64>,
+    /// What was seen of each transaction file where it was read to.
+    #[serde(default)]
+    pub(super) seen: BTreeMap<String, Read>,
     /// The files of the standard storage that were taken, by day and path under the folder.
     #[serde(default)]
     taken: BTreeMap<String, BTreeMap<String, Mark>>,
@@ -36,6 +37,14 @@ pub(super) struct Cursor {
     /// Files that could not be read: they are tried again each time.
     #[serde(default)]
     missed: BTreeSet<String>,
+}
+
+/// By what a transaction file is known to be the one that was read: a sum of its first bytes and of
+/// the last ones that were taken; and when it was modified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Read {
+    pub(super) sum: u64,
+    pub(super) modified: u64,
 }
 
 /// What a file was when it was taken.
@@ -128,8 +137,8 @@ impl Cursor {
     }
 
     /// Notes that a file could not be read; false if there are too many of those.
-    pub(super) fn miss(&mut self, stored: &Stored) -> bool {
-        if self.missed.len() < MISSED_MAX {
+    pub(super) fn miss(&mut self, stored: &Stored, config: &Ssmix2) -> bool {
+        if self.missed.len() < config.unread_files {
             self.missed.insert(stored.file.clone());
         }
         self.is_missed(stored)
@@ -141,8 +150,8 @@ impl Cursor {
     }
 
     /// Notes that all files of a day were taken. From when on it is known by its sum, it stays so.
-    pub(super) fn finish(&mut self, day: &str, files: &Day, recent_from: &str) {
-        let is_many = files.files.len() > MARKS_MAX;
+    pub(super) fn finish(&mut self, day: &str, files: &Day, recent_from: &str, config: &Ssmix2) {
+        let is_many = files.files.len() > config.day_files;
         if day < recent_from || is_many || self.sums.contains_key(day) {
             self.sums.insert(day.to_owned(), files.sum);
             self.taken.remove(day);
@@ -167,6 +176,19 @@ mod tests {
     use super::super::storage::Name;
     use super::*;
 
+    fn settings() -> Ssmix2 {
+        Ssmix2 {
+            folder: None,
+            poll_ms: 20,
+            settle_ms: 0,
+            file_bytes: 1 << 20,
+            unended_ms: 0,
+            record_bytes: 1 << 20,
+            day_files: 10,
+            unread_files: 3,
+        }
+    }
+
     const SEEN: Seen = Seen { bytes: 7, modified: 1 };
 
     fn stored(time: &str, flag: &str) -> Stored {
@@ -189,7 +211,7 @@ mod tests {
         for (name, files) in [("20260501", &old), ("20260503", &recent)] {
             assert_eq!(cursor.work(name, files.sum), Work::All);
             cursor.take(&files.files[0], SEEN, false);
-            cursor.finish(name, files, "20260502");
+            cursor.finish(name, files, "20260502", &settings());
         }
         assert_eq!(cursor.work("20260501", old.sum), Work::Missed);
         assert_eq!(cursor.work("20260503", recent.sum), Work::All);
@@ -229,11 +251,12 @@ mod tests {
     fn files_that_cannot_be_read_are_so_many_at_most() {
         let mut cursor = Cursor::default();
         let file = |number: usize| stored(&format!("20260501{number:09}"), "1");
-        assert!((0..MISSED_MAX).all(|number| cursor.miss(&file(number))));
-        assert!(!cursor.miss(&file(MISSED_MAX)) && cursor.miss(&file(0)));
+        let settings = settings();
+        assert!((0..3).all(|number| cursor.miss(&file(number), &settings)));
+        assert!(!cursor.miss(&file(3), &settings) && cursor.miss(&file(0), &settings));
         let first = file(0).file;
         cursor.forget_missed(|file| file != first);
-        assert!(cursor.miss(&file(MISSED_MAX)) && !cursor.is_missed(&file(0)));
+        assert!(cursor.miss(&file(3), &settings) && !cursor.is_missed(&file(0)));
     }
 
     #[test]

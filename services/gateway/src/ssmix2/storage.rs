@@ -86,9 +86,9 @@ impl Sum {
     fn of(files: &[Stored]) -> Self {
         let mut sum = Self::default();
         for stored in files {
-            sum.files = sum.files.wrapping_add(mixed(stored.without_condition()));
+            sum.files = sum.files.wrapping_add(mixed(stored.without_condition().bytes()));
             if stored.name.condition != Condition::Valid {
-                sum.withdrawn = sum.withdrawn.wrapping_add(mixed(&stored.file));
+                sum.withdrawn = sum.withdrawn.wrapping_add(mixed(stored.file.bytes()));
             }
         }
         sum
@@ -96,9 +96,9 @@ impl Sum {
 }
 
 /// FNV-1a: the same for ever, which the standard library's hashes are not.
-fn mixed(text: &str) -> u64 {
+pub(super) fn mixed(bytes: impl IntoIterator<Item = u8>) -> u64 {
     let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, mix)
+    bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, mix)
 }
 
 impl Seen {

@@ -33,6 +33,11 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NAME", default_value = "hsds")]
     source: String,
 
+    /// The ids of organisations are this directory's own: another system's of the same id is another
+    /// organisation. Say so from the first import on, or never
+    #[arg(long)]
+    own_organisations: bool,
+
     /// Write what was refused or could not be read to this file, one JSON object a line
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -64,7 +69,8 @@ pub(crate) async fn run(
     for file in not_read {
         report.note(&file.origin, "file", &Outcome::Unreadable { reason: file.reason })?;
     }
-    let (mapped, rows_refused, not_used) = resources(&tables, source);
+    let (mapped, rows_refused, not_used) =
+        resources(&tables, source, options.own_organisations.then_some(source));
     for row in rows_refused {
         let outcome = Outcome::Refused { reason: row.reason.to_owned(), message: row.message };
         report.note(&row.origin, &row.row, &outcome)?;

@@ -49,10 +49,22 @@ pub(super) async fn from_screening_to_outcome(story: &mut Story) -> Result<(), S
     discharge_home(story, hospital, &stay).await?;
     contacts(story, link_worker, &case).await?;
     measure(story, link_worker, &case, "7").await?;
+    let (goal_id, target_on) = (story.new_id(), story.day_ahead(60));
+    tell!(story, link_worker, link_worker.set_goal(SetGoalRequest {
+        v1::GoalSet {
+            goal_id: goal_id.clone(),
+            case_id: case.clone(),
+            goal: "週に一度、園芸の会へ行く。".to_owned(),
+            target_on,
+        }
+    }));
     attend(story, link_worker, &case).await?;
 
     story.after(14, 15, 0);
     measure(story, link_worker, &case, "4").await?;
+    tell!(story, link_worker, link_worker.meet_goal(MeetGoalRequest {
+        v1::GoalMet { goal_id, case_id: case.clone(), note: String::new() }
+    }));
     tell!(story, link_worker, link_worker.complete_referral(CompleteReferralRequest { step(&asked) }));
     tell!(story, link_worker, link_worker.close_case(CloseCaseRequest {
         v1::CaseClosed {

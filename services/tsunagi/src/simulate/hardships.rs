@@ -2,6 +2,7 @@
 //! hospital, slips of the pen; and of what is asked and watched between the visits.
 
 use rand::RngExt as _;
+use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::v1;
 
 use super::hospital::{admit, discharge_home, screen};
@@ -58,7 +59,28 @@ pub(super) async fn registered_twice(story: &mut Story) -> Result<(), Stop> {
             note: "氏名・生年月日・保険証で確認".to_owned(),
         }
     }));
+    namesake(story).await?;
     living_at_home(story).await
+}
+
+/// Somebody of the same name is taken for the same person, until the next day.
+async fn namesake(story: &mut Story) -> Result<(), Stop> {
+    let (nurse, liaison) = (story.team.visiting_nurse(), story.team.acute.liaison_nurse());
+    let other = story.new_id();
+    let first = story.speak_of(other.clone());
+    let demographics = story.demographics();
+    tell!(story, nurse, home_care.register_patient(RegisterPatientRequest {
+        v1::PatientRegistered { identifiers: Vec::new(), demographics: Some(demographics) }
+    }));
+    story.speak_of(first);
+    tell!(story, liaison, care_team.merge_patients(MergePatientsRequest {
+        v1::PatientsMerged { retired_patient_id: other.clone(), note: "同姓同名".to_owned() }
+    }));
+    story.after(1, 9, 0);
+    tell!(story, liaison, care_team.unmerge_patients(UnmergePatientsRequest {
+        v1::PatientsUnmerged { retired_patient_id: other, note: "別人と判明".to_owned() }
+    }));
+    Ok(())
 }
 
 /// Somebody without family: a supporter, wishes, and a question to whoever knows.
@@ -166,13 +188,76 @@ pub(super) async fn slips(story: &mut Story) -> Result<(), Stop> {
             note: String::new(),
         }
     }));
+    let seen = v1::VisitCompleted {
+        kind: v1::VisitKind::Nursing.into(),
+        change_noticed: true,
+        ..v1::VisitCompleted::default()
+    };
+    let seen = Payload::VisitCompleted(seen);
+    let event = visit(story, nurse).await?;
+    tell!(story, nurse, care_team.correct_value(CorrectValueRequest {
+        v1::ValueCorrected {
+            corrects_event_id: event,
+            r#type: seen.event_type().to_owned(),
+            payload: seen.encode_to_vec(),
+            reason: Some(code("record.error-reason", "wrong-value", "")),
+            note: String::new(),
+        }
+    }));
+    discharged_too_early(story).await?;
     living_at_home(story).await
+}
+
+/// A stay on a pathway, from which somebody is discharged before they go.
+async fn discharged_too_early(story: &mut Story) -> Result<(), Stop> {
+    let acute = story.team.acute;
+    let liaison = acute.liaison_nurse();
+    story.after(6, 10, 0);
+    let stay = admit(story, acute, "整形外科", "5東病棟", "").await?;
+    tell!(story, liaison, discharge_desk.assign_pathway(AssignPathwayRequest {
+        v1::PathwayAssigned {
+            encounter_id: stay.clone(),
+            pathway: Some(v1::Code { display: "大腿骨頸部骨折".to_owned(), ..v1::Code::default() }),
+            goal: "杖歩行で自宅へ".to_owned(),
+        }
+    }));
+    story.after(9, 10, 0);
+    let discharged = tell!(story, liaison, discharge_desk.discharge(DischargeRequest {
+        v1::Discharged { encounter_id: stay.clone(), ..v1::Discharged::default() }
+    }));
+    tell!(story, liaison, discharge_desk.cancel_discharge(CancelDischargeRequest {
+        v1::EncounterCancellation {
+            encounter_id: stay.clone(),
+            cancelled_event_id: discharged,
+            reason: "発熱のため延期".to_owned(),
+        }
+    }));
+    story.after(2, 10, 0);
+    discharge_home(story, acute, &stay).await?;
+    let document_id = story.new_id();
+    tell!(story, liaison, care_team.publish_document(PublishDocumentRequest {
+        v1::DocumentReference {
+            document_id,
+            kind: Some(code("document.kind", "18842-5", "退院時サマリー")),
+            sha256: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".to_owned(),
+            addressee: Some(story.team.visiting_nurse().office.named()),
+            ..v1::DocumentReference::default()
+        }
+    }));
+    Ok(())
 }
 
 /// Between the visits: an order, a device that watches, an alert, a call at night, an appointment.
 pub(super) async fn watched_over(story: &mut Story) -> Result<(), Stop> {
     let (nurse, care_manager) = (story.team.visiting_nurse(), story.team.care_manager());
     declare_care_manager(story).await?;
+    tell!(story, nurse, care_team.join_team(JoinTeamRequest {
+        v1::TeamMemberJoined {
+            members: vec![nurse.taking_part(v1::Means::Unspecified)],
+            encounter_id: String::new(),
+        }
+    }));
+    certified(story, care_manager).await?;
     story.after(2, 11, 0);
     let (order_id, from, to) = (story.new_id(), story.day_ahead(0), story.day_ahead(180));
     tell!(story, nurse, home_care.issue_order(IssueOrderRequest {
@@ -218,6 +303,31 @@ pub(super) async fn watched_over(story: &mut Story) -> Result<(), Stop> {
         }
     }));
     living_at_home(story).await
+}
+
+/// The long-term care certification is applied for, and decided within a month.
+async fn certified(story: &mut Story, care_manager: Person) -> Result<(), Stop> {
+    story.after(1, 10, 0);
+    let (certification_id, applied_on) = (story.new_id(), story.day_ahead(0));
+    tell!(story, care_manager, home_care.apply_for_certification(ApplyForCertificationRequest {
+        v1::CertificationApplied {
+            certification_id: certification_id.clone(),
+            applied_on,
+            ..v1::CertificationApplied::default()
+        }
+    }));
+    story.after(25, 10, 0);
+    let (decided_on, valid_to_on) = (story.day_ahead(0), story.day_ahead(365));
+    tell!(story, care_manager, home_care.record_certification(RecordCertificationRequest {
+        v1::CertificationDecided {
+            certification_id,
+            level: Some(code("jp.care-level", "care-2", "要介護2")),
+            valid_from_on: decided_on.clone(),
+            decided_on,
+            valid_to_on,
+        }
+    }));
+    Ok(())
 }
 
 async fn visit(story: &mut Story, nurse: Person) -> Result<String, Stop> {

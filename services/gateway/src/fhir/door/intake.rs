@@ -49,6 +49,8 @@ pub(super) struct Intake {
     pub(super) handler: Arc<Handler>,
     pub(super) known: KnownPatients,
     pub(super) attempts_max: u32,
+    /// Whether the ids of organisations are the sender's own.
+    pub(super) own_organisations: bool,
 }
 
 /// Takes one Bundle, in the name of one sending system.
@@ -69,9 +71,13 @@ impl Intake {
         caller: &Actor,
         is_message: bool,
     ) -> Result<Taken, Problem> {
-        let now = Timestamp::now().round(Unit::Second).unwrap_or_else(|_| Timestamp::now());
+        // What is told of two requests in one second keeps its order.
+        let now = Timestamp::now().round(Unit::Microsecond).unwrap_or_else(|_| Timestamp::now());
         let now = now.to_string();
-        let bundle = Bundle::read(bytes, &now)?;
+        let mut bundle = Bundle::read(bytes, &now)?;
+        if self.own_organisations {
+            bundle.directory.keep_apart(caller.organisation().as_str());
+        }
         if (bundle.mode == Mode::Message) != is_message {
             let message = "a Bundle of type message is posted to $process-message, and no other is; one of type transaction or batch is posted to the base address";
             return Err(Problem::invalid("BUNDLE_TYPE", message));

@@ -93,7 +93,9 @@ impl Server {
         let known = KnownPatients::new(config.cached_patients);
         let region = handler.bus().region().clone();
         let timeline = Timeline { client: TimelineClient::new(timeline), region };
-        let intake = Intake { handler, known, attempts_max: config.decide_attempts };
+        let own_organisations = config.fhir.own_organisations;
+        let attempts_max = config.decide_attempts;
+        let intake = Intake { handler, known, attempts_max, own_organisations };
         let places = Semaphore::new(config.fhir.requests);
         let door = Arc::new(Door { intake, timeline, places });
         let served = axum::serve(self.listener, routes(door, config.fhir.body_bytes))

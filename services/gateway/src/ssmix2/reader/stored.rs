@@ -55,7 +55,7 @@ impl Reader {
                 }
             }
             if !round.is_waiting {
-                cursor.finish(day, of_day, &listing.recent_from);
+                cursor.finish(day, of_day, &listing.recent_from, &self.config);
             }
         }
         if round.has_news {
@@ -106,10 +106,10 @@ impl Reader {
     ) -> Result<(), Later> {
         let bytes = match self.read(&stored.path, 0).await {
             Some(bytes) => bytes,
-            None if cursor.miss(stored) => return Ok(()),
+            None if cursor.miss(stored, &self.config) => return Ok(()),
             None => {
                 tracing::error!(
-                    "too many files of the SS-MIX2 storage cannot be read: nothing behind them is taken"
+                    "more files of the SS-MIX2 storage cannot be read than ssmix2-unread-files: nothing behind them is taken"
                 );
                 return Err(Later);
             }
