@@ -11,15 +11,18 @@
     reason = "a test that fails says so by panicking"
 )]
 
+mod authority;
 mod backup;
 mod boards;
 mod bus;
 mod codes;
 mod corrections;
 mod crash;
+mod deaths;
 mod desks;
 mod directory;
 mod disk_full;
+mod documents;
 mod evidence;
 mod export;
 mod faulty_disk;

@@ -376,7 +376,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "code-sets",
         "",
-        "The folder with code sets that stand in for those built in, such as jp.care-level.toml; empty for none. Every process of a region needs the same",
+        "The folder with versions of code sets beside those built in, such as jp.care-level.toml; empty for none. Every process of a region needs the same",
     ),
     setting(
         "hl7-profiles",

@@ -524,7 +524,9 @@ fn step(event: &EncounterEvent) -> Option<(StepKind, Option<v1::Place>, Option<C
         EncounterEvent::DischargePlanned(plan) => {
             (StepKind::DischargePlanned, None, Some(plan.planned_at))
         }
-        EncounterEvent::Discharged(()) => (StepKind::Discharged, None, None),
+        EncounterEvent::Discharged(()) | EncounterEvent::DischargedDeceased(()) => {
+            (StepKind::Discharged, None, None)
+        }
         EncounterEvent::PlannedAdmissionCancelled(_)
         | EncounterEvent::VisitCancelled(_)
         | EncounterEvent::AdmissionCancelled(_)

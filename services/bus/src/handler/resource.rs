@@ -2,11 +2,12 @@
 //! resource's own stream.
 
 use tokio::sync::OwnedMutexGuard;
-use tsunagi_domain::ResourceId;
+use tsunagi_domain::{Refusal, ResourceId, resource};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::check::Path;
 use tsunagi_proto::{convert, v1};
 
+use super::objections::Objections;
 use super::{Handler, Submission, SubmitError, not_published, receipts, same};
 use crate::port::{Expected, Placed, Publication};
 use crate::resources::{Loaded, Prepared};
@@ -14,6 +15,28 @@ use crate::stream::StreamId;
 use crate::turns::Turn;
 
 impl Handler {
+    /// Why nobody can be sent to a resource: it is not in the directory, or was withdrawn. One that
+    /// came into it later was there before.
+    pub(super) async fn unusable_resource(
+        &self,
+        objections: &Objections,
+    ) -> Result<Option<SubmitError>, SubmitError> {
+        for (resource, stamp) in objections.resources() {
+            let mut loaded = self.resources.turn(*resource).come().await;
+            self.resources.catch_up(*resource, &mut loaded).await?;
+            let described = loaded.decide(&[(stamp.clone(), resource::Step::Describe)]);
+            if let Err(
+                refusal @ Refusal::Resource(
+                    resource::Refusal::Unknown | resource::Refusal::Withdrawn,
+                ),
+            ) = described
+            {
+                return Ok(Some(SubmitError::Refused(refusal)));
+            }
+        }
+        Ok(None)
+    }
+
     pub(super) fn prepare_resource(&self, submission: Submission) -> Result<Prepared, SubmitError> {
         let Submission { events, expected_version } = submission;
         let first = events.first().map(|event| event.resource_id.clone()).unwrap_or_default();
@@ -21,6 +44,7 @@ impl Handler {
             SubmitError::Fields(vec![Path::ROOT.field("resource_id").violation(error)])
         })?;
         let (mut steps, mut drafts) = (Vec::with_capacity(events.len()), Vec::new());
+        let mut objections = Objections::default();
         for mut event in events {
             if event.resource_id != first {
                 return Err(SubmitError::SeveralPatients);
@@ -30,16 +54,17 @@ impl Handler {
             }
             let payload = Payload::decode(&event.r#type, &event.payload)?;
             let zone = &self.bus.region().zone;
-            let step =
+            let (step, of_no_list) =
                 convert::resource_step(&event, &payload, zone).map_err(SubmitError::Fields)?;
             let unknown = || SubmitError::UnknownType(event.r#type.clone());
             let (_, stamp, step) = step.ok_or_else(unknown)?;
+            objections.add(&event, &payload, of_no_list);
             event.event_id = stamp.event.to_string();
             event.resource_id = resource.to_string();
             self.draft(&event, stamp.event, &mut drafts)?;
             steps.push((stamp, step));
         }
-        Ok(Prepared { resource, steps, drafts, expected_version })
+        Ok(Prepared { resource, steps, drafts, expected_version, objections })
     }
 
     pub(super) async fn take_resource(
@@ -109,6 +134,7 @@ impl Handler {
 }
 
 fn decide(prepared: &Prepared, loaded: &Loaded) -> Result<(), SubmitError> {
+    prepared.objections.check()?;
     if let Some(expected) = prepared.expected_version
         && expected != loaded.version
     {
