@@ -210,23 +210,26 @@ impl TimelineApi for TimelineService {
     ) -> Result<Response<v1::FindLookAlikesResponse>, Status> {
         let request = checked(request)?;
         let patient = patient_id(&request.patient_id)?;
-        let Held { timeline, _large } = self.timeline(patient, View::default()).await?;
+        let as_known_at = request.as_known_at.as_ref().map(from_wire).transpose()?;
+        let view = View { as_known_at, version_max: None };
+        let Held { timeline, _large } = self.timeline(patient, view).await?;
         if !timeline.record().patient().is_known() {
-            return Err(patient_unknown(false).into());
+            return Err(patient_unknown(as_known_at.is_some()).into());
         }
         let of = timeline.summary(patient);
         let end = self.store.end();
         self.patients.reach(&end, self.read_wait).await?;
-        let rows = self.patients.clone();
-        let max = request.max;
-        let found = tokio::task::spawn_blocking(move || look_alikes::find(&rows, &of, max));
-        let mut candidates = match found.await {
-            Ok(Ok(candidates)) => candidates,
+        let (rows, max) = (self.patients.clone(), request.max);
+        let known_at = as_known_at.map(|at| (at, self.read_back_max));
+        let find = move || look_alikes::find(&rows, &of, max, known_at);
+        let mut candidates = match tokio::task::spawn_blocking(find).await {
+            Ok(Ok(Some(candidates))) => candidates,
+            Ok(Ok(None)) => return Err(too_many_to_read_back(self.read_back_max).into()),
             Ok(Err(error)) => return Err(rows_refused(error).into()),
             Err(error) => return Err(rows_unreadable(&error).into()),
         };
         for patient in candidates.iter_mut().filter_map(|candidate| candidate.patient.as_mut()) {
-            self.make_ready(patient, None);
+            self.make_ready(patient, as_known_at);
         }
         Ok(Response::new(v1::FindLookAlikesResponse { candidates }))
     }
@@ -549,4 +552,10 @@ pub(crate) fn rows_unreadable(error: &dyn std::fmt::Display) -> Refused {
     tracing::error!(%error, "the patients' rows could not be read");
     let message = "the server cannot list patients now: try again later, and tell whoever runs it";
     Refused::new(Code::Unavailable, "ROWS_UNREADABLE", message)
+}
+fn too_many_to_read_back(max: usize) -> Refused {
+    let message = format!(
+        "the region has more than {max} patients, and of no more is it found who was alike at a time: ask without `as_known_at`, or have `read-back-patients` raised"
+    );
+    Refused::new(Code::ResourceExhausted, "TOO_MANY_TO_READ_BACK", message)
 }

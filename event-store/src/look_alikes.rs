@@ -4,6 +4,7 @@
 
 use std::cmp::Reverse;
 
+use jiff::Timestamp;
 use tsunagi_proto::v1;
 
 use crate::patients::{Patients, RowsError};
@@ -14,22 +15,32 @@ const CANDIDATES: u32 = 20;
 /// Kanji that are written in several ways in names: the usual one first, in each line.
 const VARIANTS: &str = include_str!("look_alikes/variants.txt");
 
-/// Those who may be the same person as `of`, the likeliest first, `max` at most; 0: 20.
+/// Those who may be the same person as `of`, the likeliest first, `max` at most; 0: 20. Now, or as
+/// was known at a time: none if more patients than `read_max` are to be read back for that.
 pub(crate) fn find(
     rows: &Patients,
     of: &v1::PatientSummary,
     max: u32,
-) -> Result<Vec<v1::LookAlike>, RowsError> {
+    known_at: Option<(Timestamp, usize)>,
+) -> Result<Option<Vec<v1::LookAlike>>, RowsError> {
     let one = Person::of(of);
-    let is_other = |row: &v1::PatientSummary| {
-        row.patient_id != of.patient_id && row.merged_into_patient_id.is_empty()
+    let is_alike = |row: &v1::PatientSummary| {
+        row.patient_id != of.patient_id
+            && row.merged_into_patient_id.is_empty()
+            && one.resembles(&Person::of(row)).is_some()
     };
-    let rows = rows.all(|row| is_other(row) && one.resembles(&Person::of(row)).is_some())?;
+    let rows = match known_at {
+        None => rows.all(is_alike)?,
+        Some((at, read_max)) => match rows.list_at(None, (usize::MAX, read_max), at, is_alike)? {
+            (rows, None) => rows,
+            (_, Some(_)) => return Ok(None),
+        },
+    };
     let found = rows.into_iter().filter_map(|row| {
         let likeness = one.resembles(&Person::of(&row))?;
         Some(v1::LookAlike { patient: Some(row), ..likeness })
     });
-    Ok(likeliest(found.collect(), max))
+    Ok(Some(likeliest(found.collect(), max)))
 }
 
 /// The likeliest first, `max` at most; of those that are as likely, in the order of their ids.

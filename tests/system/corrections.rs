@@ -288,11 +288,10 @@ async fn somebody_registered_twice_is_found_merged_and_found_by_both_numbers() {
     };
     let joined = v1::TeamMemberJoined { members: vec![member], ..v1::TeamMemberJoined::default() };
     let at = Some(context(&id(2), &id(8), "2026-05-01T10:00:00+09:00"));
-    team.join_team(liaison(v1::JoinTeamRequest { context: at, event: Some(joined) }))
-        .await
-        .unwrap();
+    let joined = team.join_team(liaison(v1::JoinTeamRequest { context: at, event: Some(joined) }));
+    let before_the_merge = joined.await.unwrap().into_inner().recorded_at;
     let mut reader = TimelineClient::new(channel.clone());
-    let request = v1::FindLookAlikesRequest { patient_id: id(1), max: 0 };
+    let request = v1::FindLookAlikesRequest { patient_id: id(1), ..Default::default() };
     let found = reader.find_look_alikes(liaison(request)).await.unwrap().into_inner();
     assert_eq!(found.candidates.len(), 1);
     let candidate = &found.candidates[0];
@@ -314,6 +313,13 @@ async fn somebody_registered_twice_is_found_merged_and_found_by_both_numbers() {
     let first = team.merge_patients(merge(1, 1, 2)).await.unwrap().into_inner();
     let repeat = team.merge_patients(merge(1, 1, 2)).await.unwrap().into_inner();
     assert_eq!(repeat, v1::Receipt { repeated: true, ..first });
+    let mut alike = async |as_known_at| {
+        let request = v1::FindLookAlikesRequest { patient_id: id(1), max: 0, as_known_at };
+        let found = reader.find_look_alikes(liaison(request)).await.unwrap().into_inner();
+        found.candidates.into_iter().map(|it| it.patient.unwrap().patient_id).collect::<Vec<_>>()
+    };
+    assert_eq!(alike(None).await, [""; 0]);
+    assert_eq!(alike(before_the_merge).await, [id(2)], "as was known then");
     let elsewhere = team.merge_patients(merge(5, 1, 2)).await.unwrap_err();
     assert_eq!(reason(&elsewhere), "ALREADY_MERGED");
     let back = team.merge_patients(merge(6, 2, 1)).await.unwrap_err();

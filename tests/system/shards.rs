@@ -291,7 +291,8 @@ async fn look_alikes_and_boards_are_those_of_all_shards() {
 
         let mut reader = TimelineClient::new(channel);
         for patient in &patients {
-            let request = v1::FindLookAlikesRequest { patient_id: patient.clone(), max: 0 };
+            let request =
+                v1::FindLookAlikesRequest { patient_id: patient.clone(), ..Default::default() };
             let found = reader.find_look_alikes(liaison(request)).await.unwrap().into_inner();
             let found: Vec<String> =
                 found.candidates.into_iter().map(|of| of.patient.unwrap().patient_id).collect();
@@ -299,13 +300,18 @@ async fn look_alikes_and_boards_are_those_of_all_shards() {
                 patients.iter().filter(|other| *other != patient).cloned().collect();
             assert_eq!(found, others);
         }
-        let request = v1::FindLookAlikesRequest { patient_id: patients[0].clone(), max: 2 };
+        let request = v1::FindLookAlikesRequest {
+            patient_id: patients[0].clone(),
+            max: 2,
+            ..Default::default()
+        };
         let found = reader.find_look_alikes(liaison(request)).await.unwrap().into_inner();
         assert_eq!(found.candidates.len(), 2);
     }
     second.kill();
     let mut reader = TimelineClient::new(one.clone());
-    let request = v1::FindLookAlikesRequest { patient_id: patients[0].clone(), max: 0 };
+    let request =
+        v1::FindLookAlikesRequest { patient_id: patients[0].clone(), ..Default::default() };
     let told = reader.find_look_alikes(liaison(request)).await.unwrap_err();
     assert_eq!(reason(&told), "SHARD_AWAY", "some are not all");
 }
