@@ -38,6 +38,7 @@ mod nats;
 mod nats_servers;
 mod newer;
 mod odd_exports;
+mod partner_meetings;
 mod refusals;
 mod reimports;
 mod rpcs;
