@@ -382,7 +382,12 @@ pub(crate) fn arrange_caseload(board: &mut v1::ReadCaseloadBoardResponse, zone: 
         (next, id(row.patient.as_ref()))
     });
     board.referrals_waiting.sort_by_cached_key(|row| waiting_since(row, zone));
+    board.contacts_asked.sort_by_cached_key(|row| {
+        let since = row.asked.as_ref().and_then(|asked| earliest(&asked.asked_at, zone));
+        (since, id(row.patient.as_ref()))
+    });
     board.is_cut |= cut(&mut board.cases) | cut(&mut board.referrals_waiting);
+    board.is_cut |= cut(&mut board.contacts_asked);
 }
 
 fn planned_discharge(row: &v1::StayRow, zone: &Zone) -> Option<Timestamp> {
@@ -439,6 +444,14 @@ fn caseload(
                 is_silent: time(last).is_some_and(|last| last.latest() < silent_since),
             });
         }
+        let asked = row.contacts_asked.iter();
+        let asked = asked.filter(|asked| {
+            asked.receiver.as_ref().is_some_and(|receiver| receiver.id == *organisation)
+        });
+        board.contacts_asked.extend(asked.map(|asked| v1::AskedContactRow {
+            patient: Some(patient.clone()),
+            asked: Some(asked.clone()),
+        }));
         let waiting = row.referrals.iter().filter(|asked| asked.is_waiting);
         board.referrals_waiting.extend(
             waiting

@@ -633,7 +633,9 @@ pub(crate) fn organisations(row: &v1::PatientSummary) -> BTreeSet<String> {
     let of = |who: &Option<v1::Participant>| who.as_ref().and_then(|of| of.organisation.clone());
     let requests = row.transfer_requests.iter().chain(&row.referrals);
     let parties = requests.flat_map(|asked| [asked.requester.clone(), asked.receiver.clone()]);
+    let called = row.contacts_asked.iter().map(|asked| asked.receiver.clone());
     let all = parties
+        .chain(called)
         .chain(row.team.iter().map(|member| of(&member.member)))
         .chain(row.stays.iter().map(|stay| facility(&stay.place)))
         .chain(row.planned_stays.iter().map(|stay| facility(&stay.place)))

@@ -574,10 +574,14 @@ impl Timeline {
         Some(prost_types::Any { type_url, value })
     }
 
-    fn context(&self, encounter: Option<EncounterId>) -> wording::Context<'_> {
+    /// What the words of an entry about `encounter` need to know.
+    fn context(&self, entry: &Entry, encounter: Option<EncounterId>) -> wording::Context<'_> {
         let encounter = encounter.and_then(|encounter| self.record.encounter(encounter));
         let is_visit = encounter.is_some_and(|encounter| encounter.class() != Class::Inpatient);
-        wording::Context { names: &self.names, zone: &self.zone, is_visit }
+        let told_of = entry.event.as_ref();
+        let told_of =
+            told_of.and_then(|event| CareTime::parse(&event.occurred_at, &self.zone).ok());
+        wording::Context { names: &self.names, zone: &self.zone, is_visit, told_of }
     }
 
     /// The event by which a facility tells of the stay itself that an entry is a move of.
@@ -599,7 +603,7 @@ impl Timeline {
             text: Some(wording::headline(
                 &event.r#type,
                 &standing.payload,
-                self.context(standing.encounter),
+                self.context(entry, standing.encounter),
             )),
             recorded_at: Some(to_wire(entry.placed.recorded_at)),
             version: entry.placed.version,
@@ -638,7 +642,11 @@ impl Timeline {
         for correction in self.record.corrections_of(entry.id) {
             let Some(by) = self.find(correction) else { continue };
             earlier.push(v1::EarlierWord {
-                text: Some(wording::headline(event_type, &payload, self.context(entry.encounter))),
+                text: Some(wording::headline(
+                    event_type,
+                    &payload,
+                    self.context(entry, entry.encounter),
+                )),
                 occurred_at: occurred_at.clone(),
                 recorded_at: Some(to_wire(recorded_at)),
                 corrected_by_event_id: correction.to_string(),

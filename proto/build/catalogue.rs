@@ -26,6 +26,8 @@ struct EventType {
     family: String,
     said: (String, String),
     is_ruled: bool,
+    is_draft: bool,
+    is_of_facility: bool,
     step: Option<Step>,
 }
 
@@ -237,6 +239,8 @@ fn read_event_type(
         family: camel_case(&family.trim_start_matches("FAMILY_").to_lowercase()),
         said: (text(event, "ja"), text(event, "en")),
         is_ruled: flag(event, "ruled"),
+        is_draft: flag(event, "draft"),
+        is_of_facility: flag(event, "of_facility"),
         step,
     })
 }
@@ -261,7 +265,12 @@ fn write_catalogue(types: &[EventType], code: &mut String) -> std::fmt::Result {
         };
         writeln!(code, "        {}: {step},", one.name)?;
     }
-    writeln!(code, "    }}\n}}")
+    writeln!(code, "    }}\n}}")?;
+    let named = |which: fn(&&EventType) -> bool| -> Vec<&str> {
+        types.iter().filter(which).map(|one| one.of_type.as_str()).collect()
+    };
+    writeln!(code, "const DRAFTS: &[&str] = &{:?};", named(|one| one.is_draft))?;
+    writeln!(code, "const OF_FACILITY: &[&str] = &{:?};", named(|one| one.is_of_facility))
 }
 
 fn text(message: &DynamicMessage, name: &str) -> String {

@@ -64,10 +64,22 @@ impl Options {
         for oneof in message.oneofs() {
             self.write_oneof(&oneof, &mut body)?;
         }
+        let names_nobody = match message.name() {
+            "Organisation" => "are_blank(&[&self.id, &self.name])",
+            "Participant" => {
+                "are_blank(&[&self.role, &self.person, &self.name])\n            && self.organisation.as_ref().is_none_or(Check::names_nobody)"
+            }
+            _ => "",
+        };
+        let names_nobody = if names_nobody.is_empty() {
+            String::new()
+        } else {
+            format!("    fn names_nobody(&self) -> bool {{\n        {names_nobody}\n    }}\n")
+        };
         let (at, violations) = if body.is_empty() { ("_", "_") } else { ("at", "violations") };
         writeln!(
             code,
-            "impl Check for v1::{} {{\n    fn check(&self, {at}: &Path<'_>, {violations}: &mut Vec<Violation>) {{\n{body}    }}\n}}",
+            "impl Check for v1::{} {{\n    fn check(&self, {at}: &Path<'_>, {violations}: &mut Vec<Violation>) {{\n{body}    }}\n{names_nobody}}}",
             message.name()
         )
     }
@@ -270,7 +282,12 @@ impl Must {
                 } else {
                     format!(" {must}.known_code({borrowed}, {at});")
                 };
-                Some(format!("Check::check({borrowed}, {at});{of_set}"))
+                let named = if self.given && field.is_list() {
+                    format!(" named({borrowed}, {at});")
+                } else {
+                    String::new()
+                };
+                Some(format!("Check::check({borrowed}, {at});{of_set}{named}"))
             }
             _ => None,
         }

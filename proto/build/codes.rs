@@ -18,8 +18,9 @@ pub(crate) fn generate(folder: &str) -> Result<String, Box<dyn Error>> {
         let set: Table = toml::from_str(&fs::read_to_string(&file)?)
             .map_err(|error| format!("{}: {error}", file.display()))?;
         write_set(&set, &mut code).map_err(|error| format!("{}: {error}", file.display()))?;
-        let name = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-        if text(&set, "name")? != name {
+        let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        let (name, version) = (text(&set, "name")?, text(&set, "version")?);
+        if stem != name && stem != format!("{name}.{version}") {
             return Err(format!("{}: is named otherwise than its file", file.display()).into());
         }
     }
@@ -32,8 +33,9 @@ fn write_set(set: &Table, code: &mut String) -> Result<(), Box<dyn Error>> {
     let verified = set.get("verified").and_then(Value::as_bool).ok_or("no `verified`")?;
     writeln!(
         code,
-        "    CodeSet {{ name: {name:?}, version: {:?}, ja: {:?}, en: {:?}, source: {:?}, verified: {verified}, codes: &[",
+        "    CodeSet {{ name: {name:?}, version: {:?}, in_force_from: {:?}, ja: {:?}, en: {:?}, source: {:?}, verified: {verified}, codes: &[",
         text(set, "version")?,
+        text(set, "in_force_from").unwrap_or_default(),
         text(set, "ja")?,
         text(set, "en")?,
         text(set, "source")?,

@@ -4,6 +4,7 @@
 use prost::Message as _;
 
 use crate::check::{Check, Violation};
+use crate::codes::Moment;
 use crate::fields::Fields;
 use crate::v1;
 pub use crate::v1::Family;
@@ -109,10 +110,11 @@ macro_rules! catalogue {
                 }
             }
 
-            /// What the payload violates of what the schema declares.
-            pub fn violations(&self) -> Vec<Violation> {
+            /// What the payload violates of what the schema declares, if it tells of this
+            /// moment.
+            pub fn violations(&self, moment: Option<Moment<'_>>) -> Vec<Violation> {
                 match self {
-                    $( Self::$variant(message) => message.violations(), )*
+                    $( Self::$variant(message) => message.violations_of(moment), )*
                     Self::Unknown => Vec::new(),
                 }
             }
@@ -148,6 +150,18 @@ macro_rules! catalogue {
 
 include!(concat!(env!("OUT_DIR"), "/catalogue.rs"));
 
+impl Payload {
+    /// Whether it changes nothing until a person says the same.
+    pub fn is_draft(&self) -> bool {
+        DRAFTS.contains(&self.event_type())
+    }
+
+    /// Whether only the facility says it whose stay it is about, or somebody on its behalf.
+    pub fn is_of_facility(&self) -> bool {
+        OF_FACILITY.contains(&self.event_type())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,6 +185,18 @@ mod tests {
     fn a_payload_that_is_not_its_message_is_unreadable() {
         let error = Payload::decode("care.encounter.admitted.v1", b"\xff").unwrap_err();
         assert_eq!(error.to_string(), "the payload is not a Admitted");
+    }
+
+    #[test]
+    fn a_draft_has_an_event_by_which_a_person_says_the_same() {
+        let drafts = TYPES.iter().map(|one| Payload::decode(one.name, &[]).unwrap());
+        for draft in drafts.filter(Payload::is_draft) {
+            let step = draft.step().unwrap();
+            let all = TYPES.iter().map(|one| Payload::decode(one.name, &[]).unwrap());
+            let mut steps = all.filter_map(|of| of.step());
+            let confirms = |of: &StepOf| of.of == step.of && of.by_person;
+            assert!(steps.any(|of| confirms(&of)), "{}", draft.event_type());
+        }
     }
 
     #[test]

@@ -4,11 +4,11 @@
 use std::fmt;
 
 use tsunagi_domain::id::{IdError, is_code, parse_uuid};
+use tsunagi_domain::my_number::Writing;
 use tsunagi_domain::{CareTime, Zone, my_number, rrule};
 
-use crate::{codes, v1};
-
-use crate::v1::Code;
+use crate::codes::{self, Moment};
+use crate::v1::{self, Code};
 
 /// One field that is not what it must be. Says where and what, never the value: it may be a
 /// patient's.
@@ -18,9 +18,14 @@ pub struct Violation {
     pub field: String,
     /// What the field must be, such as `must be given`.
     pub problem: String,
+    /// Whether the lists that are known now lack it: others may have had it.
+    pub is_unlisted: bool,
 }
 
 const MY_NUMBER: &str = "must not have a My Number (個人番号) in it: leave it out";
+/// Also where a system gives numbers out: none writes them so.
+const MY_NUMBER_IN_GROUPS: &str =
+    "must not have a My Number (個人番号) in it, however it is grouped: leave it out";
 
 /// So many violations of one message are told, at most: whoever mends these sees the next.
 pub(crate) const VIOLATIONS_MAX: usize = 20;
@@ -36,10 +41,20 @@ pub(crate) fn add(violations: &mut Vec<Violation>, at: &Path<'_>, problem: impl 
 pub trait Check {
     fn check(&self, at: &Path<'_>, violations: &mut Vec<Violation>);
 
+    /// Whether it is there and names nobody.
+    fn names_nobody(&self) -> bool {
+        false
+    }
+
     /// All that is wrong with the message.
     fn violations(&self) -> Vec<Violation> {
+        self.violations_of(None)
+    }
+
+    /// All that is wrong with the message if it tells of this moment.
+    fn violations_of(&self, moment: Option<Moment<'_>>) -> Vec<Violation> {
         let mut violations = Vec::new();
-        self.check(&Path::ROOT, &mut violations);
+        self.check(&Path { parent: None, step: Step::Root(moment) }, &mut violations);
         violations
     }
 }
@@ -48,18 +63,18 @@ pub trait Check {
 #[derive(Clone, Copy)]
 pub struct Path<'a> {
     parent: Option<&'a Path<'a>>,
-    step: Step,
+    step: Step<'a>,
 }
 
 #[derive(Clone, Copy)]
-enum Step {
-    Root,
+enum Step<'a> {
+    Root(Option<Moment<'a>>),
     Field(&'static str),
     Item(usize),
 }
 
 impl Path<'_> {
-    pub const ROOT: Path<'static> = Path { parent: None, step: Step::Root };
+    pub const ROOT: Path<'static> = Path { parent: None, step: Step::Root(None) };
 
     pub fn field(&self, name: &'static str) -> Path<'_> {
         Path { parent: Some(self), step: Step::Field(name) }
@@ -71,7 +86,16 @@ impl Path<'_> {
 
     /// A violation at this place.
     pub fn violation(&self, problem: impl fmt::Display) -> Violation {
-        Violation { field: self.to_string(), problem: problem.to_string() }
+        let (field, problem) = (self.to_string(), problem.to_string());
+        Violation { field, problem, is_unlisted: false }
+    }
+
+    /// Of what moment the message tells, if that is known.
+    fn moment(&self) -> Option<Moment<'_>> {
+        match (self.step, self.parent) {
+            (Step::Root(moment), _) => moment,
+            (Step::Field(_) | Step::Item(_), parent) => parent?.moment(),
+        }
     }
 }
 
@@ -80,7 +104,7 @@ impl fmt::Display for Path<'_> {
         let Some(parent) = self.parent else { return Ok(()) };
         parent.fmt(f)?;
         match self.step {
-            Step::Root => Ok(()),
+            Step::Root(_) => Ok(()),
             Step::Field(name) if parent.parent.is_none() => f.write_str(name),
             Step::Field(name) => write!(f, ".{name}"),
             Step::Item(index) => write!(f, "[{index}]"),
@@ -127,6 +151,9 @@ impl Must {
     ) {
         self.presence(message.is_some(), at, violations);
         let Some(message) = message else { return };
+        if self.given {
+            named(message, at, violations);
+        }
         let before = violations.len();
         message.check(at, violations);
         if self.numbered_by_system {
@@ -157,9 +184,14 @@ impl Must {
         if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
             add(violations, at, "must not have control characters");
         }
-        let is_by_machine = self.numbered_by_system || self.form == i32::from(v1::Form::Uuid);
-        if !is_by_machine && my_number::is_in(text) {
-            add(violations, at, MY_NUMBER);
+        let found =
+            if self.form == i32::from(v1::Form::Uuid) { None } else { my_number::find(text) };
+        match found {
+            Some(Writing::InOnePiece) if !self.numbered_by_system => {
+                add(violations, at, MY_NUMBER);
+            }
+            Some(Writing::InGroups) => add(violations, at, MY_NUMBER_IN_GROUPS),
+            Some(Writing::InOnePiece) | None => {}
         }
         if let Some(problem) = form_problem(self.form, text) {
             add(violations, at, problem);
@@ -168,14 +200,24 @@ impl Must {
 
     /// A code of the field's set, a code of another system, or words alone.
     pub(crate) fn known_code(self, code: &Code, at: &Path<'_>, violations: &mut Vec<Violation>) {
-        let of_this_set = code.system.is_empty() || code.system == self.code_set;
-        if of_this_set && !code.code.is_empty() && codes::words(self.code_set, &code.code).is_none()
-        {
-            let set = self.code_set;
-            let problem =
-                format_args!("must be a code of `{set}`: `tsunagi codes {set}` lists them");
-            add(violations, &at.field("code"), problem);
+        let set = self.code_set;
+        let of_this_set = code.system.is_empty() || code.system == set;
+        if !of_this_set || code.code.is_empty() || violations.len() >= VIOLATIONS_MAX {
+            return;
         }
+        let (field, problem) = if !code.version.is_empty()
+            && codes::version(set, &code.version).is_none()
+        {
+            ("version", format!("must be a version of `{set}`: `tsunagi codes {set}` lists them"))
+        } else if codes::has(set, &code.version, &code.code, at.moment()) {
+            return;
+        } else {
+            let problem = format!(
+                "must be a code of `{set}` that was in force then: `tsunagi codes {set}` lists them; one of another version needs its `version`"
+            );
+            ("code", problem)
+        };
+        violations.push(Violation { is_unlisted: true, ..at.field(field).violation(problem) });
     }
 
     pub(crate) fn bytes(self, bytes: &[u8], at: &Path<'_>, violations: &mut Vec<Violation>) {
@@ -203,6 +245,18 @@ impl Must {
             add(violations, at, "must be a value that the schema knows");
         }
     }
+}
+
+/// Somebody who must be given is named.
+pub(crate) fn named(message: &impl Check, at: &Path<'_>, violations: &mut Vec<Violation>) {
+    if message.names_nobody() {
+        add(violations, at, "must name somebody: by an id, a name or a role");
+    }
+}
+
+/// Whether texts say nothing.
+pub(crate) fn are_blank(texts: &[&str]) -> bool {
+    texts.iter().all(|text| text.trim().is_empty())
 }
 
 /// A code that is there must say something, in code or in words.
@@ -334,6 +388,31 @@ mod tests {
         assert_eq!(missed(Some(words("不在"))).violations(), []);
         let coded = Code { code: "absent".into(), ..Default::default() };
         assert_eq!(missed(Some(coded)).violations(), []);
+    }
+
+    #[test]
+    fn somebody_who_must_be_given_is_named() {
+        let nobody = v1::Participant {
+            organisation: Some(v1::Organisation::default()),
+            name: " ".into(),
+            means: 1,
+            ..Default::default()
+        };
+        let declared = |care_manager: v1::Participant| v1::PrimaryCareManagerDeclared {
+            care_manager: Some(care_manager),
+            ..Default::default()
+        };
+        assert_eq!(fields(&declared(nobody.clone())), ["care_manager"]);
+        let by_role = v1::Participant { role: "care-manager".into(), ..nobody.clone() };
+        assert_eq!(declared(by_role.clone()).violations(), []);
+        let joined = v1::TeamMemberJoined { members: vec![by_role, nobody], ..Default::default() };
+        assert_eq!(fields(&joined), ["members[1]"]);
+        let given = v1::AdmissionInfoProvided {
+            recipient: Some(v1::Organisation::default()),
+            means: 1,
+            ..Default::default()
+        };
+        assert_eq!(fields(&given), ["recipient"]);
     }
 
     #[test]

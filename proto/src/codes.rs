@@ -1,14 +1,21 @@
 //! The code sets that a ministry or a region changes: data files in `proto/codes`, each with its
 //! version, its source, and whether somebody has compared it with that source.
+//!
+//! A new version stands beside the earlier ones and puts none of them away: what was told with a
+//! list stays as it was told.
 
 use std::sync::OnceLock;
 
-/// A code set.
+use tsunagi_domain::{CareTime, Zone};
+
+/// One version of a code set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CodeSet {
     /// As `Code.system` names it: `jp.care-level`.
     pub name: &'static str,
     pub version: &'static str,
+    /// From which day on it counts, such as `2027-04-01`; empty: always.
+    pub in_force_from: &'static str,
     pub ja: &'static str,
     pub en: &'static str,
     /// Where it was read.
@@ -16,6 +23,12 @@ pub struct CodeSet {
     /// Whether somebody has compared it with its source.
     pub verified: bool,
     pub codes: &'static [KnownCode],
+}
+
+impl CodeSet {
+    fn find(&self, code: &str) -> Option<&'static KnownCode> {
+        self.codes.iter().find(|known| known.code == code)
+    }
 }
 
 /// One code, and what people call it.
@@ -38,6 +51,13 @@ impl KnownCode {
     }
 }
 
+/// When a code was told: by what that says, the version is chosen that it was told with.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment<'a> {
+    pub at: CareTime,
+    pub zone: &'a Zone,
+}
+
 include!(concat!(env!("OUT_DIR"), "/codes.rs"));
 
 /// Those that somebody keeps beside the program.
@@ -48,29 +68,77 @@ static ADOPTED: OnceLock<Vec<CodeSet>> = OnceLock::new();
 #[error("code sets were read already")]
 pub struct AdoptedAlready;
 
-/// Puts these sets in the place of those of the same names that are built in, for as long as the
-/// process runs.
+/// Adds versions to those that are built in, for as long as the process runs.
 pub fn adopt(sets: Vec<CodeSet>) -> Result<(), AdoptedAlready> {
     ADOPTED.set(sets).map_err(|_adopted| AdoptedAlready)
 }
 
-/// All sets, in the order of their names.
-pub fn all() -> impl Iterator<Item = &'static CodeSet> {
-    SETS.iter().map(|set| adopted(set.name).unwrap_or(set))
+/// All versions of all sets, by their names, and of each the earlier before the later.
+pub fn all() -> Vec<&'static CodeSet> {
+    let mut all: Vec<&CodeSet> = known().collect();
+    all.sort_by_key(|set| (set.name, set.in_force_from));
+    all
 }
 
-/// The set of this name.
+/// All versions of the set of this name, the earlier before the later.
+pub fn versions(name: &str) -> Vec<&'static CodeSet> {
+    let mut versions: Vec<&CodeSet> = known().filter(|set| set.name == name).collect();
+    versions.sort_by_key(|set| set.in_force_from);
+    versions
+}
+
+/// The newest version of the set of this name.
 pub fn set(name: &str) -> Option<&'static CodeSet> {
-    adopted(name).or_else(|| SETS.iter().find(|set| set.name == name))
+    known().filter(|set| set.name == name).max_by_key(|set| set.in_force_from)
 }
 
-fn adopted(name: &str) -> Option<&'static CodeSet> {
-    ADOPTED.get()?.iter().find(|set| set.name == name)
+/// The version of this name, if it is known.
+pub fn version(name: &str, version: &str) -> Option<&'static CodeSet> {
+    known().find(|set| set.name == name && set.version == version)
 }
 
-/// The words for a code of a set, if both are known.
-pub fn words(system: &str, code: &str) -> Option<&'static KnownCode> {
-    set(system)?.codes.iter().find(|known| known.code == code)
+/// The version that was in force then: the first, before all others.
+pub fn in_force(name: &str, moment: Moment<'_>) -> Option<&'static CodeSet> {
+    let versions = versions(name);
+    if let [only] = versions.as_slice() {
+        return Some(only);
+    }
+    // A month or a year counts by its beginning.
+    let told = moment.at.words(moment.zone);
+    let begun = versions.iter().rev().find(|set| set.in_force_from <= told.as_str());
+    begun.or(versions.first()).copied()
+}
+
+/// The words for a code that was told then: those of the version that was named with it, or else
+/// of the one that was in force. Where that one has no such code, any other's are better than
+/// none.
+pub fn words(
+    system: &str,
+    named: &str,
+    code: &str,
+    moment: Option<Moment<'_>>,
+) -> Option<&'static KnownCode> {
+    let meant = match moment {
+        _ if !named.is_empty() => version(system, named),
+        Some(moment) => in_force(system, moment),
+        None => set(system),
+    };
+    let found = meant.and_then(|set| set.find(code));
+    found.or_else(|| versions(system).iter().rev().find_map(|set| set.find(code)))
+}
+
+/// Whether a set has a code: the version that is named with it, or else the one that was in force.
+/// Where nobody knows when it was told, any version may have it.
+pub(crate) fn has(name: &str, named: &str, code: &str, moment: Option<Moment<'_>>) -> bool {
+    match moment {
+        _ if !named.is_empty() => version(name, named).is_some_and(|set| set.find(code).is_some()),
+        Some(moment) => in_force(name, moment).is_some_and(|set| set.find(code).is_some()),
+        None => versions(name).iter().any(|set| set.find(code).is_some()),
+    }
+}
+
+fn known() -> impl Iterator<Item = &'static CodeSet> {
+    SETS.iter().chain(ADOPTED.get().into_iter().flatten())
 }
 
 #[cfg(test)]
@@ -93,7 +161,7 @@ mod tests {
 
     #[test]
     fn an_instrument_says_which_scores_it_has() {
-        let instrument = |code: &str| words("sp.instrument", code).unwrap();
+        let instrument = |code: &str| words("sp.instrument", "", code, None).unwrap();
         for (score, can_be) in
             [("3", true), ("9", true), ("4.5", true), ("2", false), ("10", false)]
         {
@@ -105,8 +173,34 @@ mod tests {
 
     #[test]
     fn a_code_is_told_in_words() {
-        assert_eq!(words("jp.care-level", "care-3").map(|known| known.ja), Some("要介護3"));
-        assert_eq!(words("jp.care-level", "care-9"), None);
-        assert_eq!(words("moon", "care-3"), None);
+        let told = |system, code| words(system, "", code, None).map(|known| known.ja);
+        assert_eq!(told("jp.care-level", "care-3"), Some("要介護3"));
+        assert_eq!(told("jp.care-level", "care-9"), None);
+        assert_eq!(told("moon", "care-3"), None);
+    }
+
+    #[test]
+    fn what_was_told_with_an_earlier_list_stays_as_it_was_told() {
+        const NEW: &[KnownCode] =
+            &[KnownCode { code: "care-3", ja: "新区分B", en: "new level B", scores: None }];
+        let set = set("jp.care-level").unwrap();
+        let new = CodeSet { version: "2027", in_force_from: "2027-04-01", codes: NEW, ..*set };
+        adopt(vec![new]).unwrap();
+        let zone = Zone::utc();
+        let on = |day: &str| Some(Moment { at: CareTime::parse(day, &zone).unwrap(), zone: &zone });
+        let told = |named, day| words("jp.care-level", named, "care-3", on(day)).unwrap().ja;
+        assert_eq!(told("", "2027-03-31T23:59:59Z"), "要介護3");
+        assert_eq!(told("", "2027-04-01T00:00:00Z"), "新区分B");
+        assert_eq!(told("", "2027-04"), "要介護3", "a month counts by its beginning");
+        assert_eq!(told("2000", "2028-01-01"), "要介護3", "the version that was told");
+        assert_eq!(told("2027", "2020-01-01"), "新区分B");
+        let known = |named, code, day| has("jp.care-level", named, code, on(day));
+        assert!(known("", "care-5", "2027-03-31") && !known("", "care-5", "2027-04-01"));
+        assert!(known("2000", "care-5", "2028-01-01"), "true then, and told late");
+        assert!(!known("1850", "care-5", "2027-03-31"), "no such version");
+        assert!(
+            has("jp.care-level", "", "care-5", None) && has("jp.care-level", "", "care-3", None)
+        );
+        assert_eq!(versions("jp.care-level").len(), 2);
     }
 }

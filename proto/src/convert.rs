@@ -13,7 +13,7 @@ use tsunagi_domain::id::{IdError, parse_uuid};
 use tsunagi_domain::identity::{
     Command as IdentityCommand, Death, Demographics, Identifier, Merge, Registration, Retirement,
 };
-use tsunagi_domain::note::Step;
+use tsunagi_domain::note::{Content, Step};
 use tsunagi_domain::place::{Facility, Place};
 use tsunagi_domain::referral::{Asked, Command as ReferralCommand};
 use tsunagi_domain::transfer_request::{Command as TransferCommand, Question};
@@ -25,6 +25,7 @@ use tsunagi_domain::{
 
 use crate::catalogue::{Family, Payload, Ruled};
 use crate::check::{Check as _, Path, Violation};
+use crate::codes::Moment;
 use crate::{codes, fields, v1};
 
 /// The fields of a message that stand in the way of taking it.
@@ -34,8 +35,15 @@ type Result<T> = std::result::Result<T, Violations>;
 
 /// The command that a publisher's event asks for, or what is wrong with its fields. None if
 /// the event is of an unknown type or is one of the system's own.
-pub fn command(event: &v1::Event, payload: &Payload, zone: &Zone) -> Result<Option<Command>> {
-    let mut violations = violations(event, payload);
+///
+/// Beside it, the codes that no list has that is known now. They are no reason to refuse what was
+/// taken before, when a list had them.
+pub fn command(
+    event: &v1::Event,
+    payload: &Payload,
+    zone: &Zone,
+) -> Result<(Option<Command>, Violations)> {
+    let mut violations = violations(event, payload, zone);
     if event.patient_id.is_empty() {
         violations.insert(0, Path::ROOT.field("patient_id").violation("must be given"));
     }
@@ -43,7 +51,8 @@ pub fn command(event: &v1::Event, payload: &Payload, zone: &Zone) -> Result<Opti
         let problem = "must be of a patient: an event about a resource or an organisation names its `resource_id` or `organisation_id`, and no `patient_id`";
         violations.push(Path::ROOT.field("type").violation(problem));
     }
-    if violations.is_empty() { convert(event, payload, zone) } else { Err(violations) }
+    let unlisted = only_unlisted(violations)?;
+    Ok((convert(event, payload, zone)?, unlisted))
 }
 
 /// The field that names what an event is about, if it is about no patient.
@@ -68,13 +77,15 @@ fn topic_id(payload: &Payload) -> Option<&'static str> {
 }
 
 /// What a publisher's event says of a community resource or an organisation, or what is wrong
-/// with its fields. None if it is of another type than these, or of an unknown one.
+/// with its fields. None if it is of another type than these, or of an unknown one. Beside it, the
+/// codes that no list has.
+#[expect(clippy::type_complexity, reason = "three things that one event says")]
 pub fn topic_step(
     event: &v1::Event,
     payload: &Payload,
     zone: &Zone,
-) -> Result<Option<(Topic, Stamp, topic::Step)>> {
-    let mut violations = violations(event, payload);
+) -> Result<(Option<(Topic, Stamp, topic::Step)>, Violations)> {
+    let mut violations = violations(event, payload, zone);
     let named = topic_id(payload);
     let ids = [
         ("patient_id", &event.patient_id),
@@ -90,18 +101,16 @@ pub fn topic_step(
     if let Payload::PartnerMeetingHeld(meeting) = payload {
         violations.extend(uncounted(meeting, &event.organisation_id));
     }
-    if !violations.is_empty() {
-        return Err(violations);
-    }
+    let unlisted = only_unlisted(violations)?;
     let reader = Reader { zone, at: Path::ROOT };
-    let Some(step) = step(event, payload, zone)? else { return Ok(None) };
+    let Some(step) = step(event, payload, zone)? else { return Ok((None, unlisted)) };
     let topic = match &step {
         topic::Step::Resource(_) => {
             Topic::Resource(reader.id("resource_id", &event.resource_id, ResourceId::parse)?)
         }
         topic::Step::Organisation(of, _) => Topic::Organisation(of.clone()),
     };
-    Ok(Some((topic, stamp(event, zone)?, step)))
+    Ok((Some((topic, stamp(event, zone)?, step)), unlisted))
 }
 
 /// The partners that cannot be counted as institutions that the organisation met.
@@ -116,6 +125,15 @@ fn uncounted(meeting: &v1::PartnerMeetingHeld, organisation: &str) -> Violations
     let uncounted = meeting.partners.iter().enumerate();
     let uncounted = uncounted.filter_map(|(index, partner)| Some((index, problem(partner)?)));
     uncounted.map(|(index, problem)| partners.item(index).field("id").violation(problem)).collect()
+}
+
+/// Refuses what is wrong whichever lists are known.
+fn only_unlisted(violations: Violations) -> Result<Violations> {
+    if violations.iter().all(|violation| violation.is_unlisted) {
+        Ok(violations)
+    } else {
+        Err(violations)
+    }
 }
 
 /// The same of an event as it is stored. None if this version cannot read it.
@@ -147,14 +165,27 @@ fn step(event: &v1::Event, payload: &Payload, zone: &Zone) -> Result<Option<topi
 }
 
 /// All that is wrong with an event and its payload by themselves.
-fn violations(event: &v1::Event, payload: &Payload) -> Violations {
+fn violations(event: &v1::Event, payload: &Payload, zone: &Zone) -> Violations {
+    let moment = CareTime::parse(&event.occurred_at, zone).ok().map(|at| Moment { at, zone });
     let mut violations = event.violations();
-    violations.extend(
-        payload.violations().into_iter().map(|violation| Violation {
-            field: format!("payload.{}", violation.field),
-            ..violation
-        }),
-    );
+    violations.extend(within("payload", payload.violations(moment)));
+    if let Payload::ValueCorrected(message) = payload
+        && let Ok(instead) = Payload::decode(&message.r#type, &message.payload)
+    {
+        // Of the time of what is corrected, only that knows.
+        let unlisted = instead.violations(None).into_iter().filter(|wrong| wrong.is_unlisted);
+        violations.extend(within("payload.payload", unlisted));
+    }
+    if let Payload::ResourcePublished(said) | Payload::ResourceChanged(said) = payload {
+        violations.extend(contradictions(said));
+    }
+    if let Payload::DocumentSuperseded(ended) = payload
+        && ended.superseded_by_document_id.eq_ignore_ascii_case(&ended.document_id)
+    {
+        let at = Path::ROOT.field("payload");
+        let problem = "must be another document than `document_id`";
+        violations.push(at.field("superseded_by_document_id").violation(problem));
+    }
     let named = payload.fields().and_then(|fields| fields.field("resource"));
     if let Some(fields::Value::ResourceRef(resource)) = named
         && resource.name.is_empty()
@@ -166,14 +197,71 @@ fn violations(event: &v1::Event, payload: &Payload) -> Violations {
     }
     if let Payload::MeasureRecorded(measure) = payload
         && let Some(instrument) = &measure.instrument
-        && let Some(known) = codes::words("sp.instrument", &instrument.code)
+        && let Some(known) =
+            codes::words("sp.instrument", &instrument.version, &instrument.code, moment)
         && !known.can_score(&measure.score)
         && let Some((lowest, highest)) = known.scores
     {
         let problem = format!("must lie between {lowest} and {highest} by this instrument");
-        violations.push(Path::ROOT.field("payload").field("score").violation(problem));
+        let at = Path::ROOT.field("payload");
+        let wrong = at.field("score").violation(problem);
+        // By another list, it may lie between others.
+        violations.push(Violation { is_unlisted: true, ..wrong });
     }
     violations
+}
+
+/// What a resource says of itself that cannot be.
+fn contradictions(said: &v1::Resource) -> Violations {
+    let at = Path::ROOT.field("payload");
+    let mut violations = Violations::new();
+    let ages = said.eligibility.as_ref().map(|of| (of.age_min, of.age_max));
+    if let Some((Some(min), Some(max))) = ages
+        && max < min
+    {
+        let of = at.field("eligibility");
+        violations.push(of.field("age_max").violation("must be at least `age_min`"));
+    }
+    for (index, schedule) in said.schedules.iter().enumerate() {
+        let (from, to) = (schedule.valid_from_on.as_str(), schedule.valid_to_on.as_str());
+        // A month or a year ends with its last day.
+        if !to.is_empty() && to < from && !from.starts_with(to) {
+            let of = at.field("schedules");
+            let of = of.item(index);
+            let problem = "must not lie before `valid_from_on`";
+            violations.push(of.field("valid_to_on").violation(problem));
+        }
+    }
+    violations
+}
+
+/// What document a payload is about.
+fn content(payload: &Payload) -> Option<Content> {
+    let (Payload::DocumentPublished(document)
+    | Payload::DocumentReceived(document)
+    | Payload::DocumentFiled(document)) = payload
+    else {
+        return None;
+    };
+    let mut sha256 = [0; 32];
+    let pairs = document.sha256.as_bytes().chunks(2);
+    for (byte, pair) in sha256.iter_mut().zip(pairs) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    let kind = document.kind.as_ref();
+    let kind = kind.and_then(|kind| codes::words("document.kind", "", &kind.code, None));
+    Some(Content { sha256, kind: kind.map(|known| known.code) })
+}
+
+/// Violations of a message that stands in another one's field.
+fn within(
+    field: impl std::fmt::Display,
+    violations: impl IntoIterator<Item = Violation>,
+) -> impl Iterator<Item = Violation> {
+    violations.into_iter().map(move |violation| Violation {
+        field: format!("{field}.{}", violation.field),
+        ..violation
+    })
 }
 
 /// What happened, from an event as it is stored: it was checked when it was taken. None if
@@ -205,11 +293,20 @@ fn convert(event: &v1::Event, payload: &Payload, zone: &Zone) -> Result<Option<C
     Ok(order.map(|order| Command { stamp, order }))
 }
 
+/// Whether this is a program that writes by itself: a tool of AI. By whatever name, as far as it
+/// says so: `ai-tool`, `AI_scribe`, `LLM`.
+pub fn is_tool(role: &str) -> bool {
+    const TOOLS: [&str; 6] = ["ai", "llm", "bot", "chatbot", "agent", "assistant"];
+    let mut parts = role.split(|c: char| !c.is_ascii_alphanumeric());
+    role.eq_ignore_ascii_case("aitool")
+        || TOOLS.iter().any(|tool| role.eq_ignore_ascii_case(tool))
+        || parts.any(|part| ["ai", "llm"].iter().any(|of| part.eq_ignore_ascii_case(of)))
+}
+
 /// Whether nobody acts in this role but a program.
 pub fn is_program(role: &str) -> bool {
-    const PROGRAMS: [&str; 9] =
-        ["system", "ai-tool", "ai", "llm", "bot", "agent", "program", "software", "device"];
-    PROGRAMS.iter().any(|program| role.eq_ignore_ascii_case(program))
+    const PROGRAMS: [&str; 4] = ["system", "program", "software", "device"];
+    is_tool(role) || PROGRAMS.iter().any(|program| role.eq_ignore_ascii_case(program))
 }
 
 /// The actor that a message names.
@@ -406,6 +503,7 @@ impl Reader<'_> {
                 from: step.from,
                 to: step.to,
                 by_person: step.by_person,
+                content: content(payload),
             }),
             None => None,
         };
@@ -413,6 +511,7 @@ impl Reader<'_> {
         let (encounter, case, referral) = (id("encounter_id"), id("case_id"), id("referral_id"));
         Ok(Some(Order::Document(Document {
             kind: payload.event_type(),
+            of_facility: payload.is_of_facility(),
             encounter: self.optional_id(encounter.0, encounter.1, EncounterId::parse)?,
             case: self.optional_id(case.0, case.1, CaseId::parse)?,
             referral: self.optional_id(referral.0, referral.1, ReferralId::parse)?,
@@ -453,13 +552,12 @@ impl Reader<'_> {
         let unreadable = |problem: &str| vec![self.at.field("payload").violation(problem)];
         let payload = Payload::decode(&message.r#type, &message.payload)
             .map_err(|error| unreadable(&error.to_string()))?;
-        let violations = payload.violations();
+        // What a list had once was taken, and holds.
+        let violations = payload.violations(None).into_iter();
+        let violations: Violations =
+            within(at, violations.filter(|wrong| !wrong.is_unlisted)).collect();
         if !violations.is_empty() {
-            let within = |violation: Violation| Violation {
-                field: format!("{at}.{}", violation.field),
-                ..violation
-            };
-            return Err(violations.into_iter().map(within).collect());
+            return Err(violations);
         }
         let order = order(&payload, self)?;
         let order = order.filter(|order| !matches!(order, Order::Correction(_)));
@@ -468,6 +566,17 @@ impl Reader<'_> {
         })?;
         Ok(Change::Value(Box::new(order.into())))
     }
+}
+
+/// Whether a discharge says that the patient died. HL7's table 0112 is each hospital's own: with
+/// HL7 v2, deaths are told in PID-29 and PID-30.
+fn is_death(disposition: Option<&v1::Code>) -> bool {
+    const FHIR: &str = "http://terminology.hl7.org/CodeSystem/discharge-disposition";
+    disposition.is_some_and(|code| match code.system.as_str() {
+        "" | "jp.discharge-disposition" => code.code == "death",
+        FHIR => code.code == "exp",
+        _ => false,
+    })
 }
 
 /// What the payload asks for. One arm for each type that has rules of its own.
@@ -562,7 +671,11 @@ fn order(payload: &Payload, read: &Reader<'_>) -> Result<Option<Order>> {
         ),
         Ruled::Discharged(message) => Order::Encounter(
             read.encounter(&message.encounter_id)?,
-            EncounterCommand::Discharge(()),
+            if is_death(message.disposition.as_ref()) {
+                EncounterCommand::DischargeDeceased(())
+            } else {
+                EncounterCommand::Discharge(())
+            },
         ),
         Ruled::AdmissionPlannedCancelled(message) => {
             return read.cancellation(message, EncounterCommand::CancelPlannedAdmission);
@@ -702,4 +815,22 @@ fn order(payload: &Payload, read: &Reader<'_>) -> Result<Option<Order>> {
         | Ruled::PartnerMeetingEnteredInError(_) => return Ok(None),
     };
     Ok(Some(order))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tool_of_ai_is_known_by_its_role() {
+        for role in ["ai-tool", "AI-Tool", "ai_scribe", "ai", "LLM", "gpt-llm", "bot", "agent"] {
+            assert!(is_tool(role) && is_program(role), "{role}");
+        }
+        for role in ["system", "device", "program"] {
+            assert!(!is_tool(role) && is_program(role), "{role}");
+        }
+        for role in ["link-worker", "aide", "maid", "main-carer", "travel-agent", "patient"] {
+            assert!(!is_tool(role) && !is_program(role), "{role}");
+        }
+    }
 }

@@ -27,7 +27,7 @@ pub mod care {
 
 #[expect(clippy::unreadable_literal, clippy::too_many_lines, reason = "generated")]
 mod checks {
-    use crate::check::{Check, Must, Path, VIOLATIONS_MAX, Violation, said};
+    use crate::check::{Check, Must, Path, VIOLATIONS_MAX, Violation, are_blank, named, said};
     use crate::{CommandRequest, Context, v1};
 
     include!(concat!(env!("OUT_DIR"), "/checks.rs"));

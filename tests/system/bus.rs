@@ -284,6 +284,7 @@ async fn what_cannot_be_read_is_kept_once_byte_for_byte() {
         raw: raw.clone(),
         part: 1,
         parts: 1,
+        ..v1::MessageQuarantined::default()
     };
     let request = v1::QuarantineRequest { message: Some(message) };
     let first = bus.quarantine(liaison(request.clone())).await.unwrap().into_inner();
@@ -307,6 +308,7 @@ fn unreadable(origin: &str, raw: &[u8]) -> v1::QuarantineRequest {
         raw: raw.to_owned(),
         part: 1,
         parts: 1,
+        ..v1::MessageQuarantined::default()
     };
     v1::QuarantineRequest { message: Some(message) }
 }

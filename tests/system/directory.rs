@@ -344,3 +344,58 @@ async fn a_timeline_tells_the_name_that_the_directory_gives() {
     let refused = desk.link_worker.signpost(worker(nameless)).await.unwrap_err();
     assert!(refused.message().contains("event.resource.name"), "{}", refused.message());
 }
+
+#[tokio::test]
+async fn nobody_is_sent_to_a_resource_that_is_not_there() {
+    let data = folder();
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    register(&channel, &id(1), "00123").await;
+    let mut desk = Desk::new(&channel);
+    desk.publish(2, 0x50, "体操サロン", "2026-05-01").await;
+    desk.withdraw(3, 0x50, "2026-05-10").await.unwrap();
+    let refer = |number: u128, day: &str, resource: u128| {
+        let event = v1::ReferralRequested {
+            referral_id: id(0xc00 + number),
+            receiver: Some(v1::Organisation { id: "salon".into(), name: String::new() }),
+            resource: Some(v1::ResourceRef { id: id(resource), name: String::new() }),
+            ..v1::ReferralRequested::default()
+        };
+        let context = Some(context(&id(1), &id(number), day));
+        worker(v1::RequestReferralRequest { context, event: Some(event) })
+    };
+    let mut link = LinkWorkerClient::new(channel.clone());
+    let unknown = link.request_referral(refer(4, "2026-05-05", 0x51)).await.unwrap_err();
+    assert_eq!(reason(&unknown), "RESOURCE_UNKNOWN");
+    let withdrawn = link.request_referral(refer(4, "2026-05-11", 0x50)).await.unwrap_err();
+    assert_eq!(reason(&withdrawn), "RESOURCE_WITHDRAWN");
+    // Told late, of when it was there.
+    link.request_referral(refer(4, "2026-05-05", 0x50)).await.unwrap();
+    // Signposting, too; a name alone is no resource of the directory.
+    let signpost = |number: u128, resource: v1::ResourceRef| {
+        let event = v1::Signposted { resource: Some(resource), ..v1::Signposted::default() };
+        let context = Some(context(&id(1), &id(number), "2026-05-12"));
+        worker(v1::SignpostRequest { context, event: Some(event) })
+    };
+    let gone = v1::ResourceRef { id: id(0x50), name: "体操サロン".into() };
+    let refused = link.signpost(signpost(5, gone)).await.unwrap_err();
+    assert_eq!(reason(&refused), "RESOURCE_WITHDRAWN");
+    let named = v1::ResourceRef { id: String::new(), name: "体操サロン".into() };
+    link.signpost(signpost(6, named)).await.unwrap();
+    let contradictory = v1::Resource {
+        eligibility: Some(v1::Eligibility {
+            age_min: Some(75),
+            age_max: Some(65),
+            ..v1::Eligibility::default()
+        }),
+        schedules: vec![v1::ResourceSchedule {
+            valid_from_on: "2026-05-02".into(),
+            valid_to_on: "2026-05-01".into(),
+            ..v1::ResourceSchedule::default()
+        }],
+        ..salon("逆")
+    };
+    let refused = desk.try_publish(7, 0x52, contradictory, "2026-05-01").await.unwrap_err();
+    assert!(refused.message().contains("age_max"), "{}", refused.message());
+    assert!(refused.message().contains("valid_to_on"), "{}", refused.message());
+}

@@ -469,9 +469,12 @@ async fn what_a_desk_said_is_not_cancelled_by_an_import() {
     write(export.path(), "Encounter.ndjson", std::slice::from_ref(&stay));
     assert!(import(data.path(), &[path]).status.success());
     let patient = timelines(&channel).await.into_keys().next().unwrap();
-    let encounter_id = summary(&channel, &patient).await.encounter_id;
+    let known = summary(&channel, &patient).await;
+    let encounter_id = known.encounter_id;
+    let on_behalf_of = known.place.unwrap().facility.unwrap().id;
+    let context = crate::support::context(&patient, &crate::support::id(3), "2026-03-05");
     let discharge = v1::DischargeRequest {
-        context: Some(crate::support::context(&patient, &crate::support::id(3), "2026-03-05")),
+        context: Some(v1::CommandContext { on_behalf_of, ..context }),
         event: Some(v1::Discharged { encounter_id, ..Default::default() }),
     };
     let mut desk = v1::discharge_desk_client::DischargeDeskClient::new(channel.clone());

@@ -11,21 +11,25 @@
     reason = "a test that fails says so by panicking"
 )]
 
+mod authority;
 mod backup;
 mod boards;
 mod bus;
 mod codes;
 mod corrections;
 mod crash;
+mod deaths;
 mod desks;
 mod directory;
 mod disk_full;
+mod documents;
 mod evidence;
 mod export;
 mod faulty_disk;
 mod fhir;
 mod fhir_record;
 mod hl7_moves;
+mod hl7_news;
 mod hl7_record;
 mod hl7_visits;
 mod hsds;
@@ -38,6 +42,7 @@ mod nats;
 mod nats_servers;
 mod newer;
 mod odd_exports;
+mod odd_feeds;
 mod partner_meetings;
 mod refusals;
 mod reimports;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
@@ -477,6 +477,47 @@ async fn over_tls_only_those_are_let_in_whom_the_authority_has_signed() {
     plain.write(&framed(message("A01", "3", "9", ADMITTED))).await;
     assert_eq!(plain.answer().await.filter(|answer| answer.contains("MSA")), None);
     assert_eq!(code(&sender.send(message("A01", "4", "10", ADMITTED)).await).0, "AA");
+}
+
+#[tokio::test]
+async fn only_those_whom_its_profile_names_speak_for_a_facility() {
+    let (data, files) = (folder(), folder());
+    let mut params = CertificateParams::new(vec!["authority".to_owned()]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    let ours = params.self_signed(&key).unwrap().pem();
+    let issuer = Issuer::new(params, key);
+    let signed = |subject: &str, other: &str| {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec![other.to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, subject);
+        (params.signed_by(&key, &issuer).unwrap().pem(), key.serialize_pem())
+    };
+    let (cert, key) = signed("server", "localhost");
+    let profiles = "[[facility]]\nid = \"h\"\nfacility = \"H\"\n\
+        client-certificate = [\"東病院\", \"his.h.example\"]\n"
+        .to_owned();
+    let all = [("cert", &cert), ("key", &key), ("ca", &ours), ("profiles", &profiles)];
+    let [cert, key, ca, profiles] = all.map(|(name, text)| {
+        let path = files.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    });
+    let tls = ["--mllp-tls-cert", &cert, "--mllp-tls-key", &key, "--mllp-client-ca", &ca];
+    let server = start(data.path(), &[&tls[..], &["--hl7-profiles", &profiles]].concat());
+    let says = async |own: (String, String), message: &str| {
+        let own = Some((own.0.as_str(), own.1.as_str()));
+        let mut sender = Sender::connect_tls(&server, &ours, own).await.unwrap();
+        sender.send(message).await
+    };
+    let theirs = message("A01", "1", "7", ADMITTED);
+    let answer = says(signed("hospital A", "a.example"), &theirs).await;
+    assert!(code(&answer).0 == "AR" && answer.contains("SENDER_NOT_PROVEN"), "{answer}");
+    for own in [signed("東病院", "x.example"), signed("x", "his.h.example")] {
+        assert_eq!(code(&says(own, &theirs).await).0, "AA");
+    }
+    let own = theirs.replace("|HIS|H|", "|HIS|A|");
+    assert_eq!(code(&says(signed("hospital A", "a.example"), &own).await).0, "AA");
 }
 
 #[tokio::test]

@@ -258,7 +258,8 @@ impl Rpcs {
         let given = flag("given").and_then(|given| given.as_bool()).unwrap_or(false);
         let chosen = field.containing_oneof().is_some() && field.name() == "text";
         let is_one_of_two = matches!(field.name(), "id" | "names")
-            || field.full_name() == "care.v1.ResourceRef.name";
+            || field.full_name() == "care.v1.ResourceRef.name"
+            || field.full_name() == "care.v1.Participant.role";
         if !given && !chosen && !is_one_of_two {
             return None;
         }

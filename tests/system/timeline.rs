@@ -271,7 +271,7 @@ async fn the_header_of_the_dead_tells_the_day_of_death_and_no_place() {
         ..v1::Admitted::default()
     };
     let request = v1::AdmitRequest {
-        context: Some(context(&id(1), &id(1), "2026-05-08")),
+        context: Some(context(&id(1), &id(1), "2026-04-08")),
         event: Some(admitted),
     };
     desk.admit(liaison(request)).await.unwrap();

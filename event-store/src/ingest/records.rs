@@ -64,6 +64,7 @@ pub(crate) fn unreadable(
         raw: raw.slice(..raw.len().min(room)).into(),
         part: 1,
         parts: 1,
+        ..v1::MessageQuarantined::default()
     };
     note(slot.0, n, recorded_at_us, &Payload::MessageQuarantined(quarantined))
 }

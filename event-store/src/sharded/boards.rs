@@ -275,6 +275,7 @@ impl Boards for ShardedBoards {
         for board in answers {
             whole.cases.extend(board.cases);
             whole.referrals_waiting.extend(board.referrals_waiting);
+            whole.contacts_asked.extend(board.contacts_asked);
             whole.is_cut |= board.is_cut;
         }
         arrange_caseload(&mut whole, &self.region.zone);

@@ -23,6 +23,7 @@ pub(super) fn looks_at(payload: &Payload) -> bool {
             Payload::TeamMemberJoined(_)
                 | Payload::TeamMemberLeft(_)
                 | Payload::PrimaryCareManagerDeclared(_)
+                | Payload::SelfcheckContactRequested(_)
         )
 }
 
@@ -47,6 +48,7 @@ pub(super) fn add(timeline: &Timeline, summary: &mut v1::PatientSummary) {
     summary.wish = summary.wishes.first().cloned();
     summary.orders = glance.orders();
     summary.care_level = glance.care_level;
+    summary.contacts_asked = glance.contacts_asked;
 }
 
 struct Glance<'a> {
@@ -62,6 +64,7 @@ struct Glance<'a> {
     replaced: BTreeSet<Uuid>,
     orders: BTreeMap<Uuid, v1::StandingOrder>,
     care_level: Option<v1::CareLevel>,
+    contacts_asked: Vec<v1::AskedContact>,
     stays: Stays,
 }
 
@@ -92,6 +95,7 @@ impl<'a> Glance<'a> {
             replaced: BTreeSet::new(),
             orders: BTreeMap::new(),
             care_level: None,
+            contacts_asked: Vec::new(),
             stays: Stays::default(),
         }
     }
@@ -99,6 +103,7 @@ impl<'a> Glance<'a> {
     fn see(&mut self, standing: &Standing<'_>) {
         let at = || standing.occurred_at.to_owned();
         self.see_team(&standing.payload, &at());
+        self.see_contact(standing);
         self.stays.see(standing);
         if let Payload::DischargeReadyDeclared(m) = &*standing.payload {
             self.ready.insert(key(&m.encounter_id), m.ready_on.clone());
@@ -137,6 +142,25 @@ impl<'a> Glance<'a> {
             });
         } else {
             self.see_asked(&standing.payload, &at());
+        }
+    }
+
+    /// Who asked to be called waits until somebody talked with them.
+    fn see_contact(&mut self, standing: &Standing<'_>) {
+        if let Payload::SelfcheckContactRequested(m) = &*standing.payload {
+            let event = standing.entry.event.as_ref();
+            let actor = event.and_then(|event| event.actor.as_ref());
+            let teller = actor.map(|actor| v1::Organisation {
+                id: actor.organisation.clone(),
+                name: String::new(),
+            });
+            self.contacts_asked.push(v1::AskedContact {
+                event_id: standing.entry.id.to_string(),
+                asked_at: standing.occurred_at.to_owned(),
+                receiver: m.receiver.clone().or(teller),
+            });
+        } else if matches!(*standing.payload, Payload::ContactHeld(_) | Payload::CaseOpened(_)) {
+            self.contacts_asked.clear();
         }
     }
 

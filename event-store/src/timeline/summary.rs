@@ -24,7 +24,7 @@ pub(super) fn summary(timeline: &Timeline, patient: PatientId) -> v1::PatientSum
         ..v1::PatientSummary::default()
     };
     super::glance::add(timeline, &mut summary);
-    if record.patient().is_deceased() {
+    if record.is_deceased() {
         // What was said of a stay afterwards does not tell where the patient is, nor since when.
         summary.set_state(v1::PatientState::Deceased);
         let known = summary.demographics.as_ref();
@@ -61,7 +61,7 @@ fn state(encounter: &Encounter) -> v1::PatientState {
     }
 }
 
-/// When the patient died, as an event of its own says.
+/// When the patient died, as an event of its own says, or else the discharge.
 fn death(timeline: &Timeline) -> String {
     let mut said: Vec<_> = timeline.standing().filter(|said| said.error.is_none()).collect();
     super::sort(&mut said);
@@ -72,7 +72,9 @@ fn death(timeline: &Timeline) -> String {
             None
         }
     });
-    said.next_back().unwrap_or_default()
+    let in_encounter = || timeline.record().death_in_encounter();
+    let at_discharge = || in_encounter().map(|(event, _)| told_at(timeline, event));
+    said.next_back().or_else(at_discharge).unwrap_or_default()
 }
 
 /// Since when it stands as it stands, in the words in which it was told.

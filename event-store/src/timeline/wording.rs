@@ -53,6 +53,14 @@ pub(super) struct Context<'a> {
     pub(super) zone: &'a Zone,
     /// Whether the event's encounter is a visit, and no stay.
     pub(super) is_visit: bool,
+    /// When the event says that it happened: by the lists of then its codes are told.
+    pub(super) told_of: Option<CareTime>,
+}
+
+impl Context<'_> {
+    fn moment(&self) -> Option<codes::Moment<'_>> {
+        self.told_of.map(|at| codes::Moment { at, zone: self.zone })
+    }
 }
 
 /// Who said it: the role, and the organisation by the name that the timeline has learnt.
@@ -157,7 +165,7 @@ mod tests {
     use super::*;
 
     fn context<'a>(names: &'a Names, zone: &'a Zone) -> Context<'a> {
-        Context { names, zone, is_visit: false }
+        Context { names, zone, is_visit: false, told_of: None }
     }
 
     fn told(event_type: &str, payload: &Payload) -> Words {

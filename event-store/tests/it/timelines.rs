@@ -158,8 +158,8 @@ async fn the_dead_are_dead_since_they_died_and_nowhere() {
     let (_folder, store) = tell(vec![
         care_event(0, 0, 1, &registered(&[])),
         care_event(0, 1, 2, &died("2026-05-02", true)),
-        care_event(0, 2, 9, &admitted("4E")),
-        care_event(0, 3, 9, &planned),
+        care_event(0, 2, 1, &admitted("4E")),
+        care_event(0, 3, 1, &planned),
         care_event(0, 4, 9, &died("", true)),
     ])
     .await;

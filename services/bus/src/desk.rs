@@ -40,9 +40,10 @@ impl Desk {
         let actor = caller(request.metadata())?;
         let request = request.into_inner();
         let violations = request.violations();
+        // Whether a list has a code is for the handler to say, who knows what was taken before.
+        let is_whole = violations.iter().all(|violation| violation.is_unlisted);
         // Both parts are there if nothing is violated: the schema says they must be given.
-        let ((Some(context), Some(event)), true) = (request.into_parts(), violations.is_empty())
-        else {
+        let ((Some(context), Some(event)), true) = (request.into_parts(), is_whole) else {
             return Err(Refused::fields(violations));
         };
         let (expected_version, event) = self.event(context, &actor, &payload(event));

@@ -11,16 +11,17 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 use tsunagi_chassis::server::unreadable;
 use tsunagi_chassis::{Config, Refused, Trace, answers, caller, trace};
-use tsunagi_domain::{Actor, PatientId};
+use tsunagi_domain::{Actor, EventId, PatientId, note};
+use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::check::{Check as _, Path};
-use tsunagi_proto::v1;
 use tsunagi_proto::v1::care_bus_server::CareBus;
 use tsunagi_proto::v1::publish_session_response::Outcome;
 use tsunagi_proto::v1::subscribe_response::Frame as Sign;
+use tsunagi_proto::{convert, v1};
 
 use crate::address;
 use crate::cursor::Progress;
-use crate::handler::{Handler, Submission, Turn, to_wire};
+use crate::handler::{Handler, Submission, SubmitError, Turn, to_wire};
 use crate::port::{Bus, Delivery, Feed, ReadError, Stored};
 use crate::quarantine;
 use crate::region::Region;
@@ -171,6 +172,18 @@ impl CareBus for CareBusService {
         let (bus, release) = (self.handler.bus().as_ref(), request.release.unwrap_or_default());
         Ok(Response::new(quarantine::release(bus, release, &actor, DOOR).await?))
     }
+
+    async fn read_quarantined(
+        &self,
+        request: Request<v1::ReadQuarantinedRequest>,
+    ) -> Result<Response<v1::ReadQuarantinedResponse>, Status> {
+        caller(request.metadata())?;
+        let request = request.into_inner();
+        let event = EventId::parse(&request.event_id)
+            .map_err(|_malformed| Refused::fields(request.violations()))?;
+        let message = quarantine::read(self.handler.bus().as_ref(), event).await?;
+        Ok(Response::new(v1::ReadQuarantinedResponse { message: Some(message) }))
+    }
 }
 
 /// A request of a session that has queued up for what it is about.
@@ -212,6 +225,10 @@ fn submission(request: v1::PublishRequest, caller: &Actor) -> Result<Submission,
         return Err(Refused::fields(v1::PublishRequest { events, expected_version }.violations()));
     }
     for event in &mut events {
+        // What a tool sends is its word, whoever it says has acted.
+        if convert::is_tool(caller.role()) && !is_draft(event) {
+            return Err(Refused::from(SubmitError::Refused(note::Refusal::NeedsPerson.into())));
+        }
         let source = event.source.get_or_insert_default();
         DOOR.clone_into(&mut source.door);
         if source.system.is_empty() {
@@ -220,6 +237,10 @@ fn submission(request: v1::PublishRequest, caller: &Actor) -> Result<Submission,
         event.actor.get_or_insert_with(|| caller.into());
     }
     Ok(Submission { events, expected_version })
+}
+
+fn is_draft(event: &v1::Event) -> bool {
+    Payload::decode(&event.r#type, &event.payload).is_ok_and(|payload| payload.is_draft())
 }
 
 /// Which events a subscriber wants.
@@ -255,7 +276,7 @@ impl Filter {
         if !self.takes_type(&event.r#type) {
             return Ok(None);
         }
-        let event = address::sent(bus, words, stored, event).await?;
+        let event = quarantine::sent(address::sent(bus, words, stored, event).await?);
         Ok(Some(Sign::Event(v1::StoredEvent {
             event: Some(event),
             version: stored.placed.version,

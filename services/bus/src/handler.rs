@@ -2,6 +2,7 @@
 //! events are published, for every door in the same way.
 
 mod joint;
+pub(crate) mod objections;
 mod topic;
 
 use std::num::NonZeroUsize;
@@ -30,6 +31,7 @@ use crate::turns;
 
 use joint::{Joint, is_of_a_merge};
 pub use joint::{is_abandoned, retirement};
+use objections::Objections;
 
 /// Events about one patient, one resource or one organisation that somebody wants to be taken together.
 #[derive(Debug, Clone)]
@@ -111,6 +113,7 @@ struct Prepared {
     drafts: Vec<Draft>,
     occasion: Occasion,
     expected_version: Option<u64>,
+    objections: Objections,
 }
 
 impl Handler {
@@ -276,11 +279,12 @@ impl Handler {
         let mut actor = None;
         let mut commands = Vec::with_capacity(events.len());
         let mut drafts = Vec::with_capacity(events.len());
+        let mut objections = Objections::default();
         for mut event in events {
             if event.patient_id != patient || topic::is_of_topic(&event) {
                 return Err(SubmitError::SeveralPatients);
             }
-            let (command, by) = self.read(&mut event, sender)?;
+            let (command, by) = self.read(&mut event, sender, &mut objections)?;
             self.draft(&event, command.stamp.event, &mut drafts)?;
             commands.push(command);
             actor.get_or_insert(by);
@@ -290,7 +294,7 @@ impl Handler {
         })?;
         let actor = actor.ok_or_else(no_events)?;
         let occasion = Occasion { patient, actor, occurred_at };
-        Ok(Prepared { patient, commands, drafts, occasion, expected_version })
+        Ok(Prepared { patient, commands, drafts, occasion, expected_version, objections })
     }
 
     /// Adds the record of an event to those that are to be published.
@@ -317,17 +321,24 @@ impl Handler {
         &self,
         event: &mut v1::Event,
         sender: Sender,
+        objections: &mut Objections,
     ) -> Result<(Command, tsunagi_domain::Actor), SubmitError> {
         if !event.key_id.is_empty() {
             return Err(SubmitError::Encrypted);
         }
         let payload = Payload::decode(&event.r#type, &event.payload)?;
         let zone = &self.bus.region().zone;
-        let command = convert::command(event, &payload, zone).map_err(SubmitError::Fields)?;
-        if sender == Sender::Outside && payload.family() == Family::System {
-            return Err(SubmitError::SystemType(event.r#type.clone()));
+        let (command, of_no_list) =
+            convert::command(event, &payload, zone).map_err(SubmitError::Fields)?;
+        match sender {
+            Sender::Outside if payload.family() == Family::System => {
+                return Err(SubmitError::SystemType(event.r#type.clone()));
+            }
+            Sender::Outside => objections.add(event, &payload, of_no_list),
+            Sender::System => {}
         }
         let command = command.ok_or_else(|| SubmitError::UnknownType(event.r#type.clone()))?;
+        objections.sends_to(&payload, &command.stamp);
         event.event_id = command.stamp.event.to_string();
         event.patient_id.make_ascii_lowercase();
         let reader = convert::Reader { zone, at: Path::ROOT };
@@ -346,6 +357,9 @@ impl Handler {
             Ok(events) => events,
             Err(refusal) => return self.refuse(prepared, loaded, refusal).await,
         };
+        if let Some(refusal) = self.unusable_resource(&prepared.objections).await? {
+            return self.refuse(prepared, loaded, refusal).await;
+        }
         self.claim(prepared, claimed).await?;
         let stream = StreamId::Patient(prepared.patient);
         let expected = expected_version(prepared, loaded.version);
@@ -535,6 +549,7 @@ impl Loaded {
 
 /// The events that the commands cause, one after the other.
 fn decide(prepared: &Prepared, loaded: &Loaded) -> Result<Vec<tsunagi_domain::Event>, SubmitError> {
+    prepared.objections.check()?;
     if let Some(expected) = prepared.expected_version
         && expected != loaded.version
     {

@@ -1,7 +1,13 @@
 //! What came in and could not be read is kept byte for byte, until a person has looked at it, or it
 //! was sent again and taken. Then it is released: an event more in the quarantine's stream (I1).
+//!
+//! What must stay true: its bytes are given to whoever asks for this one thing by its id, and to
+//! nobody who follows events. Nothing is withheld from them, not even an address that must not
+//! leave the record.
 
 mod list;
+
+use std::iter;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -20,10 +26,13 @@ pub use list::list;
 use crate::cursor::Cursor;
 use crate::handler::{SubmitError, to_wire};
 use crate::port::{Bus, Draft, Expected, Placed, Publication, PublishError};
-use crate::stream::StreamId;
+use crate::stream::{Slot, StreamId};
 
 /// Bytes that one event keeps; of what has more, each part is an event.
 const PART_BYTES: usize = 512 << 10;
+
+/// The types of events that keep such bytes, of whatever version, begin so.
+const QUARANTINED: &str = "care.system.message_quarantined.";
 
 /// Keeps one part of something, in the name of `actor`. Answers when it is durable (I2).
 pub async fn keep(
@@ -136,9 +145,7 @@ pub async fn release(
     if let Some(stored) = bus.find(StreamId::Quarantine, event).await? {
         return Ok(receipt(bus, event, stored.placed, true));
     }
-    if !list::is_kept(bus, quarantined).await? {
-        return Err(unknown());
-    }
+    read(bus, quarantined).await?;
     let quarantined_event_id = quarantined.to_string();
     let release = v1::MessageReleased { quarantined_event_id, ..release };
     write(bus, event, &Payload::MessageReleased(release), actor, door).await
@@ -147,6 +154,34 @@ pub async fn release(
 /// The id of the event by which something is released.
 fn released(quarantined: EventId) -> EventId {
     EventId::new(Uuid::new_v5(&quarantined.uuid(), b"released"))
+}
+
+/// What is kept under an event id, with its bytes.
+pub async fn read(bus: &dyn Bus, event: EventId) -> Result<v1::MessageQuarantined, Refused> {
+    let slots = (0..bus.region().slots).map(|slot| StreamId::Slot(Slot(slot)));
+    for stream in iter::once(StreamId::Quarantine).chain(slots) {
+        let Some(stored) = bus.find(stream, event).await? else { continue };
+        let kept = v1::Event::decode(stored.record).ok();
+        let payload = kept.and_then(|event| Payload::decode(&event.r#type, &event.payload).ok());
+        if let Some(Payload::MessageQuarantined(message)) = payload {
+            return Ok(message);
+        }
+    }
+    let message = format!(
+        "nothing in quarantine has the id {event}: `tsunagi quarantine` lists what there is"
+    );
+    Err(Refused::new(Code::NotFound, "EVENT_UNKNOWN", message))
+}
+
+/// The event as it is sent to those who follow events: without the bytes.
+pub(crate) fn sent(event: v1::Event) -> v1::Event {
+    if !event.r#type.starts_with(QUARANTINED) {
+        return event;
+    }
+    let mut message = v1::MessageQuarantined::decode(&*event.payload).unwrap_or_default();
+    message.raw_length = u32::try_from(message.raw.len()).unwrap_or(u32::MAX);
+    message.raw.clear();
+    v1::Event { payload: message.encode_to_vec(), ..event }
 }
 
 /// The same bytes from the same place have the same id, and are kept once.

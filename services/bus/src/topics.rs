@@ -13,6 +13,7 @@ use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::convert::topic_happened;
 use tsunagi_proto::v1;
 
+use crate::handler::objections::Objections;
 use crate::port::{Bus, Draft, Placed, ReadError, Stored};
 use crate::stream::StreamId;
 use crate::turns::{Turn, Turns};
@@ -33,6 +34,7 @@ pub(crate) struct Prepared {
     pub(crate) steps: Vec<(Stamp, Step)>,
     pub(crate) drafts: Vec<Draft>,
     pub(crate) expected_version: Option<u64>,
+    pub(crate) objections: Objections,
 }
 
 /// Those that are in memory.

@@ -1,10 +1,12 @@
-//! The code sets of a folder, in the place of those that are built in: a ministry changes a list,
-//! or a region has its own, and no new program is needed.
+//! The code sets of a folder, beside those that are built in: a ministry changes a list, or a region
+//! has its own, and no new program is needed. From the day on which a version comes into force, it
+//! stands in for the earlier ones; these stay known, for what was told with them.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
+use tsunagi_domain::{CareTime, Zone};
 use tsunagi_proto::codes::{self, CodeSet, KnownCode};
 
 /// Why a folder's code sets cannot be used.
@@ -18,18 +20,22 @@ pub enum CodeSetsError {
     Malformed { path: PathBuf, problem: String },
     #[error("{path} is of no code set that is known: `tsunagi codes` lists them")]
     Unknown { path: PathBuf },
+    #[error(
+        "{path} has a `version` or an `in_force_from` that another list of this set has: `tsunagi codes SET` lists them; what was told with a list stays, so a changed list is a new version"
+    )]
+    Twice { path: PathBuf },
     #[error(transparent)]
     Adopted(#[from] codes::AdoptedAlready),
 }
 
-/// Takes every `*.toml` of the folder as a code set from now on. Called once, before anything is
+/// Takes every `*.toml` of the folder as a version of a code set from now on. Called once, before anything is
 /// served; every process of a region needs the same folder.
 pub fn adopt(folder: &Path) -> Result<(), CodeSetsError> {
     let unreadable = |path: &Path| {
         let path = path.to_owned();
         |source| CodeSetsError::Read { path, source }
     };
-    let mut sets = Vec::new();
+    let mut sets: Vec<CodeSet> = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(unreadable(folder))? {
         let path = entry.map_err(unreadable(folder))?.path();
         if path.extension().is_none_or(|extension| extension != "toml") {
@@ -41,9 +47,15 @@ pub fn adopt(folder: &Path) -> Result<(), CodeSetsError> {
         if codes::set(set.name).is_none() {
             return Err(CodeSetsError::Unknown { path });
         }
+        let is_same = |other: &CodeSet| {
+            let (version, from) = (other.version, other.in_force_from);
+            other.name == set.name && (version == set.version || from == set.in_force_from)
+        };
+        if sets.iter().any(is_same) || codes::all().into_iter().any(is_same) {
+            return Err(CodeSetsError::Twice { path });
+        }
         sets.push(set);
     }
-    sets.sort_by_key(|set| set.name);
     Ok(codes::adopt(sets)?)
 }
 
@@ -64,7 +76,13 @@ fn read(text: &str) -> Result<CodeSet, String> {
         known.push(KnownCode { code, ja, en, scores: scores(one)? });
     }
     let verified = set.get("verified").and_then(Value::as_bool);
+    let in_force_from = kept(&set, "in_force_from")?;
+    let is_day = in_force_from.len() == "2027-04-01".len();
+    if !is_day || CareTime::parse(in_force_from, &Zone::utc()).is_err() {
+        return Err("`in_force_from` is no day such as \"2027-04-01\"".to_owned());
+    }
     Ok(CodeSet {
+        in_force_from,
         name: kept(&set, "name")?,
         version: kept(&set, "version")?,
         ja: kept(&set, "ja")?,

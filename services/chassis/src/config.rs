@@ -286,6 +286,11 @@ pub const SETTINGS: &[Setting] = &[
         "Bytes of the largest HL7 message taken; of a larger one the beginning is quarantined, and it is answered with AR",
     ),
     setting(
+        "mllp-batch-messages",
+        "5000",
+        "Messages of the largest HL7 batch or frame taken; one with more is quarantined whole, and answered with AR",
+    ),
+    setting(
         "mllp-pipeline",
         "16",
         "Messages of one MLLP connection that are read ahead while one is worked on; no more are read until answers are taken",
@@ -320,6 +325,11 @@ pub const SETTINGS: &[Setting] = &[
         "fhir-requests",
         "256",
         "FHIR requests worked on at once; one more is answered with 503",
+    ),
+    setting(
+        "fhir-body-wait-ms",
+        "30000",
+        "Milliseconds that the body of a request may take to come; then it is refused (BODY_TOO_SLOW)",
     ),
     setting(
         "fhir-body-bytes",
@@ -366,7 +376,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "code-sets",
         "",
-        "The folder with code sets that stand in for those built in, such as jp.care-level.toml; empty for none. Every process of a region needs the same",
+        "The folder with versions of code sets beside those built in, such as jp.care-level.toml; empty for none. Every process of a region needs the same",
     ),
     setting(
         "hl7-profiles",
@@ -500,6 +510,7 @@ pub struct Fhir {
     pub requests: usize,
     pub body_bytes: usize,
     pub own_organisations: bool,
+    pub body_wait_ms: u64,
 }
 
 /// The settings of the reader of SS-MIX2 storages.
@@ -521,6 +532,7 @@ pub struct Mllp {
     pub listen: Option<SocketAddr>,
     pub connections: usize,
     pub frame_bytes: usize,
+    pub batch_messages: usize,
     pub pipeline: usize,
     pub idle_ms: u64,
     pub tls_cert: Option<PathBuf>,
@@ -723,6 +735,7 @@ impl Fhir {
             requests: values.number("fhir-requests", 1)?,
             body_bytes: values.number("fhir-body-bytes", 1024)?,
             own_organisations: values.parse("fhir-own-organisations", "`true` or `false`")?,
+            body_wait_ms: values.number("fhir-body-wait-ms", 1)?,
         })
     }
 }
@@ -749,6 +762,7 @@ impl Mllp {
             listen: values.optional("mllp-listen", "an address and port such as 127.0.0.1:2575")?,
             connections: values.number("mllp-connections", 1)?,
             frame_bytes: values.number("mllp-frame-bytes", 1024)?,
+            batch_messages: values.number("mllp-batch-messages", 1)?,
             pipeline: values.number("mllp-pipeline", 1)?,
             idle_ms: values.number("mllp-idle-ms", 0)?,
             tls_cert: values.optional("mllp-tls-cert", PATH)?,

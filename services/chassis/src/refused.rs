@@ -61,7 +61,7 @@ impl From<Refused> for v1::Refused {
     fn from(refused: Refused) -> Self {
         let code = i32::from(refused.code).unsigned_abs();
         let mut metadata: HashMap<String, String> = owned(refused.metadata).collect();
-        for Violation { field, problem } in refused.violations {
+        for Violation { field, problem, .. } in refused.violations {
             let told = metadata.entry(field).or_default();
             if !told.is_empty() {
                 told.push_str("; ");

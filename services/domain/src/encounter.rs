@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::id::{EncounterId, EventId};
+use crate::id::{EncounterId, EventId, OrganisationId};
 use crate::pairs::commands_and_events;
 use crate::path::{Path, Step, Taken};
 use crate::place::Place;
@@ -84,6 +84,8 @@ commands_and_events! {
     PlanDischarge => DischargePlanned(PlannedDischarge),
     CancelPlannedDischarge => PlannedDischargeCancelled(Cancellation),
     Discharge => Discharged(()),
+    /// The stay or visit ended with the patient's death.
+    DischargeDeceased => DischargedDeceased(()),
     CancelDischarge => DischargeCancelled(Cancellation),
 }
 
@@ -97,7 +99,7 @@ impl Event {
             Self::LeaveStarted(()) => Turn::OnLeave,
             Self::LeaveReturned(()) => Turn::Returned,
             Self::TransferPlanned(_) | Self::DischargePlanned(_) => Turn::Begun,
-            Self::Discharged(()) => Turn::Ended,
+            Self::Discharged(()) | Self::DischargedDeceased(()) => Turn::Ended,
             Self::PlannedAdmissionCancelled(_)
             | Self::VisitCancelled(_)
             | Self::AdmissionCancelled(_)
@@ -130,8 +132,14 @@ impl Event {
             | Self::LeaveStarted(())
             | Self::LeaveReturned(())
             | Self::DischargePlanned(_)
-            | Self::Discharged(()) => None,
+            | Self::Discharged(())
+            | Self::DischargedDeceased(()) => None,
         }
+    }
+
+    /// Whether it ends the stay or visit, in life or by death.
+    pub(crate) fn is_discharge(&self) -> bool {
+        matches!(self, Self::Discharged(()) | Self::DischargedDeceased(()))
     }
 }
 
@@ -180,6 +188,10 @@ pub enum Refusal {
         "an encounter cannot continue itself, directly or through others: check `preceding_encounter_id`"
     )]
     CircularEpisode,
+    #[error(
+        "only the facility where the patient is says this: an entry on its behalf names it in `on_behalf_of`"
+    )]
+    NotTheFacility,
     #[error("a visit that has ended must end after it began: check `ended_at`")]
     EndsBeforeItBegins,
 }
@@ -224,7 +236,7 @@ impl Voice {
 /// One move of the patient under this encounter.
 #[derive(Debug, Clone, PartialEq)]
 enum Move {
-    Visit(Visit),
+    Visit(Visit, Voice),
     Admission(Admission, Voice),
     Transfer(WardTransfer),
     Leave,
@@ -245,6 +257,7 @@ struct Plans<T> {
 struct Plan<T> {
     event: EventId,
     made_at: CareTime,
+    by: OrganisationId,
     content: T,
 }
 
@@ -255,27 +268,22 @@ pub struct Encounter {
     planned_admission: Plans<PlannedAdmission>,
     planned_transfer: Plans<PlannedTransfer>,
     planned_discharge: Plans<PlannedDischarge>,
+    /// The discharges that say that the patient died, also those that were cancelled.
+    deaths: BTreeSet<EventId>,
 }
 
 impl Encounter {
     /// The event that `command` causes now, or why it causes none.
     pub fn decide(&self, stamp: &Stamp, command: Command) -> Result<Event, Refusal> {
+        // Of what is to come, others tell too: also late.
+        if !matches!(command, Command::PlanAdmission(_) | Command::CancelPlannedAdmission(_)) {
+            self.check_teller(stamp)?;
+        }
         if self.is_cancelled_ahead(stamp, &command) {
             return Ok(command.into());
         }
         match &command {
-            Command::PlanAdmission(_) => match self.stage() {
-                Stage::Expected => Ok(()),
-                Stage::Visiting | Stage::InHospital | Stage::OnLeave | Stage::Ended => {
-                    // What was planned before may be told afterwards.
-                    match self.path.state_before(&stamp.occurred_at) {
-                        Stage::Expected => Ok(()),
-                        Stage::Visiting | Stage::InHospital | Stage::OnLeave | Stage::Ended => {
-                            Err(Refusal::AlreadyBegun)
-                        }
-                    }
-                }
-            },
+            Command::PlanAdmission(_) => self.can_still_be_planned(stamp),
             Command::PlanTransfer(plan) => {
                 self.in_hospital_at(stamp).and_then(|()| self.same_facility(stamp, &plan.to))
             }
@@ -292,12 +300,13 @@ impl Encounter {
             Command::Admit(admission) => self
                 .same_facility(stamp, &admission.place)
                 .and_then(|()| self.accept(stamp, &command)),
-            Command::StartLeave(()) | Command::ReturnFromLeave(()) | Command::Discharge(()) => {
-                self.accept(stamp, &command)
-            }
-            Command::CancelPlannedAdmission(cancel) => {
-                self.can_drop(&self.planned_admission, stamp, *cancel)
-            }
+            Command::StartLeave(())
+            | Command::ReturnFromLeave(())
+            | Command::Discharge(())
+            | Command::DischargeDeceased(()) => self.accept(stamp, &command),
+            Command::CancelPlannedAdmission(cancel) => self
+                .can_drop(&self.planned_admission, stamp, *cancel)
+                .and_then(|()| self.check_planner(stamp, *cancel)),
             Command::CancelPlannedTransfer(cancel) => {
                 self.can_drop(&self.planned_transfer, stamp, *cancel)
             }
@@ -331,7 +340,10 @@ impl Encounter {
             Event::DischargePlanned(plan) => {
                 self.planned_discharge.add(stamp, plan.clone());
             }
-            Event::VisitRegistered(visit) => self.insert(stamp, Move::Visit(visit.clone())),
+            Event::VisitRegistered(visit) => {
+                let voice = Voice::of(stamp, &visit.place);
+                self.insert(stamp, Move::Visit(visit.clone(), voice));
+            }
             Event::Admitted(admission) => {
                 let voice = Voice::of(stamp, &admission.place);
                 self.insert(stamp, Move::Admission(admission.clone(), voice));
@@ -342,6 +354,10 @@ impl Encounter {
             Event::LeaveStarted(()) => self.insert(stamp, Move::Leave),
             Event::LeaveReturned(()) => self.insert(stamp, Move::Return),
             Event::Discharged(()) => self.insert(stamp, Move::Discharge),
+            Event::DischargedDeceased(()) => {
+                self.deaths.insert(stamp.event);
+                self.insert(stamp, Move::Discharge);
+            }
             Event::PlannedAdmissionCancelled(cancel) => {
                 self.planned_admission.take_back(*cancel);
             }
@@ -366,7 +382,7 @@ impl Encounter {
 
     pub fn class(&self) -> Class {
         let visit = self.path.iter().rev().find_map(|taken| match &taken.step {
-            Move::Visit(visit) => Some(visit.class),
+            Move::Visit(visit, _) => Some(visit.class),
             Move::Admission(..) => Some(Class::Inpatient),
             Move::Transfer(_) | Move::Leave | Move::Return | Move::Discharge => None,
         });
@@ -394,8 +410,8 @@ impl Encounter {
     pub fn since(&self) -> Option<CareTime> {
         let taken = self.since_step()?;
         match &taken.step {
-            Move::Visit(Visit { ended_at: Some(end), .. }) => Some(*end),
-            Move::Visit(_)
+            Move::Visit(Visit { ended_at: Some(end), .. }, _) => Some(*end),
+            Move::Visit(..)
             | Move::Admission(..)
             | Move::Transfer(_)
             | Move::Leave
@@ -423,8 +439,14 @@ impl Encounter {
                 let admission = |taken: &&Taken<Move>| matches!(taken.step, Move::Admission(..));
                 self.path.iter().rev().find(admission)
             }
-            Move::Visit(_) | Move::Admission(..) | Move::Leave | Move::Discharge => Some(last),
+            Move::Visit(..) | Move::Admission(..) | Move::Leave | Move::Discharge => Some(last),
         }
+    }
+
+    /// When the patient died in it, and the event that says so.
+    pub fn death(&self) -> Option<(EventId, CareTime)> {
+        let taken = self.path.iter().rev().find(|taken| self.deaths.contains(&taken.event))?;
+        Some((taken.event, taken.at))
     }
 
     /// The encounter that this one continues.
@@ -461,7 +483,7 @@ impl Encounter {
     fn admitted(&self) -> Option<(EventId, Voice)> {
         self.path.iter().find_map(|taken| match &taken.step {
             Move::Admission(_, voice) => Some((taken.event, *voice)),
-            Move::Visit(_) | Move::Transfer(_) | Move::Leave | Move::Return | Move::Discharge => {
+            Move::Visit(..) | Move::Transfer(_) | Move::Leave | Move::Return | Move::Discharge => {
                 None
             }
         })
@@ -513,6 +535,53 @@ impl Encounter {
         }
     }
 
+    /// What was planned before it began may be told afterwards.
+    fn can_still_be_planned(&self, stamp: &Stamp) -> Result<(), Refusal> {
+        match self.stage() {
+            Stage::Expected => Ok(()),
+            Stage::Visiting | Stage::InHospital | Stage::OnLeave | Stage::Ended => {
+                match self.path.state_before(&stamp.occurred_at) {
+                    Stage::Expected => Ok(()),
+                    Stage::Visiting | Stage::InHospital | Stage::OnLeave | Stage::Ended => {
+                        Err(Refusal::AlreadyBegun)
+                    }
+                }
+            }
+        }
+    }
+
+    /// Of what a facility tells itself, others tell only on its behalf.
+    pub(crate) fn check_teller(&self, stamp: &Stamp) -> Result<(), Refusal> {
+        let is_of_others = |taken: &Taken<Move>| match &taken.step {
+            Move::Visit(Visit { place, .. }, Voice::Own)
+            | Move::Admission(Admission { place, .. }, Voice::Own) => {
+                place.facility.id != stamp.acting_for
+            }
+            Move::Visit(..)
+            | Move::Admission(..)
+            | Move::Transfer(_)
+            | Move::Leave
+            | Move::Return
+            | Move::Discharge => false,
+        };
+        // What the facility told of later was not there to be told of.
+        let mut then = self.path.iter().filter(|taken| !stamp.occurred_at.is_before(&taken.at));
+        if then.any(is_of_others) { Err(Refusal::NotTheFacility) } else { Ok(()) }
+    }
+
+    /// A planned admission is cancelled by those who planned it, and by the facility that expects
+    /// the patient.
+    fn check_planner(&self, stamp: &Stamp, cancel: Cancellation) -> Result<(), Refusal> {
+        let mut made = self.planned_admission.made.iter();
+        let is_of_others = |plan: &Plan<PlannedAdmission>| {
+            plan.by != stamp.acting_for && plan.content.place.facility.id != stamp.acting_for
+        };
+        match made.find(|plan| plan.event == cancel.cancelled) {
+            Some(plan) if is_of_others(plan) => Err(Refusal::NotTheFacility),
+            Some(_) | None => Ok(()),
+        }
+    }
+
     fn ended_before(&self, stamp: &Stamp) -> bool {
         self.since().is_some_and(|ended| ended.is_before(&stamp.occurred_at))
     }
@@ -546,7 +615,7 @@ impl Encounter {
         match (kind, self.stage()) {
             (_, Stage::Ended) => Refusal::AlreadyEnded,
             (Move::Admission(..), Stage::InHospital | Stage::OnLeave) => Refusal::AlreadyAdmitted,
-            (Move::Visit(_), _) => Refusal::AlreadyBegun,
+            (Move::Visit(..), _) => Refusal::AlreadyBegun,
             (Move::Return, Stage::InHospital) => Refusal::NotOnLeave,
             (_, Stage::OnLeave) => Refusal::OnLeave,
             (_, Stage::Expected | Stage::Visiting | Stage::InHospital) => Refusal::NotAdmitted,
@@ -656,10 +725,11 @@ impl<T> Plans<T> {
     /// Adds a plan where its time puts it.
     fn add(&mut self, stamp: &Stamp, content: T) {
         let (event, made_at) = (stamp.event, stamp.occurred_at);
+        let by = stamp.acting_for.clone();
         let place = |plan: &Plan<T>| (plan.made_at.earliest(), plan.event);
         let before = |plan: &Plan<T>| place(plan) <= (made_at.earliest(), event);
         let at = self.made.partition_point(before);
-        self.made.insert(at, Plan { event, made_at, content });
+        self.made.insert(at, Plan { event, made_at, by, content });
     }
 
     fn newest_at(&self, at: &CareTime) -> Option<&Plan<T>> {
@@ -694,6 +764,11 @@ impl<T> Plans<T> {
 }
 
 impl Command {
+    /// Whether somebody is admitted, or is to be. A visit may be one to certify a death.
+    pub(crate) fn admits(&self) -> bool {
+        matches!(self, Self::PlanAdmission(_) | Self::Admit(_))
+    }
+
     /// The encounter that the one it is about would continue.
     pub(crate) fn preceding(&self) -> Option<EncounterId> {
         if let Self::PlanAdmission(plan) = self {
@@ -705,7 +780,7 @@ impl Command {
 
 impl Move {
     fn is_visit(&self) -> bool {
-        matches!(self, Self::Visit(_))
+        matches!(self, Self::Visit(..))
     }
 
     fn is_admission(&self) -> bool {
@@ -730,12 +805,12 @@ impl Move {
 
     fn ordered_by(command: &Command) -> Option<Self> {
         match command.clone() {
-            Command::RegisterVisit(visit) => Some(Self::Visit(visit)),
+            Command::RegisterVisit(visit) => Some(Self::Visit(visit, Voice::Other)),
             Command::Admit(admission) => Some(Self::Admission(admission, Voice::Other)),
             Command::Transfer(transfer) => Some(Self::Transfer(transfer)),
             Command::StartLeave(()) => Some(Self::Leave),
             Command::ReturnFromLeave(()) => Some(Self::Return),
-            Command::Discharge(()) => Some(Self::Discharge),
+            Command::Discharge(()) | Command::DischargeDeceased(()) => Some(Self::Discharge),
             Command::PlanAdmission(_)
             | Command::CancelPlannedAdmission(_)
             | Command::CancelVisit(_)
@@ -753,7 +828,7 @@ impl Move {
 
     fn place(&self) -> Option<&Place> {
         match self {
-            Self::Visit(visit) => Some(&visit.place),
+            Self::Visit(visit, _) => Some(&visit.place),
             Self::Admission(admission, _) => Some(&admission.place),
             Self::Transfer(transfer) => Some(&transfer.to),
             Self::Leave | Self::Return | Self::Discharge => None,
@@ -762,7 +837,7 @@ impl Move {
 
     fn preceding(&self) -> Option<EncounterId> {
         match self {
-            Self::Visit(visit) => visit.preceding,
+            Self::Visit(visit, _) => visit.preceding,
             Self::Admission(admission, _) => admission.preceding,
             Self::Transfer(_) | Self::Leave | Self::Return | Self::Discharge => None,
         }
@@ -775,7 +850,7 @@ impl Step for Move {
 
     fn leads_from(&self, stage: Stage) -> Option<Stage> {
         match (self, stage) {
-            (Self::Visit(_), Stage::Expected)
+            (Self::Visit(..), Stage::Expected)
             | (Self::Admission(..), Stage::Expected | Stage::Visiting)
             | (Self::Transfer(_) | Self::Leave, Stage::InHospital)
             | (Self::Return, Stage::OnLeave)
@@ -783,7 +858,7 @@ impl Step for Move {
                 Some(self.leads_to())
             }
             (
-                Self::Visit(_)
+                Self::Visit(..)
                 | Self::Admission(..)
                 | Self::Transfer(_)
                 | Self::Leave
@@ -796,8 +871,8 @@ impl Step for Move {
 
     fn leads_to(&self) -> Stage {
         match self {
-            Self::Visit(Visit { ended_at: None, .. }) => Stage::Visiting,
-            Self::Visit(Visit { ended_at: Some(_), .. }) | Self::Discharge => Stage::Ended,
+            Self::Visit(Visit { ended_at: None, .. }, _) => Stage::Visiting,
+            Self::Visit(Visit { ended_at: Some(_), .. }, _) | Self::Discharge => Stage::Ended,
             Self::Admission(..) | Self::Transfer(_) | Self::Return => Stage::InHospital,
             Self::Leave => Stage::OnLeave,
         }
@@ -807,7 +882,7 @@ impl Step for Move {
     fn repeats(&self, later: &Self) -> bool {
         matches!(
             (self, later),
-            (Self::Visit(_), Self::Visit(_))
+            (Self::Visit(..), Self::Visit(..))
                 | (Self::Admission(..), Self::Admission(..))
                 | (Self::Discharge, Self::Discharge)
         )
@@ -817,9 +892,8 @@ impl Step for Move {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::OrganisationId;
     use crate::place::Facility;
-    use crate::record::testing::{event_id, stamp, time};
+    use crate::record::testing::{event_id, stamp, stamp_for, time};
 
     fn place(facility: &str, ward: &str) -> Place {
         Place {
@@ -887,6 +961,58 @@ mod tests {
         let stay = given(&[("2026-05-01", admitted())]);
         assert_eq!(stay.when("2026-04-30", discharge()), Err(Refusal::OutOfOrder));
         assert_eq!(stay.when("2026-05-01", discharge()), Ok(Event::Discharged(())));
+    }
+
+    #[test]
+    fn of_its_own_stay_the_facility_tells_and_others_on_its_behalf() {
+        let mut own = Encounter::default();
+        own.apply(&stamp_for(1, "2026-05-01", "acute"), &admitted());
+        let mut by_proxy = Encounter::default();
+        let proxy = Stamp { by_proxy: true, ..stamp_for(1, "2026-05-01", "acute") };
+        by_proxy.apply(&proxy, &admitted());
+        let others = stamp_for(9, "2026-05-03", "elsewhere");
+        let facility = stamp_for(9, "2026-05-03", "acute");
+        let moves = || {
+            [
+                Command::Discharge(()),
+                Command::StartLeave(()),
+                Command::Transfer(to_ward("5W")),
+                Command::PlanDischarge(planned("2026-05-09")),
+                Command::CancelAdmission(cancelling(1)),
+            ]
+        };
+        for command in moves() {
+            assert_eq!(own.decide(&others, command.clone()), Err(Refusal::NotTheFacility));
+            assert!(own.decide(&facility, command.clone()).is_ok());
+            assert!(by_proxy.decide(&others, command).is_ok(), "nobody is there to tell of it");
+        }
+    }
+
+    #[test]
+    fn a_planned_admission_is_cancelled_by_who_planned_it_and_by_who_expects_it() {
+        let plan = |at: &str| PlannedAdmission {
+            planned_at: time(at),
+            place: place("acute", ""),
+            preceding: None,
+        };
+        let mut planned = Encounter::default();
+        let by_clinic = stamp_for(1, "2026-05-01", "clinic");
+        planned.apply(&by_clinic, &Event::AdmissionPlanned(plan("2026-05-09")));
+        let cancel = || Command::CancelPlannedAdmission(cancelling(1));
+        for (organisation, is_theirs) in [("clinic", true), ("acute", true), ("other", false)] {
+            let stamp = stamp_for(2, "2026-05-02", organisation);
+            assert_eq!(planned.decide(&stamp, cancel()).is_ok(), is_theirs, "{organisation}");
+        }
+    }
+
+    #[test]
+    fn a_death_is_cancelled_with_the_discharge_that_says_so() {
+        let mut stay =
+            given(&[("2026-05-01", admitted()), ("2026-05-03", Event::DischargedDeceased(()))]);
+        assert_eq!(stay.death(), Some((event_id(2), time("2026-05-03"))));
+        assert_eq!(stay.stage(), Stage::Ended);
+        stay.apply(&stamp(3, "2026-05-04"), &Event::DischargeCancelled(cancelling(2)));
+        assert_eq!((stay.death(), stay.stage()), (None, Stage::InHospital));
     }
 
     #[test]

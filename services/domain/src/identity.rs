@@ -101,6 +101,10 @@ pub enum Refusal {
     MergesTooDeep(usize),
     #[error("the identifier is linked to this patient already")]
     AlreadyLinked,
+    #[error(
+        "the patient died before that: if this is wrong, mark the death as entered in error, or cancel the discharge that tells of it, and say this again"
+    )]
+    Deceased,
     #[error("the date of birth lies after the event: check `birth_on` and `occurred_at`")]
     BornAfterEvent,
     #[error("the date of death lies in the future: check `deceased_at`")]
@@ -117,6 +121,8 @@ pub struct Patient {
     identifiers: BTreeSet<Identifier>,
     demographics: Demographics,
     is_dead: bool,
+    /// When the patient had died at the latest, as an event of its own says.
+    dead_by: Option<CareTime>,
     /// When `demographics` were said, if a person said them: what people said later holds,
     /// however it came; of what they said at the same time, an update holds, and that with the
     /// last id.
@@ -191,7 +197,10 @@ impl Patient {
                 self.identifiers.insert(identifier.clone());
             }
             Event::DemographicsUpdated(demographics) => self.say(stamp, demographics, true),
-            Event::DeathRecorded(_) => self.is_dead = true,
+            Event::DeathRecorded(death) => {
+                self.is_dead = true;
+                self.dead_by(death.at.unwrap_or(stamp.occurred_at));
+            }
             Event::Merged(Merge { retired }) => {
                 self.merged.insert(*retired, stamp.event);
             }
@@ -216,7 +225,10 @@ impl Patient {
             Event::IdentifierLinked(identifier) => {
                 self.identifiers.insert(identifier.clone());
             }
-            Event::DeathRecorded(_) => self.is_dead = true,
+            Event::DeathRecorded(death) => {
+                self.is_dead = true;
+                death.at.into_iter().for_each(|at| self.dead_by(at));
+            }
             Event::AnonymousOpened(())
             | Event::DemographicsUpdated(_)
             | Event::Merged(_)
@@ -299,6 +311,20 @@ impl Patient {
 
     pub fn birth_on(&self) -> Option<CareTime> {
         self.demographics.birth_on
+    }
+
+    /// Of several, the earliest holds, however they came.
+    fn dead_by(&mut self, at: CareTime) {
+        let place = |of: &CareTime| (of.latest(), of.earliest());
+        if self.dead_by.is_none_or(|before| place(&at) < place(&before)) {
+            self.dead_by = Some(at);
+        }
+    }
+
+    /// Whether the patient was certainly dead before that.
+    pub(crate) fn died_before(&self, at: CareTime) -> bool {
+        let deaths = [self.dead_by, self.demographics.deceased_at];
+        deaths.iter().flatten().any(|death| death.is_before(&at))
     }
 
     pub fn is_deceased(&self) -> bool {

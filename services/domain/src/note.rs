@@ -26,6 +26,8 @@ pub struct Document {
     /// From when to when it is valid.
     pub valid: (Option<CareTime>, Option<CareTime>),
     pub step: Option<Step>,
+    /// Whether only the facility of the encounter says it, or somebody on its behalf.
+    pub of_facility: bool,
 }
 
 /// A step of something that has a course.
@@ -41,6 +43,23 @@ pub struct Step {
     pub to: &'static str,
     /// Whether only a person may take it.
     pub by_person: bool,
+    /// The bytes that it is about, if it is about any.
+    pub content: Option<Content>,
+}
+
+/// What a document is, as far as it tells two of them apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Content {
+    pub sha256: [u8; 32],
+    /// The code of its kind, if that is a known one.
+    pub kind: Option<&'static str>,
+}
+
+impl Content {
+    fn differs_from(self, other: Self) -> bool {
+        let other_kind = self.kind.zip(other.kind).is_some_and(|(one, other)| one != other);
+        self.sha256 != other.sha256 || other_kind
+    }
 }
 
 impl Document {
@@ -61,8 +80,14 @@ pub enum Refusal {
     Exists(&'static str),
     #[error("what `{of}` names is {state} now, and this cannot be said of it")]
     WrongState { of: &'static str, state: &'static str },
-    #[error("a person must say this: a program's draft changes nothing until then")]
+    #[error(
+        "a person must say this: send it as a draft, if there is one for it, and have a person confirm it; a program's draft changes nothing until then"
+    )]
     NeedsPerson,
+    #[error(
+        "under this `{0}` another document is known, by its `sha256` or `kind`: a document that was changed is a new one with an id of its own, which supersedes the other"
+    )]
+    Differs(&'static str),
     #[error("it must be valid to a day that is not before the first: check `valid_to_on`")]
     NeverValid,
 }
@@ -98,6 +123,13 @@ impl Course {
         if step.by_person && stamp.by_program {
             return Err(Refusal::NeedsPerson);
         }
+        let differs = |content: Content| {
+            let mut others = self.path.iter().filter_map(|taken| taken.step.content);
+            others.any(|other| content.differs_from(other))
+        };
+        if step.content.is_some_and(differs) {
+            return Err(Refusal::Differs(step.of));
+        }
         if self.path.accepts(stamp, step) {
             return Ok(());
         }
@@ -126,7 +158,14 @@ mod tests {
     use crate::record::testing::stamp;
 
     fn step(from: &'static [&'static str], to: &'static str) -> Step {
-        Step { of: "question_id", id: Uuid::from_u128(1), from, to, by_person: false }
+        Step {
+            of: "question_id",
+            id: Uuid::from_u128(1),
+            from,
+            to,
+            by_person: false,
+            content: None,
+        }
     }
 
     const ASKED: (&[&str], &str) = (&["none"], "open");
@@ -150,6 +189,24 @@ mod tests {
         assert_eq!(given(&[ASKED]).decide(&at, answer), Ok(()));
         let state = Refusal::WrongState { of: "question_id", state: "answered" };
         assert_eq!(given(&[ASKED, ANSWERED]).decide(&at, answer), Err(state));
+    }
+
+    #[test]
+    fn under_one_id_there_is_one_document() {
+        const PUBLISHED: (&[&str], &str) = (&["none"], "published");
+        const RECEIVED: (&[&str], &str) = (&["none", "published", "received"], "received");
+        let of = |(from, to): (&'static [&'static str], &'static str), byte: u8, kind| Step {
+            content: Some(Content { sha256: [byte; 32], kind }),
+            ..step(from, to)
+        };
+        let mut course = Course::default();
+        course.apply(&stamp(1, "2026-05-01"), of(PUBLISHED, 1, Some("summary")));
+        let at = stamp(2, "2026-05-02");
+        let differs = || Err(Refusal::Differs("question_id"));
+        assert_eq!(course.decide(&at, of(RECEIVED, 2, Some("summary"))), differs());
+        assert_eq!(course.decide(&at, of(RECEIVED, 1, Some("letter"))), differs());
+        assert_eq!(course.decide(&at, of(RECEIVED, 1, None)), Ok(()));
+        assert_eq!(course.decide(&at, of(RECEIVED, 1, Some("summary"))), Ok(()));
     }
 
     #[test]

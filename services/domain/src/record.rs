@@ -367,6 +367,16 @@ impl Record {
         &self.state.patient
     }
 
+    /// Whether the patient died, as anybody says: also a discharge.
+    pub fn is_deceased(&self) -> bool {
+        self.state.patient.is_deceased() || self.death_in_encounter().is_some()
+    }
+
+    /// When the patient died in a stay or visit, and the event that says so.
+    pub fn death_in_encounter(&self) -> Option<(EventId, CareTime)> {
+        self.state.encounters.values().find_map(Encounter::death)
+    }
+
     pub fn encounter(&self, id: EncounterId) -> Option<&Encounter> {
         self.state.encounters.get(&id)
     }
@@ -651,7 +661,8 @@ fn check_change(told: &Told, change: &Change, now: Timestamp) -> Result<(), Refu
 fn is_of_same_kind(one: &Fact, other: &Fact) -> bool {
     match (one, other) {
         (Fact::Encounter(id, one), Fact::Encounter(of, other)) => {
-            id == of && discriminant(one) == discriminant(other)
+            let is_same_kind = discriminant(one) == discriminant(other);
+            id == of && (is_same_kind || one.is_discharge() && other.is_discharge())
         }
         (Fact::TransferRequest(id, one), Fact::TransferRequest(of, other)) => {
             id == of && discriminant(one) == discriminant(other)
@@ -764,6 +775,9 @@ impl State {
     ) -> Result<encounter::Event, Refusal> {
         if let Some(other) = self.stay_in_the_way(id, stamp, &command) {
             return Err(encounter::Refusal::InFacilityAlready(other).into());
+        }
+        if command.admits() && self.died_before(stamp.occurred_at) {
+            return Err(identity::Refusal::Deceased.into());
         }
         let at = &stamp.occurred_at;
         if command.preceding().is_some_and(|preceding| self.leads_to(preceding, id, at)) {
@@ -894,6 +908,12 @@ impl State {
         Ok(self.cases.get(&id).unwrap_or(&unknown).decide(stamp, command)?)
     }
 
+    /// Whether the patient was certainly dead before that.
+    fn died_before(&self, at: CareTime) -> bool {
+        let mut deaths = self.encounters.values().filter_map(Encounter::death);
+        self.patient.died_before(at) || deaths.any(|(_, death)| death.is_before(&at))
+    }
+
     /// Nothing happens to a patient before birth.
     fn check_born(&self, at: CareTime) -> Result<(), Refusal> {
         if self.patient.birth_on().is_some_and(|birth| at.is_before(&birth)) {
@@ -912,7 +932,10 @@ impl State {
             return Err(note::Refusal::NeverValid.into());
         }
         if let Some(encounter) = document.encounter {
-            self.known_encounter(encounter)?;
+            let encounter = self.known_encounter(encounter)?;
+            if document.of_facility {
+                encounter.check_teller(stamp)?;
+            }
         }
         if let Some(id) = document.case {
             let case = self.known_case(id)?;
@@ -1056,8 +1079,9 @@ impl Refusal {
             | Self::Resource(resource::Refusal::NotThePublisher)
             | Self::Organisation(organisation::Refusal::NotTheOrganisation)
             | Self::Note(note::Refusal::NeedsPerson)
+            | Self::Encounter(encounter::Refusal::NotTheFacility)
             | Self::Correction(correction::Refusal::NotTheAuthor(_)) => RefusalKind::NotYours,
-            Self::Note(note::Refusal::WrongState { .. })
+            Self::Note(note::Refusal::WrongState { .. } | note::Refusal::Differs(_))
             | Self::Resource(resource::Refusal::Withdrawn | resource::Refusal::NotYet)
             | Self::Organisation(organisation::Refusal::AlreadyInError(_))
             | Self::Correction(
@@ -1089,6 +1113,7 @@ fn identity_kind(refusal: &identity::Refusal) -> RefusalKind {
         | identity::Refusal::AlreadyLinked
         | identity::Refusal::AlreadyMerged => RefusalKind::Exists,
         identity::Refusal::Retired(_)
+        | identity::Refusal::Deceased
         | identity::Refusal::NotMerged
         | identity::Refusal::MergesTooDeep(_) => RefusalKind::State,
     }
@@ -1106,6 +1131,7 @@ fn identity_reason(refusal: &identity::Refusal) -> &'static str {
         identity::Refusal::BornAfterEvent => "BORN_AFTER_EVENT",
         identity::Refusal::DiesInFuture => "DIES_IN_FUTURE",
         identity::Refusal::DiedBeforeBirth => "DIED_BEFORE_BIRTH",
+        identity::Refusal::Deceased => "PATIENT_DECEASED",
     }
 }
 
@@ -1120,6 +1146,7 @@ fn encounter_reason(refusal: &encounter::Refusal) -> &'static str {
         encounter::Refusal::NotOnLeave => "NOT_ON_LEAVE",
         encounter::Refusal::OutOfOrder => "OUT_OF_ORDER",
         encounter::Refusal::OtherFacility => "OTHER_FACILITY",
+        encounter::Refusal::NotTheFacility => "NOT_THE_FACILITY",
         encounter::Refusal::NothingToCancel(_) => "NOTHING_TO_CANCEL",
         encounter::Refusal::LaterMoveDepends(_) => "LATER_MOVE_DEPENDS",
         encounter::Refusal::CircularEpisode => "CIRCULAR_EPISODE",
@@ -1147,6 +1174,7 @@ fn note_reason(refusal: &note::Refusal) -> &'static str {
         note::Refusal::WrongState { .. } => "IN_WRONG_STATE",
         note::Refusal::NeedsPerson => "PERSON_NEEDED",
         note::Refusal::NeverValid => "NEVER_VALID",
+        note::Refusal::Differs(_) => "DOCUMENT_DIFFERS",
     }
 }
 

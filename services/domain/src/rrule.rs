@@ -13,6 +13,15 @@ pub fn is_rule(text: &str) -> bool {
         seen.push(name);
     }
     let has = |name| seen.contains(&name);
+    // Which one of the weekdays, can be said of a month or a year alone.
+    let is_numbered = |part: &str| {
+        part.strip_prefix("BYDAY=").is_some_and(|days| days.split(',').any(|day| day.len() > 2))
+    };
+    let has_frequency_for_numbers =
+        text.split(';').any(|part| matches!(part, "FREQ=MONTHLY" | "FREQ=YEARLY"));
+    if text.split(';').any(is_numbered) && !has_frequency_for_numbers {
+        return false;
+    }
     text.len() <= MAX_LENGTH && has("FREQ") && !(has("COUNT") && has("UNTIL"))
 }
 
@@ -116,6 +125,8 @@ mod tests {
             "FREQ=WEEKLY;BYDAY=火",
             "FREQ=WEEKLY;BYDAY=",
             "FREQ=WEEKLY;BYDAY=0TU",
+            "FREQ=WEEKLY;BYDAY=2TU",
+            "BYDAY=TU,-1FR;FREQ=DAILY",
             "FREQ=MONTHLY;BYMONTHDAY=32",
             "FREQ=DAILY;COUNT=1;UNTIL=20301231",
             "FREQ=DAILY;UNTIL=2030-12-31",

@@ -9,8 +9,10 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use jiff::Timestamp;
 use prost::Message as _;
 use tokio::sync::Mutex as AsyncMutex;
+use tsunagi_bus::address;
 use tsunagi_bus::patients::Loaded;
 use tsunagi_bus::port::ReadError;
 use tsunagi_bus::{Bus, Stored, StreamId};
@@ -88,8 +90,9 @@ pub(crate) struct Known {
 /// What was told that the record does not keep.
 #[derive(Debug, Default)]
 struct Told {
-    /// What was said of the person, by which event, and when.
-    said: Vec<(EventId, CareTime, v1::Demographics)>,
+    /// What was said of the person in the patient's own record.
+    said: Vec<Word>,
+    protection: Protection,
     nothing: v1::Demographics,
     /// When and of what sex the patient was said to be born, by the event that said so, in all
     /// records.
@@ -103,6 +106,27 @@ struct Told {
     times: HashMap<EventId, String>,
     /// The records that this one is read from.
     records: BTreeSet<PatientId>,
+}
+
+/// What an event says of who the person is, and when.
+#[derive(Debug)]
+struct Word {
+    event: EventId,
+    at: CareTime,
+    written: String,
+    demographics: v1::Demographics,
+}
+
+/// What was told of the address being confidential, by when it was recorded.
+#[derive(Debug, Default)]
+struct Protection {
+    /// The last time that the own record said so, and each other one.
+    own: Option<Timestamp>,
+    others: HashMap<PatientId, Timestamp>,
+    /// Since when others are part of the own record.
+    joined: HashMap<PatientId, Timestamp>,
+    /// The last time that the own record openly said an address.
+    opened: Option<Timestamp>,
 }
 
 /// What an event about an encounter says beside what the record keeps.
@@ -162,7 +186,7 @@ impl Known {
 
     /// What is known of the person; nothing, if nobody has said anything.
     pub(crate) fn demographics(&self) -> &v1::Demographics {
-        self.said().map_or(&self.told.nothing, |(_, _, demographics)| demographics)
+        self.said().map_or(&self.told.nothing, |word| &word.demographics)
     }
 
     /// All that was said of when and of what sex the patient was born, and not in error.
@@ -175,12 +199,48 @@ impl Known {
 
     /// When the demographics were said, if they were.
     pub(crate) fn told_at(&self) -> Option<CareTime> {
-        self.said().map(|(_, at, _)| *at)
+        self.said().map(|word| word.at)
     }
 
-    fn said(&self) -> Option<&(EventId, CareTime, v1::Demographics)> {
+    /// The same, as it was written.
+    pub(crate) fn told_at_text(&self) -> Option<&str> {
+        self.said().map(|word| word.written.as_str())
+    }
+
+    fn said(&self) -> Option<&Word> {
         let holds = self.record().patient().said_by()?;
-        self.told.said.iter().rev().find(|(by, _, _)| *by == holds)
+        self.told.said.iter().rev().find(|word| word.event == holds)
+    }
+
+    /// Whether this was said of the person before.
+    pub(crate) fn was_said(&self, demographics: &v1::Demographics) -> bool {
+        self.told.said.iter().any(|word| word.demographics == *demographics)
+    }
+
+    /// Whether the patient was said to have died, and later not to have.
+    pub(crate) fn lives_after_all(&self) -> bool {
+        let is_in_error = |word: &&Word| self.record().outcome(word.event).error.is_some();
+        let mut said = self.told.said.iter().filter(|word| !is_in_error(word));
+        !self.demographics().deceased && said.any(|word| word.demographics.deceased)
+    }
+
+    /// Whether somebody said that the address is confidential, in this record or in one that is
+    /// merged into it, and nobody who could know openly said one since.
+    pub(crate) fn is_address_protected(&self) -> bool {
+        let Protection { own, others, joined, opened } = &self.told.protection;
+        let is_after = |one: &Timestamp| opened.is_some_and(|opened| opened > *one);
+        let last_joined = joined.values().max();
+        let protects = |(record, at): (&PatientId, &Timestamp)| {
+            let is_part = if joined.contains_key(record) {
+                self.record().patient().merge_of(*record).is_some()
+            } else {
+                // It came with another that was merged.
+                self.record().patient().merged().next().is_some()
+            };
+            let joined = joined.get(record).or(last_joined);
+            is_part && !(is_after(at) && joined.is_none_or(is_after))
+        };
+        own.as_ref().is_some_and(|at| !is_after(at)) || others.iter().any(protects)
     }
 
     /// An event of the patient's own record, or of one that was merged into it.
@@ -353,13 +413,15 @@ impl Told {
         if matches!(happened.fact, Fact::Correction(_)) {
             self.corrections.insert(id, at);
         }
-        let demographics = tsunagi_bus::address::demographics(&mut payload);
+        self.protection.fold(stored, is_own, &event, &mut payload);
+        let demographics = address::demographics(&mut payload);
         if let Some(said) = &demographics {
             let born = Born { on: said.birth_on.clone(), sex: said.sex() };
             self.born.push((id, born));
         }
         if let Some(demographics) = demographics.filter(|_| is_own) {
-            self.said.push((id, at, std::mem::take(demographics)));
+            let (written, demographics) = (event.occurred_at.clone(), std::mem::take(demographics));
+            self.said.push(Word { event: id, at, written, demographics });
         }
         let mut is_instead = false;
         if let Payload::ValueCorrected(correction) = payload {
@@ -377,6 +439,27 @@ impl Told {
             let is_change = words.is_change && !is_instead;
             let step = taken_by(&happened, &by).map(|step| (step, payload));
             self.words.insert(id, Words { by, organisation, is_change, step, is_instead, ..words });
+        }
+    }
+}
+
+impl Protection {
+    fn fold(&mut self, stored: &Stored, is_own: bool, event: &v1::Event, payload: &mut Payload) {
+        let at = stored.placed.recorded_at;
+        if let Payload::PatientsMerged(merge) = &*payload
+            && let Ok(retired) = PatientId::parse(&merge.retired_patient_id)
+            && is_own
+        {
+            self.joined.insert(retired, at);
+        } else if address::is_confidential(event, payload) {
+            match stored.stream.patient() {
+                Some(patient) if !is_own => drop(self.others.insert(patient, at)),
+                Some(_) | None => self.own = Some(at),
+            }
+        } else if is_own
+            && address::demographics(payload).is_some_and(|said| said.address.is_some())
+        {
+            self.opened = Some(at);
         }
     }
 }
@@ -441,7 +524,9 @@ fn step(event: &EncounterEvent) -> Option<(StepKind, Option<v1::Place>, Option<C
         EncounterEvent::DischargePlanned(plan) => {
             (StepKind::DischargePlanned, None, Some(plan.planned_at))
         }
-        EncounterEvent::Discharged(()) => (StepKind::Discharged, None, None),
+        EncounterEvent::Discharged(()) | EncounterEvent::DischargedDeceased(()) => {
+            (StepKind::Discharged, None, None)
+        }
         EncounterEvent::PlannedAdmissionCancelled(_)
         | EncounterEvent::VisitCancelled(_)
         | EncounterEvent::AdmissionCancelled(_)

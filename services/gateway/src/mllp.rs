@@ -5,6 +5,7 @@
 //! taken one after the other, in their order.
 
 mod answer;
+mod certificate;
 mod frame;
 mod server;
 mod tls;

@@ -19,6 +19,26 @@ pub fn news(known: &v1::Demographics, mut said: v1::Demographics) -> Option<v1::
     (*known != said).then_some(said)
 }
 
+/// What is never too late to be said of a patient of whom something later is known: that the
+/// address is confidential, and that the patient died, unless that was taken back since.
+pub fn never_too_late(
+    known: &v1::Demographics,
+    said: &v1::Demographics,
+    was_taken_back: bool,
+) -> Option<v1::Demographics> {
+    let mut now = known.clone();
+    if said.address.as_ref().is_some_and(|address| address.confidential) {
+        now.address.get_or_insert_default().confidential = true;
+    }
+    if said.deceased && !was_taken_back {
+        now.deceased = true;
+        if now.deceased_at.is_empty() {
+            now.deceased_at.clone_from(&said.deceased_at);
+        }
+    }
+    (now != *known).then_some(now)
+}
+
 /// Whether an address says more than that it is confidential.
 fn says_where(address: &v1::Address) -> bool {
     let withheld = v1::Address { confidential: address.confidential, ..v1::Address::default() };

@@ -385,6 +385,13 @@ impl CareBus for Bare {
     ) -> Result<Response<v1::Receipt>, Status> {
         Err(Status::unimplemented("the bare server only answers publishers"))
     }
+
+    async fn read_quarantined(
+        &self,
+        _request: Request<v1::ReadQuarantinedRequest>,
+    ) -> Result<Response<v1::ReadQuarantinedResponse>, Status> {
+        Err(Status::unimplemented("the bare server only answers publishers"))
+    }
 }
 
 async fn serve_bare() {

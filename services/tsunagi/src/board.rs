@@ -213,6 +213,12 @@ async fn caseload(
     for row in &board.referrals_waiting {
         say(tell.waiting(row));
     }
+    tell.head("連絡希望", "asked to be called", board.contacts_asked.len());
+    for row in &board.contacts_asked {
+        let asked = row.asked.clone().unwrap_or_default();
+        let patient = tell.patient(row.patient.as_ref());
+        say(format_args!("  {:<10}  {patient}", tell.time(&asked.asked_at)));
+    }
     tell.whether_cut(board.is_cut);
     Ok(())
 }

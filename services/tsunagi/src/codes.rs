@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Args;
-use tsunagi_proto::codes;
+use tsunagi_proto::codes::{self, CodeSet};
 
 use crate::output::say;
 
@@ -16,18 +16,26 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let Some(name) = &options.set else {
-        for set in codes::all() {
-            let verified = if set.verified { "" } else { "  (unverified)" };
-            say(format_args!("{}  {}  {} / {}{verified}", set.name, set.version, set.ja, set.en));
-        }
+        codes::all().into_iter().for_each(say_of);
         return Ok(ExitCode::SUCCESS);
     };
-    let set = codes::set(name)
+    codes::set(name)
         .with_context(|| format!("there is no code set `{name}`: `tsunagi codes` lists them"))?;
-    say(format_args!("{}  {}  {} / {}", set.name, set.version, set.ja, set.en));
-    say(format_args!("{}{}", set.source, if set.verified { "" } else { "  (unverified)" }));
-    for known in set.codes {
-        say(format_args!("  {}  {} / {}", known.code, known.ja, known.en));
+    for set in codes::versions(name).into_iter().rev() {
+        say_of(set);
+        say(set.source);
+        for known in set.codes {
+            say(format_args!("  {}  {} / {}", known.code, known.ja, known.en));
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn say_of(set: &CodeSet) {
+    let from = match set.in_force_from {
+        "" => String::new(),
+        from => format!("  from {from}"),
+    };
+    let verified = if set.verified { "" } else { "  (unverified)" };
+    say(format_args!("{}  {}{from}  {} / {}{verified}", set.name, set.version, set.ja, set.en));
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 use jiff::Timestamp;
-use prost::Message as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tonic::transport::Channel;
@@ -17,7 +16,6 @@ use tsunagi_gateway::hl7::charset::decode;
 use tsunagi_gateway::mllp::{self, Frames, framed};
 use tsunagi_proto::v1;
 use tsunagi_proto::v1::care_bus_client::CareBusClient;
-use tsunagi_proto::v1::subscribe_response::Frame;
 
 use crate::client::{Connection, own, refused, signed};
 use crate::output::say;
@@ -159,25 +157,9 @@ async fn kept(
     bus: &mut CareBusClient<Channel>,
     id: &str,
 ) -> anyhow::Result<v1::MessageQuarantined> {
-    let request = v1::SubscribeRequest {
-        type_prefixes: vec!["care.system.message_quarantined.".to_owned()],
-        ..v1::SubscribeRequest::default()
-    };
-    let mut frames = bus.subscribe(own(request)).await.map_err(|s| refused(&s))?.into_inner();
-    while let Some(frame) = frames.message().await.map_err(|status| refused(&status))? {
-        let event = match frame.frame {
-            Some(Frame::Event(stored)) => stored.event.unwrap_or_default(),
-            Some(Frame::CaughtUp(_)) => break,
-            Some(Frame::Heartbeat(_)) | None => continue,
-        };
-        if id == event.event_id {
-            return v1::MessageQuarantined::decode(event.payload.as_slice())
-                .context("the server sent what is no quarantined message");
-        }
-    }
-    anyhow::bail!(
-        "nothing in quarantine has the id {id}: `tsunagi quarantine --all` lists what there is"
-    )
+    let request = v1::ReadQuarantinedRequest { event_id: id.to_owned() };
+    let kept = bus.read_quarantined(own(request)).await.map_err(|status| refused(&status))?;
+    Ok(kept.into_inner().message.unwrap_or_default())
 }
 
 /// How long the answer to a message may take.

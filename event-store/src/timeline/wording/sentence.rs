@@ -130,7 +130,7 @@ impl Teller<'_> {
     /// A code's words: those of its set, or as its author saw them.
     fn code<'c>(self, code: &'c v1::Code, set: &str) -> &'c str {
         let system = if code.system.is_empty() { set } else { &code.system };
-        match codes::words(system, &code.code) {
+        match codes::words(system, &code.version, &code.code, self.context.moment()) {
             Some(known) => self.in_tongue(known.ja, known.en),
             None if code.display.is_empty() => &code.code,
             None => &code.display,
@@ -208,7 +208,7 @@ mod tests {
 
     fn told(message: &dyn Fields, tongue: Tongue, sentence: &str) -> String {
         let (names, zone) = (Names::default(), Zone::utc());
-        let context = Context { names: &names, zone: &zone, is_visit: false };
+        let context = Context { names: &names, zone: &zone, is_visit: false, told_of: None };
         Teller { message, context, tongue }.sentence(sentence)
     }
 
@@ -222,7 +222,7 @@ mod tests {
         assert_eq!(told(&discharged, Tongue::Ja, sentence), "退院 (みどりの丘)。");
         discharged.disposition = Some(v1::Code { code: "hospital".into(), ..Default::default() });
         let here = told(&discharged, Tongue::En, sentence);
-        assert_eq!(here, "退院 (hospital みどりの丘)。", "no set is declared for it");
+        assert_eq!(here, "退院 (another hospital みどりの丘)。", "in the words of its set");
     }
 
     #[test]

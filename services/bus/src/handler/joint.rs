@@ -131,7 +131,8 @@ impl Joint {
 /// The record that a merge names is not what it must be.
 fn other_patient(problem: &str) -> SubmitError {
     let field = "payload.retired_patient_id".to_owned();
-    SubmitError::Fields(vec![Violation { field, problem: problem.to_owned() }])
+    let problem = problem.to_owned();
+    SubmitError::Fields(vec![Violation { field, problem, is_unlisted: false }])
 }
 
 impl Handler {

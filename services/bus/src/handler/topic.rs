@@ -2,11 +2,12 @@
 //! take, on a stream of its own.
 
 use tokio::sync::OwnedMutexGuard;
-use tsunagi_domain::{OrganisationId, ResourceId, Topic};
+use tsunagi_domain::{OrganisationId, Refusal, ResourceId, Topic, resource, topic};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::check::Path;
 use tsunagi_proto::{convert, v1};
 
+use super::objections::Objections;
 use super::{Handler, Submission, SubmitError, not_published, receipts, same};
 use crate::port::{Expected, Placed, Publication};
 use crate::stream::StreamId;
@@ -26,10 +27,35 @@ pub(super) fn topic(event: &v1::Event) -> Option<Topic> {
 }
 
 impl Handler {
+    /// Why nobody can be sent to a resource: it is not in the directory, or was withdrawn. One that
+    /// came into it later was there before.
+    pub(super) async fn unusable_resource(
+        &self,
+        objections: &Objections,
+    ) -> Result<Option<SubmitError>, SubmitError> {
+        for (resource, stamp) in objections.resources() {
+            let topic = Topic::Resource(*resource);
+            let mut loaded = self.topics.turn(topic.clone()).come().await;
+            self.topics.catch_up(&topic, &mut loaded).await?;
+            let step = topic::Step::Resource(resource::Step::Describe);
+            let described = loaded.decide(&[(stamp.clone(), step)]);
+            if let Err(
+                refusal @ Refusal::Resource(
+                    resource::Refusal::Unknown | resource::Refusal::Withdrawn,
+                ),
+            ) = described
+            {
+                return Ok(Some(SubmitError::Refused(refusal)));
+            }
+        }
+        Ok(None)
+    }
+
     pub(super) fn prepare_topic(&self, submission: Submission) -> Result<Prepared, SubmitError> {
         let Submission { events, expected_version } = submission;
         let mut about: Option<Topic> = None;
         let (mut steps, mut drafts) = (Vec::with_capacity(events.len()), Vec::new());
+        let mut objections = Objections::default();
         for mut event in events {
             let is_other =
                 about.as_ref().is_some_and(|about| topic(&event).as_ref() != Some(about));
@@ -41,9 +67,11 @@ impl Handler {
             }
             let payload = Payload::decode(&event.r#type, &event.payload)?;
             let zone = &self.bus.region().zone;
-            let step = convert::topic_step(&event, &payload, zone).map_err(SubmitError::Fields)?;
+            let (step, of_no_list) =
+                convert::topic_step(&event, &payload, zone).map_err(SubmitError::Fields)?;
             let unknown = || SubmitError::UnknownType(event.r#type.clone());
             let (of, stamp, step) = step.ok_or_else(unknown)?;
+            objections.add(&event, &payload, of_no_list);
             event.event_id = stamp.event.to_string();
             event.resource_id.make_ascii_lowercase();
             self.draft(&event, stamp.event, &mut drafts)?;
@@ -52,7 +80,7 @@ impl Handler {
         }
         let no_events = || vec![Path::ROOT.field("events").violation("must be given")];
         let topic = about.ok_or_else(|| SubmitError::Fields(no_events()))?;
-        Ok(Prepared { topic, steps, drafts, expected_version })
+        Ok(Prepared { topic, steps, drafts, expected_version, objections })
     }
 
     pub(super) async fn take_topic(
@@ -129,6 +157,7 @@ impl Handler {
 }
 
 fn decide(prepared: &Prepared, loaded: &Loaded) -> Result<(), SubmitError> {
+    prepared.objections.check()?;
     if let Some(expected) = prepared.expected_version
         && expected != loaded.version
     {

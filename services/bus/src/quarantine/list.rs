@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use prost::Message as _;
 use tonic::Code;
 use tsunagi_chassis::Refused;
-use tsunagi_domain::{CareTime, EventId};
+use tsunagi_domain::CareTime;
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::v1;
 
@@ -78,16 +78,6 @@ pub async fn list(
         }
     }
     Ok(v1::ListQuarantineResponse { messages, next_page_token: String::new() })
-}
-
-/// Whether something is kept under an id.
-pub(super) async fn is_kept(bus: &dyn Bus, quarantined: EventId) -> Result<bool, ReadError> {
-    for stream in streams(bus) {
-        if let Some(stored) = bus.find(stream, quarantined).await? {
-            return Ok(kept(&stored).is_some());
-        }
-    }
-    Ok(false)
 }
 
 /// Where what is quarantined stands.

@@ -1,11 +1,12 @@
 //! Ids of ours for what a message says: made from what the message itself is known by, so that
 //! the same message always gets the same ones (I3).
 
+use jiff::tz::TimeZone;
 use tsunagi_domain::{EncounterId, EventId, PatientId};
 use tsunagi_proto::v1;
 use uuid::Uuid;
 
-use crate::hl7::Message;
+use crate::hl7::{Message, time};
 
 /// The space in which names made from HL7 messages are unique. Never changes.
 const HL7: Uuid = Uuid::from_u128(0x2b0c_54d1_79e2_4d5b_8f27_60d9_1be4_a57c);
@@ -16,14 +17,17 @@ const HL7: Uuid = Uuid::from_u128(0x2b0c_54d1_79e2_4d5b_8f27_60d9_1be4_a57c);
 pub(super) struct MessageKey(Uuid);
 
 impl MessageKey {
-    /// When it was sent does not count: a message that is sent again may have another MSH-7.
-    /// Nor does how its lines end.
+    /// When it was sent does not count, if EVN says when: a message that is sent again may have
+    /// another MSH-7. Nor does how its lines end.
     pub(super) fn new(message: &Message<'_>) -> Self {
+        let is_time =
+            |number| time::parse(&message.field("EVN", number).first(), &TimeZone::UTC).is_ok();
+        let says_when = is_time(2) || is_time(6);
         let mut content = String::with_capacity(1024);
         for (at, segment) in message.segments().enumerate() {
             let pieces = segment.line().split(message.delimiters.field);
             for (number, piece) in pieces.enumerate() {
-                if at > 0 || number != 6 {
+                if at > 0 || number != 6 || !says_when {
                     content.push_str(piece);
                 }
                 content.push(message.delimiters.field);
@@ -91,10 +95,10 @@ mod tests {
 
     #[test]
     fn a_message_is_known_by_its_sender_control_id_and_content_for_ever() {
-        let first = "MSH|^~\\&|HIS|H|GW|R|20260501||ADT^A01|42|P|2.5\rPID|1||7\r";
+        let first = "MSH|^~\\&|HIS|H|GW|R|20260501||ADT^A01|42|P|2.5\rEVN||20260501\rPID|1||7\r";
         // Golden: other ids would take every message a second time.
-        assert_eq!(key(first).event(0, 0).to_string(), "bfef4caf-1f10-584d-8e7e-ad3d01d901cd");
-        let again = "MSH|^~\\&|HIS|H|GW|R|20260502||ADT^A01|42|P|2.5\r\nPID|1||7\n";
+        assert_eq!(key(first).event(0, 0).to_string(), "7d8fbf45-98f8-5268-a554-4d1c954c2f33");
+        let again = "MSH|^~\\&|HIS|H|GW|R|20260502||ADT^A01|42|P|2.5\r\nEVN||20260501\nPID|1||7\n";
         assert_eq!(key(first), key(again), "sent again later, with other ends of lines");
         for other in [
             first.replace("|42|", "|43|"),
@@ -104,5 +108,10 @@ mod tests {
             assert_ne!(key(first), key(&other), "{other}");
         }
         assert_ne!(key(first).event(0, 0), key(first).event(1, 0));
+        for nothing in ["EVN|A01", "EVN||", "EVN||soon", "ZZZ||20260501"] {
+            let [one, other] =
+                [first, again].map(|message| key(&message.replace("EVN||20260501", nothing)));
+            assert_ne!(one, other, "when it was sent is when it happened: {nothing}");
+        }
     }
 }

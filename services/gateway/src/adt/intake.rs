@@ -27,7 +27,7 @@ use super::visit::{Said, Visit};
 use crate::hl7::charset::{Decoded, decode};
 use crate::hl7::{Charset, Message};
 use crate::known::{Known, KnownPatients, StepKind};
-use crate::person::{is_none_of, is_somebody_else};
+use crate::person::{is_none_of, is_somebody_else, never_too_late};
 use crate::text::cut;
 
 const ROLE: &str = "system";
@@ -77,11 +77,20 @@ pub struct Taken {
     pub outcome: Outcome,
     /// The message's text, for the answer; empty if there is none.
     pub text: String,
+    /// What the answer remarks of a message that was taken.
+    pub remark: String,
     pub charset: Charset,
     /// Names the answer: the same for the same message.
     pub answer_id: String,
     /// The facility's profile says to answer, whatever the message says.
     pub is_always_answered: bool,
+}
+
+/// Where a message comes from.
+struct Origin<'a> {
+    door: &'a str,
+    /// Whom the sender's certificate names, where senders have any.
+    names: Option<&'a [String]>,
 }
 
 /// A message on its way in.
@@ -111,6 +120,13 @@ impl Intake {
         self.take_as(raw, door, Manner::AsSaid).await
     }
 
+    /// Takes a message of a sender whose certificate has these names, if there is one: some
+    /// facilities are spoken for by those alone whom their profile names.
+    pub async fn take_of(&self, raw: &[u8], door: &str, names: &[String]) -> Taken {
+        let from = Origin { door, names: Some(names) };
+        self.take_from(raw, &[], from, Manner::AsSaid).await
+    }
+
     /// Takes a message in a manner that stands beside it.
     pub async fn take_as(&self, raw: &[u8], door: &str, manner: Manner) -> Taken {
         self.take_instead(raw, &[], door, manner).await
@@ -125,6 +141,17 @@ impl Intake {
         door: &str,
         manner: Manner,
     ) -> Taken {
+        self.take_from(raw, replaced, Origin { door, names: None }, manner).await
+    }
+
+    async fn take_from(
+        &self,
+        raw: &[u8],
+        replaced: &[Vec<u8>],
+        from: Origin<'_>,
+        manner: Manner,
+    ) -> Taken {
+        let Origin { door, names } = from;
         let replaced: Vec<MessageKey> = replaced.iter().filter_map(|raw| self.key(raw)).collect();
         let decoded = decode(raw, None);
         let (profile, decoded) = match Message::parse(&decoded.text) {
@@ -145,9 +172,16 @@ impl Intake {
             return self.unreadable(raw, door, decoded.clone(), refusal).await;
         };
         let key = MessageKey::new(&message);
+        let remarks = profile.as_ref().map(|profile| self.remarks(&message, profile));
+        let remarks = remarks.unwrap_or_default();
         let mut outcome = match &profile {
+            Ok(profile) if names.is_some_and(|names| !profile.is_spoken_for_by(names)) => {
+                Outcome::Refused(Refusal::unproven())
+            }
             Ok(profile) => {
-                let warning = decoded.warning.map(|warning| warning.to_string());
+                let warnings = decoded.warning.map(|warning| warning.to_string());
+                let warnings: Vec<String> =
+                    warnings.into_iter().chain(remarks.iter().cloned()).collect();
                 let incoming = Incoming {
                     message: &message,
                     profile,
@@ -155,7 +189,7 @@ impl Intake {
                     door,
                     manner,
                     replaced: &replaced,
-                    warning: warning.unwrap_or_default(),
+                    warning: warnings.join("; "),
                 };
                 self.take_read(&incoming).await
             }
@@ -175,6 +209,7 @@ impl Intake {
         }
         Taken {
             outcome,
+            remark: remarks.join("; "),
             charset: decoded.charset,
             answer_id: key.answer(),
             is_always_answered: profile.as_ref().is_ok_and(Profile::always_acknowledges),
@@ -199,6 +234,12 @@ impl Intake {
         self.unreadable(beginning, door, decoded, Refusal::too_large(limit)).await
     }
 
+    /// Refuses a batch of too many messages, which is kept.
+    pub async fn refuse_many(&self, batch: &[u8], limit: usize, door: &str) -> Taken {
+        let decoded = decode(batch, None);
+        self.unreadable(batch, door, decoded, Refusal::too_many(limit)).await
+    }
+
     /// Keeps bytes that came outside every message.
     pub async fn keep_stray(&self, raw: &[u8], door: &str) -> Result<(), Refusal> {
         let reason =
@@ -216,6 +257,7 @@ impl Intake {
         let kept = self.keep(raw, &format!("{door}: unknown sender"), &refusal.message).await;
         Taken {
             outcome: Outcome::Refused(kept.err().unwrap_or(refusal)),
+            remark: String::new(),
             charset: decoded.charset,
             text: decoded.text.into_owned(),
             answer_id: String::new(),
@@ -282,15 +324,61 @@ impl Intake {
                 "the message tells of several patients: send one message for each",
             ));
         }
+        if groups.len() > 1 {
+            for (number, group) in groups.iter().enumerate() {
+                self.check_group(incoming, act, number, group).await?;
+            }
+        }
         let mut outcome = Outcome::NothingNew;
         for (number, group) in groups.iter().enumerate() {
-            let one = self.take_group(incoming, act, number, group).await?;
+            let one = self.take_group(incoming, act, number, group).await;
+            let one = one.map_err(|refusal| match outcome {
+                Outcome::Stored => refusal.after(number),
+                Outcome::Repeated
+                | Outcome::NothingNew
+                | Outcome::Ignored
+                | Outcome::Refused(_) => refusal,
+            })?;
             // Whatever was stored now says more than what was not.
             if outcome != Outcome::Stored && one != Outcome::NothingNew {
                 outcome = one;
             }
         }
         Ok(outcome)
+    }
+
+    /// Refuses what would be refused of one patient among several, as things are before anything
+    /// is done for the first of them. What the record itself refuses is known only then.
+    async fn check_group(
+        &self,
+        incoming: &Incoming<'_>,
+        act: Act,
+        number: usize,
+        group: &Group<'_>,
+    ) -> Result<(), Refusal> {
+        let numbers = numbers(act, group, incoming.profile)?;
+        if act == Act::SamePerson {
+            return self.check_union(&Sides::read(group, incoming.profile)).await;
+        }
+        // These look at all that they move by themselves.
+        if matches!(act, Act::MoveVisit | Act::MoveNumber) {
+            return Ok(());
+        }
+        let patient = self.owner(&numbers).await?;
+        let known = self.known.get(patient);
+        let mut known = known.lock().await;
+        let bus = self.handler.bus().as_ref();
+        known.catch_up(bus, patient).await.map_err(Refusal::of_read)?;
+        let first = incoming.events().event(number, 0);
+        if known.find(bus, first).await.map_err(Refusal::of_read)?.is_none() {
+            self.told(
+                incoming,
+                Part { act, number, group, numbers: &numbers, moved: &[] },
+                patient,
+                &known,
+            )?;
+        }
+        Ok(())
     }
 
     /// Takes what a message says about one patient, of whom there may be several records.
@@ -417,6 +505,29 @@ impl Intake {
         Visit { group, profile: incoming.profile, zone, now: Timestamp::now() }
     }
 
+    /// What is to be remarked about a message, whatever comes of it: the same for the same one.
+    fn remarks(&self, message: &Message<'_>, profile: &Profile) -> Vec<String> {
+        let zone = &self.handler.bus().region().zone;
+        let mut remarks = Vec::new();
+        for group in Group::all(message) {
+            let visit = Visit { group: &group, profile, zone, now: Timestamp::now() };
+            let act = trigger::act(&message.kind().1);
+            if matches!(act, Ok(Act::Admit | Act::Register)) && visit.has_unknown_class() {
+                remarks.push(UNKNOWN_CLASS.to_owned());
+            }
+            let is_spoilt = |number: &usize| patient::is_spoilt(group.field("PID", *number));
+            remarks.extend(patient::FIELDS.iter().filter(|number| is_spoilt(number)).map(
+                |number| {
+                    format!(
+                        "PID-{number} holds bytes that are no characters: what was known is kept"
+                    )
+                },
+            ));
+        }
+        remarks.dedup();
+        remarks
+    }
+
     /// What the message says that is not known yet: who the patient is, and what happened.
     fn told(
         &self,
@@ -427,6 +538,9 @@ impl Intake {
     ) -> Result<Vec<Told>, Refusal> {
         let Part { act, number, group, numbers, moved } = part;
         let visit = self.visit(incoming, group);
+        if visit.number().is_some_and(|number| number.value.contains(char::REPLACEMENT_CHARACTER)) {
+            return Err(Refusal::wrong("PV1-19", SPOILT_NUMBER));
+        }
         let takes_place = !incoming.replaced.is_empty();
         let situation = Situation { visit, known, patient, act, takes_place };
         if incoming.manner == Manner::Replaced {
@@ -451,6 +565,8 @@ impl Intake {
         Ok(told)
     }
 }
+
+const UNKNOWN_CLASS: &str = "PV1-2 is no class of visit that is known here (`classes` in the facility's profile): taken for what the event says";
 
 /// More events than a message says of one patient.
 const EVENTS_MAX: usize = 30;
@@ -493,11 +609,17 @@ fn refusal(act: Act, error: SubmitError, field: &str) -> Refusal {
     Refusal::contradicts("PV1-45", "IN_FACILITY_ALREADY", &message)
 }
 
-const NO_NUMBER: &str =
-    "say who the patient is: PID-3 must have a number, with its assigning authority in PID-3.4";
+const NO_NUMBER: &str = "say who the patient is: PID-3 must have a number, with its assigning authority in PID-3.4, and not only those of an account or a visit (PID-3.5 AN, VN)";
+
+const SPOILT_NUMBER: &str = "it holds bytes that are no characters, and so it cannot be told whose number it is: send it in the character set that MSH-18 names, or that the facility's profile does";
 
 /// The numbers that a message says are one person's.
 fn numbers(act: Act, group: &Group<'_>, profile: &Profile) -> Result<Vec<v1::Identifier>, Refusal> {
+    for (segment, field, name) in [("PID", 3, "PID-3"), ("MRG", 1, "MRG-1"), ("MRG", 4, "MRG-4")] {
+        if group.segments(segment).any(|segment| patient::is_spoilt(segment.field(field))) {
+            return Err(Refusal::wrong(name, SPOILT_NUMBER));
+        }
+    }
     let mut numbers = patient::own_identifiers(group, profile);
     if numbers.is_empty() {
         return Err(Refusal::missing("PID-3", NO_NUMBER));
@@ -550,8 +672,9 @@ fn person(
     numbers: &Numbers<'_>,
     happened: Option<&Said>,
 ) -> Result<Vec<Told>, Refusal> {
-    let demographics = patient::demographics(visit.group, visit.profile, known.demographics())?;
-    let said_at = visit.happened_at()?;
+    let (before, is_protected) = (known.demographics(), known.is_address_protected());
+    let demographics = patient::demographics(visit.group, visit.profile, before, is_protected)?;
+    let said_at = visit.written_at()?;
     if !known.is_registered() {
         // Known from the first thing that is told: not later than that happened.
         let at = match happened {
@@ -567,10 +690,8 @@ fn person(
     let has = |number: &v1::Identifier| known.record().patient().has_identifier(&number.into());
     check_patient(known, numbers, &demographics)?;
     let mut told = Vec::new();
-    let is_older = known.told_at().zip(visit.care_time(&said_at.text));
-    let is_older = is_older.is_some_and(|(known, said)| said.is_before(&known));
-    if demographics != *known.demographics() && !is_older {
-        let at = Said { field: "PID-7", ..said_at.clone() };
+    if let Some((at, demographics)) = news(visit, known, &said_at, demographics) {
+        let at = Said { field: "PID-7", text: at, ..said_at.clone() };
         let demographics = Some(demographics);
         let updated = v1::DemographicsUpdated { demographics };
         told.push(Told { at, payload: Payload::DemographicsUpdated(updated) });
@@ -581,6 +702,30 @@ fn person(
         told.push(Told { at, payload: Payload::IdentifierLinked(linked) });
     }
     Ok(told)
+}
+
+/// What of a message is news of a patient who is known, and as of when it is said. By when it was
+/// written: what it tells of may be long past. Of two words of one time, the one that came later
+/// holds, and the one before does not come back: its message may have come again.
+fn news(
+    visit: &Visit<'_>,
+    known: &Known,
+    said_at: &Said,
+    said: v1::Demographics,
+) -> Option<(String, v1::Demographics)> {
+    let said_at = said_at.text.clone();
+    let written = visit.care_time(&said_at);
+    let (Some(written), Some(told_at)) = (written, known.told_at()) else {
+        return (said != *known.demographics()).then_some((said_at, said));
+    };
+    if written.is_before(&told_at) {
+        let now = never_too_late(known.demographics(), &said, known.lives_after_all())?;
+        // Older, it would not hold.
+        return Some((known.told_at_text().unwrap_or_default().to_owned(), now));
+    }
+    let is_of_same_time = !told_at.is_before(&written);
+    let is_news = said != *known.demographics() && !(is_of_same_time && known.was_said(&said));
+    is_news.then_some((said_at, said))
 }
 
 /// Refuses what a message says of somebody else under a number of this patient's. A number that

@@ -129,7 +129,7 @@ impl Intake {
         if moved.is_empty() {
             return Ok(outcome);
         }
-        self.take_from(incoming, part, from).await
+        self.take_back_from(incoming, part, from).await
     }
 
     /// What was told of the visit in the record of `from`, and is in effect.
@@ -163,7 +163,7 @@ impl Intake {
     }
 
     /// Takes the visit back where it should not have been told of.
-    async fn take_from(
+    async fn take_back_from(
         &self,
         incoming: &Incoming<'_>,
         part: Part<'_>,

@@ -108,6 +108,16 @@ impl Intake {
         Err(Refusal::of_submit(last, "MRG-1"))
     }
 
+    /// Refuses what `unite` would refuse of the records as they are.
+    pub(super) async fn check_union(&self, sides: &Sides) -> Result<(), Refusal> {
+        match self.apart(sides).await? {
+            Some(joint) if joint.begun.is_none() => {
+                self.check_one_person([joint.survivor, joint.retired]).await
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Takes two records apart that were merged.
     pub(super) async fn part(
         &self,
@@ -277,7 +287,7 @@ pub(super) fn check_link(groups: &[Group<'_>], profile: &Profile) -> Result<(), 
     let unknown = v1::Demographics::default();
     let mut told: Option<v1::Demographics> = None;
     for group in groups {
-        let said = patient::demographics(group, profile, &unknown)?;
+        let said = patient::demographics(group, profile, &unknown, false)?;
         match &told {
             Some(before) if is_somebody_else(before, &said) => {
                 return Err(two_people("the two segments PID"));

@@ -10,13 +10,18 @@ use super::refusal::Refusal;
 use crate::hl7::{Field, Segment, time};
 use crate::text::{cut, distinct};
 
+/// Fields of PID that say who the patient is, beside the numbers.
+pub(super) const FIELDS: [usize; 7] = [5, 7, 8, 11, 13, 14, 29];
+
 /// Numbers that one event takes.
 const IDENTIFIERS_MAX: usize = 20;
 
-/// The numbers of a field with identifiers (CX), each with its assigning authority.
+/// The numbers of a field with identifiers (CX), each with its assigning authority. Those of an
+/// account or a visit are no patient's.
 pub(super) fn identifiers(field: Field<'_>, profile: &Profile) -> Vec<v1::Identifier> {
     let mut identifiers = Vec::new();
-    for repetition in field.repetitions().filter(|one| !one.is_empty() && !one.is_null()) {
+    let said = field.repetitions().filter(|one| !one.is_empty() && !one.is_null());
+    for repetition in said.filter(|one| profile.is_record_number(&one.component(5).text())) {
         let value = distinct(&repetition.first(), 200);
         let identifier = v1::Identifier { system: system(repetition.component(4), profile), value };
         if !identifier.value.is_empty() && !identifiers.contains(&identifier) {
@@ -61,31 +66,42 @@ pub(super) fn own_identifiers(group: &Group<'_>, profile: &Profile) -> Vec<v1::I
     once
 }
 
+/// Whether a field holds bytes that are no characters.
+pub(super) fn is_spoilt(field: Field<'_>) -> bool {
+    field.raw().contains(char::REPLACEMENT_CHARACTER)
+}
+
 /// What is known of the patient when the message has been taken: what was known, and what the
-/// message says.
+/// message says. If `is_protected`, an address is confidential whatever the message says.
 pub(super) fn demographics(
     group: &Group<'_>,
     profile: &Profile,
     known: &v1::Demographics,
+    is_protected: bool,
 ) -> Result<v1::Demographics, Refusal> {
     let mut now = known.clone();
     let pid = group.segment("PID");
     let said = |number: usize| Some(pid.field(number)).filter(|field| !field.is_empty());
-    if let Some(said) = said(5) {
+    let readable = |number: usize| said(number).filter(|field| !is_spoilt(*field));
+    // What cannot be read whole is better than nothing, and than nothing else.
+    if let Some(said) = if known.names.is_empty() { said(5) } else { readable(5) } {
         now.names = names(said);
     }
-    if let Some(said) = said(7) {
+    if let Some(said) = readable(7) {
         now.birth_on = birth(said, profile)?;
     }
-    if let Some(said) = said(8) {
+    if let Some(said) = readable(8) {
         now.sex = sex(&said.first(), profile).into();
     }
-    set_address(&mut now, group, profile);
-    if [13, 14].into_iter().any(|number| said(number).is_some()) {
+    set_address(&mut now, group, profile, is_protected);
+    let ways = [13, 14].map(|number| (said(number), readable(number)));
+    let is_whole = ways.iter().all(|(said, readable)| said.is_some() == readable.is_some());
+    let are_said = ways.iter().any(|(said, _)| said.is_some());
+    if are_said && (is_whole || known.contacts.is_empty()) {
         let contacts = [13, 14].into_iter().flat_map(|number| contacts(pid.field(number), number));
         now.contacts = contacts.take(10).collect();
     }
-    if let Some(said) = said(29) {
+    if let Some(said) = readable(29) {
         now.deceased_at = death(said, profile)?;
         now.deceased = !now.deceased_at.is_empty();
     }
@@ -187,15 +203,21 @@ fn sex(code: &str, profile: &Profile) -> v1::Sex {
 }
 
 /// Where the patient lives. An address that is confidential stays so: few systems say it twice.
-fn set_address(now: &mut v1::Demographics, group: &Group<'_>, profile: &Profile) {
+fn set_address(
+    now: &mut v1::Demographics,
+    group: &Group<'_>,
+    profile: &Profile,
+    is_protected: bool,
+) {
     let was_confidential = now.address.as_ref().is_some_and(|address| address.confidential);
     let said = group.field("PID", 11);
+    let is_said = !said.is_empty() && (now.address.is_none() || !is_spoilt(said));
     if said.is_null() {
         now.address = None;
-    } else if !said.is_empty() {
+    } else if is_said {
         now.address = Some(address(home(said)));
     }
-    if was_confidential || is_confidential(group, profile) {
+    if was_confidential || (is_said && is_protected) || is_confidential(group, profile) {
         now.address.get_or_insert_default().confidential = true;
     }
 }
@@ -280,7 +302,7 @@ mod tests {
     }
 
     fn after(known: &v1::Demographics, segments: &str) -> v1::Demographics {
-        with(segments, |group, profile| demographics(group, profile, known)).unwrap()
+        with(segments, |group, profile| demographics(group, profile, known, false)).unwrap()
     }
 
     fn first(segments: &str) -> v1::Demographics {
@@ -343,7 +365,7 @@ mod tests {
         assert_eq!(birth("194002"), "1940-02");
         assert_eq!(birth("19400203120000+0900"), "1940-02-03");
         let wrong = with("PID|1||7||||19", |group, profile| {
-            demographics(group, profile, &v1::Demographics::default())
+            demographics(group, profile, &v1::Demographics::default(), false)
         });
         assert_eq!(wrong.unwrap_err().field, "PID-7");
     }

@@ -46,6 +46,9 @@ struct Entry {
     always_acknowledge: bool,
     outpatient_ends_that_day: Option<bool>,
     ignore: BTreeSet<String>,
+    record_numbers: BTreeSet<String>,
+    #[serde(alias = "client_certificate")]
+    client_certificate: BTreeSet<String>,
     authorities: BTreeMap<String, String>,
     classes: BTreeMap<String, String>,
     sexes: BTreeMap<String, String>,
@@ -57,6 +60,9 @@ struct Entry {
 /// Facts that a facility may say in other fields than the standard's.
 const FIELDS: [&str; 6] =
     ["admitted-at", "discharged-at", "visit-number", "ward", "department", "confidential-address"];
+
+/// Types of numbers (table 0203) that are an account's or a visit's.
+const OTHER_NUMBERS: [&str; 2] = ["AN", "VN"];
 
 /// Code points that the system of a number has, so that there is room for `#visit`.
 pub(super) const SYSTEM_LENGTH_MAX: usize = 190;
@@ -205,6 +211,17 @@ impl Profile {
     /// Whether its outpatient visits end on the day on which they begin, if the profile says so.
     pub(super) fn outpatient_ends_that_day(&self) -> Option<bool> {
         self.entry.outpatient_ends_that_day
+    }
+
+    /// Whether a number of this type (PID-3.5) is the patient's.
+    pub(super) fn is_record_number(&self, kind: &str) -> bool {
+        !OTHER_NUMBERS.contains(&kind) || self.entry.record_numbers.contains(kind)
+    }
+
+    /// Whether somebody whose certificate has these names may speak for the facility.
+    pub(super) fn is_spoken_for_by(&self, names: &[String]) -> bool {
+        let own = &self.entry.client_certificate;
+        own.is_empty() || names.iter().any(|name| own.contains(name))
     }
 
     /// Whether messages of this event are to be passed over.

@@ -45,6 +45,13 @@ impl Refusal {
         }
     }
 
+    /// The same of one patient, when what the message says of others is stored.
+    pub(crate) fn after(mut self, patients: usize) -> Self {
+        let done = format!("; what the message says of the {patients} before is stored");
+        self.message.push_str(&done);
+        self
+    }
+
     /// A field that must be given.
     pub(crate) fn missing(field: &str, message: &str) -> Self {
         Self::content(101, field, "FIELD_MISSING", message)
@@ -91,6 +98,27 @@ impl Refusal {
             reason: "MESSAGE_TOO_LARGE",
             message,
             is_kept: true,
+        }
+    }
+
+    /// More messages at once than are taken.
+    pub(crate) fn too_many(limit: usize) -> Self {
+        let message = format!(
+            "the batch has more than the {limit} messages that are taken (mllp-batch-messages): send it in parts, or have the limit raised"
+        );
+        Self { message, reason: "BATCH_TOO_LARGE", ..Self::too_large(limit) }
+    }
+
+    /// Whoever sent it may not speak for the facility that it names.
+    pub(crate) fn unproven() -> Self {
+        let message = "the certificate of this connection names nobody who may speak for this facility: send it over TLS with the facility's own, or have the names of this one added to the facility's profile (client-certificate)";
+        Self {
+            kind: Kind::Unsupported,
+            condition: 207,
+            field: "MSH-4".to_owned(),
+            reason: "SENDER_NOT_PROVEN",
+            message: message.to_owned(),
+            is_kept: false,
         }
     }
 

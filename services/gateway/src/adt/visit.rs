@@ -194,8 +194,24 @@ impl Visit<'_> {
     }
 
     /// When the message was written: EVN-2, or else when it was sent, or what it tells happened.
+    /// Of a day alone, the time of sending says more.
     pub(super) fn written_at(&self) -> Result<Said, Refusal> {
-        self.first_past(&[("EVN", 2, "EVN-2"), ("MSH", 7, "MSH-7"), ("EVN", 6, "EVN-6")])
+        let written =
+            self.first_past(&[("EVN", 2, "EVN-2"), ("MSH", 7, "MSH-7"), ("EVN", 6, "EVN-6")])?;
+        let sent = self.time_of(None, "MSH", 7, "MSH-7").ok().flatten();
+        let says_more = |sent: &Said| {
+            written.field == "EVN-2"
+                && sent.text.len() > written.text.len()
+                && sent.text.starts_with(&written.text)
+                && !self.lies_ahead(sent)
+        };
+        Ok(sent.filter(says_more).unwrap_or(written))
+    }
+
+    /// Whether PV1-2 says a class that is not known here.
+    pub(super) fn has_unknown_class(&self) -> bool {
+        let said = self.field("PV1", 2);
+        !said.is_empty() && !said.is_null() && self.class().is_none()
     }
 
     pub(super) fn care_time(&self, text: &str) -> Option<CareTime> {

@@ -545,12 +545,20 @@ fn contact(contact: &ContactPoint) -> v1::ContactPoint {
 
 fn to_code(concept: &CodeableConcept) -> Option<v1::Code> {
     let coding = concept.coding.first().cloned().unwrap_or_default();
-    let code = v1::Code {
+    let mut code = v1::Code {
         system: cut(&coding.system, 200),
         code: cut(&coding.code, 100),
         version: cut(&coding.version, 50),
         display: cut(concept.words(), 200),
     };
+    if code.system.is_empty() && !code.code.is_empty() {
+        // In FHIR, a code of no system means nothing: it is a word.
+        let word = std::mem::take(&mut code.code);
+        code.version.clear();
+        if code.display.is_empty() {
+            code.display = word;
+        }
+    }
     (!code.code.is_empty() || !code.display.is_empty()).then_some(code)
 }
 

@@ -1,8 +1,9 @@
 //! The character sets that hospitals send, whatever their messages declare.
 //!
 //! Bytes are decoded before they are split: the bytes of kanji in ISO-2022-JP are those of
-//! separators. What the bytes themselves prove goes before MSH-18, and MSH-18 before what the
-//! facility is known for; where they contradict each other, a warning says so.
+//! separators. MSH-18 says how, or else what the facility is known for, unless the bytes as a whole
+//! prove another set; where these contradict each other, a warning says so. A few bytes that are no
+//! characters prove nothing: each is marked, and the rest is read.
 
 use std::borrow::Cow;
 
@@ -15,7 +16,8 @@ pub enum Charset {
     Utf8,
     /// ISO 8859-1: every byte is a character.
     Latin1,
-    /// JIS X 0208 and its kin, switched to by escape sequences, as SS-MIX2 has it.
+    /// JIS X 0208 and its kin, switched to by escape sequences, as SS-MIX2 has it; and half-width
+    /// katakana of eight bits, which some write between them.
     Iso2022Jp,
     /// Microsoft's Shift JIS.
     Cp932,
@@ -56,7 +58,9 @@ impl Charset {
             "ASCII" | "USASCII" | "ISOIR6" | "ISOIR14" => Some(Self::Ascii),
             "UNICODEUTF8" | "UTF8" | "UNICODE" | "ISOIR192" => Some(Self::Utf8),
             "88591" | "ISO88591" | "LATIN1" | "ISOIR100" => Some(Self::Latin1),
-            "ISOIR87" | "ISOIR159" | "ISO2022JP" | "JIS" => Some(Self::Iso2022Jp),
+            "ISOIR13" | "JISX0201" | "ISOIR87" | "ISOIR159" | "ISO2022JP" | "JIS" => {
+                Some(Self::Iso2022Jp)
+            }
             "CP932" | "WINDOWS31J" | "MS932" | "SHIFTJIS" | "SJIS" => Some(Self::Cp932),
             "EUCJP" => Some(Self::EucJp),
             _ => None,
@@ -75,6 +79,11 @@ impl Charset {
             Self::Cp932 => legacy(SHIFT_JIS, bytes),
             Self::EucJp => legacy(EUC_JP, bytes),
         }
+    }
+
+    /// Whether the set has all characters of a text.
+    pub(crate) fn has(self, text: &str) -> bool {
+        self.read(&self.write(text)).0 == text
     }
 
     /// The bytes of `text`. What the set has no character for becomes `?`, or 〓 in Japanese
@@ -97,7 +106,7 @@ impl Charset {
 pub fn decode(bytes: &[u8], usual: Option<Charset>) -> Decoded<'_> {
     let declared = declared(bytes);
     let known = declared.as_ref().and_then(|names| names.iter().find_map(|n| Charset::named(n)));
-    if has_escape(bytes) {
+    if has_escape(bytes) && !is_utf8_beyond_ascii(bytes) {
         let usual = usual.filter(|usual| *usual == Charset::Iso2022Jp && declared.is_none());
         return decode_as(Charset::Iso2022Jp, bytes, known.or(usual), declared.is_some());
     }
@@ -134,35 +143,104 @@ fn decode_as(
 fn by_bytes(bytes: &[u8], known: Option<Charset>, usual: Option<Charset>) -> Charset {
     let fits = |set: &Charset| set.read(bytes).1;
     // Text of another set is hardly ever UTF-8 by accident, and any bytes are Latin-1.
-    if !matches!(known, Some(Charset::Cp932 | Charset::EucJp)) && fits(&Charset::Utf8) {
+    // Half-width katakana may be both.
+    let said = || [known, usual].into_iter().flatten();
+    if fits(&Charset::Utf8) && said().all(|set| reads_better(bytes, Charset::Utf8, set)) {
         return Charset::Utf8;
     }
-    let said = [known, usual].into_iter().flatten();
-    let mut said = said.filter(|set| !matches!(set, Charset::Ascii | Charset::Iso2022Jp));
-    if let Some(set) = said.find(fits) {
-        return set;
-    }
-    if fits(&Charset::Utf8) {
-        return Charset::Utf8;
-    }
-    match (fits(&Charset::EucJp), fits(&Charset::Cp932)) {
-        // Where both fit, the one that reads as ordinary Japanese.
-        (true, true) if oddness(Charset::EucJp, bytes) <= oddness(Charset::Cp932, bytes) => {
-            Charset::EucJp
+    // Of what is beyond ASCII, that a message is in ASCII says nothing.
+    let said = said().filter(|set| *set != Charset::Ascii);
+    let sniffed = by_bytes_alone(bytes);
+    for said in said {
+        let is_disproved =
+            sniffed != Charset::Latin1 && fits(&sniffed) && Reading::new(said, bytes).is_nonsense();
+        if !is_disproved {
+            return said;
         }
+    }
+    sniffed
+}
+
+/// Whether a set that fits reads as more ordinary text than another, if that fits at all.
+fn reads_better(bytes: &[u8], set: Charset, other: Charset) -> bool {
+    set == other
+        || !other.read(bytes).1
+        || Reading::new(set, bytes).odd < Reading::new(other, bytes).odd
+}
+
+/// The set of bytes of which nobody says anything.
+fn by_bytes_alone(bytes: &[u8]) -> Charset {
+    let utf8 = Reading::new(Charset::Utf8, bytes);
+    let [euc, cp932] = [Charset::EucJp, Charset::Cp932].map(|set| Reading::new(set, bytes));
+    // No other set has so many bytes to a character that must fit.
+    if utf8.is_whole() || utf8.characters >= 2 * utf8.errors.max(1) {
+        return Charset::Utf8;
+    }
+    match (euc.is_whole(), cp932.is_whole()) {
+        // Where both fit, the one that reads as ordinary Japanese.
+        (true, true) if euc.odd < cp932.odd => Charset::EucJp,
         (true, false) => Charset::EucJp,
         (_, true) => Charset::Cp932,
+        (false, false) if euc.is_nearly_whole() && euc.errors <= cp932.errors => Charset::EucJp,
+        (false, false) if cp932.is_nearly_whole() => Charset::Cp932,
         (false, false) => Charset::Latin1,
     }
 }
 
-/// How many characters of the text are not what Japanese is written with.
-fn oddness(set: Charset, bytes: &[u8]) -> usize {
-    let is_usual = |c: char| {
-        c.is_ascii()
-            || matches!(c, '\u{3000}'..='\u{30ff}' | '\u{4e00}'..='\u{9fff}' | '\u{ff00}'..='\u{ff5f}')
-    };
-    set.read(bytes).0.chars().filter(|c| !is_usual(*c)).count()
+/// How bytes read in a set, by its characters beyond ASCII.
+struct Reading {
+    characters: usize,
+    /// What is no character of the set.
+    errors: usize,
+    /// Characters that are not what Japanese is written with, or not where they stand.
+    odd: usize,
+}
+
+impl Reading {
+    fn new(set: Charset, bytes: &[u8]) -> Self {
+        let (mut reading, mut before) = (Self { characters: 0, errors: 0, odd: 0 }, ' ');
+        let text = set.read(bytes).0;
+        for c in text.chars() {
+            if c == char::REPLACEMENT_CHARACTER {
+                reading.errors += 1;
+            } else if !c.is_ascii() {
+                reading.characters += 1;
+                reading.odd += usize::from(is_odd(before, c));
+            }
+            before = c;
+        }
+        reading
+    }
+
+    fn is_whole(&self) -> bool {
+        self.errors == 0
+    }
+
+    /// Whether there is so much text that what is none is rather a slip than another set.
+    fn is_nearly_whole(&self) -> bool {
+        self.characters >= 4 * self.errors.max(1) && self.odd * 4 <= self.characters
+    }
+
+    /// Whether much of it is no text of the set. One byte alone proves nothing.
+    fn is_nonsense(&self) -> bool {
+        self.errors > 1 && 4 * (2 * self.errors + self.odd) > self.characters + self.errors
+    }
+}
+
+/// Whether a character is not what Japanese is written with, or does not stand where it may.
+fn is_odd(before: char, c: char) -> bool {
+    let is_half_width = |c: char| matches!(c, '\u{ff61}'..='\u{ff9f}');
+    match c {
+        // Half-width katakana stand among their like, and marks of sound behind what they mark.
+        'ﾞ' => !matches!(before, 'ｳ' | 'ｶ'..='ﾄ' | 'ﾊ'..='ﾎ'),
+        'ﾟ' => !matches!(before, 'ﾊ'..='ﾎ'),
+        'ｧ'..='ｰ' | 'ﾝ' => !is_half_width(before),
+        'ｦ'..='ﾜ' => !before.is_ascii() && !is_half_width(before),
+        '\u{3000}'..='\u{30ff}' | '\u{4e00}'..='\u{9fff}' | '\u{ff01}'..='\u{ff60}' => {
+            is_half_width(before)
+        }
+        _ => true,
+    }
 }
 
 /// The repetitions of MSH-18, if it says anything. MSH itself is ASCII up to there.
@@ -185,8 +263,21 @@ fn declared(bytes: &[u8]) -> Option<Vec<String>> {
     (!names.is_empty()).then_some(names)
 }
 
+/// Whether there is what switches sets in ISO-2022-JP. Other escapes are a printer's.
 fn has_escape(bytes: &[u8]) -> bool {
-    bytes.windows(2).any(|two| matches!(two, [ESCAPE, b'$' | b'(']))
+    let escapes = bytes.split(|byte| *byte == ESCAPE).skip(1);
+    escapes.into_iter().any(|rest| {
+        matches!(
+            rest,
+            [b'(', b'B' | b'J' | b'I', ..]
+                | [b'$', b'@' | b'B', ..]
+                | [b'$', b'(', b'@' | b'B' | b'D', ..]
+        )
+    })
+}
+
+fn is_utf8_beyond_ascii(bytes: &[u8]) -> bool {
+    !bytes.is_ascii() && std::str::from_utf8(bytes).is_ok()
 }
 
 /// What the two bytes behind an escape switch to.
@@ -254,6 +345,11 @@ fn iso_2022_jp(bytes: &[u8]) -> (Cow<'_, str>, bool) {
             ([one @ 0..0x80, tail @ ..], _) => {
                 whole &= matches!((mode, one), (Mode::SingleByte, _) | (_, b' '));
                 euc.push(*one);
+                tail
+            }
+            // Half-width katakana of eight bits (JIS X 0201), which need no escape.
+            ([one @ 0xa1..0xe0, tail @ ..], Mode::SingleByte | Mode::Katakana) => {
+                euc.extend([0x8e, *one]);
                 tail
             }
             ([_high, tail @ ..], _) => {
@@ -390,6 +486,84 @@ mod tests {
         let mut bytes = message("~ISO IR87", Charset::Iso2022Jp, "高橋");
         bytes.push(0xff);
         assert_eq!(decode(&bytes, None).warning, Some(Warning::Lossy));
+    }
+
+    #[test]
+    fn a_byte_that_is_no_character_is_marked_and_the_rest_is_read() {
+        let sets = [
+            ("CP932", Charset::Cp932),
+            ("EUC-JP", Charset::EucJp),
+            ("UNICODE UTF-8", Charset::Utf8),
+        ];
+        for (declared, charset) in sets {
+            // The second byte of ポ in CP932 is that of a separator.
+            for (name, is_long) in [("山田^ポール", true), ("林", false)] {
+                let spoilt = |declared: &str| {
+                    let mut bytes = message(declared, charset, &format!("{name}|NTE "));
+                    bytes.insert(bytes.len() - 1, 0xff);
+                    bytes
+                };
+                let whole = format!("{name}|NTE \u{fffd}");
+                for (bytes, usual) in [(spoilt(declared), None), (spoilt(""), Some(charset))] {
+                    let decoded = decode(&bytes, usual);
+                    let said = (decoded.charset, decoded.warning);
+                    assert_eq!(said, (charset, Some(Warning::Lossy)), "{declared} {name}");
+                    assert!(decoded.text.contains(&whole), "{declared}: {}", decoded.text);
+                }
+                let bytes = spoilt("");
+                let decoded = decode(&bytes, None);
+                assert!(!is_long || decoded.text.contains(&whole), "{charset:?}: {}", decoded.text);
+            }
+        }
+        // A character that was cut in two.
+        let mut bytes = message("UNICODE UTF-8", Charset::Utf8, "山田^花子|東京都新宿区西");
+        bytes.drain(bytes.len() - 2..bytes.len() - 1);
+        assert!(decode(&bytes, None).text.contains("山田^花子|東京都新宿区\u{fffd}"));
+    }
+
+    #[test]
+    fn what_is_nonsense_in_the_set_that_is_declared_is_read_as_what_it_is() {
+        let text = "山田^花子~ヤマダ^ハナコ|東京都新宿区西新宿";
+        for (declared, charset) in [
+            ("CP932", Charset::EucJp),
+            ("EUC-JP", Charset::Cp932),
+            ("UNICODE UTF-8", Charset::Cp932),
+            ("~ISO IR87", Charset::Cp932),
+            ("CP932", Charset::Utf8),
+        ] {
+            let bytes = message(declared, charset, text);
+            let decoded = decode(&bytes, None);
+            assert!(decoded.text.contains(text), "{declared} {charset:?}: {}", decoded.text);
+            assert_eq!(decoded.warning, Some(Warning::Contradicted));
+        }
+    }
+
+    #[test]
+    fn half_width_katakana_of_eight_bits_are_read() {
+        let text = "ﾔﾏﾀﾞ^ｼﾞﾛｳ";
+        for declared in ["", "CP932", "ISO IR13", "~ISO IR87"] {
+            let bytes = message(declared, Charset::Cp932, text);
+            let decoded = decode(&bytes, None);
+            assert!(decoded.text.contains(text), "{declared}: {}", decoded.text);
+        }
+        assert!(
+            decode(&message("", Charset::Cp932, "ﾄｼ"), Some(Charset::Cp932)).text.contains("ﾄｼ")
+        );
+        let both = message("ISO IR13~ISO IR87", Charset::Iso2022Jp, "山田^花子~");
+        let both = [&both[..both.len() - 1], b"\xd4\xcf\xc0\xde^\xca\xc5\xba\r"].concat();
+        let decoded = decode(&both, None);
+        assert!(decoded.text.contains("山田^花子~ﾔﾏﾀﾞ^ﾊﾅｺ"), "{}", decoded.text);
+        assert_eq!((decoded.charset, decoded.warning), (Charset::Iso2022Jp, None));
+    }
+
+    #[test]
+    fn an_escape_for_a_printer_is_no_change_of_sets() {
+        for declared in ["UNICODE UTF-8", ""] {
+            let text = "山田^花子|\u{1b}(s1B note \u{1b}(B";
+            let bytes = message(declared, Charset::Utf8, text);
+            let decoded = decode(&bytes, None);
+            assert!(decoded.text.contains(text), "{declared}: {}", decoded.text);
+        }
     }
 
     #[test]

@@ -7,34 +7,58 @@ pub(super) struct Row {
     pub(super) fields: Vec<String>,
 }
 
-/// The rows of a text, without those that are empty. A quote that nothing ends runs to the end.
-pub(super) fn rows(text: &str) -> Vec<Row> {
-    let mut rows = Vec::new();
-    let mut row = Row { line: 1, fields: Vec::new() };
-    let (mut field, mut line, mut is_quoted) = (String::new(), 1, false);
-    let mut characters = text.strip_prefix('\u{feff}').unwrap_or(text).chars().peekable();
-    while let Some(character) = characters.next() {
-        line += u64::from(character == '\n');
+/// The rows of a text, without those that are empty, and the lines that are no rows: with a quote
+/// that nothing ends, or with text behind one. What follows such a line is read on.
+pub(super) fn rows(text: &str) -> (Vec<Row>, Vec<u64>) {
+    let (mut rows, mut broken, mut line) = (Vec::new(), Vec::new(), 1);
+    let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
+    while !rest.is_empty() {
+        let (fields, length) = row(rest).unwrap_or_else(|| {
+            broken.push(line);
+            (Vec::new(), rest.find('\n').map_or(rest.len(), |end| end + 1))
+        });
+        if fields.iter().any(|field| !field.is_empty()) {
+            rows.push(Row { line, fields });
+        }
+        let (taken, after) = rest.split_at_checked(length).unwrap_or((rest, ""));
+        line += u64::try_from(taken.matches('\n').count()).unwrap_or_default();
+        rest = after;
+    }
+    (rows, broken)
+}
+
+/// The fields of the row with which a text begins, and how many bytes it has. None if its quotes
+/// are not as they must be.
+fn row(text: &str) -> Option<(Vec<String>, usize)> {
+    let (mut fields, mut field) = (Vec::new(), String::new());
+    let (mut is_quoted, mut was_quoted) = (false, false);
+    let mut characters = text.char_indices().peekable();
+    while let Some((at, character)) = characters.next() {
+        let next = characters.peek().map(|(_, next)| *next);
         match character {
-            '"' if is_quoted && characters.peek() == Some(&'"') => {
+            '"' if is_quoted && next == Some('"') => {
                 field.push('"');
                 characters.next();
             }
-            '"' if is_quoted => is_quoted = false,
-            '"' if field.is_empty() => is_quoted = true,
-            ',' if !is_quoted => row.fields.push(std::mem::take(&mut field)),
-            '\r' if !is_quoted && characters.peek() == Some(&'\n') => {}
-            '\n' | '\r' if !is_quoted => {
-                row.fields.push(std::mem::take(&mut field));
-                rows.push(std::mem::replace(&mut row, Row { line, fields: Vec::new() }));
+            '"' if is_quoted => (is_quoted, was_quoted) = (false, true),
+            other if is_quoted => field.push(other),
+            ',' => {
+                fields.push(std::mem::take(&mut field));
+                was_quoted = false;
             }
+            '\r' if next == Some('\n') => {}
+            '\n' | '\r' => {
+                fields.push(field);
+                return Some((fields, at + 1));
+            }
+            ' ' | '\t' if was_quoted => {}
+            _ if was_quoted => return None,
+            '"' if field.is_empty() => is_quoted = true,
             other => field.push(other),
         }
     }
-    row.fields.push(field);
-    rows.push(row);
-    rows.retain(|row| row.fields.iter().any(|field| !field.is_empty()));
-    rows
+    fields.push(field);
+    (!is_quoted).then_some((fields, text.len()))
 }
 
 #[cfg(test)]
@@ -49,10 +73,20 @@ mod tests {
         let row =
             |line, fields: [&str; 2]| Row { line, fields: fields.map(str::to_owned).to_vec() };
         assert_eq!(
-            rows(text),
+            rows(text).0,
             [row(1, ["id", "name"]), row(2, ["1", "a \"b\", c\nd"]), row(5, ["2", ""])]
         );
-        assert_eq!(rows("a,b"), [row(1, ["a", "b"])], "without a last line end");
+        assert_eq!(rows("a,b").0, [row(1, ["a", "b"])], "without a last line end");
+    }
+
+    #[test]
+    fn a_line_whose_quotes_are_wrong_is_told_and_the_others_are_read() {
+        let table = |broken: &str| format!("id,name\n1,a\n{broken}\n3,\"c\"\n4,d\n");
+        for broken in ["2,\"b", "2,\"b\"c", "2,\"b, \"\"c"] {
+            let (rows, lines) = rows(&table(broken));
+            let ids: Vec<&str> = rows.iter().map(|row| row.fields[0].as_str()).collect();
+            assert_eq!((ids, lines), (vec!["id", "1", "3", "4"], vec![3]), "{broken}");
+        }
     }
 
     proptest! {
@@ -66,7 +100,7 @@ mod tests {
             let quoted = |field: &String| format!("\"{}\"", field.replace('"', "\"\""));
             let line = |row: &Vec<String>| row.iter().map(quoted).collect::<Vec<_>>().join(",");
             let text: String = table.iter().map(|row| line(row) + "\r\n").collect();
-            let read: Vec<Vec<String>> = rows(&text).into_iter().map(|row| row.fields).collect();
+            let read: Vec<Vec<String>> = rows(&text).0.into_iter().map(|row| row.fields).collect();
             let said: Vec<Vec<String>> =
                 table.into_iter().filter(|row| row.iter().any(|f| !f.is_empty())).collect();
             prop_assert_eq!(read, said);

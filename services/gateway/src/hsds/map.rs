@@ -83,6 +83,16 @@ pub fn resources(
 ) -> (Vec<Mapped>, Vec<Refused>, Vec<NotUsed>) {
     let mut work = Work { tables, source, own, of_service: BTreeMap::new(), refused: Vec::new() };
     work.assign();
+    for (table, origin) in &tables.broken {
+        let message = "its quotes are not as they must be: one that begins is ended, and one within a text is doubled; the line is not read, and those that follow it are".to_owned();
+        let (origin, row) = (origin.clone(), format!("{table}/"));
+        work.refused.push(Refused { origin, row, reason: "ROW_UNREADABLE", message });
+    }
+    for (table, origin, id) in &tables.twice {
+        let row = format!("{table}/{}", text::code(id));
+        let message = "another row has its id, and says otherwise: the first is taken, and of this one what that leaves out; give each an id of its own".to_owned();
+        work.refused.push(Refused { origin: origin.clone(), row, reason: "ID_TWICE", message });
+    }
     let mut mapped = Vec::new();
     for row in tables.rows("service") {
         match work.resource(row) {
@@ -282,7 +292,7 @@ impl<'t> Work<'t> {
 
     fn schedule(&self, row: &Row) -> v1::ResourceSchedule {
         let said = |name: &str| row.get(name).to_owned();
-        let clock = |name: &str| row.get(name).get(..5).unwrap_or_default().to_owned();
+        let clock = |name: &str| clock(row.get(name));
         let at = self.tables.row("service_at_location", row.get("service_at_location_id"));
         let location =
             [row.get("location_id"), at.map(|at| at.get("location_id")).unwrap_or_default()];
@@ -338,6 +348,18 @@ impl<'t> Work<'t> {
         all.dedup();
         all.extend(options.iter().map(String::as_str));
         paragraphs(&all)
+    }
+}
+
+/// A time of day as `09:30`. What is none stays as it is, and is told with its row.
+fn clock(text: &str) -> String {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let mut parts = text.split(':');
+    match (parts.next(), parts.next()) {
+        (Some(hour), Some(minute)) if digits(hour) && digits(minute) && hour.len() <= 2 => {
+            format!("{hour:0>2}:{minute}")
+        }
+        _ => text.to_owned(),
     }
 }
 

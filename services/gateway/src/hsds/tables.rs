@@ -59,6 +59,10 @@ pub struct NotRead {
 pub struct Tables {
     rows: BTreeMap<&'static str, Vec<Row>>,
     by_id: BTreeMap<(&'static str, String), usize>,
+    /// Lines whose quotes are not as they must be.
+    pub(super) broken: Vec<(&'static str, Origin)>,
+    /// Rows that say otherwise what another one of their table and id says.
+    pub(super) twice: Vec<(&'static str, Origin, String)>,
 }
 
 impl Row {
@@ -139,12 +143,15 @@ impl Tables {
     }
 
     fn add_csv(&mut self, table: &'static str, file: &Path, text: &str) {
-        let mut rows = csv::rows(text).into_iter();
+        let (rows, broken) = csv::rows(text);
+        let origin = |number: u64| Origin { file: file.to_owned(), number };
+        self.broken.extend(broken.into_iter().map(|line| (table, origin(line))));
+        let mut rows = rows.into_iter();
         let Some(header) = rows.next() else { return };
         for row in rows {
             let named = header.fields.iter().map(|name| name.trim().to_owned());
             let fields = named.zip(row.fields).collect();
-            let origin = Origin { file: file.to_owned(), number: row.line };
+            let origin = origin(row.line);
             self.add(table, Row { origin, fields });
         }
     }
@@ -156,11 +163,16 @@ impl Tables {
         let key = (table, row.id().to_owned());
         let known = self.by_id.get(&key).and_then(|at| rows.get_mut(*at));
         if let Some(known) = known.filter(|_| !key.1.is_empty()) {
+            let mut is_another = false;
             for (name, text) in row.fields {
                 let before = known.fields.entry(name).or_default();
+                is_another |= !before.is_empty() && !text.is_empty() && *before != text;
                 if before.is_empty() {
                     *before = text;
                 }
+            }
+            if is_another {
+                self.twice.push((table, row.origin, key.1));
             }
             return;
         }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use crate::adt::{Kind, Outcome, Refusal, Taken};
 use crate::hl7::writer::Writer;
-use crate::hl7::{Delimiters, Message};
+use crate::hl7::{Charset, Delimiters, Message};
 
 /// The answers to a message, as they are sent: none if its sender wants none.
 ///
@@ -19,7 +19,6 @@ pub fn answers(taken: &Taken) -> Vec<Vec<u8>> {
 
 /// Several answers as the answer to a batch, with what is to be remarked about it (BTS-2).
 pub(super) fn batch_answer(all: &[Taken], remark: &str) -> Vec<u8> {
-    let charset = all.first().map_or(crate::hl7::Charset::Ascii, |taken| taken.charset);
     let mut writer = Writer::new("BHS", Delimiters::default()).field("TSUNAGI");
     let mut count = 0_usize;
     for answer in all.iter().flat_map(answer_texts) {
@@ -30,7 +29,10 @@ pub(super) fn batch_answer(all: &[Taken], remark: &str) -> Vec<u8> {
     if !remark.is_empty() {
         end = end.field(remark);
     }
-    charset.write(&end.end())
+    // Each answer has its message's words, and all of them go in one set.
+    let text = end.end();
+    let charset = all.iter().map(|taken| taken.charset).find(|charset| charset.has(&text));
+    charset.unwrap_or(Charset::Utf8).write(&text)
 }
 
 fn answer_texts(taken: &Taken) -> Vec<String> {
@@ -94,7 +96,7 @@ fn write(message: Option<&Message<'_>>, taken: &Taken, mode: char) -> String {
         writer = writer.field("");
     }
     writer = writer.raw(raw(18)).field("").raw(raw(20));
-    let told = told(&taken.outcome);
+    let told = told(taken);
     writer = writer.segment("MSA").field(&code).raw(raw(10)).field(&told);
     if let Outcome::Refused(refusal) = &taken.outcome {
         writer = error(writer, refusal);
@@ -102,10 +104,11 @@ fn write(message: Option<&Message<'_>>, taken: &Taken, mode: char) -> String {
     writer.end()
 }
 
-fn told(outcome: &Outcome) -> String {
-    match outcome {
-        Outcome::Stored | Outcome::Repeated => String::new(),
-        Outcome::NothingNew => "known already".to_owned(),
+fn told(taken: &Taken) -> String {
+    match &taken.outcome {
+        Outcome::Stored | Outcome::Repeated => taken.remark.clone(),
+        Outcome::NothingNew if taken.remark.is_empty() => "known already".to_owned(),
+        Outcome::NothingNew => format!("known already; {}", taken.remark),
         Outcome::Ignored => "passed over, as the facility's profile says".to_owned(),
         Outcome::Refused(Refusal { field, reason, message, .. }) => {
             let place = if field.is_empty() { String::new() } else { format!("{field}: ") };
@@ -148,11 +151,11 @@ fn words(condition: u16) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hl7::Charset;
 
     fn taken(header: &str, outcome: Outcome) -> Taken {
         Taken {
             outcome,
+            remark: String::new(),
             text: format!("{header}\rPID|1"),
             charset: Charset::Iso2022Jp,
             answer_id: "0123456789abcdef0123".to_owned(),
@@ -210,6 +213,7 @@ mod tests {
         let nothing = Taken {
             outcome: Outcome::Refused(Refusal::unreadable("MSH", "no message")),
             text: String::new(),
+            remark: String::new(),
             charset: Charset::Ascii,
             answer_id: String::new(),
             is_always_answered: false,

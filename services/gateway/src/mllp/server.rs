@@ -14,6 +14,7 @@ use tsunagi_chassis::Config;
 use tsunagi_chassis::config::Mllp;
 
 use super::answer::{answers, batch_answer};
+use super::certificate;
 use super::frame::{Frame, Frames, framed};
 use super::tls;
 use crate::adt::{Intake, Kind, Outcome, Taken};
@@ -107,6 +108,7 @@ impl Server {
                 config: Arc::clone(&config),
                 intake: Arc::clone(&intake),
                 stop: stop.clone(),
+                names: Vec::new(),
             };
             let (tls, cut) = (self.tls.clone(), cut.clone());
             tasks.spawn(async move {
@@ -132,17 +134,23 @@ struct Connection {
     config: Arc<Mllp>,
     intake: Arc<Intake>,
     stop: CancellationToken,
+    /// Whom the sender's certificate names.
+    names: Vec<String>,
 }
 
 impl Connection {
-    async fn serve(self, stream: TcpStream, peer: SocketAddr, tls: Option<TlsAcceptor>) {
+    async fn serve(mut self, stream: TcpStream, peer: SocketAddr, tls: Option<TlsAcceptor>) {
         // Answers are small, and somebody waits for each.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%peer, %error, "an MLLP connection goes on with delays");
         }
         let Some(tls) = tls else { return self.talk(stream, peer).await };
         match tokio::time::timeout(HANDSHAKE_WAIT, tls.accept(stream)).await {
-            Ok(Ok(stream)) => self.talk(stream, peer).await,
+            Ok(Ok(stream)) => {
+                let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+                self.names = chain.first().map(|own| certificate::names(own)).unwrap_or_default();
+                self.talk(stream, peer).await;
+            }
             Ok(Err(error)) => tracing::warn!(%peer, %error, "an MLLP client was not let in"),
             Err(_) => tracing::warn!(%peer, "an MLLP client did not finish its handshake"),
         }
@@ -253,13 +261,19 @@ impl Connection {
         };
         let pieces = batch::messages(&bytes);
         if pieces.is_empty() {
-            let taken = self.intake.take(&bytes, DOOR).await;
+            let taken = self.intake.take_of(&bytes, DOOR, &self.names).await;
+            tell(&taken, peer);
+            return in_frames(&answers(&taken));
+        }
+        if pieces.len() > self.config.batch_messages {
+            let limit = self.config.batch_messages;
+            let taken = self.intake.refuse_many(&bytes, limit, DOOR).await;
             tell(&taken, peer);
             return in_frames(&answers(&taken));
         }
         let mut all = Vec::with_capacity(pieces.len());
         for piece in pieces {
-            let taken = self.intake.take(piece, DOOR).await;
+            let taken = self.intake.take_of(piece, DOOR, &self.names).await;
             tell(&taken, peer);
             all.push(taken);
         }

@@ -1,7 +1,8 @@
 //! Files of a standard storage: what their names say, and which of them there are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
+use std::fs::DirEntry;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -161,12 +162,13 @@ pub(super) struct Listing {
     pub(super) recent_from: String,
 }
 
-/// Lists a folder, the oldest first. A folder within it that cannot be read is told and passed
-/// over.
+/// Lists a folder, the oldest first, with what links within it lead to. A folder within it that
+/// cannot be read is told and passed over, and so is what is neither a folder nor a regular file.
 pub(super) fn list(root: &Path) -> std::io::Result<Listing> {
     let mut listing = Listing::default();
     let mut folders = vec![root.to_owned()];
     let mut is_root = true;
+    let mut links = Links::default();
     while let Some(folder) = folders.pop() {
         let entries = match std::fs::read_dir(&folder) {
             Ok(entries) => entries,
@@ -179,9 +181,13 @@ pub(super) fn list(root: &Path) -> std::io::Result<Listing> {
         is_root = false;
         for entry in entries.filter_map(Result::ok) {
             let path = entry.path();
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                folders.push(path);
-                continue;
+            match what(&entry, &path, root, &mut links) {
+                What::Folder => {
+                    folders.push(path);
+                    continue;
+                }
+                What::PassedOver => continue,
+                What::File => {}
             }
             let name = entry.file_name().to_string_lossy().into_owned();
             let file = as_text(path.strip_prefix(root).unwrap_or(&path));
@@ -195,6 +201,48 @@ pub(super) fn list(root: &Path) -> std::io::Result<Listing> {
     }
     listing.sort();
     Ok(listing)
+}
+
+/// The folders outside the storage to which links lead that were followed.
+type Links = BTreeSet<PathBuf>;
+
+enum What {
+    File,
+    Folder,
+    /// Neither, or it was listed already.
+    PassedOver,
+}
+
+/// What an entry of a folder is, or what it leads to. A link is followed once, and not to what
+/// lies in the storage or around it: it would never come to an end.
+fn what(entry: &DirEntry, path: &Path, root: &Path, links: &mut Links) -> What {
+    let Ok(kind) = entry.file_type() else { return What::PassedOver };
+    if kind.is_file() {
+        return What::File;
+    }
+    if kind.is_dir() {
+        return What::Folder;
+    }
+    let led = std::fs::metadata(path).and_then(|led| Ok((led, path.canonicalize()?)));
+    let (led, target) = match led {
+        Ok((led, target)) if led.is_dir() => (led, target),
+        Ok((led, _)) if led.is_file() => return What::File,
+        Ok(_) => {
+            tracing::warn!("what is no regular file of the SS-MIX2 storage is passed over");
+            return What::PassedOver;
+        }
+        Err(error) => {
+            tracing::warn!(%error, "a link in the SS-MIX2 storage leads nowhere");
+            return What::PassedOver;
+        }
+    };
+    let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
+    if root.starts_with(&target) {
+        tracing::warn!("a link in the SS-MIX2 storage leads around it, and is not followed");
+        return What::PassedOver;
+    }
+    let is_new = led.is_dir() && !target.starts_with(&root) && links.insert(target);
+    if is_new { What::Folder } else { What::PassedOver }
 }
 
 impl Listing {

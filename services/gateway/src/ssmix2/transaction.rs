@@ -24,8 +24,8 @@ pub(super) struct Record<'a> {
 pub(super) fn records(bytes: &[u8]) -> Vec<Record<'_>> {
     let mut records = Vec::new();
     let mut processing = Processing::Insert;
-    // Where the record under way has its message.
-    let mut message: Option<usize> = None;
+    // Where the record under way has its message, and where a deletion was told that has none yet.
+    let (mut message, mut bare): (Option<usize>, Option<usize>) = (None, None);
     let mut at = 0;
     for line in bytes.split_inclusive(|byte| matches!(byte, b'\r' | b'\n')) {
         let told = told(line);
@@ -36,16 +36,30 @@ pub(super) fn records(bytes: &[u8]) -> Vec<Record<'_>> {
             records.extend(record(bytes, processing, start..at));
             processing = Processing::Insert;
         }
+        if told.is_some()
+            && let Some(start) = bare.take()
+        {
+            records.extend(record(bytes, Processing::Delete, start..at));
+        }
         processing = told.unwrap_or(processing);
+        if told == Some(Processing::Delete) {
+            bare = Some(at);
+        }
         if begins {
-            message = Some(at);
+            (message, bare) = (Some(at), None);
         }
         at += line.len();
     }
-    if let Some(start) = message {
+    if let Some(start) = message.or(bare) {
         records.extend(record(bytes, processing, start..at));
     }
     records
+}
+
+/// Whether a record is a deletion that says no more than whose: without the message, it is not
+/// known what is deleted.
+pub(super) fn is_bare(message: &[u8]) -> bool {
+    !is_header(message)
 }
 
 /// Whether a message's last segment is there to its end.
@@ -110,6 +124,24 @@ mod tests {
         );
         assert_eq!(records(file).last().unwrap().end, file.len());
         assert!(records(b"\r\nnothing\r\n").is_empty());
+    }
+
+    #[test]
+    fn a_deletion_without_a_message_is_a_record_too() {
+        let file =
+            b"DEL,0001,ADT-22\r\nINS,2\rMSH|^~\\&|2\rDEL,3\r\n\nDEL,4\rMSH|^~\\&|4\rDEL,5\r\n";
+        let read: Vec<_> = records(file).iter().map(|one| (one.processing, one.message)).collect();
+        assert_eq!(
+            read,
+            [
+                (Processing::Delete, &b"DEL,0001,ADT-22\r\n"[..]),
+                (Processing::Insert, b"MSH|^~\\&|2\r"),
+                (Processing::Delete, b"DEL,3\r\n\n"),
+                (Processing::Delete, b"MSH|^~\\&|4\r"),
+                (Processing::Delete, b"DEL,5\r\n"),
+            ]
+        );
+        assert!(is_bare(read[0].1) && !is_bare(read[1].1));
     }
 
     #[test]

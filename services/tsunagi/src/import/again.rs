@@ -1,10 +1,13 @@
 //! Resources that say again what was said before, and mean it: against what is known of the
 //! patient, and against what somebody else has said since.
 
+use tsunagi_bus::address;
 use tsunagi_domain::{CareTime, PatientId, Zone};
 use tsunagi_gateway::fhir::Mapped;
 use tsunagi_gateway::fhir::map::set_patient;
 use tsunagi_gateway::fhir::resource::{Encounter, Patient};
+use tsunagi_proto::catalogue::Payload;
+use tsunagi_proto::v1;
 
 use super::report::Outcome;
 use super::session::Session;
@@ -46,19 +49,40 @@ impl Work {
         Ok(None)
     }
 
-    /// Whether a patient's resource was written before what is known of the patient was said: by
-    /// a later export, or at a desk.
-    pub(super) async fn is_overtaken(
+    /// What was said of a patient after the resource was written, if anything was: by a later
+    /// export, or at a desk.
+    pub(super) async fn overtaking(
         &self,
         patient: &Patient,
         owner: PatientId,
-    ) -> anyhow::Result<bool> {
+    ) -> anyhow::Result<Option<Overtaking>> {
         let time = |text: &str| CareTime::parse(text, &Zone::utc()).ok();
-        let Some(written) = time(&patient.meta.last_updated) else { return Ok(false) };
+        let Some(written) = time(&patient.meta.last_updated) else { return Ok(None) };
         let timeline = self.timeline(owner).await?;
         let said = timeline.iter().filter(|entry| DEMOGRAPHICS.contains(&entry.r#type.as_str()));
-        let last = said.max_by_key(|entry| entry.version);
-        let last = last.and_then(|entry| time(&entry.occurred_at));
-        Ok(last.is_some_and(|last| written.is_before(&last)))
+        let said: Vec<_> = said.collect();
+        let died = said.iter().any(|entry| says_dead(entry));
+        let last = said.into_iter().max_by_key(|entry| entry.version);
+        let last = last
+            .filter(|last| time(&last.occurred_at).is_some_and(|last| written.is_before(&last)));
+        Ok(last.map(|last| Overtaking {
+            at: last.occurred_at.clone(),
+            lives_after_all: died && !says_dead(last),
+        }))
     }
+}
+
+/// What was said of a patient later.
+pub(super) struct Overtaking {
+    pub(super) at: String,
+    /// It takes back that the patient died.
+    pub(super) lives_after_all: bool,
+}
+
+fn says_dead(entry: &v1::TimelineEntry) -> bool {
+    let detail = entry.detail.as_ref();
+    let payload = detail.and_then(|detail| Payload::decode(&entry.r#type, &detail.value).ok());
+    payload.is_some_and(|mut payload| {
+        address::demographics(&mut payload).is_some_and(|said| said.deceased)
+    })
 }

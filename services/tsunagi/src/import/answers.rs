@@ -248,6 +248,7 @@ impl Work {
                 raw: bytes.to_owned(),
                 part,
                 parts,
+                ..v1::MessageQuarantined::default()
             };
             let request = v1::QuarantineRequest { message: Some(message) };
             bus.quarantine(own(request)).await.map_err(|status| refused(&status))?;

@@ -4,7 +4,7 @@ use tonic::Code;
 use tsunagi_domain::PatientId;
 use tsunagi_gateway::fhir::map::set_patient;
 use tsunagi_gateway::fhir::resource::Patient;
-use tsunagi_gateway::person::{is_somebody_else, news};
+use tsunagi_gateway::person::{is_somebody_else, never_too_late, news};
 use tsunagi_proto::v1;
 use tsunagi_proto::v1::care_bus_client::CareBusClient;
 use tsunagi_proto::v1::timeline_client::TimelineClient;
@@ -53,11 +53,19 @@ impl Work {
             return Ok(Err(mismatch(owner)));
         }
         let mut events = Vec::new();
-        if let Some(news) = news(&before, said)
+        if let Some(news) = news(&before, said.clone()) {
             // Of one that was never taken in, all is new, however old.
-            && !(is_linked && self.is_overtaken(patient, owner).await?)
-        {
-            events.push(self.mapper().patient_update(patient, news, known.version));
+            let later = if is_linked { self.overtaking(patient, owner).await? } else { None };
+            let update = |said| self.mapper().patient_update(patient, said, known.version);
+            match later {
+                None => events.push(update(news)),
+                Some(later) => {
+                    let now = never_too_late(&before, &said, later.lives_after_all);
+                    // Older, it would not hold.
+                    let at = |event| v1::Event { occurred_at: later.at.clone(), ..event };
+                    events.extend(now.map(|now| at(update(now))));
+                }
+            }
         }
         for identifier in identifiers {
             if !known.identifiers.contains(&identifier) {

@@ -30,8 +30,9 @@ struct Raw {
     resource_type: String,
     #[serde(default, rename = "type")]
     kind: String,
+    /// Each is read for itself: of a batch, one that is malformed does not spoil the others.
     #[serde(default)]
-    entry: Vec<RawEntry>,
+    entry: Vec<Box<RawValue>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -72,6 +73,8 @@ pub(super) enum Said {
     Referred,
     /// Of a type that nothing is made of here.
     NotUsed(String),
+    /// An entry of a batch that cannot be taken.
+    Unreadable(Problem),
 }
 
 /// An entry that was read.
@@ -96,11 +99,20 @@ pub(super) struct Bundle {
 const MESSAGES: [&str; 3] = ["notification-admit", DISCHARGE, "notification-transfer"];
 const DISCHARGE: &str = "notification-discharge";
 
+/// The codes of `administrative-gender`; or nothing is said.
+const GENDERS: [&str; 5] = ["", "female", "male", "other", "unknown"];
+
 /// Elements that are not kept and are named.
 const UNREAD_MAX: usize = 50;
 
 /// Entries of the largest Bundle that is taken.
 const ENTRIES_MAX: usize = 5000;
+
+impl Entry {
+    fn unreadable(problem: Problem) -> Self {
+        Self { name: String::new(), said: Said::Unreadable(problem), unread: Vec::new() }
+    }
+}
 
 impl Bundle {
     /// Reads a Bundle, whole, before any of it is taken.
@@ -127,10 +139,18 @@ impl Bundle {
             entries: Vec::with_capacity(raw.entry.len()),
             directory: Directory::default(),
         };
-        let header = raw.entry.first().and_then(|entry| entry.resource.clone());
-        for (at, entry) in raw.entry.into_iter().enumerate() {
-            let read = bundle.read_entry(at, entry, now).map_err(|problem| problem.at(at))?;
-            bundle.entries.push(read);
+        let mut header = None;
+        for (at, entry) in raw.entry.iter().enumerate() {
+            let read = parse::<RawEntry>(entry.get()).and_then(|entry| {
+                header = header.take().or_else(|| entry.resource.clone());
+                bundle.read_entry(at, entry, now)
+            });
+            let read = read.map_err(|problem| problem.at(at));
+            bundle.entries.push(if mode == Mode::Batch {
+                read.unwrap_or_else(Entry::unreadable)
+            } else {
+                read?
+            });
         }
         if let (Mode::Message, Some(header)) = (mode, header) {
             bundle.check_message(&parse(header.get())?).map_err(|problem| problem.at(0))?;
@@ -187,8 +207,13 @@ impl Bundle {
         }
         self.directory.add_alias(&full_url, &any.resource_type, &id);
         let name = format!("{}/{id}", any.resource_type);
-        let unread = unread(&any.resource_type, json)?;
+        let mut unread = unread(&any.resource_type, json)?;
         let said = self.said(&any.resource_type, id, json, now)?;
+        if let Said::Patient(patient) = &said
+            && !GENDERS.contains(&patient.gender.as_str())
+        {
+            unread.push("gender (it is none of male, female, other and unknown)".to_owned());
+        }
         Ok(Entry { name, said, unread })
     }
 

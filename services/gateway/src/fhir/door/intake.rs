@@ -20,7 +20,7 @@ use crate::fhir::map::{Mapped, Mapper, set_patient};
 use crate::fhir::resource::{Encounter, Patient};
 use crate::fhir::{Directory, Ids};
 use crate::known::{Known, KnownPatients, Step, StepKind};
-use crate::person::{is_somebody_else, news};
+use crate::person::{is_somebody_else, never_too_late, news};
 
 /// What came of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,7 +105,7 @@ fn rank(said: &Said) -> u8 {
         Said::Patient(_) => 0,
         Said::Encounter(_) => 1,
         Said::CareTeam(_) => 2,
-        Said::Referred | Said::NotUsed(_) => 3,
+        Said::Referred | Said::NotUsed(_) | Said::Unreadable(_) => 3,
     }
 }
 
@@ -174,7 +174,7 @@ impl Work<'_> {
             }
             Said::Encounter(encounter) => &encounter.subject,
             Said::CareTeam(team) => &team.subject,
-            Said::Referred | Said::NotUsed(_) => return Ok(None),
+            Said::Referred | Said::NotUsed(_) | Said::Unreadable(_) => return Ok(None),
         };
         if let Some(identifier) = conditional(&subject.reference) {
             let owner = self.intake.handler.claims().owner(&identifier?).await?;
@@ -245,7 +245,8 @@ impl Work<'_> {
                     | Said::Encounter(_)
                     | Said::CareTeam(_)
                     | Said::Referred
-                    | Said::NotUsed(_) => Outcome::Known,
+                    | Said::NotUsed(_)
+                    | Said::Unreadable(_) => Outcome::Known,
                 });
                 events.extend(new);
             }
@@ -291,7 +292,7 @@ impl Work<'_> {
                 let mapped = self.mapper().care_team(team)?;
                 self.unstored(known, mapped.events).await
             }
-            Said::Referred | Said::NotUsed(_) => Ok(Vec::new()),
+            Said::Referred | Said::NotUsed(_) | Said::Unreadable(_) => Ok(Vec::new()),
         }
     }
 
@@ -302,6 +303,9 @@ impl Work<'_> {
         let identifiers = self.mapper().identifiers(patient);
         let said = self.mapper().demographics(patient);
         let mut before = known.demographics().clone();
+        if known.is_address_protected() {
+            before.address.get_or_insert_default().confidential = true;
+        }
         if let Some(address) = before.address.as_mut().filter(|address| address.confidential) {
             address::withhold(address);
         }
@@ -314,9 +318,13 @@ impl Work<'_> {
         }
         let mut events = Vec::new();
         // Of one that was never taken in, all is new, however old.
-        if let Some(news) = news(&before, said)
-            && !(is_linked && is_overtaken(known, patient))
-        {
+        if is_linked && is_overtaken(known, patient) {
+            let now = never_too_late(known.demographics(), &said, known.lives_after_all());
+            let event = now.map(|now| self.mapper().patient_update(patient, now, known.version()));
+            // Older, it would not hold.
+            let occurred_at = known.told_at_text().unwrap_or_default().to_owned();
+            events.extend(event.map(|event| v1::Event { occurred_at, ..event }));
+        } else if let Some(news) = news(&before, said) {
             events.push(self.mapper().patient_update(patient, news, known.version()));
         }
         let new = identifiers.into_iter().filter(|one| !has(one));
@@ -478,6 +486,7 @@ fn conditional(reference: &str) -> Option<Result<Identifier, Problem>> {
 fn idle(said: &Said) -> Outcome {
     match said {
         Said::NotUsed(kind) => Outcome::NotUsed(kind.clone()),
+        Said::Unreadable(problem) => Outcome::Refused(problem.clone()),
         Said::Patient(_) | Said::Encounter(_) | Said::CareTeam(_) | Said::Referred => {
             Outcome::Known
         }

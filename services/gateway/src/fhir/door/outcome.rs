@@ -64,6 +64,11 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "throttled", "SERVER_FULL", message)
     }
 
+    pub(super) fn too_slow() -> Self {
+        let message = "the body did not come in the time that it may take (fhir-body-wait-ms): send it again, or several smaller Bundles";
+        Self::new(StatusCode::REQUEST_TIMEOUT, "timeout", "BODY_TOO_SLOW", message)
+    }
+
     /// The same, told of an entry of a Bundle.
     pub(super) fn at(mut self, entry: usize) -> Self {
         self.expression = format!("Bundle.entry[{entry}]");

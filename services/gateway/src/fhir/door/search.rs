@@ -1,5 +1,7 @@
 //! Searches: parameters as they were asked for, and whether a resource is found by them.
 
+use std::cmp::Ordering;
+
 use serde_json::Value;
 use tsunagi_proto::v1;
 
@@ -36,7 +38,7 @@ impl Query {
                 "_page" => query.page = value,
                 "_format" | "_pretty" => {}
                 _ if known.iter().any(|(one, kind)| *one == name && *kind == "date")
-                    && !is_date(&value) =>
+                    && !value.split(',').all(is_date) =>
                 {
                     let message = format!(
                         "`{name}` must be a date such as 2026-05-01, or eq, ge, le, gt or lt and a date"
@@ -89,14 +91,11 @@ impl Query {
             v1::Sex::Unknown => "unknown",
             v1::Sex::Unspecified => "",
         };
-        self.parameters.iter().all(|(name, value)| match name.as_str() {
+        let finds = |name: &str, value: &str| match name {
             "_id" => patient.patient_id == value.to_lowercase(),
             "identifier" => {
-                let (system, number) = token(value);
-                let is_one = |one: &v1::Identifier| {
-                    one.value == number && system.is_none_or(|system| one.system == system)
-                };
-                patient.identifiers.iter().any(is_one)
+                let mut all = patient.identifiers.iter();
+                all.any(|one| is_token(value, &one.system, &one.value))
             }
             "family" => any_name(value, |name| vec![&name.family]),
             "given" => any_name(value, |name| name.given.split_whitespace().collect()),
@@ -104,10 +103,14 @@ impl Query {
                 let given = name.given.split_whitespace();
                 [name.family.as_str(), name.text.as_str()].into_iter().chain(given).collect()
             }),
-            "birthdate" => is_in(&said.birth_on, value),
-            "gender" => gender == value,
+            "birthdate" => is_in([&said.birth_on; 2], value),
+            "gender" => is_token(value, GENDERS, gender),
             _ => true,
-        })
+        };
+        // Commas stand between values of which one has to fit.
+        let any =
+            |(name, values): &(String, String)| values.split(',').any(|value| finds(name, value));
+        self.parameters.iter().all(any)
     }
 
     /// Whether an encounter, request or task is found, as it is given out.
@@ -116,9 +119,14 @@ impl Query {
             |pointer: &str| resource.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
         let one_of = |value: &str, is: &str| value.split(',').any(|one| token(one).1 == is);
         let status = self.all("status").all(|wanted| one_of(wanted, text("/status")));
-        let class = self.all("class").all(|wanted| one_of(wanted, text("/class/code")));
+        let class = [text("/class/system"), text("/class/code")];
+        let class = self
+            .all("class")
+            .all(|wanted| wanted.split(',').any(|wanted| is_token(wanted, class[0], class[1])));
         let id = self.all("_id").all(|wanted| one_of(wanted, text("/id")));
-        status && class && id && self.all("date").all(|wanted| is_in(text("/period/start"), wanted))
+        let period = [text("/period/start"), text("/period/end")];
+        let is_then = |wanted: &str| wanted.split(',').any(|wanted| is_in(period, wanted));
+        status && class && id && self.all("date").all(is_then)
     }
 }
 
@@ -127,6 +135,18 @@ pub(super) fn token(text: &str) -> (Option<&str>, &str) {
     match text.split_once('|') {
         Some((system, value)) => (Some(system), value),
         None => (None, text),
+    }
+}
+
+const GENDERS: &str = "http://hl7.org/fhir/administrative-gender";
+
+/// Whether a code or number of a system is what is wanted: `value` of any system, `system|value`,
+/// `system|` for all of it, and `|value` for one without a system.
+fn is_token(wanted: &str, system: &str, value: &str) -> bool {
+    match token(wanted) {
+        (None, wanted) => wanted == value,
+        (Some(of), "") => !of.is_empty() && of == system,
+        (Some(of), wanted) => wanted == value && of == system,
     }
 }
 
@@ -139,23 +159,30 @@ fn is_date(wanted: &str) -> bool {
 
 const PREFIXES: [&str; 5] = ["eq", "ge", "le", "gt", "lt"];
 
-/// Whether a date or time lies where a search wants it, compared as far as both are known.
-fn is_in(known: &str, wanted: &str) -> bool {
+/// Whether a period lies where a search wants it, as R4 compares: `eq` if it lies within the date,
+/// the others by whichever end reaches furthest. What has no end goes on. Compared as far as both
+/// are known, by days at most.
+fn is_in([start, end]: [&str; 2], wanted: &str) -> bool {
     let (prefix, date) = match wanted.split_at_checked(2) {
         Some((prefix @ ("eq" | "ge" | "le" | "gt" | "lt"), date)) => (prefix, date),
         Some(_) | None => ("eq", wanted),
     };
-    if known.is_empty() {
+    if start.is_empty() {
         return false;
     }
-    let length = known.len().min(date.len()).min(10);
-    let [known, date] = [known, date].map(|text| text.get(..length).unwrap_or(text));
+    let compare = |known: &str| {
+        let length = known.len().min(date.len()).min(10);
+        let [known, date] = [known, date].map(|text| text.get(..length).unwrap_or(text));
+        known.cmp(date)
+    };
+    let begins = compare(start);
+    let ends = if end.is_empty() { Ordering::Greater } else { compare(end) };
     match prefix {
-        "ge" => known >= date,
-        "le" => known <= date,
-        "gt" => known > date,
-        "lt" => known < date,
-        _equal => known == date,
+        "ge" => ends.is_ge(),
+        "le" => begins.is_le(),
+        "gt" => ends.is_gt(),
+        "lt" => begins.is_lt(),
+        _equal => begins.is_eq() && ends.is_eq(),
     }
 }
 
@@ -198,6 +225,53 @@ mod tests {
         assert!(finds("family", "髙") && finds("name", "子") && !finds("given", "髙"));
         assert!(finds("birthdate", "1938-04-02") && finds("birthdate", "ge1938"));
         assert!(!finds("birthdate", "lt1938") && !finds("gender", "male"));
+    }
+
+    #[test]
+    fn one_of_several_values_is_enough_and_a_system_counts() {
+        let identifier =
+            |value: &str| v1::Identifier { system: "urn:oid:1".into(), value: value.into() };
+        let patient = v1::PatientSummary {
+            identifiers: vec![identifier("7")],
+            demographics: Some(v1::Demographics {
+                sex: v1::Sex::Female.into(),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let finds =
+            |name: &str, value: &str| query("Patient", &[(name, value)]).unwrap().finds(&patient);
+        assert!(finds("gender", "male,female") && !finds("gender", "male,other"));
+        assert!(finds("identifier", "8,7") && finds("identifier", "urn:oid:1|8,urn:oid:1|7"));
+        assert!(finds("identifier", "urn:oid:1|") && !finds("identifier", "urn:oid:2|"));
+        assert!(!finds("identifier", "|7") && !finds("identifier", "8,9"));
+        let class = serde_json::json!({ "class": { "system": "urn:act", "code": "IMP" } });
+        let finds = |value| query("Encounter", &[("class", value)]).unwrap().finds_resource(&class);
+        assert!(finds("IMP") && finds("urn:act|IMP") && finds("AMB,IMP"));
+        assert!(!finds("urn:wrong|IMP") && !finds("AMB"));
+    }
+
+    #[test]
+    fn a_stay_is_found_on_every_day_that_it_lasts() {
+        let finds = |end: &str, value: &str| {
+            let mut stay =
+                serde_json::json!({ "period": { "start": "2026-05-01T09:00:00+09:00" } });
+            if !end.is_empty() {
+                stay["period"]["end"] = end.into();
+            }
+            query("Encounter", &[("date", value)]).unwrap().finds_resource(&stay)
+        };
+        assert!(
+            finds("", "ge2026-05-03") && finds("", "gt2026-05-03") && finds("", "le2026-05-03")
+        );
+        assert!(!finds("", "2026-05-01"), "it goes on");
+        let end = "2026-05-04T10:00:00+09:00";
+        assert!(finds(end, "ge2026-05-04") && !finds(end, "gt2026-05-04"));
+        assert!(finds(end, "le2026-05-01") && !finds(end, "lt2026-05-01"));
+        assert!(!finds(end, "ge2026-05-05") && !finds(end, "le2026-04-30"));
+        assert!(
+            finds(end, "2026-05") && finds(end, "2026-04,2026-05") && !finds(end, "2026-05-01")
+        );
     }
 
     #[test]

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Path, Query as Parameters, Request, State};
+use axum::extract::{
+    DefaultBodyLimit, FromRequest as _, Path, Query as Parameters, Request, State,
+};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
@@ -36,6 +38,9 @@ use crate::known::KnownPatients;
 /// Patients looked at for one page of a search; then the page ends, and says how to go on.
 const LOOKED_AT_MAX: usize = 20_000;
 
+/// Bodies that may be coming for each request that is worked on.
+const BODIES_PER_REQUEST: usize = 4;
+
 /// Why FHIR cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum DoorError {
@@ -58,6 +63,9 @@ struct Door {
     /// Reads patients: what holds of what was told, the event store knows.
     timeline: Timeline,
     places: Semaphore,
+    /// For those whose bodies are coming.
+    bodies: Semaphore,
+    body_wait: Duration,
 }
 
 type Shared = State<Arc<Door>>;
@@ -97,7 +105,9 @@ impl Server {
         let attempts_max = config.decide_attempts;
         let intake = Intake { handler, known, attempts_max, own_organisations };
         let places = Semaphore::new(config.fhir.requests);
-        let door = Arc::new(Door { intake, timeline, places });
+        let bodies = Semaphore::new(config.fhir.requests.saturating_mul(BODIES_PER_REQUEST));
+        let body_wait = Duration::from_millis(config.fhir.body_wait_ms);
+        let door = Arc::new(Door { intake, timeline, places, bodies, body_wait });
         let served = axum::serve(self.listener, routes(door, config.fhir.body_bytes))
             .with_graceful_shutdown(stop.clone().cancelled_owned());
         let patience = async {
@@ -123,16 +133,24 @@ fn routes(door: Arc<Door>, body_bytes: usize) -> Router {
         .route("/fhir/Patient/{id}/$everything", get(everything))
         .fallback(nothing)
         .method_not_allowed_fallback(nothing)
-        .layer(DefaultBodyLimit::max(body_bytes))
         .layer(middleware::from_fn_with_state(Arc::clone(&door), limited))
+        .layer(DefaultBodyLimit::max(body_bytes))
         .with_state(door)
 }
 
-/// Works on a limited number of requests at once.
+/// Works on a limited number of requests at once: on those that are there to their end. Others
+/// come as long as they may take.
 async fn limited(State(door): Shared, request: Request, next: Next) -> Response {
-    let Ok(_place) = door.places.try_acquire() else { return Problem::busy().into_response() };
     let of_caller = Trace::of(request.headers());
-    let response = trace::within(of_caller, next.run(request)).await;
+    let response = match door.whole(request).await {
+        Ok(request) => {
+            let Ok(_place) = door.places.try_acquire() else {
+                return Problem::busy().into_response();
+            };
+            trace::within(of_caller, next.run(request)).await
+        }
+        Err(response) => *response,
+    };
     // What the framework itself refuses is told in FHIR's way too.
     let is_told = response
         .headers()
@@ -355,14 +373,30 @@ fn link(base: &str, kind: &str, query: &Query, page: &str) -> String {
 }
 
 impl Door {
+    /// A request with its body, or why there is none.
+    async fn whole(&self, request: Request) -> Result<Request, Box<Response>> {
+        let Ok(_coming) = self.bodies.try_acquire() else {
+            return Err(Box::new(Problem::busy().into_response()));
+        };
+        let (parts, body) = request.into_parts();
+        let come = Bytes::from_request(Request::from_parts(parts.clone(), body), &());
+        match tokio::time::timeout(self.body_wait, come).await {
+            Ok(Ok(bytes)) => Ok(Request::from_parts(parts, bytes.into())),
+            Ok(Err(rejection)) => Err(Box::new(rejection.into_response())),
+            Err(_) => Err(Box::new(Problem::too_slow().into_response())),
+        }
+    }
+
     async fn search_patients(&self, base: &str, query: &Query) -> Answer {
-        let one = match (query.get("_id"), query.get("identifier").map(token)) {
+        let is_one = |value: &&str| !value.contains(',');
+        let id = query.get("_id").filter(is_one);
+        let one = match (id, query.get("identifier").filter(is_one).map(token)) {
             (Some(id), _) => Some(PatientId::parse(id).ok()),
-            (None, Some((Some(system), value))) => {
+            (None, Some((Some(system), value))) if !system.is_empty() && !value.is_empty() => {
                 let identifier = Identifier { system: system.into(), value: value.into() };
                 Some(self.intake.handler.claims().owner(&identifier).await?)
             }
-            (None, _) => None,
+            (None, Some(_) | None) => None,
         };
         if let Some(found) = one {
             let summary = match found {
@@ -385,7 +419,9 @@ impl Door {
 
     /// A page of patients, and where the next one begins.
     async fn list(&self, query: &Query) -> Result<(Vec<Value>, String), Problem> {
-        let value = query.get("identifier").map(|value| token(value).1.to_owned());
+        // Several numbers, or all of a system, are looked for one patient after the other.
+        let value = query.get("identifier").filter(|value| !value.contains(','));
+        let value = value.map(|value| token(value).1.to_owned());
         let mut page_token = query.page.clone();
         let (mut found, mut looked_at) = (Vec::new(), 0);
         let count = usize::try_from(query.count).unwrap_or(usize::MAX);

@@ -10,7 +10,7 @@ use super::{Later, Reader};
 use crate::adt::Manner;
 use crate::ssmix2::cursor::{Cursor, Read};
 use crate::ssmix2::storage::{Listing, Seen, Transactions, mixed};
-use crate::ssmix2::transaction::{Processing, goes_on, is_ended, records};
+use crate::ssmix2::transaction::{Processing, goes_on, is_bare, is_ended, records};
 
 /// Bytes at the beginning of a file, and before where it was read to, by which it is known again.
 const KNOWN_BY: u64 = 64 << 10;
@@ -94,10 +94,18 @@ impl Reader {
             if end <= already {
                 continue;
             }
-            let is_whole = is_settled && (is_ended(record.message) || is_given_up);
+            let is_bare = is_bare(record.message);
+            let is_ended = is_ended(record.message) && !is_bare;
+            let is_whole = is_settled && (is_ended || is_given_up);
             if at + 1 == count && !is_whole {
                 // It may still be being written.
                 break;
+            }
+            if is_bare {
+                // Kept in quarantine, for somebody to say at a desk what was deleted.
+                tracing::warn!(
+                    "a deletion in a transaction file of the SS-MIX2 storage has no message"
+                );
             }
             let manner = match record.processing {
                 Processing::Insert => Manner::AsSaid,

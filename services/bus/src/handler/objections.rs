@@ -1,0 +1,59 @@
+//! What stands in the way of taking an event, but for a repeat: when that was taken, it may not
+//! have stood there.
+
+use tsunagi_domain::{ResourceId, Stamp, note};
+use tsunagi_proto::catalogue::Payload;
+use tsunagi_proto::check::Violation;
+use tsunagi_proto::{convert, v1};
+
+use super::SubmitError;
+
+/// What is held against an event.
+#[derive(Default)]
+pub(crate) struct Objections {
+    /// Codes that no list has that is known now.
+    unlisted: Vec<Violation>,
+    /// Whether a tool of AI says it, and it is no draft.
+    needs_person: bool,
+    /// The resources to which somebody is sent, and when.
+    resources: Vec<(ResourceId, Stamp)>,
+}
+
+impl Objections {
+    /// Notes to which resource somebody is sent.
+    pub(super) fn sends_to(&mut self, payload: &Payload, stamp: &Stamp) {
+        self.resources.extend(sent_to(payload).map(|resource| (resource, stamp.clone())));
+    }
+
+    pub(super) fn resources(&self) -> &[(ResourceId, Stamp)] {
+        &self.resources
+    }
+
+    pub(crate) fn add(&mut self, event: &v1::Event, payload: &Payload, unlisted: Vec<Violation>) {
+        let is_by_tool = event.actor.as_ref().is_some_and(|actor| convert::is_tool(&actor.role));
+        self.needs_person |= is_by_tool && !payload.is_draft();
+        self.unlisted.extend(unlisted);
+    }
+
+    pub(crate) fn check(&self) -> Result<(), SubmitError> {
+        if self.needs_person {
+            return Err(SubmitError::Refused(note::Refusal::NeedsPerson.into()));
+        }
+        if !self.unlisted.is_empty() {
+            return Err(SubmitError::Fields(self.unlisted.clone()));
+        }
+        Ok(())
+    }
+}
+
+/// The resource of the directory to which somebody is sent, if it is one by its id.
+fn sent_to(payload: &Payload) -> Option<ResourceId> {
+    let resource = if let Payload::ReferralRequested(referral) = payload {
+        referral.resource.as_ref()
+    } else if let Payload::Signposted(signposted) = payload {
+        signposted.resource.as_ref()
+    } else {
+        None
+    };
+    ResourceId::parse(&resource?.id).ok()
+}
