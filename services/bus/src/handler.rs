@@ -33,7 +33,8 @@ use joint::{Joint, is_of_a_merge};
 pub use joint::{is_abandoned, retirement};
 use objections::Objections;
 
-/// Events about one patient, one resource or one organisation that somebody wants to be taken together.
+/// Events about one patient, one resource or one organisation that somebody wants to be taken
+/// together.
 #[derive(Debug, Clone)]
 pub struct Submission {
     pub events: Vec<v1::Event>,
