@@ -8,9 +8,10 @@ use prost::Message as _;
 use tsunagi_bus::Stored;
 use tsunagi_bus::handler::to_wire;
 use tsunagi_domain::resource::Resource;
+use tsunagi_domain::topic::Step;
 use tsunagi_domain::{CareTime, ResourceId, Zone};
 use tsunagi_proto::catalogue::Payload;
-use tsunagi_proto::convert::resource_happened;
+use tsunagi_proto::convert::topic_happened;
 use tsunagi_proto::v1;
 
 pub use grpc::DirectoryService;
@@ -52,7 +53,9 @@ impl Folded {
         self.recorded_at = Some(stored.placed.recorded_at);
         let Ok(event) = v1::Event::decode(stored.record.clone()) else { return };
         let Ok(payload) = Payload::decode(&event.r#type, &event.payload) else { return };
-        let Some((stamp, step)) = resource_happened(&event, &payload, zone) else { return };
+        let Some((stamp, Step::Resource(step))) = topic_happened(&event, &payload, zone) else {
+            return;
+        };
         self.resource.apply(&stamp, step);
         let at = stamp.occurred_at.earliest();
         if let Payload::ResourcePublished(what) | Payload::ResourceChanged(what) = payload {

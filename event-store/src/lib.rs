@@ -16,6 +16,7 @@ pub mod log;
 mod look_alikes;
 pub mod metrics;
 pub mod notices;
+mod partner_meetings;
 pub mod patients;
 pub mod records;
 mod region_file;

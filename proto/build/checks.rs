@@ -45,7 +45,7 @@ fn write_command_request(message: &MessageDescriptor, code: &mut String) -> std:
     let (Some(context), Some(event)) = (field_type("context"), field_type("event")) else {
         return Ok(());
     };
-    if !["CommandContext", "ResourceContext"].contains(&context.as_str()) {
+    if !["CommandContext", "ResourceContext", "OrganisationContext"].contains(&context.as_str()) {
         return Ok(());
     }
     writeln!(

@@ -19,7 +19,8 @@ use tsunagi_domain::referral::{Asked, Command as ReferralCommand};
 use tsunagi_domain::transfer_request::{Command as TransferCommand, Question};
 use tsunagi_domain::{
     Actor, CareTime, CaseId, Command, Document, EncounterId, EventId, Order, OrganisationId,
-    PatientId, ReferralId, ResourceId, Stamp, TransferRequestId, Zone, case, resource,
+    PatientId, ReferralId, ResourceId, Stamp, Topic, TransferRequestId, Zone, case, organisation,
+    resource, topic,
 };
 
 use crate::catalogue::{Family, Payload, Ruled};
@@ -46,36 +47,84 @@ pub fn command(
     if event.patient_id.is_empty() {
         violations.insert(0, Path::ROOT.field("patient_id").violation("must be given"));
     }
-    if payload.family() == Family::Resource {
-        let problem = "must be of a patient: an event about a resource names its `resource_id` and no `patient_id`";
+    if topic_id(payload).is_some() {
+        let problem = "must be of a patient: an event about a resource or an organisation names its `resource_id` or `organisation_id`, and no `patient_id`";
         violations.push(Path::ROOT.field("type").violation(problem));
     }
     let unlisted = only_unlisted(violations)?;
     Ok((convert(event, payload, zone)?, unlisted))
 }
 
-/// What a publisher's event says of a community resource, or what is wrong with its fields. None
-/// if it is of another type than these, or of an unknown one. Beside it, the codes that no list
-/// has.
+/// The field that names what an event is about, if it is about no patient.
+fn topic_id(payload: &Payload) -> Option<&'static str> {
+    match payload.family() {
+        Family::Resource => Some("resource_id"),
+        Family::Organisation => Some("organisation_id"),
+        Family::Identity
+        | Family::Team
+        | Family::Consent
+        | Family::Encounter
+        | Family::DischargePlanning
+        | Family::HomeCare
+        | Family::Watch
+        | Family::SocialPrescribing
+        | Family::Documents
+        | Family::Delivery
+        | Family::Record
+        | Family::System
+        | Family::Unspecified => None,
+    }
+}
+
+/// What a publisher's event says of a community resource or an organisation, or what is wrong
+/// with its fields. None if it is of another type than these, or of an unknown one. Beside it, the
+/// codes that no list has.
 #[expect(clippy::type_complexity, reason = "three things that one event says")]
-pub fn resource_step(
+pub fn topic_step(
     event: &v1::Event,
     payload: &Payload,
     zone: &Zone,
-) -> Result<(Option<(ResourceId, Stamp, resource::Step)>, Violations)> {
+) -> Result<(Option<(Topic, Stamp, topic::Step)>, Violations)> {
     let mut violations = violations(event, payload, zone);
-    if !event.patient_id.is_empty() {
-        let problem = "must be empty in an event about a resource";
-        violations.push(Path::ROOT.field("patient_id").violation(problem));
+    let named = topic_id(payload);
+    let ids = [
+        ("patient_id", &event.patient_id),
+        ("resource_id", &event.resource_id),
+        ("organisation_id", &event.organisation_id),
+    ];
+    for (field, id) in ids {
+        if named.is_some_and(|named| named != field) && !id.is_empty() {
+            let problem = "must be empty in an event of this type";
+            violations.push(Path::ROOT.field(field).violation(problem));
+        }
+    }
+    if let Payload::PartnerMeetingHeld(meeting) = payload {
+        violations.extend(uncounted(meeting, &event.organisation_id));
     }
     let unlisted = only_unlisted(violations)?;
     let reader = Reader { zone, at: Path::ROOT };
-    let resource = reader.id("resource_id", &event.resource_id, ResourceId::parse)?;
-    let step = match step(payload) {
-        Some(step) => Some((resource, stamp(event, zone)?, step)),
-        None => None,
+    let Some(step) = step(event, payload, zone)? else { return Ok((None, unlisted)) };
+    let topic = match &step {
+        topic::Step::Resource(_) => {
+            Topic::Resource(reader.id("resource_id", &event.resource_id, ResourceId::parse)?)
+        }
+        topic::Step::Organisation(of, _) => Topic::Organisation(of.clone()),
     };
-    Ok((step, unlisted))
+    Ok((Some((topic, stamp(event, zone)?, step)), unlisted))
+}
+
+/// The partners that cannot be counted as institutions that the organisation met.
+fn uncounted(meeting: &v1::PartnerMeetingHeld, organisation: &str) -> Violations {
+    let partners = Path::ROOT.field("payload");
+    let partners = partners.field("partners");
+    let problem = |partner: &v1::Organisation| match partner.id.as_str() {
+        "" => Some("must be given: institutions are counted by their ids"),
+        id if id == organisation => Some("must be that of another organisation than its own"),
+        _ => None,
+    };
+    let uncounted = meeting.partners.iter().enumerate();
+    let uncounted = uncounted.filter_map(|(index, partner)| Some((index, problem(partner)?)));
+    uncounted.map(|(index, problem)| partners.item(index).field("id").violation(problem)).collect()
 }
 
 /// Refuses what is wrong whichever lists are known.
@@ -88,22 +137,31 @@ fn only_unlisted(violations: Violations) -> Result<Violations> {
 }
 
 /// The same of an event as it is stored. None if this version cannot read it.
-pub fn resource_happened(
+pub fn topic_happened(
     event: &v1::Event,
     payload: &Payload,
     zone: &Zone,
-) -> Option<(Stamp, resource::Step)> {
-    Some((stamp(event, zone).ok()?, step(payload)?))
+) -> Option<(Stamp, topic::Step)> {
+    Some((stamp(event, zone).ok()?, step(event, payload, zone).ok()??))
 }
 
-fn step(payload: &Payload) -> Option<resource::Step> {
-    if let Payload::ResourcePublished(_) = payload {
-        Some(resource::Step::Publish)
+fn step(event: &v1::Event, payload: &Payload, zone: &Zone) -> Result<Option<topic::Step>> {
+    use topic::Step::{Organisation, Resource};
+    let reader = Reader { zone, at: Path::ROOT };
+    let of = || reader.id("organisation_id", &event.organisation_id, OrganisationId::parse);
+    Ok(if let Payload::ResourcePublished(_) = payload {
+        Some(Resource(resource::Step::Publish))
     } else if let Payload::ResourceWithdrawn(_) = payload {
-        Some(resource::Step::Withdraw)
+        Some(Resource(resource::Step::Withdraw))
+    } else if let Payload::PartnerMeetingHeld(_) = payload {
+        Some(Organisation(of()?, organisation::Step::HoldMeeting))
+    } else if let Payload::PartnerMeetingEnteredInError(message) = payload {
+        let at = Reader { at: Path::ROOT.field("payload"), ..reader };
+        let meeting = at.id("corrects_event_id", &message.corrects_event_id, EventId::parse)?;
+        Some(Organisation(of()?, organisation::Step::MarkMeetingInError(meeting)))
     } else {
-        (payload.family() == Family::Resource).then_some(resource::Step::Describe)
-    }
+        (payload.family() == Family::Resource).then_some(Resource(resource::Step::Describe))
+    })
 }
 
 /// All that is wrong with an event and its payload by themselves.
@@ -526,7 +584,9 @@ fn is_death(disposition: Option<&v1::Code>) -> bool {
 fn order(payload: &Payload, read: &Reader<'_>) -> Result<Option<Order>> {
     let Some(ruled) = payload.ruled() else {
         return match payload.family() {
-            Family::System | Family::Resource | Family::Unspecified => Ok(None),
+            Family::System | Family::Resource | Family::Organisation | Family::Unspecified => {
+                Ok(None)
+            }
             Family::Identity
             | Family::Team
             | Family::Consent
@@ -745,12 +805,14 @@ fn order(payload: &Payload, read: &Reader<'_>) -> Result<Option<Order>> {
             let at = read.time("occurred_at", &message.occurred_at)?;
             read.correction(&message.corrects_event_id, Change::Time(at))?
         }
-        // Of no patient: see `resource_step`.
+        // Of no patient: see `topic_step`.
         Ruled::ResourcePublished(_)
         | Ruled::ResourceChanged(_)
         | Ruled::ResourceVerified(_)
         | Ruled::ResourceCapacitySet(_)
-        | Ruled::ResourceWithdrawn(_) => return Ok(None),
+        | Ruled::ResourceWithdrawn(_)
+        | Ruled::PartnerMeetingHeld(_)
+        | Ruled::PartnerMeetingEnteredInError(_) => return Ok(None),
     };
     Ok(Some(order))
 }

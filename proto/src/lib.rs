@@ -43,7 +43,7 @@ mod generated_fields {
 
 pub use care::v1;
 
-/// A desk's request: which event, when, which patient or resource; and what is to be recorded.
+/// A desk's request: which event, when, which patient, resource or organisation; and what is to be recorded.
 pub trait CommandRequest: check::Check {
     type Event;
 
@@ -53,19 +53,26 @@ pub trait CommandRequest: check::Check {
 /// What a desk's request says besides its event.
 #[derive(Debug, Clone)]
 pub enum Context {
-    OfPatient(v1::CommandContext),
-    OfResource(v1::ResourceContext),
+    Patient(v1::CommandContext),
+    Resource(v1::ResourceContext),
+    Organisation(v1::OrganisationContext),
 }
 
 impl From<v1::CommandContext> for Context {
     fn from(context: v1::CommandContext) -> Self {
-        Self::OfPatient(context)
+        Self::Patient(context)
     }
 }
 
 impl From<v1::ResourceContext> for Context {
     fn from(context: v1::ResourceContext) -> Self {
-        Self::OfResource(context)
+        Self::Resource(context)
+    }
+}
+
+impl From<v1::OrganisationContext> for Context {
+    fn from(context: v1::OrganisationContext) -> Self {
+        Self::Organisation(context)
     }
 }
 

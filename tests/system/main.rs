@@ -43,6 +43,7 @@ mod nats_servers;
 mod newer;
 mod odd_exports;
 mod odd_feeds;
+mod partner_meetings;
 mod refusals;
 mod reimports;
 mod rpcs;

@@ -114,16 +114,28 @@ const BEFORE: &[(&str, &[&str])] = &[
     ("ConfirmResource", &["PublishResource"]),
     ("ReportCapacity", &["PublishResource"]),
     ("WithdrawResource", &["PublishResource"]),
+    ("MarkPartnerMeetingEnteredInError", &["RecordPartnerMeeting"]),
 ];
 
 /// Those that begin a record.
-const BEGINNINGS: [&str; 2] = ["RegisterPatient", "RecordWalkInConsult"];
+const BEGINNINGS: [&str; 4] =
+    ["RegisterPatient", "RecordWalkInConsult", "PublishResource", "RecordPartnerMeeting"];
 
-/// Whether an rpc is about a community resource, and no patient. Its context has the fields of a
-/// patient's, by number.
-fn is_of_resource(method: &MethodDescriptor) -> bool {
-    let context = method.input().get_field_by_name("context").unwrap();
-    matches!(context.kind(), Kind::Message(of) if of.name() == "ResourceContext")
+/// What is told of an rpc about what nobody has recorded. Its context has the fields of a patient's,
+/// by number.
+fn unknown(method: &MethodDescriptor) -> &'static str {
+    let Kind::Message(context) = method.input().get_field_by_name("context").unwrap().kind() else {
+        panic!("{}: its context is no message", method.name())
+    };
+    match context.name() {
+        "ResourceContext" => "RESOURCE_UNKNOWN",
+        "OrganisationContext" => "MEETING_UNKNOWN",
+        _ => "PATIENT_UNKNOWN",
+    }
+}
+
+fn is_of_patient(method: &MethodDescriptor) -> bool {
+    unknown(method) == "PATIENT_UNKNOWN"
 }
 
 /// The region's other hospital answers transfer requests.
@@ -269,8 +281,14 @@ impl Rpcs {
                 }
                 Value::Message(code)
             }
-            // Another than the one where the patient is.
-            Kind::Message(message) if field.full_name() == "care.v1.TransferRequested.facility" => {
+            // Another than the one where the patient is, or that calls.
+            Kind::Message(message)
+                if [
+                    "care.v1.TransferRequested.facility",
+                    "care.v1.PartnerMeetingHeld.partners",
+                ]
+                .contains(&field.full_name()) =>
+            {
                 let call = Call { organisation: "rehab", ..call.clone() };
                 Value::Message(self.filled(&message, &call))
             }
@@ -303,7 +321,7 @@ impl Rpcs {
             return last;
         }
         let before = BEFORE.iter().find(|(of, _)| *of == rpc).map_or(&[][..], |(_, before)| before);
-        let first = (!is_of_resource(self.method(rpc))).then_some(&"RegisterPatient");
+        let first = is_of_patient(self.method(rpc)).then_some(&"RegisterPatient");
         for name in first.into_iter().chain(before) {
             let method = self.method(name);
             let call = self.next(patient, &last);
@@ -367,18 +385,16 @@ async fn every_rpc_takes_what_can_be_once_and_refuses_what_cannot() {
         let early = Bytes::from(rpcs.request(method, &early).encode_to_vec());
         let unsigned = rpcs.send_as(method, Request::new(early.clone())).await.unwrap_err();
         assert_eq!(reason(&unsigned), "ACTOR_MISSING", "{rpc}");
-        if !BEGINNINGS.contains(&rpc) && rpc != "PublishResource" {
+        if !BEGINNINGS.contains(&rpc) {
             let stranger = rpcs.send(method, early.clone()).await.unwrap_err();
-            let unknown =
-                if is_of_resource(method) { "RESOURCE_UNKNOWN" } else { "PATIENT_UNKNOWN" };
-            assert_eq!(reason(&stranger), unknown, "{rpc}");
+            assert_eq!(reason(&stranger), unknown(method), "{rpc}");
         }
         // The other record that a merge names.
         let other = uuid::Uuid::new_v5(&patient.parse().unwrap(), b"other").to_string();
         if matches!(rpc, "MergePatients" | "UnmergePatients") {
             rpcs.prepare("RecordVisit", &other).await;
         }
-        if BEFORE.iter().any(|(of, _)| *of == rpc) && !is_of_resource(method) {
+        if BEFORE.iter().any(|(of, _)| *of == rpc) && is_of_patient(method) {
             rpcs.prepare("RecordVisit", &patient).await;
             let too_early = rpcs.next(&patient, &id(7));
             let too_early = Bytes::from(rpcs.request(method, &too_early).encode_to_vec());

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use tonic::{Code, Extensions, Request, Response, Status};
 use tsunagi_bus::port::ReadError;
 use tsunagi_bus::{Bus, Shard, Stored, StreamId};
-use tsunagi_chassis::{Config, Refused};
-use tsunagi_domain::ResourceId;
+use tsunagi_chassis::{Config, Refused, caller};
+use tsunagi_domain::{OrganisationId, ResourceId};
 use tsunagi_proto::check::Path;
 use tsunagi_proto::v1;
 use tsunagi_proto::v1::directory_client::DirectoryClient;
@@ -19,6 +19,7 @@ use crate::boards::today;
 use crate::grpc::{MalformedToken, checked, from_wire, page_size, rows_refused, rows_unreadable};
 use crate::log::LogError;
 use crate::log::file::Patience;
+use crate::partner_meetings;
 use crate::patients::{Patients, RowsError};
 use crate::sharded::{ANSWER_BYTES_MAX, Others, forwarded, is_forwarded, next_token, read_token};
 use crate::store::Store;
@@ -28,7 +29,7 @@ use crate::store::Store;
 pub struct DirectoryService {
     store: Store,
     rows: Patients,
-    /// Has the resources of all shards.
+    /// Has the resources and organisations of all shards.
     bus: Arc<dyn Bus>,
     shard: Shard,
     /// None if there is one shard.
@@ -98,11 +99,11 @@ impl DirectoryService {
         Ok(v1::FindResourcesResponse { entries, next_page_token })
     }
 
-    async fn events(&self, resource: ResourceId) -> Result<Vec<Stored>, ReadError> {
+    async fn events(&self, stream: StreamId) -> Result<Vec<Stored>, ReadError> {
         let mut events: Vec<Stored> = Vec::new();
         loop {
             let after = events.last().map_or(0, |last| last.placed.version);
-            let more = self.bus.read(StreamId::Resource(resource), after).await?;
+            let more = self.bus.read(stream, after).await?;
             if more.is_empty() {
                 return Ok(events);
             }
@@ -124,7 +125,7 @@ impl Directory for DirectoryService {
         let resource = ResourceId::parse(&request.resource_id).map_err(|error| {
             Refused::fields(vec![Path::ROOT.field("resource_id").violation(error)])
         })?;
-        let events = self.events(resource).await.map_err(Refused::from)?;
+        let events = self.events(StreamId::Resource(resource)).await.map_err(Refused::from)?;
         let entry = entry(resource, known(&events, as_known_at), zone).ok_or_else(unknown)?;
         let entry = Some(on_day(entry, &today(&request.on_day, zone), zone));
         Ok(Response::new(v1::ReadResourceResponse { entry }))
@@ -158,6 +159,25 @@ impl Directory for DirectoryService {
         let next = next_token(place, &found.next_page_token, others.count());
         found.next_page_token = next;
         Ok(Response::new(found))
+    }
+
+    async fn list_partner_meetings(
+        &self,
+        request: Request<v1::ListPartnerMeetingsRequest>,
+    ) -> Result<Response<v1::ListPartnerMeetingsResponse>, Status> {
+        let own = caller(request.metadata())?.organisation().clone();
+        let request = checked(request)?;
+        let as_known_at = request.as_known_at.as_ref().map(from_wire).transpose()?;
+        let named = Some(&request.organisation_id).filter(|id| !id.is_empty());
+        let named = named.map(|id| OrganisationId::parse(id)).transpose().map_err(|error| {
+            Refused::fields(vec![Path::ROOT.field("organisation_id").violation(error)])
+        })?;
+        self.wait(&request.at_least_cursor).await?;
+        let stream = StreamId::of_organisation(&named.unwrap_or(own));
+        let events = self.events(stream).await.map_err(Refused::from)?;
+        let zone = &self.store.region().zone;
+        let page = partner_meetings::page(known(&events, as_known_at), &request, zone);
+        Ok(Response::new(page.map_err(Refused::from)?))
     }
 }
 

@@ -58,7 +58,7 @@ impl Desk {
         })
     }
 
-    /// The event, and how many its patient or resource must have before it.
+    /// The event, and how many there must be before it of what it is about.
     fn event(
         &self,
         context: Context,
@@ -73,7 +73,7 @@ impl Desk {
         };
         let acting = |on_behalf_of| Some(v1::Actor { on_behalf_of, ..actor.into() });
         match context {
-            Context::OfPatient(context) => {
+            Context::Patient(context) => {
                 let event = v1::Event {
                     event_id: context.event_id,
                     patient_id: context.patient_id,
@@ -87,10 +87,24 @@ impl Desk {
                 };
                 (context.expected_version, event)
             }
-            Context::OfResource(context) => {
+            Context::Resource(context) => {
                 let event = v1::Event {
                     event_id: context.event_id,
                     resource_id: context.resource_id,
+                    occurred_at: context.occurred_at,
+                    actor: acting(context.on_behalf_of),
+                    correlation_id: context.correlation_id,
+                    causation_id: context.causation_id,
+                    ..said
+                };
+                (context.expected_version, event)
+            }
+            Context::Organisation(context) => {
+                let caller = || actor.organisation().to_string();
+                let represented = Some(&context.on_behalf_of).filter(|of| !of.is_empty());
+                let event = v1::Event {
+                    event_id: context.event_id,
+                    organisation_id: represented.cloned().unwrap_or_else(caller),
                     occurred_at: context.occurred_at,
                     actor: acting(context.on_behalf_of),
                     correlation_id: context.correlation_id,

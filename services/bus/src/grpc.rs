@@ -30,8 +30,9 @@ use crate::stream::StreamId;
 const DOOR: &str = "care-bus";
 /// Events about the system itself begin so; they are sent only if asked for.
 const SYSTEM_TYPES: [&str; 2] = ["care.identifier.", "care.system."];
-/// So do those about community resources.
+/// So do those about community resources, and those about organisations.
 const RESOURCE_TYPES: [&str; 1] = ["care.resource."];
+const ORGANISATION_TYPES: [&str; 1] = ["care.organisation."];
 
 /// The service.
 #[derive(Clone)]
@@ -185,7 +186,7 @@ impl CareBus for CareBusService {
     }
 }
 
-/// A request of a session that has queued up for its patient or resource.
+/// A request of a session that has queued up for what it is about.
 struct Entered {
     tag: u64,
     submission: Result<Submission, Refused>,
@@ -292,6 +293,9 @@ impl Filter {
                 self.patients.is_empty() && self.asks_for(&SYSTEM_TYPES)
             }
             StreamId::Resource(_) => self.patients.is_empty() && self.asks_for(&RESOURCE_TYPES),
+            StreamId::Organisation(_) => {
+                self.patients.is_empty() && self.asks_for(&ORGANISATION_TYPES)
+            }
         }
     }
 

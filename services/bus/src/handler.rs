@@ -3,7 +3,7 @@
 
 mod joint;
 pub(crate) mod objections;
-mod resource;
+mod topic;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use prost::Message as _;
 use tokio_util::task::TaskTracker;
 use tsunagi_chassis::{Config, Trace, trace};
 use tsunagi_domain::identity::{Command as IdentityCommand, Identifier};
-use tsunagi_domain::{Command, Document, EventId, Order, PatientId, Record, Refusal, ResourceId};
+use tsunagi_domain::{Command, Document, EventId, Order, PatientId, Record, Refusal};
 use tsunagi_proto::catalogue::{Family, Payload};
 use tsunagi_proto::check::{Path, Violation};
 use tsunagi_proto::convert;
@@ -25,19 +25,20 @@ use crate::cursor::Cursor;
 use crate::patients::{Loaded, Patients};
 use crate::port::{Bus, Draft, Expected, Placed, Publication, PublishError, ReadError, Stored};
 use crate::region::Region;
-use crate::resources::{self, Resources};
 use crate::stream::StreamId;
+use crate::topics::{self, Topics};
 use crate::turns;
 
 use joint::{Joint, is_of_a_merge};
 pub use joint::{is_abandoned, retirement};
 use objections::Objections;
 
-/// Events about one patient, or one resource, that somebody wants to be taken together.
+/// Events about one patient, one resource or one organisation that somebody wants to be taken
+/// together.
 #[derive(Debug, Clone)]
 pub struct Submission {
     pub events: Vec<v1::Event>,
-    /// How many events the patient or resource must have, if the caller says so.
+    /// How many events there must be of what they are about, if the caller says so.
     pub expected_version: Option<u64>,
 }
 
@@ -58,7 +59,9 @@ pub enum SubmitError {
         "the payload is encrypted under a key that this server does not know: send it unencrypted"
     )]
     Encrypted,
-    #[error("the events are about different patients or resources: publish them one by one")]
+    #[error(
+        "the events are about different patients, resources or organisations: publish them one by one"
+    )]
     SeveralPatients,
     #[error("this has {bytes} bytes, and {limit} are taken at most: shorten the texts")]
     TooLarge { bytes: usize, limit: usize },
@@ -90,7 +93,7 @@ pub enum SubmitError {
 pub struct Handler {
     bus: Arc<dyn Bus>,
     patients: Patients,
-    resources: Resources,
+    topics: Topics,
     claims: Arc<Claims>,
     record_bytes_max: usize,
     attempts_max: u32,
@@ -101,7 +104,7 @@ pub struct Handler {
 /// A place in the queue for what a submission is about.
 pub enum Turn {
     Patient(turns::Turn<Loaded>),
-    Resource(turns::Turn<resources::Loaded>),
+    Topic(turns::Turn<topics::Loaded>),
 }
 
 /// A submission that is in order as far as it can be said without the patient's state.
@@ -119,7 +122,7 @@ impl Handler {
         let in_memory_max = NonZeroUsize::new(config.cached_patients).unwrap_or(NonZeroUsize::MIN);
         Self {
             patients: Patients::new(Arc::clone(&bus), in_memory_max),
-            resources: Resources::new(Arc::clone(&bus), in_memory_max),
+            topics: Topics::new(Arc::clone(&bus), in_memory_max),
             claims: Arc::new(Claims::new(Arc::clone(&bus), config.claim_wait_ms)),
             record_bytes_max: config.record_bytes,
             attempts_max: config.decide_attempts,
@@ -145,12 +148,12 @@ impl Handler {
         self.submit_in_turn(turn, submission).await
     }
 
-    /// Queues up for the patient or resource that a submission is about. Submissions about one
+    /// Queues up for what a submission is about. Submissions about one
     /// are decided in the order in which their turns were given. None if it names none.
     pub fn turn(&self, submission: &Submission) -> Option<Turn> {
         let event = submission.events.first()?;
-        if let Ok(resource) = ResourceId::parse(&event.resource_id) {
-            return Some(Turn::Resource(self.resources.turn(resource)));
+        if let Some(topic) = topic::topic(event) {
+            return Some(Turn::Topic(self.topics.turn(topic)));
         }
         let patient = PatientId::parse(&event.patient_id).ok()?;
         Some(Turn::Patient(self.patients.turn(patient)))
@@ -163,22 +166,21 @@ impl Handler {
         turn: Option<Turn>,
         submission: Submission,
     ) -> Result<Vec<v1::Receipt>, SubmitError> {
-        let is_of_resource =
-            submission.events.first().is_some_and(|event| !event.resource_id.is_empty());
+        let is_of_topic = submission.events.first().is_some_and(topic::is_of_topic);
         let handler = Arc::clone(self);
-        let taken = if is_of_resource {
-            let prepared = self.prepare_resource(submission)?;
+        let taken = if is_of_topic {
+            let prepared = self.prepare_topic(submission)?;
             let turn = match turn {
-                Some(Turn::Resource(turn)) => turn,
-                Some(Turn::Patient(_)) | None => self.resources.turn(prepared.resource),
+                Some(Turn::Topic(turn)) => turn,
+                Some(Turn::Patient(_)) | None => self.topics.turn(prepared.topic.clone()),
             };
-            let taken = async move { handler.take_resource(turn, &prepared).await };
+            let taken = async move { handler.take_topic(turn, &prepared).await };
             self.tasks.spawn(trace::within(Trace::current(), taken))
         } else {
             let prepared = self.prepare(submission)?;
             let turn = match turn {
                 Some(Turn::Patient(turn)) => turn,
-                Some(Turn::Resource(_)) | None => self.patients.turn(prepared.patient),
+                Some(Turn::Topic(_)) | None => self.patients.turn(prepared.patient),
             };
             let taken = async move { handler.take(turn, prepared).await };
             self.tasks.spawn(trace::within(Trace::current(), taken))
@@ -280,7 +282,7 @@ impl Handler {
         let mut drafts = Vec::with_capacity(events.len());
         let mut objections = Objections::default();
         for mut event in events {
-            if event.patient_id != patient || !event.resource_id.is_empty() {
+            if event.patient_id != patient || topic::is_of_topic(&event) {
                 return Err(SubmitError::SeveralPatients);
             }
             let (command, by) = self.read(&mut event, sender, &mut objections)?;

@@ -17,10 +17,10 @@ pub mod quarantine;
 mod refusals;
 pub mod region;
 pub mod remote;
-mod resources;
 pub mod shards;
 pub mod stored_record;
 pub mod stream;
+mod topics;
 mod turns;
 
 pub use cursor::Cursor;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use tsunagi_domain::{PatientId, ResourceId};
+use tsunagi_domain::{OrganisationId, PatientId, ResourceId, Topic};
 use uuid::Uuid;
 
 /// A stream: events that have one order and one version count (I4).
@@ -20,6 +20,8 @@ pub enum StreamId {
     Slot(Slot),
     /// All events of one community resource.
     Resource(ResourceId),
+    /// What one organisation said of its own work; named by a hash of its id.
+    Organisation([u8; 16]),
 }
 
 /// A share of the region's streams. Order, positions and proofs are kept for each slot.
@@ -34,6 +36,19 @@ pub struct Position {
 }
 
 impl StreamId {
+    pub fn of_organisation(organisation: &OrganisationId) -> Self {
+        // Never changed: another one would lose what every organisation said.
+        const NAMESPACE: Uuid = Uuid::from_u128(0x6f9d_2c41_53ab_5e08_9b7f_1d3a_c84e_7726);
+        Self::Organisation(Uuid::new_v5(&NAMESPACE, organisation.as_str().as_bytes()).into_bytes())
+    }
+
+    pub fn of_topic(topic: &Topic) -> Self {
+        match topic {
+            Topic::Resource(resource) => Self::Resource(*resource),
+            Topic::Organisation(organisation) => Self::of_organisation(organisation),
+        }
+    }
+
     /// How the stream is named on disk: its kind and its key. Kinds are never renumbered.
     pub fn to_parts(self) -> (u8, [u8; 16]) {
         match self {
@@ -42,6 +57,7 @@ impl StreamId {
             Self::Quarantine => (3, [0; 16]),
             Self::Slot(slot) => (4, u128::from(slot.0).to_be_bytes()),
             Self::Resource(resource) => (5, resource.uuid().into_bytes()),
+            Self::Organisation(hash) => (6, hash),
         }
     }
 
@@ -49,7 +65,11 @@ impl StreamId {
     pub fn patient(self) -> Option<PatientId> {
         match self {
             Self::Patient(patient) => Some(patient),
-            Self::Identifier(_) | Self::Quarantine | Self::Slot(_) | Self::Resource(_) => None,
+            Self::Identifier(_)
+            | Self::Quarantine
+            | Self::Slot(_)
+            | Self::Resource(_)
+            | Self::Organisation(_) => None,
         }
     }
 
@@ -57,7 +77,11 @@ impl StreamId {
     pub fn resource(self) -> Option<ResourceId> {
         match self {
             Self::Resource(resource) => Some(resource),
-            Self::Identifier(_) | Self::Quarantine | Self::Slot(_) | Self::Patient(_) => None,
+            Self::Identifier(_)
+            | Self::Quarantine
+            | Self::Slot(_)
+            | Self::Patient(_)
+            | Self::Organisation(_) => None,
         }
     }
 
@@ -68,6 +92,7 @@ impl StreamId {
             3 if key == [0; 16] => Some(Self::Quarantine),
             4 => u16::try_from(u128::from_be_bytes(key)).ok().map(|slot| Self::Slot(Slot(slot))),
             5 => Some(Self::Resource(ResourceId::new(Uuid::from_bytes(key)))),
+            6 => Some(Self::Organisation(key)),
             _ => None,
         }
     }
@@ -98,6 +123,7 @@ impl fmt::Display for StreamId {
             Self::Quarantine => f.write_str("quarantine"),
             Self::Slot(slot) => write!(f, "slot-{}", slot.0),
             Self::Resource(resource) => write!(f, "r-{}", resource.uuid().as_simple()),
+            Self::Organisation(hash) => write!(f, "o-{}", Uuid::from_bytes(*hash).as_simple()),
         }
     }
 }
@@ -121,6 +147,8 @@ impl FromStr for StreamId {
             Self::Slot(Slot(slot.parse().or(Err(NoStream))?))
         } else if let Some(key) = text.strip_prefix("r-") {
             Self::Resource(ResourceId::new(uuid(key)?))
+        } else if let Some(key) = text.strip_prefix("o-") {
+            Self::Organisation(uuid(key)?.into_bytes())
         } else if text == "quarantine" {
             Self::Quarantine
         } else {
@@ -135,7 +163,7 @@ impl FromStr for StreamId {
 mod tests {
     use super::*;
 
-    fn streams() -> [StreamId; 5] {
+    fn streams() -> [StreamId; 6] {
         let uuid = Uuid::from_u128(0x0198_c9a4_7e3b_7c10_9d4e_3f6a_2b1c_0d5e);
         [
             StreamId::Patient(PatientId::new(uuid)),
@@ -143,6 +171,7 @@ mod tests {
             StreamId::Quarantine,
             StreamId::Slot(Slot(5)),
             StreamId::Resource(ResourceId::new(uuid)),
+            StreamId::of_organisation(&OrganisationId::parse("9908000022").unwrap()),
         ]
     }
 
@@ -153,7 +182,8 @@ mod tests {
             assert_eq!(StreamId::from_parts(kind, key), Some(stream));
             assert_eq!(stream.to_string().parse(), Ok(stream));
         }
-        for text in ["", "p-", "p-1", "slot-05", "slot-65536", "idx-0", "r-1", "Quarantine"] {
+        for text in ["", "p-", "p-1", "slot-05", "slot-65536", "idx-0", "r-1", "o-1", "Quarantine"]
+        {
             assert_eq!(text.parse::<StreamId>(), Err(NoStream), "{text}");
         }
         let with_hyphens = format!("p-{}", Uuid::nil());
@@ -166,7 +196,7 @@ mod tests {
     fn the_slot_of_a_stream_never_changes() {
         // Golden: another slot would lose the patient in every existing region.
         let slots = streams().map(|stream| stream.slot(64).0);
-        assert_eq!(slots, [27, 63, 17, 5, 29]);
-        assert_eq!(streams().map(|stream| stream.slot(1).0), [0, 0, 0, 5, 0]);
+        assert_eq!(slots, [27, 63, 17, 5, 29, 31]);
+        assert_eq!(streams().map(|stream| stream.slot(1).0), [0, 0, 0, 5, 0, 0]);
     }
 }

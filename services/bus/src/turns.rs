@@ -1,4 +1,4 @@
-//! Turns: what commands about one patient or resource are decided on is kept in memory for those
+//! Turns: what commands about one patient or topic are decided on is kept in memory for those
 //! that were written about lately, and one command after the other has it.
 
 use std::future::Future;

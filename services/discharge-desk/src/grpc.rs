@@ -67,5 +67,7 @@ tsunagi_bus::records! {
         assign_pathway(AssignPathwayRequest) => PathwayAssigned,
         record_path_variance(RecordPathVarianceRequest) => PathVarianceRecorded,
         order_equipment(OrderEquipmentRequest) => EquipmentOrdered,
+        record_partner_meeting(RecordPartnerMeetingRequest) => PartnerMeetingHeld,
+        mark_partner_meeting_entered_in_error(MarkPartnerMeetingEnteredInErrorRequest) => PartnerMeetingEnteredInError,
     }
 }

@@ -12,6 +12,7 @@ pub mod id;
 pub mod identity;
 pub mod my_number;
 pub mod note;
+pub mod organisation;
 mod pairs;
 mod path;
 pub mod place;
@@ -22,6 +23,7 @@ pub mod referral;
 pub mod resource;
 pub mod rrule;
 pub mod time;
+pub mod topic;
 pub mod transfer_request;
 
 pub use actor::Actor;
@@ -32,3 +34,4 @@ pub use id::{
 pub use note::Document;
 pub use record::{Command, Event, Fact, Order, Record, Refusal, RefusalKind, Stamp, Turn};
 pub use time::{CareTime, Zone};
+pub use topic::Topic;

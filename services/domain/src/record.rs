@@ -19,9 +19,9 @@ use crate::id::{
 use crate::identity::{self, Patient};
 use crate::note::{self, Course, Document};
 use crate::referral::{self, Referral};
-use crate::resource;
 use crate::time::CareTime;
 use crate::transfer_request::{self, TransferRequest};
+use crate::{organisation, resource};
 
 /// How far ahead of the server's clock an event may claim to have happened: clocks differ.
 pub const FUTURE_TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
@@ -186,6 +186,8 @@ pub enum Refusal {
     Correction(#[from] correction::Refusal),
     #[error(transparent)]
     Resource(#[from] resource::Refusal),
+    #[error(transparent)]
+    Organisation(#[from] organisation::Refusal),
 }
 
 /// What a refusal asks of the caller.
@@ -1024,6 +1026,7 @@ impl Refusal {
             Self::Note(refusal) => note_reason(refusal),
             Self::Correction(refusal) => correction_reason(refusal),
             Self::Resource(refusal) => resource_reason(refusal),
+            Self::Organisation(refusal) => organisation_reason(refusal),
             Self::Case(case::Refusal::AlreadyOpened) => "CASE_EXISTS",
             Self::Case(case::Refusal::Closed) => "CASE_CLOSED",
             Self::Case(case::Refusal::Open) => "CASE_OPEN",
@@ -1037,6 +1040,7 @@ impl Refusal {
             Self::Identity(refusal) => identity_kind(refusal),
             Self::InFuture
             | Self::Resource(resource::Refusal::InFuture)
+            | Self::Organisation(organisation::Refusal::InFuture)
             | Self::Encounter(
                 encounter::Refusal::CircularEpisode
                 | encounter::Refusal::EndsBeforeItBegins
@@ -1057,6 +1061,7 @@ impl Refusal {
             | Self::Case(case::Refusal::Unknown)
             | Self::Note(note::Refusal::Unknown(_))
             | Self::Resource(resource::Refusal::Unknown)
+            | Self::Organisation(organisation::Refusal::UnknownMeeting(_))
             | Self::Correction(correction::Refusal::UnknownEvent(_)) => RefusalKind::NotFound,
             Self::Note(note::Refusal::Exists(_))
             | Self::Resource(resource::Refusal::AlreadyPublished)
@@ -1072,11 +1077,13 @@ impl Refusal {
             )
             | Self::Case(case::Refusal::NotTheOpener)
             | Self::Resource(resource::Refusal::NotThePublisher)
+            | Self::Organisation(organisation::Refusal::NotTheOrganisation)
             | Self::Note(note::Refusal::NeedsPerson)
             | Self::Encounter(encounter::Refusal::NotTheFacility)
             | Self::Correction(correction::Refusal::NotTheAuthor(_)) => RefusalKind::NotYours,
             Self::Note(note::Refusal::WrongState { .. } | note::Refusal::Differs(_))
             | Self::Resource(resource::Refusal::Withdrawn | resource::Refusal::NotYet)
+            | Self::Organisation(organisation::Refusal::AlreadyInError(_))
             | Self::Correction(
                 correction::Refusal::AlreadyInError(_) | correction::Refusal::LaterEventDepends(_),
             )
@@ -1179,6 +1186,15 @@ fn resource_reason(refusal: &resource::Refusal) -> &'static str {
         resource::Refusal::NotYet => "OUT_OF_ORDER",
         resource::Refusal::NotThePublisher => "NOT_THE_PUBLISHER",
         resource::Refusal::InFuture => "OCCURRED_AT_IN_FUTURE",
+    }
+}
+
+fn organisation_reason(refusal: &organisation::Refusal) -> &'static str {
+    match refusal {
+        organisation::Refusal::NotTheOrganisation => "NOT_THE_ORGANISATION",
+        organisation::Refusal::UnknownMeeting(_) => "MEETING_UNKNOWN",
+        organisation::Refusal::AlreadyInError(_) => "ALREADY_IN_ERROR",
+        organisation::Refusal::InFuture => "OCCURRED_AT_IN_FUTURE",
     }
 }
 

@@ -91,6 +91,13 @@ impl CareTime {
         self.latest
     }
 
+    /// When the day on which it begins begins again a year later, by the clock of `zone`. None if
+    /// that lies beyond all times.
+    pub fn year_after(&self, zone: &Zone) -> Option<Timestamp> {
+        let day = zone.local(self.earliest).date().checked_add(1.year()).ok()?;
+        zone.start_of(day).ok()
+    }
+
     /// The time in words, by the clock of `zone` and as far as it is known:
     /// `2026-05-01 20:00`, `2026-05-01`, `2026-05` or `2026`.
     pub fn words(&self, zone: &Zone) -> String {

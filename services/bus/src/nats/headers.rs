@@ -9,7 +9,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use prost::Message as _;
 use tsunagi_chassis::Trace;
-use tsunagi_domain::EventId;
+use tsunagi_domain::{EventId, OrganisationId};
 use tsunagi_proto::v1;
 use uuid::Uuid;
 
@@ -213,10 +213,17 @@ fn read_event(raw: &Raw<'_>, slot: Slot, slots: u16) -> Result<What, &'static st
     let is_there = match stream {
         StreamId::Patient(patient) => is_of(&record.patient_id, patient.uuid()),
         StreamId::Resource(resource) => is_of(&record.resource_id, resource.uuid()),
+        StreamId::Organisation(_) => {
+            let told = OrganisationId::parse(&record.organisation_id);
+            record.organisation_id.is_empty()
+                || told.is_ok_and(|told| StreamId::of_organisation(&told) == stream)
+        }
         StreamId::Identifier(_) | StreamId::Quarantine | StreamId::Slot(_) => true,
     };
     if !is_there {
-        return Err("its body is of another patient or resource than its subject names");
+        return Err(
+            "its body is of another patient, resource or organisation than its subject names",
+        );
     }
     Ok(What::Event { stream, event, record: raw.body.clone() })
 }
@@ -367,7 +374,8 @@ mod tests {
         let (own, other) = (of(1), of(2));
         let headers = of_event(Slot(27), stream(), &own, "");
         assert!(matches!(read_back(&headers, &own.record), What::Event { .. }));
-        let told = "its body is of another patient or resource than its subject names";
+        let told =
+            "its body is of another patient, resource or organisation than its subject names";
         assert_eq!(reason(&headers, &other.record), told);
     }
 

@@ -1,5 +1,5 @@
-//! What is said of community resources: decided on the resource's own stream, as what is said of
-//! patients is decided on theirs.
+//! What is said of community resources and organisations: decided on a stream of each one's own,
+//! as what is said of patients is decided on theirs.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -7,10 +7,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use prost::Message as _;
 use tokio::sync::OwnedMutexGuard;
-use tsunagi_domain::resource::{Resource, Step};
-use tsunagi_domain::{Refusal, ResourceId, Stamp, Zone};
+use tsunagi_domain::topic::{Known, Step};
+use tsunagi_domain::{Refusal, Stamp, Topic, Zone};
 use tsunagi_proto::catalogue::Payload;
-use tsunagi_proto::convert::resource_happened;
+use tsunagi_proto::convert::topic_happened;
 use tsunagi_proto::v1;
 
 use crate::handler::objections::Objections;
@@ -18,49 +18,50 @@ use crate::port::{Bus, Draft, Placed, ReadError, Stored};
 use crate::stream::StreamId;
 use crate::turns::{Turn, Turns};
 
-/// One resource, as far as it was read.
+/// One of them, as far as it was read.
 #[derive(Debug, Default)]
 pub struct Loaded {
-    resource: Resource,
-    /// How many of its events `resource` knows.
+    known: Known,
+    /// How many of its events `known` knows.
     pub version: u64,
     /// Whether there may be events that it does not know.
     pub is_stale: bool,
 }
 
-/// Events about one resource that are in order as far as it can be said without its state.
+/// Events about one of them that are in order as far as it can be said without its state.
 pub(crate) struct Prepared {
-    pub(crate) resource: ResourceId,
+    pub(crate) topic: Topic,
     pub(crate) steps: Vec<(Stamp, Step)>,
     pub(crate) drafts: Vec<Draft>,
     pub(crate) expected_version: Option<u64>,
     pub(crate) objections: Objections,
 }
 
-/// The resources in memory.
-pub(crate) struct Resources {
+/// Those that are in memory.
+pub(crate) struct Topics {
     bus: Arc<dyn Bus>,
-    turns: Turns<ResourceId, Loaded>,
+    turns: Turns<Topic, Loaded>,
 }
 
-impl Resources {
+impl Topics {
     pub(crate) fn new(bus: Arc<dyn Bus>, in_memory_max: NonZeroUsize) -> Self {
         Self { bus, turns: Turns::new(in_memory_max) }
     }
 
-    /// Queues up for `resource`.
-    pub(crate) fn turn(&self, resource: ResourceId) -> Turn<Loaded> {
-        self.turns.turn(resource, || Loaded { is_stale: true, ..Loaded::default() })
+    /// Queues up for `topic`.
+    pub(crate) fn turn(&self, topic: Topic) -> Turn<Loaded> {
+        self.turns.turn(topic, || Loaded { is_stale: true, ..Loaded::default() })
     }
 
     /// Reads what `loaded` does not know yet.
     pub(crate) async fn catch_up(
         &self,
-        resource: ResourceId,
+        topic: &Topic,
         loaded: &mut OwnedMutexGuard<Loaded>,
     ) -> Result<(), ReadError> {
+        let stream = StreamId::of_topic(topic);
         loop {
-            let events = self.bus.read(StreamId::Resource(resource), loaded.version).await?;
+            let events = self.bus.read(stream, loaded.version).await?;
             if events.is_empty() {
                 loaded.is_stale = false;
                 return Ok(());
@@ -76,10 +77,10 @@ impl Loaded {
     /// Whether the steps can be taken, one after the other.
     pub(crate) fn decide(&self, steps: &[(Stamp, Step)]) -> Result<(), Refusal> {
         let now = Timestamp::now();
-        let mut resource = self.resource.clone();
+        let mut known = self.known.clone();
         for (stamp, step) in steps {
-            resource.decide(stamp, *step, now)?;
-            resource.apply(stamp, *step);
+            known.decide(stamp, step, now)?;
+            known.apply(stamp, step);
         }
         Ok(())
     }
@@ -92,7 +93,7 @@ impl Loaded {
             return;
         }
         for (stamp, step) in steps {
-            self.resource.apply(stamp, *step);
+            self.known.apply(stamp, step);
         }
         self.version = last.version;
         self.is_stale = false;
@@ -104,10 +105,10 @@ impl Loaded {
         let read = |stored: &Stored| {
             let event = v1::Event::decode(stored.record.clone()).ok()?;
             let payload = Payload::decode(&event.r#type, &event.payload).ok()?;
-            resource_happened(&event, &payload, zone)
+            topic_happened(&event, &payload, zone)
         };
         if let Some((stamp, step)) = read(stored) {
-            self.resource.apply(&stamp, step);
+            self.known.apply(&stamp, &step);
         }
         self.version = stored.placed.version;
     }
