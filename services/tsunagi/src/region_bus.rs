@@ -49,7 +49,7 @@ impl RegionBus {
         let was_made_of_streams = is_fed(&config.data) && store.end().positions().next().is_some();
         if was_made_of_streams
             && !config.accept_lost
-            && !Streams::has_any(&nats, store.region().slots).await?
+            && !Streams::has_any(&nats, store.region().slots, config).await?
         {
             return Err(StreamsError::Gone.into());
         }

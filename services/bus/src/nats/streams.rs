@@ -108,14 +108,13 @@ pub struct Streams {
 }
 
 impl Streams {
-    /// Whether NATS has any of the region's streams.
-    pub async fn has_any(nats: &Nats, slots: u16) -> Result<bool, StreamsError> {
+    /// Whether NATS has any of the region's streams. A cluster that has just started may not
+    /// answer for a while.
+    pub async fn has_any(nats: &Nats, slots: u16, config: &Config) -> Result<bool, StreamsError> {
+        let until = Instant::now() + Duration::from_millis(config.nats_start_ms);
         for slot in (0..slots).map(Slot) {
-            let name = layout::stream_name(slot);
-            match nats.context.get_stream(&name).await {
-                Ok(_stream) => return Ok(true),
-                Err(error) if is_not_found(&error) => {}
-                Err(error) => return Err(ask(&name, &error)),
+            if find(nats, &layout::stream_name(slot), until).await?.is_some() {
+                return Ok(true);
             }
         }
         Ok(false)
@@ -208,27 +207,8 @@ impl Streams {
         }
     }
 
-    /// Asks for a stream. A cluster that has just started may not answer for a while.
     async fn find(&self, name: &str, until: Instant) -> Result<Option<StreamConfig>, StreamsError> {
-        use jetstream::context::GetStreamErrorKind as Kind;
-        loop {
-            let error = match self.nats.context.get_stream(name).await {
-                Ok(stream) => return Ok(Some(stream.cached_info().config.clone())),
-                Err(error) => error,
-            };
-            if is_not_found(&error) {
-                return Ok(None);
-            }
-            let may_pass = match error.kind() {
-                Kind::JetStream(told) => is_passing(told.error_code()),
-                Kind::Request => true,
-                Kind::EmptyName | Kind::InvalidStreamName => false,
-            };
-            if !may_pass || Instant::now() + RETRY_AFTER > until {
-                return Err(ask(name, &error));
-            }
-            tokio::time::sleep(RETRY_AFTER).await;
-        }
+        find(&self.nats, name, until).await
     }
 
     /// Tells whenever the connection was made anew.
@@ -401,6 +381,33 @@ impl Republished {
             Err(error) if super::publisher::is_conflict(&error) => Ok(None),
             Err(error) => Err(ask(&layout::stream_name(self.slot), &error)),
         }
+    }
+}
+
+/// Asks for a stream. A cluster that has just started may not answer for a while.
+async fn find(
+    nats: &Nats,
+    name: &str,
+    until: Instant,
+) -> Result<Option<StreamConfig>, StreamsError> {
+    use jetstream::context::GetStreamErrorKind as Kind;
+    loop {
+        let error = match nats.context.get_stream(name).await {
+            Ok(stream) => return Ok(Some(stream.cached_info().config.clone())),
+            Err(error) => error,
+        };
+        if is_not_found(&error) {
+            return Ok(None);
+        }
+        let may_pass = match error.kind() {
+            Kind::JetStream(told) => is_passing(told.error_code()),
+            Kind::Request => true,
+            Kind::EmptyName | Kind::InvalidStreamName => false,
+        };
+        if !may_pass || Instant::now() + RETRY_AFTER > until {
+            return Err(ask(name, &error));
+        }
+        tokio::time::sleep(RETRY_AFTER).await;
     }
 }
 
