@@ -88,12 +88,12 @@ fn patient(number: u128) -> StreamId {
 }
 
 /// An event of some 350 bytes.
-fn draft() -> Draft {
+fn draft(to: StreamId) -> Draft {
     let event = EventId::new(Uuid::now_v7());
     let record = v1::Event {
         event_id: event.to_string(),
         r#type: "care.home.visit_completed.v1".into(),
-        patient_id: Uuid::nil().to_string(),
+        patient_id: to.patient().map(|patient| patient.to_string()).unwrap_or_default(),
         occurred_at: "2026-05-01T09:00:00+09:00".into(),
         payload: vec![b'x'; 200],
         ..Default::default()
@@ -120,13 +120,13 @@ fn message(to: StreamId, draft: &Draft) -> (String, HeaderMap) {
 }
 
 async fn publish_bare(context: Context, to: StreamId) {
-    let draft = draft();
+    let draft = draft(to);
     let (subject, headers) = message(to, &draft);
     context.publish_with_headers(subject, headers, draft.record).await.unwrap().await.unwrap();
 }
 
 async fn publish(bus: Arc<dyn Bus>, to: StreamId) {
-    let publication = Publication { stream: to, expected: Expected::Any, drafts: vec![draft()] };
+    let publication = Publication { stream: to, expected: Expected::Any, drafts: vec![draft(to)] };
     bus.publish(publication).await.unwrap();
 }
 
