@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status};
 use tsunagi_bus::claims::Claims;
 use tsunagi_bus::cursor::{CursorError, Progress};
+use tsunagi_bus::desk::whole;
 use tsunagi_bus::{Bus as _, Cursor, Region, Shard, StreamId};
 use tsunagi_chassis::{Config, Refused, answers, caller};
 use tsunagi_domain::{CareTime, EncounterId, PatientId, Zone};
@@ -500,9 +501,7 @@ impl From<MalformedToken> for Refused {
 /// The request, if its caller says who it is and its fields are what they must be.
 pub(crate) fn checked<R: Check>(request: Request<R>) -> Result<R, Refused> {
     caller(request.metadata())?;
-    let request = request.into_inner();
-    let violations = request.violations();
-    if violations.is_empty() { Ok(request) } else { Err(Refused::fields(violations)) }
+    whole(request.into_inner())
 }
 
 fn patient_id(text: &str) -> Result<PatientId, Refused> {

@@ -6,12 +6,13 @@ use futures_util::stream::{self, Stream, StreamExt as _};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
+use tsunagi_bus::desk::whole;
 use tsunagi_bus::port::ReadError;
 use tsunagi_bus::stored_record::{cursor, to_wire};
 use tsunagi_bus::{Bus, Delivery, Log as _, Run, Shard, Slot, StreamId};
 use tsunagi_chassis::{Config, Refused, answers};
 use tsunagi_domain::EventId;
-use tsunagi_proto::check::{Check, Path};
+use tsunagi_proto::check::Path;
 use tsunagi_proto::v1;
 use tsunagi_proto::v1::event_store_server::EventStore;
 
@@ -63,7 +64,7 @@ impl EventStore for EventStoreService {
         &self,
         request: Request<v1::ReadStreamRequest>,
     ) -> Result<Response<v1::ReadStreamResponse>, Status> {
-        let request = checked(request)?;
+        let request = whole(request.into_inner())?;
         let stream = self.stream(&request.stream)?;
         let events = Bus::read(&self.store, stream, request.after).await;
         let records = events.map_err(Refused::from)?.iter().map(to_wire).collect();
@@ -74,7 +75,7 @@ impl EventStore for EventStoreService {
         &self,
         request: Request<v1::FindEventRequest>,
     ) -> Result<Response<v1::FindEventResponse>, Status> {
-        let request = checked(request)?;
+        let request = whole(request.into_inner())?;
         let stream = self.stream(&request.stream)?;
         let event = EventId::parse(&request.event_id).map_err(|error| {
             Refused::fields(vec![Path::ROOT.field("event_id").violation(error)])
@@ -107,7 +108,7 @@ impl EventStore for EventStoreService {
         &self,
         request: Request<v1::FollowLogRequest>,
     ) -> Result<Response<Self::FollowLogStream>, Status> {
-        let from = cursor(&checked(request)?.seen);
+        let from = cursor(&whole(request.into_inner())?.seen);
         let feed = Bus::follow(&self.store, from);
         let frames = stream::try_unfold(feed, |mut feed| async move {
             let records = match feed.next().await.map_err(Refused::from)? {
@@ -125,7 +126,7 @@ impl EventStore for EventStoreService {
         &self,
         request: Request<v1::ReadRootsRequest>,
     ) -> Result<Response<v1::ReadRootsResponse>, Status> {
-        let wanted = cursor(&checked(request)?.positions);
+        let wanted = cursor(&whole(request.into_inner())?.positions);
         let store = self.store.clone();
         let sizes = wanted.clone();
         let found = off_the_runtime(move || roots::at(&store, &wanted)).await;
@@ -177,11 +178,4 @@ impl Watched {
         self.runs.mark_unchanged();
         Some(self.service.positions())
     }
-}
-
-/// The request, if its fields are what they must be.
-fn checked<R: Check>(request: Request<R>) -> Result<R, Refused> {
-    let request = request.into_inner();
-    let violations = request.violations();
-    if violations.is_empty() { Ok(request) } else { Err(Refused::fields(violations)) }
 }

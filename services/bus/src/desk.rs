@@ -5,10 +5,16 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 use tsunagi_chassis::{Refused, caller};
 use tsunagi_proto::catalogue::Payload;
-use tsunagi_proto::check::Violation;
+use tsunagi_proto::check::{Check, Violation};
 use tsunagi_proto::{CommandRequest, Context, v1};
 
 use crate::handler::{Handler, Submission, SubmitError};
+
+/// A request's message, if its fields are what they must be.
+pub fn whole<M: Check>(message: M) -> Result<M, Refused> {
+    let violations = message.violations();
+    if violations.is_empty() { Ok(message) } else { Err(Refused::fields(violations)) }
+}
 
 /// The common part of the desks.
 #[derive(Clone)]

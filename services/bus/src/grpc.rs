@@ -21,6 +21,7 @@ use tsunagi_proto::{convert, v1};
 
 use crate::address;
 use crate::cursor::Progress;
+use crate::desk::whole;
 use crate::handler::{Handler, Submission, SubmitError, Turn, to_wire};
 use crate::port::{Bus, Delivery, Feed, ReadError, Stored};
 use crate::quarantine;
@@ -130,11 +131,7 @@ impl CareBus for CareBusService {
         request: Request<v1::QuarantineRequest>,
     ) -> Result<Response<v1::Receipt>, Status> {
         let actor = caller(request.metadata())?;
-        let request = request.into_inner();
-        let violations = request.violations();
-        if !violations.is_empty() {
-            return Err(Refused::fields(violations).into());
-        }
+        let request = whole(request.into_inner())?;
         let message = request.message.unwrap_or_default();
         if message.part > message.parts {
             let at = Path::ROOT.field("message");
@@ -150,11 +147,7 @@ impl CareBus for CareBusService {
         request: Request<v1::ListQuarantineRequest>,
     ) -> Result<Response<v1::ListQuarantineResponse>, Status> {
         caller(request.metadata())?;
-        let request = request.into_inner();
-        let violations = request.violations();
-        if !violations.is_empty() {
-            return Err(Refused::fields(violations).into());
-        }
+        let request = whole(request.into_inner())?;
         let bus = self.handler.bus().as_ref();
         Ok(Response::new(quarantine::list(bus, &request).await?))
     }
@@ -164,11 +157,7 @@ impl CareBus for CareBusService {
         request: Request<v1::ReleaseQuarantinedRequest>,
     ) -> Result<Response<v1::Receipt>, Status> {
         let actor = caller(request.metadata())?;
-        let request = request.into_inner();
-        let violations = request.violations();
-        if !violations.is_empty() {
-            return Err(Refused::fields(violations).into());
-        }
+        let request = whole(request.into_inner())?;
         let (bus, release) = (self.handler.bus().as_ref(), request.release.unwrap_or_default());
         Ok(Response::new(quarantine::release(bus, release, &actor, DOOR).await?))
     }
@@ -251,10 +240,7 @@ struct Filter {
 
 impl Filter {
     fn new(request: v1::SubscribeRequest) -> Result<Self, Refused> {
-        let violations = request.violations();
-        if !violations.is_empty() {
-            return Err(Refused::fields(violations));
-        }
+        let request = whole(request)?;
         let patients = request.patient_ids.iter().filter_map(|id| PatientId::parse(id).ok());
         let mut patients: Vec<PatientId> = patients.collect();
         patients.sort_unstable();
