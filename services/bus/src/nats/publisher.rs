@@ -107,8 +107,13 @@ impl Publisher {
         let mut is_first = true;
         loop {
             let slot = publication.stream.slot(self.streams.slots);
-            self.streams.see_region(slot).await.map_err(|error| unknown(&error))?;
-            match self.send(publication, expected).await {
+            let sent = match self.streams.see_region(slot).await {
+                Ok(()) => self.send(publication, expected).await,
+                // The connection may be a new one, to a server that falls silent as well.
+                Err(StreamsError::Ask { .. }) => Sent::Unclear,
+                Err(error) => return Err(unknown(&error)),
+            };
+            match sent {
                 Sent::Acknowledged(ack) if !ack.duplicate => {
                     return self.settle(publication, ack.sequence).await;
                 }
