@@ -558,3 +558,16 @@ fn too_many_to_read_back(max: usize) -> Refused {
     );
     Refused::new(Code::ResourceExhausted, "TOO_MANY_TO_READ_BACK", message)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_that_cannot_be_read_are_worth_another_try_and_nothing_of_them_is_told() {
+        let damage = RowsError::Ahead("/where/the/rows/lie".into());
+        let refused = rows_refused(damage);
+        assert_eq!((refused.code, refused.reason), (Code::Unavailable, "ROWS_UNREADABLE"));
+        assert!(!refused.message.contains("/where"), "{}", refused.message);
+    }
+}
