@@ -10,6 +10,9 @@ use tonic::client::Grpc;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 use tsunagi_proto::v1;
+use tsunagi_proto::v1::care_bus_client::CareBusClient;
+use tsunagi_proto::v1::directory_client::DirectoryClient;
+use tsunagi_proto::v1::timeline_client::TimelineClient;
 
 use crate::bus::{release, unreadable};
 use crate::desks::{place, register, registration};
@@ -46,7 +49,7 @@ async fn ask(channel: &Channel, rpc: &str, request: Request<Bytes>) -> Result<By
     let path = format!("/care.v1.{rpc}").parse().unwrap();
     let request = request.map(tokio_stream::once);
     let answers = grpc.streaming(request, path, Raw).await?;
-    answers.into_inner().message().await.map(|first| first.unwrap_or_default())
+    answers.into_inner().message().await.map(Option::unwrap_or_default)
 }
 
 /// The reason of a refusal, which a session answers instead of ending.
@@ -213,7 +216,7 @@ fn of_store() -> Vec<Asked> {
     ]
 }
 
-/// A patient in hospital, another who looks like the same, a resource and a meeting.
+/// A patient in hospital, another who looks like the same, two resources and a meeting.
 async fn prepare(channel: &Channel) {
     register(channel, &id(1), "00123").await;
     register(channel, &id(3), "00456").await;
@@ -234,10 +237,19 @@ async fn prepare(channel: &Channel) {
         }),
         event: Some(salon("体操サロン")),
     };
+    let another = v1::PublishResourceRequest {
+        context: publish.context.clone().map(|context| v1::ResourceContext {
+            event_id: id(0x62),
+            resource_id: id(0x4e6),
+            ..context
+        }),
+        event: Some(salon("園芸サロン")),
+    };
     let meeting = record(0x61, "2026-06-01", with(&["rehab"]));
     for (rpc, request) in [
         ("DischargeDesk/Admit", admit.encode_to_vec()),
         ("LinkWorker/PublishResource", publish.encode_to_vec()),
+        ("LinkWorker/PublishResource", another.encode_to_vec()),
         ("DischargeDesk/RecordPartnerMeeting", meeting.encode_to_vec()),
     ] {
         ask(channel, rpc, liaison(request.into())).await.unwrap();
@@ -320,4 +332,68 @@ fn said(rpc: &str, answer: Bytes) -> Vec<u8> {
         }
         _ => answer.to_vec(),
     }
+}
+
+/// The token of the first page of something, and what is said when it is sent with other fields.
+macro_rules! with_other_fields {
+    ($client:expr, $rpc:ident, $asked:expr, $change:expr) => {{
+        let asked = $asked;
+        let first = $client.$rpc(liaison(asked.clone())).await.unwrap().into_inner();
+        assert_ne!(first.next_page_token, "", stringify!($rpc));
+        let mut second = asked;
+        second.page_token = first.next_page_token;
+        // How many are on a page may change.
+        second.page_size = 2;
+        $client.$rpc(liaison(second.clone())).await.unwrap();
+        $change(&mut second);
+        let refused = $client.$rpc(liaison(second)).await.unwrap_err();
+        assert_eq!(reason(&refused), "PAGE_TOKEN_OF_OTHER_REQUEST", stringify!($rpc));
+    }};
+}
+
+#[tokio::test]
+async fn a_page_token_goes_with_the_fields_that_it_was_given_for() {
+    let data = folder();
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    prepare(&channel).await;
+    for meeting in [0x71, 0x72] {
+        let meeting = record(meeting, "2026-06-02", with(&["rehab"])).encode_to_vec();
+        let rpc = "DischargeDesk/RecordPartnerMeeting";
+        ask(&channel, rpc, liaison(meeting.into())).await.unwrap();
+    }
+    for origin in ["a", "b"] {
+        let message = unreadable(origin, origin.as_bytes()).encode_to_vec();
+        ask(&channel, "CareBus/Quarantine", liaison(message.into())).await.unwrap();
+    }
+    let page_size = 1;
+    let mut timeline = TimelineClient::new(channel.clone());
+    let asked = v1::ReadTimelineRequest { patient_id: id(1), page_size, ..Default::default() };
+    with_other_fields!(timeline, read_timeline, asked, |of: &mut v1::ReadTimelineRequest| {
+        of.set_order(v1::Order::OldestFirst);
+    });
+    let asked = v1::ListPatientsRequest { page_size, ..Default::default() };
+    with_other_fields!(timeline, list_patients, asked, |of: &mut v1::ListPatientsRequest| {
+        of.set_state(v1::PatientState::InHospital);
+    });
+    let mut directory = DirectoryClient::new(channel.clone());
+    let asked = v1::FindResourcesRequest { page_size, ..Default::default() };
+    with_other_fields!(directory, find_resources, asked, |of: &mut v1::FindResourcesRequest| {
+        of.text = "体操".into();
+    });
+    let year_from_on = "2026-04-01".to_owned();
+    let asked = v1::ListPartnerMeetingsRequest { year_from_on, page_size, ..Default::default() };
+    with_other_fields!(
+        directory,
+        list_partner_meetings,
+        asked,
+        |of: &mut v1::ListPartnerMeetingsRequest| {
+            of.year_from_on = "2026".into();
+        }
+    );
+    let mut bus = CareBusClient::new(channel);
+    let asked = v1::ListQuarantineRequest { page_size, ..Default::default() };
+    with_other_fields!(bus, list_quarantine, asked, |of: &mut v1::ListQuarantineRequest| {
+        of.include_released = true;
+    });
 }

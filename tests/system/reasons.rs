@@ -218,7 +218,7 @@ async fn a_case_is_opened_once_and_reopened_when_it_is_closed() {
     open_case(&mut story, "05-02T11:00", 0xca, 0);
     open_case(&mut story, "05-02T12:00", 0xca, 0);
     deed!(story, LINK_WORKER, "05-03T09:00", link.reopen_case(ReopenCaseRequest {
-        v1::CaseReopened { case_id: id(0xca), reason: "再び孤立".to_owned(), ..Default::default() }
+        v1::CaseReopened { case_id: id(0xca), reason: "再び孤立".to_owned() }
     }));
     deed!(story, LINK_WORKER, "05-03T10:00", link.record_contact(RecordContactRequest {
         v1::ContactHeld { case_id: id(0xcb), means: 2, ..Default::default() }
