@@ -6,7 +6,9 @@ use tsunagi_proto::v1::timeline_client::TimelineClient;
 use tsunagi_proto::v1::watch_board_response::Frame;
 
 use crate::desks::{place, register};
-use crate::stories::{CARE_MANAGER, LIAISON, NURSE, Story, deed, person, signed};
+use crate::stories::{
+    CARE_MANAGER, LIAISON, LINK_WORKER, NURSE, Story, deed, organisation, person, signed,
+};
 use crate::support::{Server, folder, id, liaison, reason, run, stdout, timeline};
 
 async fn send(story: &Story, server: &Server) {
@@ -214,4 +216,79 @@ async fn whoever_watches_a_board_is_told_when_to_read_it_again() {
     server.terminate().await;
     let end = others.message().await.unwrap_err();
     assert_eq!(end.code(), tonic::Code::Unavailable);
+}
+
+/// What a board shows in the terminal.
+fn shown(data: &std::path::Path, more: &[&str]) -> String {
+    let all = [&["board"], more, &["--lang", "en", "--data", data.to_str().unwrap()]].concat();
+    stdout(&run(&all))
+}
+
+#[tokio::test]
+async fn a_board_in_the_terminal_says_who_has_to_act_and_by_when() {
+    let data = folder();
+    let server = Server::start(data.path());
+    register(&server.channel().await, &id(1), "00123").await;
+    let mut story = admitted();
+    deed!(story, LIAISON, "05-04T09:00", desk.request_transfer(RequestTransferRequest {
+        v1::TransferRequested {
+            transfer_request_id: id(0xb1),
+            encounter_id: id(0xa),
+            facility: organisation("rehab"),
+            ..v1::TransferRequested::default()
+        }
+    }));
+    deed!(story, LIAISON, "05-04T10:00", desk.plan_discharge(PlanDischargeRequest {
+        v1::DischargePlanned {
+            encounter_id: id(0xa),
+            planned_at: "2026-05-20".into(),
+            ..v1::DischargePlanned::default()
+        }
+    }));
+    deed!(story, NURSE, "05-05T09:00", team.ask_question(AskQuestionRequest {
+        v1::QuestionAsked {
+            question_id: id(0x9),
+            question: "入浴はいつからですか。".to_owned(),
+            owner_role: "home-doctor".to_owned(),
+            answer_by_on: "2026-05-07".to_owned(),
+            ..v1::QuestionAsked::default()
+        }
+    }));
+    deed!(story, NURSE, "05-05T10:00", team.raise_alert(RaiseAlertRequest {
+        v1::AlertRaised {
+            alert_id: id(0x8),
+            severity: v1::Severity::Urgent.into(),
+            what: "動きがない".to_owned(),
+            owner_role: "visiting-nurse".to_owned(),
+            next_action: "電話する".to_owned(),
+            ..v1::AlertRaised::default()
+        }
+    }));
+    deed!(story, LINK_WORKER, "05-06T10:00", link.open_case(OpenCaseRequest {
+        v1::CaseOpened {
+            case_id: id(0xca),
+            link_worker: Some(person(LINK_WORKER)),
+            ..v1::CaseOpened::default()
+        }
+    }));
+    send(&story, &server).await;
+    let team = shown(data.path(), &["team", "cm-office"]);
+    for part in [
+        "in hospital  acute 4E  discharge planned for 2026-05-20\n",
+        "? question  2026-05-05 09:00  → home doctor  by 2026-05-07\n",
+        "! urgent  2026-05-05 10:00  → visiting nurse  電話する\n",
+    ] {
+        assert!(team.contains(part), "{part}: {team}");
+    }
+    let asked = shown(data.path(), &["liaison", "acute"]);
+    assert!(asked.contains("acute → rehab  ") && !asked.contains("ours to answer"), "{asked}");
+    let asked = shown(data.path(), &["liaison", "rehab"]);
+    assert!(asked.contains("acute → rehab  ") && asked.contains("ours to answer"), "{asked}");
+    let cases = shown(data.path(), &["caseload", "link", "--on", "2026-06-20"]);
+    assert!(cases.contains("  since 2026-05-06 10:00  due  silent\n"), "{cases}");
+    // The texts themselves are for those who read the timeline.
+    let id = id(1);
+    let told = ["timeline", &id, "--details", "--data", data.path().to_str().unwrap()];
+    let told = stdout(&run(&told));
+    assert!(told.contains("質問 「入浴はいつからですか。」"), "{told}");
 }

@@ -1,5 +1,7 @@
 //! `tsunagi timeline`: one patient's timeline, to be read by a person.
 
+mod said;
+
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
@@ -54,7 +56,7 @@ pub(crate) struct Options {
     to: Option<String>,
 
     /// Show of each entry who said it and for whom, by which door it came, when it happened and was
-    /// recorded, and its ids
+    /// recorded, its ids, and all that was written: questions, answers, decisions, reasons
     #[arg(long)]
     details: bool,
 
@@ -370,7 +372,8 @@ impl Printer {
             told("事象", "event", &entry.event_id)
                 + &told("エピソード", "episode", &entry.episode_id),
         ];
-        lines.into_iter().map(|line| line.trim_end().to_owned()).collect()
+        let lines = lines.into_iter().map(|line| line.trim_end().to_owned());
+        lines.chain(said::texts(entry, self.language)).collect()
     }
 
     /// When it was recorded, in Japanese and English, if that was long after it happened.
