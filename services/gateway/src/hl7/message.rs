@@ -1,5 +1,7 @@
 //! A message: segments in their order, read where they lie.
 
+use std::ops::Range;
+
 use super::delimiters::{Delimiters, Unreadable};
 use super::field::Field;
 
@@ -10,13 +12,18 @@ const AROUND: [char; 4] = ['\u{feff}', '\u{b}', '\u{1c}', ' '];
 #[derive(Debug, Clone)]
 pub struct Message<'a> {
     pub delimiters: Delimiters,
-    segments: Vec<&'a str>,
+    /// Each segment as it was sent, and which of the pieces are its own.
+    segments: Vec<(&'a str, Range<usize>)>,
+    /// What lies between the separators of fields, of all segments.
+    pieces: Vec<&'a str>,
 }
 
 /// One segment of a message, known or not.
 #[derive(Debug, Clone, Copy)]
 pub struct Segment<'a> {
     line: &'a str,
+    /// Its name, and what follows each separator.
+    pieces: &'a [&'a str],
     delimiters: &'a Delimiters,
 }
 
@@ -30,13 +37,21 @@ impl<'a> Message<'a> {
             return Err(Unreadable::NoHeader);
         }
         let delimiters = Delimiters::of_header(header)?;
-        let mut segments = vec![header];
-        segments.extend(lines);
-        Ok(Self { delimiters, segments })
+        let (mut segments, mut pieces) = (Vec::new(), Vec::new());
+        for line in std::iter::once(header).chain(lines) {
+            let first = pieces.len();
+            pieces.extend(line.split(delimiters.field));
+            segments.push((line, first..pieces.len()));
+        }
+        Ok(Self { delimiters, segments, pieces })
     }
 
     pub fn segments(&self) -> impl DoubleEndedIterator<Item = Segment<'_>> {
-        self.segments.iter().map(|line| Segment { line, delimiters: &self.delimiters })
+        self.segments.iter().map(|(line, own)| Segment {
+            line,
+            pieces: self.pieces.get(own.clone()).unwrap_or_default(),
+            delimiters: &self.delimiters,
+        })
     }
 
     /// The first segment of a name; an empty one if there is none.
@@ -46,7 +61,7 @@ impl<'a> Message<'a> {
 
     /// A segment that is not there.
     pub fn none(&self) -> Segment<'_> {
-        Segment { line: "", delimiters: &self.delimiters }
+        Segment { line: "", pieces: &[], delimiters: &self.delimiters }
     }
 
     /// A field of the first segment of a name.
@@ -99,7 +114,7 @@ impl<'a> Segment<'a> {
     }
 
     fn piece(self, number: usize) -> &'a str {
-        self.line.split(self.delimiters.field).nth(number).unwrap_or_default()
+        self.pieces.get(number).copied().unwrap_or_default()
     }
 }
 
