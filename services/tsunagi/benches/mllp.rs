@@ -37,12 +37,15 @@ async fn main() {
     let length = Duration::from_secs(seconds);
     let folder =
         tempfile::tempdir_in(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target")).unwrap();
-    let mut server = start(
-        Command::new(TSUNAGI)
-            .args(["up", "--listen", "127.0.0.1:0", "--mllp-listen", "127.0.0.1:0"])
-            .args(["--mllp-connections", "2000", "--log", "error", "--data"])
-            .arg(folder.path().join("data")),
-    );
+    let serve = |data: &str| {
+        start(
+            Command::new(TSUNAGI)
+                .args(["up", "--listen", "127.0.0.1:0", "--mllp-listen", "127.0.0.1:0"])
+                .args(["--mllp-connections", "2000", "--log", "error", "--data"])
+                .arg(folder.path().join(data)),
+        )
+    };
+    let mut server = serve("data");
     let mut bare = start(Command::new(std::env::current_exe().unwrap()).arg("bare"));
     println!(
         "| senders | messages/s | p50 µs | p99 µs | bare echo/s | ratio |\n|---|---|---|---|---|---|"
@@ -57,13 +60,17 @@ async fn main() {
     for charset in [Charset::Utf8, Charset::Iso2022Jp] {
         println!("read, {charset:?}: {:.0} MB/s", read_speed(charset, length));
     }
+    server.child.kill().unwrap();
+    // Another one: this one still gives back the memory of what it was busy with.
+    let mut server = serve("silent");
+    talk(&mut TcpStream::connect(&server.address).await.unwrap(), &message(0, 0, 0)).await;
     let before = server.resident_mb();
     let mut silent = Vec::with_capacity(SILENT);
     for _ in 0..SILENT {
         silent.push(TcpStream::connect(&server.address).await.unwrap());
     }
     // An answer on the last of them: all before it were accepted.
-    talk(silent.last_mut().unwrap(), &message(0, 0, 0)).await;
+    talk(silent.last_mut().unwrap(), &message(0, 0, 1)).await;
     println!("{SILENT} silent connections: {:.1} MB", server.resident_mb() - before);
     server.child.kill().unwrap();
     bare.child.kill().unwrap();

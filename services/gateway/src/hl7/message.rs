@@ -5,6 +5,8 @@ use std::ops::Range;
 use super::delimiters::{Delimiters, Unreadable};
 use super::field::Field;
 
+/// Segments whose first field is the separator.
+const HEADERS: [&str; 3] = ["MSH", "BHS", "FHS"];
 /// What files and frames may have around a message.
 const AROUND: [char; 4] = ['\u{feff}', '\u{b}', '\u{1c}', ' '];
 
@@ -14,7 +16,7 @@ pub struct Message<'a> {
     pub delimiters: Delimiters,
     /// Each segment as it was sent, and which of the pieces are its own.
     segments: Vec<(&'a str, Range<usize>)>,
-    /// What lies between the separators of fields, of all segments.
+    /// The names and the fields of all segments.
     pieces: Vec<&'a str>,
 }
 
@@ -22,7 +24,7 @@ pub struct Message<'a> {
 #[derive(Debug, Clone, Copy)]
 pub struct Segment<'a> {
     line: &'a str,
-    /// Its name, and what follows each separator.
+    /// Its name, and its fields.
     pieces: &'a [&'a str],
     delimiters: &'a Delimiters,
 }
@@ -39,8 +41,13 @@ impl<'a> Message<'a> {
         let delimiters = Delimiters::of_header(header)?;
         let (mut segments, mut pieces) = (Vec::new(), Vec::new());
         for line in std::iter::once(header).chain(lines) {
-            let first = pieces.len();
-            pieces.extend(line.split(delimiters.field));
+            let (first, mut own) = (pieces.len(), line.split(delimiters.field));
+            pieces.extend(own.next());
+            if HEADERS.iter().any(|header| is_named(line, header)) {
+                // The separator itself is the first field of a header.
+                pieces.extend(line.get(3..3 + delimiters.field.len_utf8()));
+            }
+            pieces.extend(own);
             segments.push((line, first..pieces.len()));
         }
         Ok(Self { delimiters, segments, pieces })
@@ -103,27 +110,17 @@ impl<'a> Segment<'a> {
 
     /// A field, counted from 1. The separator itself is the first of a header.
     pub fn field(self, number: usize) -> Field<'a> {
-        let is_header = ["MSH", "BHS", "FHS"].iter().any(|header| self.is(header));
-        let raw = match (is_header, number) {
-            (_, 0) => "",
-            (true, 1) => self.line.get(3..4).unwrap_or_default(),
-            (true, number) => self.piece(number - 1),
-            (false, number) => self.piece(number),
-        };
-        Field::new(raw, self.delimiters)
-    }
-
-    fn piece(self, number: usize) -> &'a str {
-        self.pieces.get(number).copied().unwrap_or_default()
+        let raw = if number == 0 { None } else { self.pieces.get(number).copied() };
+        Field::new(raw.unwrap_or_default(), self.delimiters)
     }
 }
 
 /// Segments are named by three letters or digits at their beginning, and nothing else follows
 /// at once.
 fn is_named(line: &str, name: &str) -> bool {
-    let behind = line.chars().nth(3);
-    line.get(..3).is_some_and(|three| three.eq_ignore_ascii_case(name))
-        && behind.is_none_or(|c| !c.is_ascii_alphanumeric())
+    line.split_at_checked(3).is_some_and(|(three, behind)| {
+        three.eq_ignore_ascii_case(name) && !behind.starts_with(|c: char| c.is_ascii_alphanumeric())
+    })
 }
 
 #[cfg(test)]
