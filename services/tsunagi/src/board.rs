@@ -14,7 +14,7 @@ use tsunagi_proto::v1::boards_client::BoardsClient;
 
 use crate::client::{Connection, own, refused};
 use crate::output::{leave_a_line, say};
-use crate::timeline::{Language, moment, zone};
+use crate::timeline::{Language, moment, state, zone};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Board {
@@ -230,19 +230,6 @@ async fn caseload(
     }
     tell.whether_cut(board.is_cut);
     Ok(())
-}
-
-/// Where a patient is, in Japanese and English.
-fn state(state: v1::PatientState) -> (&'static str, &'static str) {
-    match state {
-        v1::PatientState::InHospital => ("入院中", "in hospital"),
-        v1::PatientState::OnLeave => ("外泊中", "on leave"),
-        v1::PatientState::Visiting => ("受診中", "visiting"),
-        v1::PatientState::Discharged => ("退院後", "discharged"),
-        v1::PatientState::Visited => ("受診後", "back from a visit"),
-        v1::PatientState::Deceased => ("死亡", "deceased"),
-        v1::PatientState::Unspecified => ("登録のみ", "registered"),
-    }
 }
 
 /// How much an alert matters, in Japanese and English.
