@@ -122,10 +122,11 @@ impl State {
 mod tests {
     use super::*;
     use crate::encounter::{Cancellation, Stage};
+    use crate::identity::Demographics;
     use crate::record::testing::{
         admit, discharge, encounter_id, event_id, given, noon, place, register, stamp, stamp_for,
     };
-    use crate::record::{Command, Event};
+    use crate::record::{Command, Event, Record};
 
     #[test]
     fn a_patient_has_one_open_stay_in_a_facility() {
@@ -136,6 +137,23 @@ mod tests {
         );
         assert_eq!(record.when("2026-05-03", admit(2, "rehab", None)), Ok(()));
         assert_eq!(record.when("2026-04-03", admit(2, "acute", None)), Ok(()), "told later");
+    }
+
+    #[test]
+    fn nobody_is_admitted_after_a_death_of_which_only_is_known_that_it_was() {
+        let update = |deceased| {
+            let known = Demographics { deceased, ..Demographics::default() };
+            Order::Identity(identity::Command::UpdateDemographics(known))
+        };
+        let mut record = given(&[("2026-05-01", register()), ("2026-05-05", update(true))]);
+        let admit_on = |record: &Record, at: &str| record.when(at, admit(1, "acute", None));
+        let dead = || Err(Refusal::Identity(identity::Refusal::Deceased));
+        assert_eq!(admit_on(&record, "2026-05-06"), dead());
+        assert_eq!(admit_on(&record, "2026-05-04"), Ok(()), "before, and told late");
+        assert_eq!(admit_on(&record, "2026-05-05"), Ok(()), "perhaps before, on that day");
+        let alive = Event { stamp: stamp(3, "2026-05-07"), fact: update(false).into() };
+        record.apply(&alive);
+        assert_eq!(admit_on(&record, "2026-05-08"), Ok(()), "it was said wrongly");
     }
 
     #[test]
