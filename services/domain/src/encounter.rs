@@ -193,7 +193,9 @@ impl Encounter {
             return Ok(command.into());
         }
         match &command {
-            Command::PlanAdmission(_) => self.can_still_be_planned(stamp),
+            Command::PlanAdmission(_) => {
+                self.can_still_be_planned(stamp).and_then(|()| self.check_replanner(stamp))
+            }
             Command::PlanTransfer(plan) => {
                 self.in_hospital_at(stamp).and_then(|()| self.same_facility(stamp, &plan.to))
             }

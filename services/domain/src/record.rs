@@ -145,7 +145,7 @@ impl Record {
     /// another record off.
     pub fn apply(&mut self, event: &Event) {
         let Event { stamp, fact } = event;
-        if let Fact::Document(Document { step: None, kind, .. }) = fact {
+        if let Fact::Document(Document { step: None, edition: None, kind, .. }) = fact {
             let by = stamp.acting_for.clone();
             self.notes.push(Note { event: stamp.event, kind, by, of: None });
             return;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Cancellation;
+use super::{Cancellation, PlannedAdmission};
 use crate::id::{EventId, OrganisationId};
 use crate::record::Stamp;
 use crate::time::CareTime;
@@ -28,6 +28,13 @@ pub(super) struct Plan<T> {
 impl<T: PartialEq> PartialEq for Plans<T> {
     fn eq(&self, other: &Self) -> bool {
         self.newest() == other.newest() && self.in_force().is_some() == other.in_force().is_some()
+    }
+}
+
+impl Plan<PlannedAdmission> {
+    /// Whether it is neither theirs who say something of it, nor they are the facility.
+    pub(super) fn is_of_others(&self, stamp: &Stamp) -> bool {
+        self.by != stamp.acting_for && self.content.place.facility.id != stamp.acting_for
     }
 }
 
@@ -66,8 +73,12 @@ impl<T> Plans<T> {
     }
 
     pub(super) fn content_at(&self, at: &CareTime) -> Option<&T> {
-        let plan = self.newest_at(at).filter(|plan| !self.cancelled.contains(&plan.event))?;
-        Some(&plan.content)
+        Some(&self.in_force_at(at)?.content)
+    }
+
+    /// The plan that held at a time, unless it was cancelled since.
+    pub(super) fn in_force_at(&self, at: &CareTime) -> Option<&Plan<T>> {
+        self.newest_at(at).filter(|plan| !self.cancelled.contains(&plan.event))
     }
 
     /// Whether a plan is the newest, or was at a time; what was planned at that very time may have
@@ -166,6 +177,33 @@ mod tests {
             stay.when("2026-05-02", Command::PlanAdmission(plan("2026-05-03"))),
             Err(Refusal::AlreadyBegun)
         );
+    }
+
+    #[test]
+    fn a_planned_admission_is_moved_by_who_planned_it_and_by_who_expects_it() {
+        let plan = |at: &str| PlannedAdmission {
+            planned_at: time(at),
+            place: place("acute", ""),
+            preceding: None,
+        };
+        let mut planned = Encounter::default();
+        planned.apply(
+            &stamp_for(1, "2026-05-03", "clinic"),
+            &Event::AdmissionPlanned(plan("2026-05-09")),
+        );
+        let again = || Command::PlanAdmission(plan("2026-05-12"));
+        for (organisation, is_theirs) in [("clinic", true), ("acute", true), ("other", false)] {
+            let after = planned.decide(&stamp_for(2, "2026-05-04", organisation), again());
+            assert_eq!(after.is_ok(), is_theirs, "{organisation}");
+            assert!(is_theirs || after == Err(Refusal::NotTheFacility));
+            let before = planned.decide(&stamp_for(2, "2026-05-02", organisation), again());
+            assert!(before.is_ok(), "nothing was planned yet");
+        }
+        planned.apply(
+            &stamp_for(3, "2026-05-04", "acute"),
+            &Event::PlannedAdmissionCancelled(cancelling(1)),
+        );
+        assert!(planned.decide(&stamp_for(4, "2026-05-05", "other"), again()).is_ok());
     }
 
     #[test]

@@ -51,6 +51,10 @@ pub enum Refusal {
         "only the facility where the patient is says this: an entry on its behalf names it in `on_behalf_of`"
     )]
     NotTheFacility,
+    #[error(
+        "the first day on which the patient could leave lies before the admission: check `ready_on`"
+    )]
+    ReadyBeforeAdmission,
     #[error("a visit that has ended must end after it began: check `ended_at`")]
     EndsBeforeItBegins,
 }

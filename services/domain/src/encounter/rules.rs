@@ -1,10 +1,8 @@
 //! Which moves, plans and cancels one encounter allows, and why not the others.
 
 use super::moves::{Move, Voice};
-use super::plans::{Plan, Plans};
-use super::{
-    Admission, Cancellation, Class, Command, Encounter, PlannedAdmission, Refusal, Stage, Visit,
-};
+use super::plans::Plans;
+use super::{Admission, Cancellation, Class, Command, Encounter, Refusal, Stage, Visit};
 use crate::id::EventId;
 use crate::path::{Step as _, Taken};
 use crate::place::Place;
@@ -67,11 +65,24 @@ impl Encounter {
     /// the patient.
     pub(super) fn check_planner(&self, stamp: &Stamp, cancel: Cancellation) -> Result<(), Refusal> {
         let mut made = self.planned_admission.made.iter();
-        let is_of_others = |plan: &Plan<PlannedAdmission>| {
-            plan.by != stamp.acting_for && plan.content.place.facility.id != stamp.acting_for
-        };
         match made.find(|plan| plan.event == cancel.cancelled) {
-            Some(plan) if is_of_others(plan) => Err(Refusal::NotTheFacility),
+            Some(plan) if plan.is_of_others(stamp) => Err(Refusal::NotTheFacility),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// A planned admission is moved by the same. What was planned later was not there to be moved.
+    pub(super) fn check_replanner(&self, stamp: &Stamp) -> Result<(), Refusal> {
+        match self.planned_admission.in_force_at(&stamp.occurred_at) {
+            Some(plan) if plan.is_of_others(stamp) => Err(Refusal::NotTheFacility),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// The stay that a day lies in had begun by then.
+    pub(crate) fn check_begun_by(&self, day: CareTime) -> Result<(), Refusal> {
+        match self.began_at() {
+            Some(began) if day.is_before(&began) => Err(Refusal::ReadyBeforeAdmission),
             Some(_) | None => Ok(()),
         }
     }

@@ -82,6 +82,9 @@ impl State {
             if document.of_facility {
                 encounter.check_teller(stamp)?;
             }
+            if let Some(day) = document.ready_on {
+                encounter.check_begun_by(day)?;
+            }
         }
         if let Some(id) = document.case {
             let case = self.known_case(id)?;
@@ -98,6 +101,11 @@ impl State {
             let unknown = Course::default();
             self.courses.get(&(step.of, step.id)).unwrap_or(&unknown).decide(stamp, step)?;
         }
+        if let Some(edition) = document.edition
+            && let Some(known) = self.editions.get(&edition.of)
+        {
+            known.decide(stamp, edition.version)?;
+        }
         Ok(())
     }
 
@@ -110,9 +118,10 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::correction::{Change, Correction};
     use crate::id::OrganisationId;
     use crate::record::testing::{
-        admit, encounter_id, given, noon, register, stamp, stamp_for, time,
+        admit, encounter_id, event_id, given, noon, register, stamp, stamp_for, time,
     };
     use crate::record::{Command, Event, Fact, Order};
     use uuid::Uuid;
@@ -266,6 +275,53 @@ mod tests {
         let case = CaseId::new(Uuid::from_u128(5));
         let of_case = Order::Document(Document { case: Some(case), ..Document::default() });
         assert_eq!(record.when("2026-05-03", of_case), Err(Refusal::UnknownCase(case)));
+    }
+
+    #[test]
+    fn a_patient_is_ready_to_leave_a_stay_that_has_begun() {
+        let record = given(&[("2026-05-01", register()), ("2026-05-09", admit(1, "acute", None))]);
+        let ready_on = |day: &str| {
+            let (encounter, ready_on) = (Some(encounter_id(1)), Some(time(day)));
+            let ready = Document { encounter, ready_on, ..Document::default() };
+            record.when("2026-05-12", Order::Document(ready))
+        };
+        assert_eq!(ready_on("2026-05-20"), Ok(()));
+        assert_eq!(ready_on("2026-05-09"), Ok(()), "the day of the admission");
+        assert_eq!(
+            ready_on("2026-05-08"),
+            Err(Refusal::Encounter(encounter::Refusal::ReadyBeforeAdmission))
+        );
+    }
+
+    #[test]
+    fn the_versions_of_a_plan_follow_one_another() {
+        let version = |version: u32| {
+            let edition = Some(note::Edition { of: Uuid::from_u128(7), version });
+            Order::Document(Document { kind: "plan", edition, ..Document::default() })
+        };
+        let mut record = given(&[
+            ("2026-05-01", register()),
+            ("2026-05-02", version(4)),
+            ("2026-05-05", version(5)),
+        ]);
+        let refused = |at: &str, number: u32| record.when(at, version(number)).unwrap_err();
+        assert_eq!(refused("2026-05-09", 5), note::Refusal::VersionKnown(5).into());
+        let after = note::Refusal::NotTheNextVersion { version: 7, last: 5 };
+        assert_eq!(refused("2026-05-09", 7), after.into());
+        let before = note::Refusal::NotTheNextVersion { version: 1, last: 5 };
+        assert_eq!(refused("2026-05-01", 1), before.into());
+        assert_eq!(refused("2026-05-04", 6), note::Refusal::VersionOutOfTime(6).into());
+        assert_eq!(refused("2026-05-03", 3), note::Refusal::VersionOutOfTime(3).into());
+        assert_eq!(record.when("2026-05-09", version(6)), Ok(()));
+        assert_eq!(record.when("2026-05-01", version(3)), Ok(()), "an earlier one, told late");
+        let error = |corrects| {
+            let change = Change::EnteredInError;
+            Order::Correction(Correction { corrects: event_id(corrects), change })
+        };
+        let is_wrong = Event { stamp: stamp(4, "2026-05-10"), fact: error(3).into() };
+        assert_eq!(record.when("2026-05-10", error(3)), Ok(()));
+        record.apply(&is_wrong);
+        assert_eq!(record.when("2026-05-11", version(5)), Ok(()), "the one before was an error");
     }
 
     #[test]

@@ -182,7 +182,8 @@ fn is_of_same_kind(one: &Fact, other: &Fact) -> bool {
         }
         (Fact::Document(one), Fact::Document(other)) => {
             let id = |document: &Document| document.step.map(|step| step.id);
-            one.kind == other.kind && id(one) == id(other)
+            let plan = |document: &Document| document.edition.map(|edition| edition.of);
+            one.kind == other.kind && id(one) == id(other) && plan(one) == plan(other)
         }
         (
             Fact::Identity(_)

@@ -95,7 +95,8 @@ impl Refusal {
             | Self::Encounter(
                 encounter::Refusal::CircularEpisode
                 | encounter::Refusal::EndsBeforeItBegins
-                | encounter::Refusal::EndsInFuture,
+                | encounter::Refusal::EndsInFuture
+                | encounter::Refusal::ReadyBeforeAdmission,
             )
             | Self::TransferRequest(transfer_request::Refusal::SameFacility)
             | Self::Note(note::Refusal::NeverValid)
@@ -114,7 +115,7 @@ impl Refusal {
             | Self::Resource(resource::Refusal::Unknown)
             | Self::Organisation(organisation::Refusal::UnknownMeeting(_))
             | Self::Correction(correction::Refusal::UnknownEvent(_)) => RefusalKind::NotFound,
-            Self::Note(note::Refusal::Exists(_))
+            Self::Note(note::Refusal::Exists(_) | note::Refusal::VersionKnown(_))
             | Self::Resource(resource::Refusal::AlreadyPublished)
             | Self::TransferRequest(transfer_request::Refusal::AlreadyRequested)
             | Self::Referral(referral::Refusal::AlreadyRequested)
@@ -132,7 +133,12 @@ impl Refusal {
             | Self::Note(note::Refusal::NeedsPerson)
             | Self::Encounter(encounter::Refusal::NotTheFacility)
             | Self::Correction(correction::Refusal::NotTheAuthor(_)) => RefusalKind::NotYours,
-            Self::Note(note::Refusal::WrongState { .. } | note::Refusal::Differs(_))
+            Self::Note(
+                note::Refusal::WrongState { .. }
+                | note::Refusal::Differs(_)
+                | note::Refusal::NotTheNextVersion { .. }
+                | note::Refusal::VersionOutOfTime(_),
+            )
             | Self::Resource(resource::Refusal::Withdrawn | resource::Refusal::NotYet)
             | Self::Organisation(organisation::Refusal::AlreadyInError(_))
             | Self::Correction(
@@ -203,6 +209,7 @@ fn encounter_reason(refusal: &encounter::Refusal) -> &'static str {
         encounter::Refusal::CircularEpisode => "CIRCULAR_EPISODE",
         encounter::Refusal::EndsBeforeItBegins => "ENDS_BEFORE_IT_BEGINS",
         encounter::Refusal::EndsInFuture => "ENDS_IN_FUTURE",
+        encounter::Refusal::ReadyBeforeAdmission => "READY_BEFORE_ADMISSION",
     }
 }
 
@@ -226,6 +233,9 @@ fn note_reason(refusal: &note::Refusal) -> &'static str {
         note::Refusal::NeedsPerson => "PERSON_NEEDED",
         note::Refusal::NeverValid => "NEVER_VALID",
         note::Refusal::Differs(_) => "DOCUMENT_DIFFERS",
+        note::Refusal::VersionKnown(_) => "VERSION_KNOWN",
+        note::Refusal::NotTheNextVersion { .. } => "VERSION_NOT_NEXT",
+        note::Refusal::VersionOutOfTime(_) => "OUT_OF_ORDER",
     }
 }
 

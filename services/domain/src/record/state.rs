@@ -10,7 +10,7 @@ use crate::case::Case;
 use crate::encounter::{self, Encounter};
 use crate::id::{CaseId, EncounterId, ReferralId, TransferRequestId};
 use crate::identity::{self, Patient};
-use crate::note::{Course, Document};
+use crate::note::{Course, Document, Editions};
 use crate::referral::Referral;
 use crate::time::CareTime;
 use crate::transfer_request::TransferRequest;
@@ -26,6 +26,8 @@ pub(super) struct State {
     pub(super) referrals: BTreeMap<ReferralId, Referral>,
     pub(super) cases: BTreeMap<CaseId, Case>,
     pub(super) courses: BTreeMap<(&'static str, Uuid), Course>,
+    /// The versions of plans.
+    pub(super) editions: BTreeMap<Uuid, Editions>,
 }
 
 impl State {
@@ -70,10 +72,15 @@ impl State {
                 self.referrals.entry(*id).or_default().apply(stamp, event);
             }
             Fact::Case(id, event) => self.cases.entry(*id).or_default().apply(stamp, event),
-            Fact::Document(Document { step: Some(step), .. }) => {
-                self.courses.entry((step.of, step.id)).or_default().apply(stamp, *step);
+            Fact::Document(Document { step, edition, .. }) => {
+                if let Some(step) = step {
+                    self.courses.entry((step.of, step.id)).or_default().apply(stamp, *step);
+                }
+                if let Some(edition) = edition {
+                    self.editions.entry(edition.of).or_default().apply(stamp, edition.version);
+                }
             }
-            Fact::Document(Document { step: None, .. }) | Fact::Correction(_) => {}
+            Fact::Correction(_) => {}
         }
     }
 
