@@ -280,6 +280,7 @@ impl TimelineService {
         let next_page_token = all.peek().map(|_| next.write(patient)).unwrap_or_default();
         drop(all);
         Ok(v1::ReadTimelineResponse {
+            told_while_merged: timeline.told_while_merged().to_vec(),
             patient: Some(summary),
             entries,
             next_page_token,

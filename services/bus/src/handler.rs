@@ -2,6 +2,7 @@
 //! events are published, for every door in the same way.
 
 mod joint;
+mod moved;
 pub(crate) mod objections;
 mod topic;
 
@@ -31,6 +32,7 @@ use crate::turns;
 
 use joint::{Joint, is_of_a_merge};
 pub use joint::{is_abandoned, retirement};
+pub use moved::{Moved, Moving};
 use objections::Objections;
 
 /// Events about one patient, one resource or one organisation that somebody wants to be taken
@@ -583,7 +585,7 @@ fn decide(prepared: &Prepared, loaded: &Loaded) -> Result<Vec<tsunagi_domain::Ev
 
 /// Whether it is a form or a note: it depends on nothing that another event could undo.
 fn is_independent(command: &Command) -> bool {
-    matches!(command.order, Order::Document(Document { step: None, .. }))
+    matches!(command.order, Order::Document(Document { step: None, edition: None, .. }))
 }
 
 /// What depends on nothing needs no version.
