@@ -116,8 +116,9 @@ impl Person {
     }
 }
 
-/// A name without spaces, with hiragana as katakana, half-width kana as full, and each kanji as
-/// it is usually written.
+/// A name without spaces, with hiragana as katakana, half-width kana as full and full-width Latin
+/// letters as ASCII, small kana as large ones, ヴ as the sounds it is heard as, a long vowel the same
+/// however it is written, and each kanji as it is usually written.
 fn fold(name: &str) -> String {
     let mut folded = String::new();
     for c in name.chars() {
@@ -125,6 +126,11 @@ fn fold(name: &str) -> String {
             // The marks of voiced sounds follow half-width kana.
             'ﾞ' | '\u{3099}' => voiced(&mut folded, 1),
             'ﾟ' | '\u{309a}' => voiced(&mut folded, 2),
+            // Half-width and full-width lines stand for a long vowel, behind kana.
+            '-' | '\u{2010}' | '\u{2212}' | '－' if folded.ends_with(is_katakana) => {
+                folded.push('ー');
+            }
+            '！'..='～' => folded.extend(char::from_u32(u32::from(c) - 0xfee0)),
             c if c.is_whitespace() || matches!(c, '・' | '･' | ',' | '.') => {}
             // Selectors of how a kanji is drawn.
             '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}' => {}
@@ -133,7 +139,57 @@ fn fold(name: &str) -> String {
             c => folded.push(usual(c)),
         }
     }
-    folded.to_uppercase()
+    sounds(&folded).to_uppercase()
+}
+
+fn is_katakana(c: char) -> bool {
+    matches!(c, 'ァ'..='ー')
+}
+
+/// Katakana by how they sound.
+fn sounds(name: &str) -> String {
+    let mut sounds = String::new();
+    for c in name.chars().map(large) {
+        let last = sounds.chars().next_back();
+        let heard = match (last, c) {
+            (Some('ヴ'), 'ア' | 'イ' | 'エ' | 'オ') => {
+                sounds.pop();
+                b_sound(c)
+            }
+            (Some(last), c) if lengthens(c, last) => 'ー',
+            (_, c) => c,
+        };
+        sounds.push(heard);
+    }
+    sounds.replace('ヴ', "ブ")
+}
+
+/// A small kana as a large one.
+fn large(c: char) -> char {
+    const SMALL: &str = "ァアィイゥウェエォオッツャヤュユョヨヮワヵカヶケ";
+    let mut pairs = SMALL.chars().step_by(2).zip(SMALL.chars().skip(1).step_by(2));
+    pairs.find(|(small, _)| *small == c).map_or(c, |(_, large)| large)
+}
+
+fn b_sound(vowel: char) -> char {
+    match vowel {
+        'ア' => 'バ',
+        'イ' => 'ビ',
+        'エ' => 'ベ',
+        _ => 'ボ',
+    }
+}
+
+/// Whether a vowel only makes the sound before it longer: サトウ is heard as サトー.
+fn lengthens(vowel: char, before: char) -> bool {
+    const ROWS: [(&str, &str); 5] = [
+        ("ア", "アカガサザタダナハバパマヤラワ"),
+        ("イ", "イキギシジチヂニヒビピミリ"),
+        ("ウ", "ウクグスズツヅヌフブプムユルヴ"),
+        ("エイ", "エケゲセゼテデネヘベペメレ"),
+        ("オウ", "オコゴソゾトドノホボポモヨロヲ"),
+    ];
+    ROWS.iter().any(|(vowels, row)| vowels.contains(vowel) && row.contains(before))
 }
 
 /// Makes the last sound of a name a voiced one: カ, ガ and ハ, バ, パ follow each other.
@@ -182,8 +238,32 @@ mod tests {
         assert_eq!(fold("山﨑"), fold("山崎"));
         assert_eq!(fold("渡邊"), fold("渡辺"));
         assert_eq!(fold("ﾀｶﾊｼ ﾊﾅ"), fold("たかはし はな"));
-        assert_eq!(fold("ｶﾞｯﾎﾟ"), "ガッポ");
+        assert_eq!(fold("ｶﾞｯﾎﾟ"), "ガツポ");
         assert_ne!(fold("高橋"), fold("高嶋"));
+    }
+
+    #[test]
+    fn ways_of_writing_a_sound_make_no_difference() {
+        for (one, other) in [
+            ("ジョージ", "ジヨージ"),
+            ("ジョージ", "ジョウジ"),
+            ("ｼﾞﾖ-ｼﾞ", "じょーじ"),
+            ("サトー　ユーキ", "さとう ゆうき"),
+            ("オーノ", "オオノ"),
+            ("ケイコ", "ケーコ"),
+            ("ヴァイオレット", "バイオレット"),
+            ("ヴィクトリア", "ビクトリア"),
+            ("イヴ", "イブ"),
+            ("ＳＭＩＴＨ　Ａｎｎｅ", "Smith Anne"),
+            ("龍ヶ崎", "竜ケ崎"),
+            ("ハットリ", "ハツトリ"),
+        ] {
+            assert_eq!(fold(one), fold(other), "{one} {other}");
+        }
+        for (one, other) in [("オオノ", "オノ"), ("ユウキ", "ユキ"), ("ハナ", "パナ")]
+        {
+            assert_ne!(fold(one), fold(other), "{one} {other}");
+        }
     }
 
     #[test]
