@@ -43,7 +43,7 @@ fn instrument_version(measure: &v1::MeasureRecorded) -> Option<Violation> {
     let is_ours = matches!(said.system.as_str(), "" | INSTRUMENTS);
     let versions = codes::versions(INSTRUMENTS);
     let is_known = |named: &&codes::CodeSet| named.version == said.version;
-    if said.version.is_empty() || !is_ours || versions.iter().any(|of| is_known(&of)) {
+    if said.version.is_empty() || !is_ours || versions.iter().any(is_known) {
         return None;
     }
     let known: Vec<&str> = versions.iter().map(|of| of.version).collect();

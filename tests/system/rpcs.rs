@@ -43,6 +43,7 @@ const BEFORE: &[(&str, &[&str])] = &[
     ("IssueDischargePlan", &["Admit"]),
     ("ChangeDischargePlan", &["Admit"]),
     ("ScheduleConference", &["Admit"]),
+    ("CancelConference", &["Admit", "ScheduleConference"]),
     ("RecordConference", &["Admit"]),
     ("RequestTransfer", &["Admit"]),
     ("OfferBed", &["Admit", "RequestTransfer"]),
