@@ -273,3 +273,64 @@ async fn a_move_that_was_killed_half_way_loses_nothing_and_is_finished_by_the_sa
         server.kill();
     }
 }
+
+/// Whoever asks for a record that was merged into another is told which one, by every read.
+#[tokio::test]
+async fn who_reads_a_merged_record_is_told_where_it_goes_on() {
+    let data = folder();
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    register(&channel, &id(ONE), "a").await;
+    register(&channel, &id(OTHER), "b").await;
+    merge(&channel).await;
+    let mut reader = TimelineClient::new(channel.clone());
+    let request =
+        v1::ReadTimelineRequest { patient_id: id(OTHER), ..v1::ReadTimelineRequest::default() };
+    let page = reader.read_timeline(liaison(request)).await.unwrap().into_inner();
+    assert_eq!(page.patient.unwrap().merged_into_patient_id, id(ONE));
+    // From the end on, as somebody who watched before.
+    let request = v1::WatchTimelineRequest { patient_id: id(OTHER), cursor: page.cursor };
+    let mut frames = reader.watch_timeline(liaison(request)).await.unwrap().into_inner();
+    let caught_up = frames.message().await.unwrap().unwrap();
+    assert_eq!(caught_up.merged_into_patient_id, id(ONE));
+    let request =
+        v1::FindLookAlikesRequest { patient_id: id(OTHER), ..v1::FindLookAlikesRequest::default() };
+    let refused = reader.find_look_alikes(liaison(request)).await.unwrap_err();
+    assert_eq!(reason(&refused), "PATIENT_MERGED");
+    assert!(refused.message().contains(&id(ONE)), "{}", refused.message());
+    let shown = stdout(&run(&["timeline", &id(OTHER), "--server", &server.url]));
+    assert!(shown.contains(&format!("tsunagi timeline {}", id(ONE))), "{shown}");
+    let identifier = v1::Identifier {
+        system: "urn:oid:1.2.392.100495.20.3.51.1".to_owned(),
+        value: "b".to_owned(),
+    };
+    let request = v1::FindPatientRequest { identifier: Some(identifier), as_known_at: None };
+    let found = reader.find_patient(liaison(request)).await.unwrap().into_inner();
+    assert_eq!(found.patient.unwrap().patient_id, id(ONE));
+}
+
+#[tokio::test]
+async fn a_number_that_was_entered_in_error_is_somebody_else_s_at_once() {
+    let data = folder();
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    register(&channel, &id(ONE), "a").await;
+    register(&channel, &id(OTHER), "b").await;
+    let mut desk = DischargeDeskClient::new(channel.clone());
+    let identifier = v1::Identifier { system: "urn:x".to_owned(), value: "77".to_owned() };
+    let link = |patient: u128, event: u128| v1::LinkIdentifierRequest {
+        context: Some(context(&id(patient), &id(event), "2026-05-01")),
+        event: Some(v1::IdentifierLinked { identifier: Some(identifier.clone()) }),
+    };
+    desk.link_identifier(liaison(link(ONE, 0x61))).await.unwrap();
+    let taken = desk.link_identifier(liaison(link(OTHER, 0x62))).await.unwrap_err();
+    assert_eq!(reason(&taken), "IDENTIFIER_TAKEN");
+    let wrong = v1::EnteredInError { corrects_event_id: id(0x61), ..v1::EnteredInError::default() };
+    let wrong = v1::MarkEnteredInErrorRequest {
+        context: Some(context(&id(ONE), &id(0x63), "2026-05-02")),
+        event: Some(wrong),
+    };
+    let mut team = CareTeamClient::new(channel.clone());
+    team.mark_entered_in_error(liaison(wrong)).await.unwrap();
+    desk.link_identifier(liaison(link(OTHER, 0x64))).await.unwrap();
+}

@@ -89,8 +89,9 @@ impl Refusal {
     pub fn kind(&self) -> RefusalKind {
         match self {
             Self::Identity(refusal) => identity_kind(refusal),
+            Self::Note(refusal) => note_kind(refusal),
+            Self::Resource(refusal) => resource_kind(refusal),
             Self::InFuture
-            | Self::Resource(resource::Refusal::InFuture)
             | Self::Organisation(organisation::Refusal::InFuture)
             | Self::Encounter(
                 encounter::Refusal::CircularEpisode
@@ -99,7 +100,6 @@ impl Refusal {
                 | encounter::Refusal::ReadyBeforeAdmission,
             )
             | Self::TransferRequest(transfer_request::Refusal::SameFacility)
-            | Self::Note(note::Refusal::NeverValid)
             | Self::Correction(
                 correction::Refusal::IsACorrection(_)
                 | correction::Refusal::NotCorrectable(_)
@@ -111,13 +111,9 @@ impl Refusal {
             | Self::TransferRequest(transfer_request::Refusal::Unknown)
             | Self::Referral(referral::Refusal::Unknown)
             | Self::Case(case::Refusal::Unknown)
-            | Self::Note(note::Refusal::Unknown(_))
-            | Self::Resource(resource::Refusal::Unknown)
             | Self::Organisation(organisation::Refusal::UnknownMeeting(_))
             | Self::Correction(correction::Refusal::UnknownEvent(_)) => RefusalKind::NotFound,
-            Self::Note(note::Refusal::Exists(_) | note::Refusal::VersionKnown(_))
-            | Self::Resource(resource::Refusal::AlreadyPublished)
-            | Self::TransferRequest(transfer_request::Refusal::AlreadyRequested)
+            Self::TransferRequest(transfer_request::Refusal::AlreadyRequested)
             | Self::Referral(referral::Refusal::AlreadyRequested)
             | Self::Case(case::Refusal::AlreadyOpened) => RefusalKind::Exists,
             Self::TransferRequest(
@@ -128,19 +124,10 @@ impl Refusal {
                 referral::Refusal::NotTheReceiver | referral::Refusal::NotTheRequester,
             )
             | Self::Case(case::Refusal::NotTheOpener)
-            | Self::Resource(resource::Refusal::NotThePublisher)
             | Self::Organisation(organisation::Refusal::NotTheOrganisation)
-            | Self::Note(note::Refusal::NeedsPerson)
             | Self::Encounter(encounter::Refusal::NotTheFacility)
             | Self::Correction(correction::Refusal::NotTheAuthor(_)) => RefusalKind::NotYours,
-            Self::Note(
-                note::Refusal::WrongState { .. }
-                | note::Refusal::Differs(_)
-                | note::Refusal::NotTheNextVersion { .. }
-                | note::Refusal::VersionOutOfTime(_),
-            )
-            | Self::Resource(resource::Refusal::Withdrawn | resource::Refusal::NotYet)
-            | Self::Organisation(organisation::Refusal::AlreadyInError(_))
+            Self::Organisation(organisation::Refusal::AlreadyInError(_))
             | Self::Correction(
                 correction::Refusal::AlreadyInError(_) | correction::Refusal::LaterEventDepends(_),
             )
@@ -157,6 +144,31 @@ impl Refusal {
                 | case::Refusal::ReferralNotLive,
             ) => RefusalKind::State,
         }
+    }
+}
+
+fn note_kind(refusal: &note::Refusal) -> RefusalKind {
+    match refusal {
+        note::Refusal::NeverValid => RefusalKind::Invalid,
+        note::Refusal::Unknown(_) => RefusalKind::NotFound,
+        note::Refusal::Exists(_) | note::Refusal::VersionKnown(_) => RefusalKind::Exists,
+        note::Refusal::NeedsPerson => RefusalKind::NotYours,
+        note::Refusal::WrongState { .. }
+        | note::Refusal::Differs(_)
+        | note::Refusal::NotTheNextVersion { .. }
+        | note::Refusal::VersionOutOfTime(_) => RefusalKind::State,
+    }
+}
+
+fn resource_kind(refusal: &resource::Refusal) -> RefusalKind {
+    match refusal {
+        resource::Refusal::InFuture => RefusalKind::Invalid,
+        resource::Refusal::Unknown => RefusalKind::NotFound,
+        resource::Refusal::AlreadyPublished => RefusalKind::Exists,
+        resource::Refusal::NotThePublisher => RefusalKind::NotYours,
+        resource::Refusal::Withdrawn
+        | resource::Refusal::NotYet
+        | resource::Refusal::OfAnother(_) => RefusalKind::State,
     }
 }
 
@@ -246,6 +258,7 @@ fn resource_reason(refusal: &resource::Refusal) -> &'static str {
         resource::Refusal::Withdrawn => "RESOURCE_WITHDRAWN",
         resource::Refusal::NotYet => "OUT_OF_ORDER",
         resource::Refusal::NotThePublisher => "NOT_THE_PUBLISHER",
+        resource::Refusal::OfAnother(_) => "RESOURCE_OF_ANOTHER",
         resource::Refusal::InFuture => "OCCURRED_AT_IN_FUTURE",
     }
 }
