@@ -172,7 +172,8 @@ impl Handler {
                     Some(_) | None => self.settle(joint.other).await.map(|_| ()),
                 };
                 restored.map_err(|error| half_done(&error))?;
-                self.with_told_meanwhile(survivor, joint.other, unmerged).await
+                let told = self.with_told_meanwhile(survivor, joint.other, unmerged).await;
+                told.map_err(|error| half_done(&error))
             }
         }
     }
