@@ -39,6 +39,60 @@ pub(crate) fn fold(text: &str) -> String {
     folded.to_uppercase()
 }
 
+/// A name as it is compared: small kana as large ones, ヴ as the sounds it is heard as, and a long
+/// vowel the same however it is written.
+pub(crate) fn heard(name: &str) -> String {
+    sounds(&fold(name))
+}
+
+/// Katakana by how they sound.
+fn sounds(name: &str) -> String {
+    let mut sounds = String::new();
+    for c in name.chars().map(large) {
+        let last = sounds.chars().next_back();
+        let heard = match (last, c) {
+            (Some('ヴ'), 'ア' | 'イ' | 'エ' | 'オ') => {
+                sounds.pop();
+                b_sound(c)
+            }
+            // Lines of other kinds stand for a long vowel, behind kana.
+            (Some('ァ'..='ー'), '-' | '\u{2010}' | '\u{2212}') => 'ー',
+            (Some(last), c) if lengthens(c, last) => 'ー',
+            (_, c) => c,
+        };
+        sounds.push(heard);
+    }
+    sounds.replace('ヴ', "ブ")
+}
+
+/// A small kana as a large one.
+fn large(c: char) -> char {
+    const SMALL: &str = "ァアィイゥウェエォオッツャヤュユョヨヮワヵカヶケ";
+    let mut pairs = SMALL.chars().step_by(2).zip(SMALL.chars().skip(1).step_by(2));
+    pairs.find(|(small, _)| *small == c).map_or(c, |(_, large)| large)
+}
+
+fn b_sound(vowel: char) -> char {
+    match vowel {
+        'ア' => 'バ',
+        'イ' => 'ビ',
+        'エ' => 'ベ',
+        _ => 'ボ',
+    }
+}
+
+/// Whether a vowel only makes the sound before it longer: サトウ is heard as サトー.
+fn lengthens(vowel: char, before: char) -> bool {
+    const ROWS: [(&str, &str); 5] = [
+        ("ア", "アカガサザタダナハバパマヤラワ"),
+        ("イ", "イキギシジチヂニヒビピミリ"),
+        ("ウ", "ウクグスズツヅヌフブプムユルヴ"),
+        ("エイ", "エケゲセゼテデネヘベペメレ"),
+        ("オウ", "オコゴソゾトドノホボポモヨロヲ"),
+    ];
+    ROWS.iter().any(|(vowels, row)| vowels.contains(vowel) && row.contains(before))
+}
+
 /// Makes the last sound of a text a voiced one: カ, ガ and ハ, バ, パ follow each other.
 fn voiced(text: &mut String, by: u32) {
     if let Some(last) = text.pop() {
@@ -72,6 +126,30 @@ mod tests {
         assert_eq!(fold("ＮＰＯ ｻﾛﾝ１"), fold("npoサロン1"));
         assert_eq!(fold("３１７－００６５"), "317-0065");
         assert_eq!(fold("Ａ．Ｂ，Ｃ"), fold("a.b,c"));
+    }
+
+    #[test]
+    fn ways_of_writing_a_sound_make_no_difference() {
+        for (one, other) in [
+            ("ジョージ", "ジヨージ"),
+            ("ジョージ", "ジョウジ"),
+            ("ｼﾞﾖ-ｼﾞ", "じょーじ"),
+            ("サトー　ユーキ", "さとう ゆうき"),
+            ("オーノ", "オオノ"),
+            ("ケイコ", "ケーコ"),
+            ("ヴァイオレット", "バイオレット"),
+            ("ヴィクトリア", "ビクトリア"),
+            ("イヴ", "イブ"),
+            ("ＳＭＩＴＨ　Ａｎｎｅ", "Smith Anne"),
+            ("龍ヶ崎", "竜ケ崎"),
+            ("ハットリ", "ハツトリ"),
+        ] {
+            assert_eq!(heard(one), heard(other), "{one} {other}");
+        }
+        for (one, other) in [("オオノ", "オノ"), ("ユウキ", "ユキ"), ("ハナ", "パナ")]
+        {
+            assert_ne!(heard(one), heard(other), "{one} {other}");
+        }
     }
 
     #[test]

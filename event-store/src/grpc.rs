@@ -16,7 +16,7 @@ use tsunagi_bus::desk::whole;
 use tsunagi_bus::pages::{Pages, malformed};
 use tsunagi_bus::{Bus as _, Cursor, Region, Shard, StreamId};
 use tsunagi_chassis::{Config, Refused, answers, caller};
-use tsunagi_domain::{CareTime, EncounterId, PatientId, Zone};
+use tsunagi_domain::{CareTime, EncounterId, PatientId, Refusal, Zone, identity};
 use tsunagi_proto::check::{Check, Path};
 use tsunagi_proto::v1;
 use tsunagi_proto::v1::timeline_server::Timeline as TimelineApi;
@@ -215,6 +215,9 @@ impl TimelineApi for TimelineService {
         if !timeline.record().patient().is_known() {
             return Err(patient_unknown(as_known_at.is_some()).into());
         }
+        if let Some(into) = timeline.record().patient().retired_into() {
+            return Err(patient_merged(into).into());
+        }
         let of = timeline.summary(patient);
         let end = self.store.end();
         self.patients.reach(&end, self.read_wait).await?;
@@ -279,6 +282,7 @@ impl TimelineService {
         let next_page_token = all.peek().map(|_| pages.token(&next.place())).unwrap_or_default();
         drop(all);
         Ok(v1::ReadTimelineResponse {
+            told_while_merged: timeline.told_while_merged().to_vec(),
             patient: Some(summary),
             entries,
             next_page_token,
@@ -409,16 +413,24 @@ impl Watched {
             // An entry is shown when all is read: what it withholds, a later event may say.
             self.catch_up().await?;
             if let Some(entry) = self.unseen_entry() {
-                return Ok(sign(Sign::Entry(entry), &self.seen, self.store.region()));
+                return Ok(self.frame(Sign::Entry(entry)));
             }
             if !self.is_caught_up {
                 self.is_caught_up = true;
-                let frame = Sign::CaughtUp(v1::CaughtUp {});
-                return Ok(sign(frame, &self.seen, self.store.region()));
+                return Ok(self.frame(Sign::CaughtUp(v1::CaughtUp {})));
             }
             if self.moved.changed().await.is_err() {
                 return Err(answers::stops());
             }
+        }
+    }
+
+    /// A frame that says where the timeline goes on, if not here.
+    fn frame(&self, frame: Sign) -> v1::WatchTimelineResponse {
+        let into = self.timeline.record().patient().retired_into();
+        v1::WatchTimelineResponse {
+            merged_into_patient_id: into.map(|into| into.to_string()).unwrap_or_default(),
+            ..sign(frame, &self.seen, self.store.region())
         }
     }
 
@@ -457,7 +469,8 @@ impl Watched {
 }
 
 fn sign(frame: Sign, seen: &Progress, region: &Region) -> v1::WatchTimelineResponse {
-    v1::WatchTimelineResponse { frame: Some(frame), cursor: seen.text(region) }
+    let (frame, cursor) = (Some(frame), seen.text(region));
+    v1::WatchTimelineResponse { frame, cursor, merged_into_patient_id: String::new() }
 }
 
 /// Which page comes next: of the timeline as it was at a version, behind so many entries.
@@ -527,6 +540,12 @@ fn patient_unknown(as_known_before: bool) -> Refused {
         "the patient is not registered: check the patient id, or find the patient by an identifier"
     };
     Refused::new(Code::NotFound, "PATIENT_UNKNOWN", message)
+}
+
+fn patient_merged(into: PatientId) -> Refused {
+    let merged = Refusal::from(identity::Refusal::Retired(into));
+    let message = merged.to_string();
+    Refused::new(Code::FailedPrecondition, merged.reason(), message).with("patient_id", &into)
 }
 
 fn many_large() -> Refused {

@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use jiff::Timestamp;
 use tsunagi_proto::v1;
 
-use crate::folding::fold;
+use crate::folding::heard;
 use crate::patients::{Patients, RowsError};
 
 /// Candidates, if it is not said how many.
@@ -73,7 +73,7 @@ impl Person {
         };
         for name in &known.names {
             let whole = format!("{}{}{}", name.family, name.given, name.text);
-            let folded = fold(&whole);
+            let folded = heard(&whole);
             if folded.is_empty() {
                 continue;
             }

@@ -1,6 +1,7 @@
 //! One patient's timeline: a pure fold of the patient's stream (I5), and of the streams of the
 //! records that were merged into it.
 
+mod apart;
 mod entries;
 pub mod glance;
 mod names;
@@ -54,6 +55,8 @@ pub struct Timeline {
     names: names::Names,
     /// The organisations that its events name.
     organisations: BTreeSet<String>,
+    /// What was told while it was merged with records that it was taken apart from.
+    told_meanwhile: Vec<v1::ToldWhileMerged>,
 }
 
 /// What one event said of the person. Which of them holds, the record knows.
@@ -127,6 +130,7 @@ impl Timeline {
             cancelled_by: BTreeMap::new(),
             names: names::Names::default(),
             organisations: BTreeSet::new(),
+            told_meanwhile: Vec::new(),
         }
     }
 
@@ -165,6 +169,7 @@ impl Timeline {
         }
         timeline.look_ahead(later);
         timeline.read_person(read)?;
+        timeline.told_meanwhile = apart::told_meanwhile(&timeline, shown, view, read)?;
         Ok(timeline)
     }
 
@@ -359,6 +364,12 @@ impl Timeline {
     /// The organisations that ever had to do with the patient.
     pub(crate) fn organisations(&self) -> impl Iterator<Item = &str> {
         self.organisations.iter().map(String::as_str)
+    }
+
+    /// What was told while it was merged with records that it was taken apart from, in this one or
+    /// in the other.
+    pub fn told_while_merged(&self) -> &[v1::ToldWhileMerged] {
+        &self.told_meanwhile
     }
 
     /// How many events it is folded from.

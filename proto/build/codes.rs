@@ -50,10 +50,12 @@ fn write_set(set: &Table, code: &mut String) -> Result<(), Box<dyn Error>> {
         }
         writeln!(
             code,
-            "        KnownCode {{ code: {known:?}, ja: {:?}, en: {:?}, scores: {:?} }},",
+            "        KnownCode {{ code: {known:?}, ja: {:?}, en: {:?}, scores: {:?}, units: &{:?}, days_at_most: {:?} }},",
             text(one, "ja")?,
             text(one, "en")?,
             scores(one)?,
+            units(one)?,
+            days_at_most(one)?,
         )?;
         before.push(known);
     }
@@ -68,6 +70,24 @@ fn scores(one: &Table) -> Result<Option<(i64, i64)>, String> {
         (None, None) => Ok(None),
         (Some(lowest), Some(highest)) if lowest < highest => Ok(Some((lowest, highest))),
         _ => Err("`lowest` and `highest` are whole numbers in their order".to_owned()),
+    }
+}
+
+/// The units of a kind of observation.
+fn units(one: &Table) -> Result<Vec<&str>, String> {
+    let Some(units) = one.get("units") else { return Ok(Vec::new()) };
+    let units: Option<Vec<&str>> =
+        units.as_array().and_then(|units| units.iter().map(Value::as_str).collect());
+    units.filter(|units| !units.is_empty()).ok_or("`units` are texts".to_owned())
+}
+
+/// How many days something of a kind may be valid.
+fn days_at_most(one: &Table) -> Result<Option<i64>, String> {
+    let days = one.get("days_at_most").map(Value::as_integer);
+    match days {
+        None => Ok(None),
+        Some(Some(days)) if (1..=3660).contains(&days) => Ok(Some(days)),
+        Some(_) => Err("`days_at_most` is a number of days".to_owned()),
     }
 }
 

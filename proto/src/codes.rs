@@ -39,6 +39,10 @@ pub struct KnownCode {
     pub en: &'static str,
     /// The lowest and the highest score, if it is an instrument.
     pub scores: Option<(i32, i32)>,
+    /// The units in UCUM in which it is measured, if it is a kind of observation; empty: any.
+    pub units: &'static [&'static str],
+    /// How many days it may be valid, the first and the last counted, if there is a rule.
+    pub days_at_most: Option<u32>,
 }
 
 impl KnownCode {
@@ -211,8 +215,14 @@ mod tests {
 
     #[test]
     fn what_was_told_with_an_earlier_list_stays_as_it_was_told() {
-        const NEW: &[KnownCode] =
-            &[KnownCode { code: "care-3", ja: "新区分B", en: "new level B", scores: None }];
+        const NEW: &[KnownCode] = &[KnownCode {
+            code: "care-3",
+            ja: "新区分B",
+            en: "new level B",
+            scores: None,
+            units: &[],
+            days_at_most: None,
+        }];
         let set = set("jp.care-level").unwrap();
         let new = CodeSet { version: "2027", in_force_from: "2027-04-01", codes: NEW, ..*set };
         adopt(vec![new]).unwrap();

@@ -13,7 +13,7 @@ use tsunagi_domain::id::{IdError, parse_uuid};
 use tsunagi_domain::identity::{
     Command as IdentityCommand, Death, Demographics, Identifier, Merge, Registration, Retirement,
 };
-use tsunagi_domain::note::{Content, Step};
+use tsunagi_domain::note::{Content, Edition, Step};
 use tsunagi_domain::place::{Facility, Place};
 use tsunagi_domain::referral::{Asked, Command as ReferralCommand};
 use tsunagi_domain::transfer_request::{Command as TransferCommand, Question};
@@ -26,6 +26,7 @@ use tsunagi_domain::{
 use crate::catalogue::{Family, Payload, Ruled};
 use crate::check::{Check as _, Path, Violation};
 use crate::codes::Moment;
+use crate::lists;
 use crate::{codes, fields, v1};
 
 /// The fields of a message that stand in the way of taking it.
@@ -186,6 +187,7 @@ fn violations(event: &v1::Event, payload: &Payload, zone: &Zone) -> Violations {
     {
         // Of the time of what is corrected, only that knows.
         let unlisted = instead.violations(None).into_iter().filter(|wrong| wrong.is_unlisted);
+        let unlisted = unlisted.chain(lists::contradictions(&instead, None));
         violations.extend(within("payload.payload", unlisted));
     }
     if let Payload::ResourcePublished(said) | Payload::ResourceChanged(said) = payload {
@@ -207,19 +209,7 @@ fn violations(event: &v1::Event, payload: &Payload, zone: &Zone) -> Violations {
         let problem = "must be given, unless `id` is that of a resource in the region's directory";
         violations.push(at.field("resource").field("name").violation(problem));
     }
-    if let Payload::MeasureRecorded(measure) = payload
-        && let Some(instrument) = &measure.instrument
-        && let Some(known) =
-            codes::words("sp.instrument", &instrument.version, &instrument.code, moment)
-        && !known.can_score(&measure.score)
-        && let Some((lowest, highest)) = known.scores
-    {
-        let problem = format!("must lie between {lowest} and {highest} by this instrument");
-        let at = Path::ROOT.field("payload");
-        let wrong = at.field("score").violation(problem);
-        // By another list, it may lie between others.
-        violations.push(Violation { is_unlisted: true, ..wrong });
-    }
+    violations.extend(within("payload", lists::contradictions(payload, moment)));
     violations
 }
 
@@ -533,8 +523,17 @@ impl Reader<'_> {
                 self.optional_time("valid_from_on", text("valid_from_on"))?,
                 self.optional_time("valid_to_on", text("valid_to_on"))?,
             ),
+            ready_on: self.optional_time("ready_on", text("ready_on"))?,
+            edition: self.edition(payload)?,
             step,
         })))
+    }
+
+    /// Of which plan a payload is a version.
+    fn edition(&self, payload: &Payload) -> Result<Option<Edition>> {
+        let Payload::CarePlanShared(plan) = payload else { return Ok(None) };
+        let of = self.id("care_plan_id", &plan.care_plan_id, parse_uuid)?;
+        Ok(Some(Edition { of, version: plan.version }))
     }
 
     fn merge(&self, patient: &str, command: impl Fn(Merge) -> IdentityCommand) -> Result<Order> {

@@ -387,6 +387,12 @@ async fn nobody_is_sent_to_a_resource_that_is_not_there() {
     assert_eq!(reason(&unknown), "RESOURCE_UNKNOWN");
     let withdrawn = link.request_referral(refer(4, "2026-05-11", 0x50)).await.unwrap_err();
     assert_eq!(reason(&withdrawn), "RESOURCE_WITHDRAWN");
+    let elsewhere = refer(4, "2026-05-05", 0x50).into_inner();
+    let mut event = elsewhere.event.unwrap();
+    event.receiver = Some(v1::Organisation { id: "acute".into(), name: String::new() });
+    let elsewhere = v1::RequestReferralRequest { event: Some(event), ..elsewhere };
+    let of_another = link.request_referral(worker(elsewhere)).await.unwrap_err();
+    assert_eq!(reason(&of_another), "RESOURCE_OF_ANOTHER");
     // Told late, of when it was there.
     link.request_referral(refer(4, "2026-05-05", 0x50)).await.unwrap();
     // Signposting, too; a name alone is no resource of the directory.

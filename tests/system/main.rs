@@ -37,6 +37,7 @@ mod import;
 mod merges;
 mod metrics;
 mod mllp;
+mod moved;
 mod nats;
 #[path = "../nats/servers.rs"]
 mod nats_servers;

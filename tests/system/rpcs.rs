@@ -43,6 +43,7 @@ const BEFORE: &[(&str, &[&str])] = &[
     ("IssueDischargePlan", &["Admit"]),
     ("ChangeDischargePlan", &["Admit"]),
     ("ScheduleConference", &["Admit"]),
+    ("CancelConference", &["Admit", "ScheduleConference"]),
     ("RecordConference", &["Admit"]),
     ("RequestTransfer", &["Admit"]),
     ("OfferBed", &["Admit", "RequestTransfer"]),
@@ -132,6 +133,10 @@ fn unknown(method: &MethodDescriptor) -> &'static str {
         "OrganisationContext" => "MEETING_UNKNOWN",
         _ => "PATIENT_UNKNOWN",
     }
+}
+
+fn records(method: &MethodDescriptor) -> bool {
+    method.input().get_field_by_name("event").is_some()
 }
 
 fn is_of_patient(method: &MethodDescriptor) -> bool {
@@ -367,6 +372,8 @@ async fn every_rpc_takes_what_can_be_once_and_refuses_what_cannot() {
     let service = |name: &&str| pool.get_service_by_name(&format!("care.v1.{name}")).unwrap();
     let methods: Vec<MethodDescriptor> =
         DESKS.iter().flat_map(|name| service(name).methods().collect::<Vec<_>>()).collect();
+    // What records no event of its own has tests of its own: `moved.rs`.
+    let methods: Vec<_> = methods.into_iter().filter(records).collect();
     let must = pool.get_extension_by_name("care.v1.must").unwrap();
     let channel = server.channel().await;
     let rpcs = Rpcs { methods: methods.clone(), must, channel, events: AtomicU64::new(0) };

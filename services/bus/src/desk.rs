@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 use tsunagi_chassis::{Refused, caller};
+use tsunagi_domain::{EventId, PatientId};
 use tsunagi_proto::catalogue::Payload;
-use tsunagi_proto::check::{Check, Violation};
+use tsunagi_proto::check::{Check, Path, Violation};
 use tsunagi_proto::{CommandRequest, Context, v1};
 
-use crate::handler::{Handler, Submission, SubmitError};
+use crate::handler::{Handler, Moved, Moving, Submission, SubmitError};
 
 /// A request's message, if its fields are what they must be.
 pub fn whole<M: Check>(message: M) -> Result<M, Refused> {
@@ -62,6 +63,36 @@ impl Desk {
                 "the server gave no receipt: send the same request again",
             )
         })
+    }
+
+    /// Tells events again of the patient whose they are, and enters them in error where they were
+    /// told.
+    pub async fn move_events(
+        &self,
+        request: Request<v1::MoveEventsRequest>,
+    ) -> Result<Response<v1::MoveEventsResponse>, Status> {
+        let moving = self.moving(request)?;
+        let moved = self.handler.move_events(moving).await.map_err(Refused::from)?;
+        let Moved { taken_back, told_again } = moved;
+        Ok(Response::new(v1::MoveEventsResponse { taken_back, told_again }))
+    }
+
+    fn moving(&self, request: Request<v1::MoveEventsRequest>) -> Result<Moving, Refused> {
+        let actor = caller(request.metadata())?;
+        let request = whole(request.into_inner())?;
+        let context = request.context.unwrap_or_default();
+        let unread = |field: &'static str| {
+            let violation = Path::ROOT.field(field).violation("must be a UUID");
+            move |_| Refused::fields(vec![violation])
+        };
+        let act = EventId::parse(&context.event_id).map_err(unread("context.event_id"))?;
+        let from = PatientId::parse(&context.patient_id).map_err(unread("context.patient_id"))?;
+        let to = PatientId::parse(&request.to_patient_id).map_err(unread("to_patient_id"))?;
+        let events = request.event_ids.iter().map(|id| EventId::parse(id));
+        let events = events.collect::<Result<_, _>>().map_err(unread("event_ids"))?;
+        let error = Payload::EnteredInError(v1::EnteredInError::default());
+        let (expected_version, said) = self.event(Context::Patient(context), &actor, &error);
+        Ok(Moving { act, from, to, events, note: request.note, said, expected_version })
     }
 
     /// The event, and how many there must be before it of what it is about.
@@ -134,11 +165,13 @@ fn in_request(error: SubmitError) -> Refused {
 }
 
 /// Implements a desk's service: `admit(AdmitRequest) => Admitted` records what the request says as
-/// an event of that type. The service has a field `desk`.
+/// an event of that type. `=> move_events(MoveEventsRequest) -> MoveEventsResponse`
+/// is done by the desk's method of that name. The service has a field `desk`.
 #[macro_export]
 macro_rules! records {
     ($(#[$doc:meta])* $service:ident for $desk:ty {
         $($rpc:ident($request:ident) => $variant:ident,)*
+        $(=> $other:ident($asked:ident) -> $answer:ident,)*
     }) => {
         $(#[$doc])*
         #[$crate::tonic::async_trait]
@@ -148,6 +181,12 @@ macro_rules! records {
                 request: $crate::tonic::Request<tsunagi_proto::v1::$request>,
             ) -> Result<$crate::tonic::Response<tsunagi_proto::v1::Receipt>, $crate::tonic::Status> {
                 self.desk.record(request, tsunagi_proto::catalogue::Payload::$variant).await
+            })*
+            $(async fn $other(
+                &self,
+                request: $crate::tonic::Request<tsunagi_proto::v1::$asked>,
+            ) -> Result<$crate::tonic::Response<tsunagi_proto::v1::$answer>, $crate::tonic::Status> {
+                self.desk.$other(request).await
             })*
         }
     };

@@ -2,6 +2,7 @@
 //! events are published, for every door in the same way.
 
 mod joint;
+mod moved;
 pub(crate) mod objections;
 mod topic;
 
@@ -31,6 +32,7 @@ use crate::turns;
 
 use joint::{Joint, is_of_a_merge};
 pub use joint::{is_abandoned, retirement};
+pub use moved::{Moved, Moving};
 use objections::Objections;
 
 /// Events about one patient, one resource or one organisation that somebody wants to be taken
@@ -362,6 +364,7 @@ impl Handler {
             return self.refuse(prepared, loaded, refusal).await;
         }
         self.claim(prepared, claimed).await?;
+        let held = held_before(prepared, loaded);
         let stream = StreamId::Patient(prepared.patient);
         let expected = expected_version(prepared, loaded.version);
         let drafts = prepared.drafts.clone();
@@ -371,6 +374,7 @@ impl Handler {
         match self.bus.publish(Publication { stream, expected, drafts }).await {
             Ok(placed) => {
                 loaded.advance(&placed, &events);
+                self.release(prepared, loaded, &held).await;
                 Ok(Some(prepared.receipts(self.bus.region(), &placed, false)))
             }
             Err(error) => match not_published(error, &prepared.drafts)? {
@@ -437,7 +441,7 @@ impl Handler {
         Ok(())
     }
 
-    /// Gives back what was claimed for events that were then refused.
+    /// Gives back what was claimed for events that were then refused, or are taken back now.
     async fn release(&self, prepared: &Prepared, loaded: &mut Loaded, claimed: &[Identifier]) {
         if claimed.is_empty() {
             return;
@@ -458,6 +462,16 @@ impl Handler {
             }
         }
     }
+}
+
+/// The numbers that the patient has before a correction, which may take some of them back: those
+/// are free at once.
+fn held_before(prepared: &Prepared, loaded: &Loaded) -> Vec<Identifier> {
+    let is_correction = |command: &Command| matches!(command.order, Order::Correction(_));
+    if !prepared.commands.iter().any(is_correction) {
+        return Vec::new();
+    }
+    loaded.record.patient().identifiers().cloned().collect()
 }
 
 /// Who sends a submission.
@@ -583,7 +597,7 @@ fn decide(prepared: &Prepared, loaded: &Loaded) -> Result<Vec<tsunagi_domain::Ev
 
 /// Whether it is a form or a note: it depends on nothing that another event could undo.
 fn is_independent(command: &Command) -> bool {
-    matches!(command.order, Order::Document(Document { step: None, .. }))
+    matches!(command.order, Order::Document(Document { step: None, edition: None, .. }))
 }
 
 /// What depends on nothing needs no version.

@@ -21,6 +21,7 @@ pub mod remote;
 pub mod shards;
 pub mod stored_record;
 pub mod stream;
+pub mod told_while_merged;
 mod topics;
 mod turns;
 

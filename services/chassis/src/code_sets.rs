@@ -73,7 +73,8 @@ fn read(text: &str) -> Result<CodeSet, String> {
         if known.iter().any(|of| of.code == code) {
             return Err(format!("it has `{code}` twice"));
         }
-        known.push(KnownCode { code, ja, en, scores: scores(one)? });
+        let (scores, units, days_at_most) = (scores(one)?, units(one)?, days_at_most(one)?);
+        known.push(KnownCode { code, ja, en, scores, units, days_at_most });
     }
     let verified = set.get("verified").and_then(Value::as_bool);
     let in_force_from = kept(&set, "in_force_from")?;
@@ -104,6 +105,26 @@ fn scores(one: &Table) -> Result<Option<(i32, i32)>, String> {
             Ok(Some((lowest, highest)))
         }
         _ => Err("`lowest` and `highest` are whole numbers in their order".to_owned()),
+    }
+}
+
+/// The units of a kind of observation.
+fn units(one: &Table) -> Result<&'static [&'static str], String> {
+    let Some(units) = one.get("units") else { return Ok(&[]) };
+    let text = |unit: &Value| unit.as_str().map(|unit| &*unit.to_owned().leak());
+    let units: Option<Vec<&'static str>> =
+        units.as_array().and_then(|units| units.iter().map(text).collect());
+    let units = units.filter(|units| !units.is_empty()).ok_or("`units` are texts in UCUM")?;
+    Ok(units.leak())
+}
+
+/// How many days something of a kind may be valid.
+fn days_at_most(one: &Table) -> Result<Option<u32>, String> {
+    let days = one.get("days_at_most").map(|days| days.as_integer().map(u32::try_from));
+    match days {
+        None => Ok(None),
+        Some(Some(Ok(days @ 1..=3660))) => Ok(Some(days)),
+        Some(_) => Err("`days_at_most` is a number of days".to_owned()),
     }
 }
 

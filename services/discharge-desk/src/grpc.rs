@@ -47,6 +47,7 @@ tsunagi_bus::records! {
         issue_discharge_plan(IssueDischargePlanRequest) => PlanIssued,
         change_discharge_plan(ChangeDischargePlanRequest) => PlanChanged,
         schedule_conference(ScheduleConferenceRequest) => ConferenceScheduled,
+        cancel_conference(CancelConferenceRequest) => ConferenceCancelled,
         record_conference(RecordConferenceRequest) => ConferenceHeld,
         request_transfer(RequestTransferRequest) => TransferRequested,
         offer_bed(OfferBedRequest) => TransferOffered,

@@ -123,6 +123,8 @@ pub struct Patient {
     is_dead: bool,
     /// When the patient had died at the latest, as an event of its own says.
     dead_by: Option<CareTime>,
+    /// As of when `demographics` are: who is dead by them had died by then.
+    as_of: Option<CareTime>,
     /// When `demographics` were said, if a person said them: what people said later holds,
     /// however it came; of what they said at the same time, an update holds, and that with the
     /// last id.
@@ -245,6 +247,7 @@ impl Patient {
         let is_older = self.said_at.is_some_and(|said_at| at < said_at);
         if stamp.by_program || !is_older {
             self.demographics = demographics.clone();
+            self.as_of = Some(stamp.occurred_at);
             self.said_at = (!stamp.by_program).then_some(at);
             self.said_by = Some(stamp.event);
         }
@@ -323,8 +326,9 @@ impl Patient {
 
     /// Whether the patient was certainly dead before that.
     pub(crate) fn died_before(&self, at: CareTime) -> bool {
-        let deaths = [self.dead_by, self.demographics.deceased_at];
-        deaths.iter().flatten().any(|death| death.is_before(&at))
+        let said = &self.demographics;
+        let said_dead_by = said.deceased_at.or(self.as_of.filter(|_| said.deceased));
+        [self.dead_by, said_dead_by].iter().flatten().any(|death| death.is_before(&at))
     }
 
     pub fn is_deceased(&self) -> bool {

@@ -5,7 +5,9 @@
 //! such steps beside the message (`Step` in `catalogue.proto`), and what holds for all of them
 //! is here: no step is taken that its state does not allow.
 
-use crate::id::{CaseId, EncounterId, ReferralId};
+use std::collections::BTreeMap;
+
+use crate::id::{CaseId, EncounterId, EventId, ReferralId};
 use crate::path;
 use crate::record::{Stamp, Turn};
 use crate::time::CareTime;
@@ -26,6 +28,10 @@ pub struct Document {
     /// From when to when it is valid.
     pub valid: (Option<CareTime>, Option<CareTime>),
     pub step: Option<Step>,
+    /// From which day on the patient could leave the stay.
+    pub ready_on: Option<CareTime>,
+    /// Of which plan it is which version, if it is one.
+    pub edition: Option<Edition>,
     /// Whether only the facility of the encounter says it, or somebody on its behalf.
     pub of_facility: bool,
 }
@@ -45,6 +51,51 @@ pub struct Step {
     pub by_person: bool,
     /// The bytes that it is about, if it is about any.
     pub content: Option<Content>,
+}
+
+/// One version of a plan that is told whole, again and again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Edition {
+    /// Of which plan.
+    pub of: Uuid,
+    pub version: u32,
+}
+
+/// The versions of one plan that were told. The first to be told may be any: those before it were
+/// made before anybody told of the plan here.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Editions {
+    told: BTreeMap<(u32, EventId), CareTime>,
+}
+
+impl Editions {
+    /// A version follows the one before it, in number and in time; what was before the first one
+    /// known may be told late.
+    pub(crate) fn decide(&self, stamp: &Stamp, version: u32) -> Result<(), Refusal> {
+        let versions = || self.told.keys().map(|(version, _)| *version);
+        let (Some(first), Some(last)) = (versions().next(), versions().next_back()) else {
+            return Ok(());
+        };
+        if versions().any(|known| known == version) {
+            return Err(Refusal::VersionKnown(version));
+        }
+        let at = &stamp.occurred_at;
+        let mut neighbours =
+            self.told.iter().filter(|((known, _), _)| known.abs_diff(version) == 1);
+        let is_in_time = neighbours.all(|((known, _), told_at)| {
+            if *known < version { !at.is_before(told_at) } else { !told_at.is_before(at) }
+        });
+        let is_next = version.checked_sub(1) == Some(last) || first.checked_sub(1) == Some(version);
+        let fills_a_gap = first < version && version < last;
+        if !is_next && !fills_a_gap {
+            return Err(Refusal::NotTheNextVersion { version, last });
+        }
+        if is_in_time { Ok(()) } else { Err(Refusal::VersionOutOfTime(version)) }
+    }
+
+    pub(crate) fn apply(&mut self, stamp: &Stamp, version: u32) {
+        self.told.insert((version, stamp.event), stamp.occurred_at);
+    }
 }
 
 /// What a document is, as far as it tells two of them apart.
@@ -90,6 +141,18 @@ pub enum Refusal {
     Differs(&'static str),
     #[error("it must be valid to a day that is not before the first: check `valid_to_on`")]
     NeverValid,
+    #[error(
+        "version {0} of this plan was told already: a plan that was changed is its next version; to mend what was told, correct it"
+    )]
+    VersionKnown(u32),
+    #[error(
+        "version {version} does not follow the versions of this plan that are known, of which the last is {last}: tell those between first, or check `version`"
+    )]
+    NotTheNextVersion { version: u32, last: u32 },
+    #[error(
+        "version {0} of this plan does not lie between the ones before and after it: check `occurred_at`"
+    )]
+    VersionOutOfTime(u32),
 }
 
 /// The state of one such thing.

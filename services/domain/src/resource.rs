@@ -38,6 +38,10 @@ pub enum Refusal {
         "only an organisation that published the resource withdraws it; an entry on its behalf names it in `on_behalf_of`"
     )]
     NotThePublisher,
+    #[error(
+        "the resource is that of organisation {0}: name it as the receiver, or refer to a resource of the receiver's"
+    )]
+    OfAnother(OrganisationId),
     #[error("`occurred_at` lies more than 5 minutes ahead of the server's clock: check it")]
     InFuture,
 }

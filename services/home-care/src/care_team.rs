@@ -18,7 +18,7 @@ impl CareTeamService {
 }
 
 tsunagi_bus::records! {
-    /// Each rpc records one event.
+    /// Each rpc records one event, but for the last.
     CareTeam for CareTeamService {
         register_patient(RegisterPatientRequest) => PatientRegistered,
         record_allergies(RecordAllergiesRequest) => AllergiesRecorded,
@@ -76,5 +76,6 @@ tsunagi_bus::records! {
         unbind_device(UnbindDeviceRequest) => DeviceUnbound,
         summarise_signal(SummariseSignalRequest) => SignalSummarised,
         record_fallback(RecordFallbackRequest) => FallbackRecorded,
+        => move_events(MoveEventsRequest) -> MoveEventsResponse,
     }
 }

@@ -132,6 +132,7 @@ async fn show(
             && let Some(patient) = &page.patient
         {
             printer.head(patient);
+            page.told_while_merged.iter().for_each(|told| printer.told_while_merged(told));
         }
         for entry in &page.entries {
             printer.entry(entry);

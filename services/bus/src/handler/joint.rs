@@ -19,6 +19,7 @@ use crate::claims::Occasion;
 use crate::patients::{Loaded, MERGES_MAX};
 use crate::port::{PublishError, Stored};
 use crate::stream::StreamId;
+use crate::told_while_merged::told_while_merged;
 
 /// A merge or its end.
 #[derive(Debug, Clone, Copy)]
@@ -76,7 +77,7 @@ pub(super) fn is_of_a_merge(error: &SubmitError) -> bool {
 }
 
 /// Whether the same would be refused again: nothing of it was or will be stored.
-fn is_final(error: &SubmitError) -> bool {
+pub(super) fn is_final(error: &SubmitError) -> bool {
     match error {
         SubmitError::Contended
         | SubmitError::Full
@@ -98,7 +99,7 @@ fn is_final(error: &SubmitError) -> bool {
 }
 
 /// Half of it is stored, and it will be settled.
-fn half_done(error: &SubmitError) -> SubmitError {
+pub(super) fn half_done(error: &SubmitError) -> SubmitError {
     SubmitError::OutcomeUnknown(PublishError::OutcomeUnknown(error.to_string()))
 }
 
@@ -171,9 +172,33 @@ impl Handler {
                     Some(_) | None => self.settle(joint.other).await.map(|_| ()),
                 };
                 restored.map_err(|error| half_done(&error))?;
-                Ok(unmerged)
+                let told = self.with_told_meanwhile(survivor, joint.other, unmerged).await;
+                told.map_err(|error| half_done(&error))
             }
         }
+    }
+
+    /// Says in the receipts of an unmerge what was told in the survivor meanwhile.
+    async fn with_told_meanwhile(
+        &self,
+        survivor: PatientId,
+        retired: PatientId,
+        mut receipts: Vec<v1::Receipt>,
+    ) -> Result<Vec<v1::Receipt>, SubmitError> {
+        let mut loaded = self.patients.turn(survivor).come().await;
+        self.patients.catch_up(survivor, &mut loaded).await?;
+        let (mut events, mut after) = (Vec::new(), 0);
+        loop {
+            let page = self.bus.read(StreamId::Patient(survivor), after).await?;
+            let Some(last) = page.last() else { break };
+            after = last.placed.version;
+            events.extend(page);
+        }
+        let told = told_while_merged(&events, &loaded.record, survivor, retired);
+        if let Some(receipt) = receipts.first_mut() {
+            receipt.told_while_merged = told;
+        }
+        Ok(receipts)
     }
 
     /// Settles a merge of which `patient` is the retired record, if it is half done: finishes it,

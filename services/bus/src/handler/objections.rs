@@ -1,7 +1,7 @@
 //! What stands in the way of taking an event, but for a repeat: when that was taken, it may not
 //! have stood there.
 
-use tsunagi_domain::{ResourceId, Stamp, note};
+use tsunagi_domain::{OrganisationId, ResourceId, Stamp, note};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::check::Violation;
 use tsunagi_proto::{convert, v1};
@@ -15,17 +15,32 @@ pub(crate) struct Objections {
     unlisted: Vec<Violation>,
     /// Whether a tool of AI says it, and it is no draft.
     needs_person: bool,
-    /// The resources to which somebody is sent, and when.
-    resources: Vec<(ResourceId, Stamp)>,
+    /// The resources to which somebody is sent.
+    resources: Vec<Sending>,
+}
+
+/// That somebody is sent to a resource of the directory.
+pub(super) struct Sending {
+    pub(super) resource: ResourceId,
+    pub(super) stamp: Stamp,
+    /// Who is asked, if it is a referral.
+    pub(super) receiver: Option<OrganisationId>,
 }
 
 impl Objections {
     /// Notes to which resource somebody is sent.
     pub(super) fn sends_to(&mut self, payload: &Payload, stamp: &Stamp) {
-        self.resources.extend(sent_to(payload).map(|resource| (resource, stamp.clone())));
+        let receiver = if let Payload::ReferralRequested(referral) = payload {
+            let receiver = referral.receiver.as_ref();
+            receiver.and_then(|receiver| OrganisationId::parse(&receiver.id).ok())
+        } else {
+            None
+        };
+        let sending = |resource| Sending { resource, stamp: stamp.clone(), receiver };
+        self.resources.extend(sent_to(payload).map(sending));
     }
 
-    pub(super) fn resources(&self) -> &[(ResourceId, Stamp)] {
+    pub(super) fn resources(&self) -> &[Sending] {
         &self.resources
     }
 

@@ -7,7 +7,7 @@ use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::check::Path;
 use tsunagi_proto::{convert, v1};
 
-use super::objections::Objections;
+use super::objections::{Objections, Sending};
 use super::{Handler, Submission, SubmitError, not_published, receipts, same};
 use crate::port::{Expected, Placed, Publication};
 use crate::stream::StreamId;
@@ -33,7 +33,7 @@ impl Handler {
         &self,
         objections: &Objections,
     ) -> Result<Option<SubmitError>, SubmitError> {
-        for (resource, stamp) in objections.resources() {
+        for Sending { resource, stamp, receiver } in objections.resources() {
             let topic = Topic::Resource(*resource);
             let mut loaded = self.topics.turn(topic.clone()).come().await;
             self.topics.catch_up(&topic, &mut loaded).await?;
@@ -46,6 +46,13 @@ impl Handler {
             ) = described
             {
                 return Ok(Some(SubmitError::Refused(refusal)));
+            }
+            let run_by = loaded.run_by(&stamp.occurred_at);
+            if let (Some(run_by), Some(receiver)) = (run_by, receiver)
+                && run_by != receiver
+            {
+                let refusal = resource::Refusal::OfAnother(run_by.clone());
+                return Ok(Some(SubmitError::Refused(refusal.into())));
             }
         }
         Ok(None)

@@ -172,6 +172,7 @@ pub(super) async fn slips(story: &mut Story) -> Result<(), Stop> {
     story.after(0, 17, 0);
     tell!(story, nurse, care_team.mark_entered_in_error(MarkEnteredInErrorRequest {
         v1::EnteredInError {
+            moved_to_patient_id: String::new(),
             corrects_event_id: wrong,
             reason: Some(code("record.error-reason", "wrong-patient", "")),
             note: String::new(),

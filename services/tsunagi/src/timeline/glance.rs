@@ -20,7 +20,10 @@ pub(super) fn glance(patient: &v1::PatientSummary, zone: &Zone) -> Vec<(String, 
     };
     if !patient.merged_into_patient_id.is_empty() {
         let into = &patient.merged_into_patient_id;
-        lines.push((format!("統合先: {into}"), format!("merged into {into}")));
+        lines.push((
+            format!("統合先: {into} (全体は tsunagi timeline {into})"),
+            format!("merged into {into}: tsunagi timeline {into} shows all of the person"),
+        ));
     }
     let manager = patient.team.iter().find(|member| member.is_care_manager);
     if let Some(manager) = manager.and_then(|member| member.member.as_ref()) {

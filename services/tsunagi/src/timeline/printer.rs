@@ -47,6 +47,33 @@ impl Printer {
         }
     }
 
+    /// What is still to be said of a merge that was taken back: whose it is what was told meanwhile.
+    pub(super) fn told_while_merged(&self, told: &v1::ToldWhileMerged) {
+        let v1::ToldWhileMerged {
+            survivor_patient_id: survivor, retired_patient_id: retired, ..
+        } = told;
+        let left = told.events.iter().filter(|event| event.entered_in_error_by_event_id.is_empty());
+        let left: Vec<&v1::ToldEvent> = left.collect();
+        if left.is_empty() {
+            return;
+        }
+        let number = left.len();
+        if self.language == Language::En {
+            say(format_args!(
+                "  {number} events were told of {survivor} while {retired} was merged into it; what is not its own, move (CareTeam.MoveEvents):"
+            ));
+        } else {
+            say(format_args!(
+                "  {retired} を統合していた間に {survivor} に記録された {number} 件。本人のものでなければ移す (CareTeam.MoveEvents):"
+            ));
+        }
+        for event in left {
+            let at = local_time(&event.occurred_at, &self.zone);
+            let by = event.actor.clone().unwrap_or_default().organisation;
+            say(format_args!("    {}  {at}  {}  {by}", event.event_id, event.r#type));
+        }
+    }
+
     pub(super) fn entry(&mut self, entry: &v1::TimelineEntry) {
         let at = local_time(&entry.occurred_at, &self.zone);
         let (day, clock) = at.split_once(' ').unwrap_or((&at, "     "));

@@ -1,0 +1,177 @@
+//! What the lists of codes say of more than codes: which scores an instrument has, in which units an
+//! observation is measured, for how many days an order may hold.
+
+use tsunagi_domain::{CareTime, Zone};
+
+use crate::catalogue::Payload;
+use crate::check::{Path, Violation};
+use crate::codes::{self, KnownCode, Moment};
+use crate::v1;
+
+/// The set of instruments.
+const INSTRUMENTS: &str = "sp.instrument";
+
+/// What of a payload contradicts a list. By another list, or another version of one, it may be
+/// right: so whoever knows that it was taken before, takes it again.
+pub(crate) fn contradictions(payload: &Payload, moment: Option<Moment<'_>>) -> Vec<Violation> {
+    let mut wrong = Vec::new();
+    if let Payload::MeasureRecorded(measure) = payload {
+        wrong.extend(instrument_version(measure));
+        wrong.extend(score(measure, moment));
+    } else if let Payload::ObservationRecorded(observed) = payload {
+        let observations = observed.observations.iter().enumerate();
+        wrong.extend(observations.filter_map(|(index, observed)| unit(index, observed, moment)));
+    } else if let Payload::OrderIssued(order) | Payload::OrderAmended(order) = payload {
+        let kind = order.kind.as_ref();
+        wrong.extend(
+            kind.and_then(|kind| days(order, known("jp.nursing-order-kind", kind, moment)?)),
+        );
+    } else if let Payload::SpecialOrderIssued(order) = payload {
+        let special = codes::words("jp.nursing-order-kind", "", "special", moment);
+        wrong.extend(special.and_then(|special| days(order, special)));
+    }
+    wrong.into_iter().map(|wrong| Violation { is_unlisted: true, ..wrong }).collect()
+}
+
+fn known(set: &str, code: &v1::Code, moment: Option<Moment<'_>>) -> Option<&'static KnownCode> {
+    codes::words(set, &code.version, &code.code, moment)
+}
+
+/// The version of an instrument that no list has, if the instrument is one of the lists'.
+fn instrument_version(measure: &v1::MeasureRecorded) -> Option<Violation> {
+    let said = measure.instrument.as_ref()?;
+    let is_ours = matches!(said.system.as_str(), "" | INSTRUMENTS);
+    let versions = codes::versions(INSTRUMENTS);
+    let is_known = |named: &&codes::CodeSet| named.version == said.version;
+    if said.version.is_empty() || !is_ours || versions.iter().any(is_known) {
+        return None;
+    }
+    let known: Vec<&str> = versions.iter().map(|of| of.version).collect();
+    let problem = format!("must be a version of {INSTRUMENTS}: {}; or empty", known.join(", "));
+    Some(Path::ROOT.field("instrument").field("version").violation(problem))
+}
+
+/// The score of an instrument that has no such score.
+fn score(measure: &v1::MeasureRecorded, moment: Option<Moment<'_>>) -> Option<Violation> {
+    let instrument = known(INSTRUMENTS, measure.instrument.as_ref()?, moment)?;
+    let (lowest, highest) = instrument.scores.filter(|_| !instrument.can_score(&measure.score))?;
+    let problem = format!("must lie between {lowest} and {highest} by this instrument");
+    Some(Path::ROOT.field("score").violation(problem))
+}
+
+/// The unit of an observation that is measured in others.
+fn unit(index: usize, observed: &v1::Observation, moment: Option<Moment<'_>>) -> Option<Violation> {
+    let v1::observation::Value::Quantity(quantity) = observed.value.as_ref()? else { return None };
+    let kind = codes::words("observation.kind", "", &observed.code.as_ref()?.code, moment)?;
+    if kind.units.is_empty() || kind.units.contains(&quantity.unit.as_str()) {
+        return None;
+    }
+    let at = Path::ROOT.field("observations");
+    let at = at.item(index);
+    let at = at.field("quantity");
+    let problem = format!("must be {} for {} ({})", kind.units.join(" or "), kind.en, kind.code);
+    Some(at.field("unit").violation(problem))
+}
+
+/// The end of an order that lies further from its beginning than one of its kind may hold. What is
+/// known to the month alone is too long only if it is so by any day.
+fn days(order: &v1::NursingOrder, kind: &KnownCode) -> Option<Violation> {
+    let most = kind.days_at_most?;
+    let day = |text: &str| CareTime::parse(text, &Zone::utc()).ok();
+    let (from, to) = (day(&order.valid_from_on)?, day(&order.valid_to_on)?);
+    let days_between = to.earliest().duration_since(from.latest()).as_hours() / 24;
+    if days_between < i64::from(most) - 1 {
+        return None;
+    }
+    let problem = format!(
+        "must be at most {most} days from `valid_from_on` on, that day counted ({}: {})",
+        kind.code, kind.en
+    );
+    Some(Path::ROOT.field("valid_to_on").violation(problem))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wrong(payload: &Payload) -> Vec<(String, String)> {
+        let wrong = contradictions(payload, None).into_iter();
+        wrong.map(|wrong| (wrong.field, wrong.problem)).collect()
+    }
+
+    fn observed(code: &str, unit: &str) -> Payload {
+        let quantity = v1::Quantity { value: "36.5".into(), unit: unit.into() };
+        Payload::ObservationRecorded(v1::ObservationRecorded {
+            observations: vec![v1::Observation {
+                code: Some(v1::Code { code: code.into(), ..Default::default() }),
+                value: Some(v1::observation::Value::Quantity(quantity)),
+            }],
+        })
+    }
+
+    #[test]
+    fn what_is_observed_has_one_of_its_units() {
+        for (code, unit) in [
+            ("8310-5", "Cel"),
+            ("59408-5", "%"),
+            ("85354-9", "mm[Hg]"),
+            ("8867-4", "/min"),
+            ("29463-7", "kg"),
+            ("x-1", "drops"),
+        ] {
+            assert!(wrong(&observed(code, unit)).is_empty(), "{code} {unit}");
+        }
+        for unit in ["", "C", "degF", "cel"] {
+            let problem = "must be Cel for body temperature (8310-5)".to_owned();
+            let field = "observations[0].quantity.unit".to_owned();
+            assert_eq!(wrong(&observed("8310-5", unit)), [(field, problem)]);
+        }
+    }
+
+    fn order(kind: &str, from: &str, to: &str) -> v1::NursingOrder {
+        v1::NursingOrder {
+            kind: Some(v1::Code { code: kind.into(), ..Default::default() }),
+            valid_from_on: from.into(),
+            valid_to_on: to.into(),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn an_order_holds_no_longer_than_one_of_its_kind_may() {
+        let is_right = |kind: &str, from: &str, to: &str| {
+            wrong(&Payload::OrderIssued(order(kind, from, to))).is_empty()
+        };
+        assert!(is_right("special", "2026-05-01", "2026-05-14"));
+        assert!(!is_right("special", "2026-05-01", "2026-05-15"));
+        assert!(!is_right("special", "2026-05-01", "2027-04-30"));
+        assert!(is_right("special", "2026-05-01", "2026-05"), "by a day that nobody knows");
+        assert!(is_right("injection", "2026-05-01", "2026-05-07"));
+        assert!(!is_right("injection", "2026-05-01", "2026-05-08"));
+        assert!(is_right("nursing", "2026-05-01", "2026-10-31"));
+        let amended = Payload::OrderAmended(order("special", "2026-05-01", "2026-06-01"));
+        assert_eq!(wrong(&amended).len(), 1);
+        let special = Payload::SpecialOrderIssued(order("", "2026-05-01", "2026-06-01"));
+        assert_eq!(wrong(&special).len(), 1);
+    }
+
+    #[test]
+    fn an_instrument_is_one_of_a_version_that_is_known() {
+        let measured = |system: &str, version: &str| {
+            Payload::MeasureRecorded(v1::MeasureRecorded {
+                instrument: Some(v1::Code {
+                    system: system.into(),
+                    code: "UCLA-3".into(),
+                    version: version.into(),
+                    ..Default::default()
+                }),
+                score: "4".into(),
+                ..Default::default()
+            })
+        };
+        assert!(wrong(&measured("", "1")).is_empty());
+        assert!(wrong(&measured("", "")).is_empty());
+        assert!(wrong(&measured("http://loinc.org", "2.80")).is_empty());
+        assert_eq!(wrong(&measured("", "7")).len(), 1);
+    }
+}

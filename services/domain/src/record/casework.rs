@@ -1,0 +1,360 @@
+//! What is asked, worked on and written down about a patient: transfer requests, referrals, cases and
+//! documents, and what each must be about.
+
+use super::state::State;
+use super::{Refusal, Stamp};
+use crate::case::{self, Case};
+use crate::encounter;
+use crate::id::{CaseId, ReferralId, TransferRequestId};
+use crate::note::{self, Course, Document};
+use crate::referral::{self, Referral};
+use crate::transfer_request::{self, TransferRequest};
+
+impl State {
+    pub(super) fn decide_transfer_request(
+        &self,
+        id: TransferRequestId,
+        stamp: &Stamp,
+        command: transfer_request::Command,
+    ) -> Result<transfer_request::Event, Refusal> {
+        if let transfer_request::Command::Request(question) = &command {
+            let encounter = self.known_encounter(question.encounter)?;
+            if encounter.place().is_some_and(|place| place.facility.id == question.facility) {
+                return Err(transfer_request::Refusal::SameFacility.into());
+            }
+        }
+        let unknown = TransferRequest::default();
+        let request = self.transfer_requests.get(&id).unwrap_or(&unknown);
+        if matches!(command, transfer_request::Command::Accept(())) && request.encounter().is_some()
+        {
+            let mut others = self.transfer_requests.iter().filter(|(other, _)| **other != id);
+            let at = &stamp.occurred_at;
+            if others.any(|(_, other)| {
+                other.was_accepted_at(at) && other.encounter() == request.encounter()
+            }) {
+                return Err(transfer_request::Refusal::AnotherAccepted.into());
+            }
+        }
+        Ok(request.decide(stamp, command)?)
+    }
+
+    pub(super) fn decide_referral(
+        &self,
+        id: ReferralId,
+        stamp: &Stamp,
+        command: referral::Command,
+    ) -> Result<referral::Event, Refusal> {
+        if let referral::Command::Request(referral::Asked { case: Some(case), .. }) = &command {
+            self.known_case(*case)?;
+        }
+        let unknown = Referral::default();
+        Ok(self.referrals.get(&id).unwrap_or(&unknown).decide(stamp, command)?)
+    }
+
+    pub(super) fn decide_case(
+        &self,
+        id: CaseId,
+        stamp: &Stamp,
+        command: case::Command,
+    ) -> Result<case::Event, Refusal> {
+        if let case::Command::Open(Some(referral)) = &command {
+            let found = self.referrals.get(referral).filter(|found| found.is_known());
+            let referral = found.ok_or(Refusal::UnknownReferral(*referral))?;
+            if !referral.was_live_at(&stamp.occurred_at) {
+                return Err(case::Refusal::ReferralNotLive.into());
+            }
+        }
+        let unknown = Case::default();
+        Ok(self.cases.get(&id).unwrap_or(&unknown).decide(stamp, command)?)
+    }
+
+    pub(super) fn check_document(&self, stamp: &Stamp, document: &Document) -> Result<(), Refusal> {
+        if document.ended_at.is_some_and(|end| end.is_before(&stamp.occurred_at)) {
+            return Err(encounter::Refusal::EndsBeforeItBegins.into());
+        }
+        if let (Some(from), Some(to)) = document.valid
+            && to.is_before(&from)
+        {
+            return Err(note::Refusal::NeverValid.into());
+        }
+        if let Some(encounter) = document.encounter {
+            let encounter = self.known_encounter(encounter)?;
+            if document.of_facility {
+                encounter.check_teller(stamp)?;
+            }
+            if let Some(day) = document.ready_on {
+                encounter.check_begun_by(day)?;
+            }
+        }
+        if let Some(id) = document.case {
+            let case = self.known_case(id)?;
+            if document.is_case_work {
+                case.check_work(stamp)?;
+            }
+        }
+        if let Some(referral) = document.referral
+            && !self.referrals.get(&referral).is_some_and(Referral::is_known)
+        {
+            return Err(Refusal::UnknownReferral(referral));
+        }
+        if let Some(step) = document.step {
+            let unknown = Course::default();
+            self.courses.get(&(step.of, step.id)).unwrap_or(&unknown).decide(stamp, step)?;
+        }
+        if let Some(edition) = document.edition
+            && let Some(known) = self.editions.get(&edition.of)
+        {
+            known.decide(stamp, edition.version)?;
+        }
+        Ok(())
+    }
+
+    fn known_case(&self, id: CaseId) -> Result<&Case, Refusal> {
+        let case = self.cases.get(&id).filter(|case| case.state() != case::State::Unopened);
+        case.ok_or(Refusal::UnknownCase(id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::correction::{Change, Correction};
+    use crate::id::OrganisationId;
+    use crate::record::testing::{
+        admit, encounter_id, event_id, given, noon, register, stamp, stamp_for, time,
+    };
+    use crate::record::{Command, Event, Fact, Order};
+    use uuid::Uuid;
+
+    fn transfer_order(request: u128, command: transfer_request::Command) -> Order {
+        Order::TransferRequest(TransferRequestId::new(Uuid::from_u128(request)), command)
+    }
+
+    #[test]
+    fn one_offer_for_a_stay_is_accepted() {
+        let ask = |request: u128, facility: &str| {
+            let question = transfer_request::Question {
+                encounter: encounter_id(1),
+                facility: OrganisationId::parse(facility).unwrap(),
+            };
+            transfer_order(request, transfer_request::Command::Request(question))
+        };
+        let mut record = given(&[
+            ("2026-05-01", register()),
+            ("2026-05-02", admit(1, "acute", None)),
+            ("2026-05-03", ask(1, "rehab-1")),
+            ("2026-05-03", ask(2, "rehab-2")),
+            ("2026-05-04", transfer_order(1, transfer_request::Command::Offer(()))),
+            ("2026-05-04", transfer_order(2, transfer_request::Command::Offer(()))),
+        ]);
+        let accept = |request| transfer_order(request, transfer_request::Command::Accept(()));
+        assert_eq!(record.when("2026-05-05", accept(1)), Ok(()));
+        record.apply(&Event { stamp: stamp(7, "2026-05-05"), fact: accept(1).into() });
+        assert_eq!(
+            record.when("2026-05-06", accept(2)),
+            Err(Refusal::TransferRequest(transfer_request::Refusal::AnotherAccepted))
+        );
+        let withdraw = transfer_order(1, transfer_request::Command::Withdraw(()));
+        record.apply(&Event { stamp: stamp(8, "2026-05-06"), fact: withdraw.into() });
+        assert_eq!(record.when("2026-05-06", accept(2)), Ok(()));
+    }
+
+    #[test]
+    fn one_offer_was_accepted_at_a_time() {
+        let of = |request: u128, command| transfer_order(request, command);
+        let ask = |request: u128| {
+            let facility = OrganisationId::parse("rehab").unwrap();
+            let encounter = encounter_id(1);
+            of(
+                request,
+                transfer_request::Command::Request(transfer_request::Question {
+                    encounter,
+                    facility,
+                }),
+            )
+        };
+        let record = given(&[
+            ("2026-05-01", register()),
+            ("2026-05-02", admit(1, "acute", None)),
+            ("2026-05-03", ask(1)),
+            ("2026-05-03", ask(2)),
+            ("2026-05-04", of(1, transfer_request::Command::Offer(()))),
+            ("2026-05-04", of(2, transfer_request::Command::Offer(()))),
+            ("2026-05-08", of(2, transfer_request::Command::Accept(()))),
+        ]);
+        let accept = || of(1, transfer_request::Command::Accept(()));
+        assert_eq!(record.when("2026-05-06", accept()), Ok(()), "it was withdrawn by the 8th");
+        assert_eq!(
+            record.when("2026-05-09", accept()),
+            Err(Refusal::TransferRequest(transfer_request::Refusal::AnotherAccepted))
+        );
+    }
+
+    #[test]
+    fn the_facility_that_is_asked_is_another_one() {
+        let record = given(&[("2026-05-01", register()), ("2026-05-02", admit(1, "acute", None))]);
+        let ask = |facility: &str| {
+            let question = transfer_request::Question {
+                encounter: encounter_id(1),
+                facility: OrganisationId::parse(facility).unwrap(),
+            };
+            let id = TransferRequestId::new(Uuid::from_u128(8));
+            Order::TransferRequest(id, transfer_request::Command::Request(question))
+        };
+        assert_eq!(record.when("2026-05-03", ask("rehab")), Ok(()));
+        assert_eq!(
+            record.when("2026-05-03", ask("acute")),
+            Err(Refusal::TransferRequest(transfer_request::Refusal::SameFacility))
+        );
+    }
+
+    #[test]
+    fn a_proxy_entry_speaks_for_the_organisation_it_names() {
+        let mut record =
+            given(&[("2026-05-01", register()), ("2026-05-02", admit(1, "acute", None))]);
+        let question = transfer_request::Question {
+            encounter: encounter_id(1),
+            facility: OrganisationId::parse("rehab").unwrap(),
+        };
+        let id = TransferRequestId::new(Uuid::from_u128(8));
+        record.apply(&Event {
+            stamp: stamp(3, "2026-05-03"),
+            fact: Fact::TransferRequest(id, transfer_request::Event::Requested(question)),
+        });
+        let offer = |organisation: &str| Command {
+            stamp: stamp_for(4, "2026-05-04", organisation),
+            order: Order::TransferRequest(id, transfer_request::Command::Offer(())),
+        };
+        assert_eq!(
+            record.decide(offer("hospital"), noon()),
+            Err(Refusal::TransferRequest(transfer_request::Refusal::NotTheFacilityAsked))
+        );
+        assert!(record.decide(offer("rehab"), noon()).is_ok());
+    }
+
+    #[test]
+    fn a_case_stands_on_a_referral_that_lives_and_a_referral_on_a_case_that_is_known() {
+        let referral_id = ReferralId::new(Uuid::from_u128(1));
+        let case_id = CaseId::new(Uuid::from_u128(2));
+        let ask = |case: Option<CaseId>| {
+            let receiver = OrganisationId::parse("hospital").unwrap();
+            let asked = referral::Asked { receiver, case };
+            Order::Referral(referral_id, referral::Command::Request(asked))
+        };
+        let record = given(&[("2026-05-01", register())]);
+        assert_eq!(
+            record.when("2026-05-02", ask(Some(case_id))),
+            Err(Refusal::UnknownCase(case_id))
+        );
+        let rejected = given(&[
+            ("2026-05-01", register()),
+            ("2026-05-02", ask(None)),
+            ("2026-05-03", Order::Referral(referral_id, referral::Command::Reject(()))),
+        ]);
+        let open = Order::Case(case_id, case::Command::Open(Some(referral_id)));
+        assert_eq!(
+            rejected.when("2026-05-04", open),
+            Err(Refusal::Case(case::Refusal::ReferralNotLive))
+        );
+    }
+
+    #[test]
+    fn a_document_is_about_what_is_known() {
+        let record = given(&[("2026-05-01", register()), ("2026-05-02", admit(1, "acute", None))]);
+        let about = |encounter: u128| {
+            Order::Document(Document {
+                encounter: Some(encounter_id(encounter)),
+                ..Document::default()
+            })
+        };
+        assert_eq!(record.when("2026-05-03", about(1)), Ok(()));
+        assert_eq!(
+            record.when("2026-05-03", about(2)),
+            Err(Refusal::UnknownEncounter(encounter_id(2)))
+        );
+        let case = CaseId::new(Uuid::from_u128(5));
+        let of_case = Order::Document(Document { case: Some(case), ..Document::default() });
+        assert_eq!(record.when("2026-05-03", of_case), Err(Refusal::UnknownCase(case)));
+    }
+
+    #[test]
+    fn a_patient_is_ready_to_leave_a_stay_that_has_begun() {
+        let record = given(&[("2026-05-01", register()), ("2026-05-09", admit(1, "acute", None))]);
+        let ready_on = |day: &str| {
+            let (encounter, ready_on) = (Some(encounter_id(1)), Some(time(day)));
+            let ready = Document { encounter, ready_on, ..Document::default() };
+            record.when("2026-05-12", Order::Document(ready))
+        };
+        assert_eq!(ready_on("2026-05-20"), Ok(()));
+        assert_eq!(ready_on("2026-05-09"), Ok(()), "the day of the admission");
+        assert_eq!(
+            ready_on("2026-05-08"),
+            Err(Refusal::Encounter(encounter::Refusal::ReadyBeforeAdmission))
+        );
+    }
+
+    #[test]
+    fn the_versions_of_a_plan_follow_one_another() {
+        let version = |version: u32| {
+            let edition = Some(note::Edition { of: Uuid::from_u128(7), version });
+            Order::Document(Document { kind: "plan", edition, ..Document::default() })
+        };
+        let mut record = given(&[
+            ("2026-05-01", register()),
+            ("2026-05-02", version(4)),
+            ("2026-05-05", version(5)),
+        ]);
+        let refused = |at: &str, number: u32| record.when(at, version(number)).unwrap_err();
+        assert_eq!(refused("2026-05-09", 5), note::Refusal::VersionKnown(5).into());
+        let after = note::Refusal::NotTheNextVersion { version: 7, last: 5 };
+        assert_eq!(refused("2026-05-09", 7), after.into());
+        let before = note::Refusal::NotTheNextVersion { version: 1, last: 5 };
+        assert_eq!(refused("2026-05-01", 1), before.into());
+        assert_eq!(refused("2026-05-04", 6), note::Refusal::VersionOutOfTime(6).into());
+        assert_eq!(refused("2026-05-03", 3), note::Refusal::VersionOutOfTime(3).into());
+        assert_eq!(record.when("2026-05-09", version(6)), Ok(()));
+        assert_eq!(record.when("2026-05-01", version(3)), Ok(()), "an earlier one, told late");
+        let error = |corrects| {
+            let change = Change::EnteredInError;
+            Order::Correction(Correction { corrects: event_id(corrects), change })
+        };
+        let is_wrong = Event { stamp: stamp(4, "2026-05-10"), fact: error(3).into() };
+        assert_eq!(record.when("2026-05-10", error(3)), Ok(()));
+        record.apply(&is_wrong);
+        assert_eq!(record.when("2026-05-11", version(5)), Ok(()), "the one before was an error");
+    }
+
+    #[test]
+    fn a_goal_is_set_in_an_open_case() {
+        let case = CaseId::new(Uuid::from_u128(5));
+        let of_case = |command| Order::Case(case, command);
+        let record = given(&[
+            ("2026-05-01", register()),
+            ("2026-05-02", of_case(case::Command::Open(None))),
+            ("2026-05-09", of_case(case::Command::Close(()))),
+        ]);
+        let document = Document { case: Some(case), ..Document::default() };
+        let goal = || Order::Document(Document { is_case_work: true, ..document });
+        let closed = || Err(Refusal::Case(case::Refusal::Closed));
+        assert_eq!(record.when("2026-05-10", goal()), closed());
+        assert_eq!(record.when("2026-05-08", goal()), Ok(()), "before it was closed");
+        let measure = Order::Document(document);
+        assert_eq!(record.when("2026-05-10", measure), Ok(()), "how it went is asked afterwards");
+    }
+
+    #[test]
+    fn what_a_document_tells_of_ends_after_it_began_and_in_the_past() {
+        let record = given(&[("2026-05-01", register())]);
+        let until = |end: &str| {
+            let document = Document { ended_at: Some(time(end)), ..Document::default() };
+            record.when("2026-05-03T10:00:00+09:00", Order::Document(document))
+        };
+        assert_eq!(until("2026-05-03T10:00:00+09:00"), Ok(()));
+        assert_eq!(until("2026-05-03"), Ok(()), "the same day");
+        assert_eq!(
+            until("2026-05-03T09:59:59+09:00"),
+            Err(Refusal::Encounter(encounter::Refusal::EndsBeforeItBegins))
+        );
+        assert_eq!(until("2026-06-02"), Err(Refusal::Encounter(encounter::Refusal::EndsInFuture)));
+    }
+}

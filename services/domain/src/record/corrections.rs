@@ -1,0 +1,330 @@
+//! Corrections of what was told: which are taken, and what holds with them.
+
+use std::mem::discriminant;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::state::{State, check_ends};
+use super::{Event, FUTURE_TOLERANCE, Fact, Note, Order, Record, Refusal, Stamp, Told};
+use crate::correction::{self, Change, Correction, Corrections};
+use crate::identity;
+use crate::note::Document;
+
+impl Record {
+    /// Whether everything else that was told still makes sense with the correction.
+    pub(super) fn check_correction(
+        &self,
+        stamp: &Stamp,
+        correction: &Correction,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let target = correction.corrects;
+        if let Some(note) = self.notes.iter().find(|note| note.event == target) {
+            return self.check_correction_of_note(stamp, note, &correction.change, now);
+        }
+        let told = self.told.iter().find(|told| told.event.stamp.event == target);
+        let told = told.ok_or(correction::Refusal::UnknownEvent(target))?;
+        if told.event.stamp.acting_for != stamp.acting_for {
+            return Err(correction::Refusal::NotTheAuthor(target).into());
+        }
+        self.corrections.check_in_force(target, &stamp.occurred_at, &correction.change)?;
+        check_change(told, &correction.change, now)?;
+        let mut corrections = self.corrections.clone();
+        corrections.add(stamp, correction);
+        let refused_before = self.refused(&self.corrections);
+        for (Stamp { event, occurred_at, .. }, refusal) in self.refused(&corrections) {
+            if event == target {
+                return Err(refusal);
+            }
+            // What happened after a correction that is told late, does not speak against it.
+            let is_later = stamp.occurred_at.is_before(&occurred_at);
+            if !is_later && !refused_before.iter().any(|(before, _)| before.event == event) {
+                return Err(correction::Refusal::LaterEventDepends(event).into());
+            }
+        }
+        Ok(())
+    }
+
+    fn check_correction_of_note(
+        &self,
+        stamp: &Stamp,
+        note: &Note,
+        change: &Change,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        if note.by != stamp.acting_for {
+            return Err(correction::Refusal::NotTheAuthor(note.event).into());
+        }
+        self.corrections.check_in_force(note.event, &stamp.occurred_at, change)?;
+        match change {
+            Change::EnteredInError => Ok(()),
+            Change::Time(at) if at.earliest() > now + FUTURE_TOLERANCE => Err(Refusal::InFuture),
+            Change::Time(at) => self.state.check_born(*at),
+            Change::Value(fact) => {
+                let order = Order::from(Fact::clone(fact));
+                check_ends(&order, now)?;
+                match order {
+                    Order::Document(document) if document.kind == note.kind => {
+                        // When it happened is not known here, and said by another correction.
+                        let document = Document { ended_at: None, ..document };
+                        self.state.check_document(stamp, &document)
+                    }
+                    Order::Document(_)
+                    | Order::Identity(_)
+                    | Order::Encounter(..)
+                    | Order::TransferRequest(..)
+                    | Order::Referral(..)
+                    | Order::Case(..)
+                    | Order::Correction(_) => {
+                        Err(correction::Refusal::OtherKind(note.event).into())
+                    }
+                }
+            }
+        }
+    }
+
+    /// What would be refused if all were told again with these corrections, each when it happened.
+    fn refused(&self, corrections: &Corrections) -> Vec<(Stamp, Refusal)> {
+        let effective = |told: &Arc<Told>| Some((told.of, effective(told, corrections)?));
+        let mut left: Vec<_> = self.told.iter().filter_map(effective).collect();
+        left.sort_by_key(|(_, (stamp, _))| stamp.occurred_at.earliest());
+        let mut state = State::default();
+        loop {
+            let (before, mut again, mut refused) = (left.len(), Vec::new(), Vec::new());
+            for (of, (stamp, fact)) in left {
+                if of.is_none()
+                    && let Err(refusal) = state.decide(&stamp, fact.clone().into())
+                {
+                    refused.push((stamp.clone(), refusal));
+                    again.push((of, (stamp, fact)));
+                } else {
+                    state.apply(&stamp, &fact);
+                }
+            }
+            // Of what happened at the same time, one may be what the other waits for.
+            if again.len() == before {
+                return refused;
+            }
+            left = again;
+        }
+    }
+}
+
+/// What was told, as it is corrected. None if it was entered in error.
+pub(super) fn effective(told: &Told, corrections: &Corrections) -> Option<(Stamp, Fact)> {
+    let Event { stamp, fact } = &told.event;
+    if corrections.is_empty() {
+        return Some((stamp.clone(), fact.clone()));
+    }
+    let outcome = corrections.outcome(stamp.event);
+    if outcome.error.is_some() {
+        return None;
+    }
+    let occurred_at = outcome.time.map_or(stamp.occurred_at, |(_, at)| at);
+    let fact = outcome.value.map_or(fact, |(_, fact)| fact);
+    Some((Stamp { occurred_at, ..stamp.clone() }, fact.clone()))
+}
+
+/// Whether an event can be corrected in this way.
+fn check_change(told: &Told, change: &Change, now: Timestamp) -> Result<(), Refusal> {
+    let Event { stamp: Stamp { event: target, .. }, fact } = &told.event;
+    match (change, fact) {
+        (Change::Value(_) | Change::Time(_), Fact::Correction(_)) => {
+            return Err(correction::Refusal::IsACorrection(*target).into());
+        }
+        (
+            Change::EnteredInError,
+            Fact::Correction(_)
+            | Fact::Identity(
+                identity::Event::IdentifierLinked(_)
+                | identity::Event::DemographicsUpdated(_)
+                | identity::Event::DeathRecorded(_),
+            ),
+        ) => return Ok(()),
+        (_, Fact::Identity(_)) => {
+            return Err(correction::Refusal::NotCorrectable(*target).into());
+        }
+        (
+            _,
+            Fact::Encounter(..)
+            | Fact::TransferRequest(..)
+            | Fact::Referral(..)
+            | Fact::Case(..)
+            | Fact::Document(_),
+        ) => {}
+    }
+    match change {
+        Change::Time(at) if at.earliest() > now + FUTURE_TOLERANCE => Err(Refusal::InFuture),
+        Change::EnteredInError | Change::Time(_) => Ok(()),
+        Change::Value(instead) if is_of_same_kind(fact, instead) => {
+            check_ends(&Order::from(Fact::clone(instead)), now)
+        }
+        Change::Value(_) => Err(correction::Refusal::OtherKind(*target).into()),
+    }
+}
+
+/// Whether two facts tell of the same thing in the same way.
+fn is_of_same_kind(one: &Fact, other: &Fact) -> bool {
+    match (one, other) {
+        (Fact::Encounter(id, one), Fact::Encounter(of, other)) => {
+            let is_same_kind = discriminant(one) == discriminant(other);
+            id == of && (is_same_kind || one.is_discharge() && other.is_discharge())
+        }
+        (Fact::TransferRequest(id, one), Fact::TransferRequest(of, other)) => {
+            id == of && discriminant(one) == discriminant(other)
+        }
+        (Fact::Referral(id, one), Fact::Referral(of, other)) => {
+            id == of && discriminant(one) == discriminant(other)
+        }
+        (Fact::Case(id, one), Fact::Case(of, other)) => {
+            id == of && discriminant(one) == discriminant(other)
+        }
+        (Fact::Document(one), Fact::Document(other)) => {
+            let id = |document: &Document| document.step.map(|step| step.id);
+            let plan = |document: &Document| document.edition.map(|edition| edition.of);
+            one.kind == other.kind && id(one) == id(other) && plan(one) == plan(other)
+        }
+        (
+            Fact::Identity(_)
+            | Fact::Encounter(..)
+            | Fact::TransferRequest(..)
+            | Fact::Referral(..)
+            | Fact::Case(..)
+            | Fact::Document(_)
+            | Fact::Correction(_),
+            _,
+        ) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encounter::Encounter;
+    use crate::record::Command;
+    use crate::record::testing::{
+        admit, discharge, encounter_id, event_id, noon, stamp, stamp_for, stay, time,
+    };
+    use crate::time::CareTime;
+
+    fn correct(corrects: u128, change: Change) -> Order {
+        Order::Correction(Correction { corrects: event_id(corrects), change })
+    }
+
+    fn began(record: &Record) -> Option<CareTime> {
+        record.encounter(encounter_id(1)).and_then(Encounter::began_at)
+    }
+
+    #[test]
+    fn a_corrected_time_holds_from_then_on() {
+        let mut record = stay();
+        let earlier = correct(2, Change::Time(time("2026-05-01")));
+        assert_eq!(record.when("2026-05-10", earlier.clone()), Ok(()));
+        record.apply(&Event { stamp: stamp(4, "2026-05-10"), fact: earlier.into() });
+        assert_eq!(began(&record), Some(time("2026-05-01")));
+        let after_the_discharge = correct(2, Change::Time(time("2026-05-11")));
+        assert!(record.when("2026-05-12", after_the_discharge).is_err());
+    }
+
+    #[test]
+    fn what_others_build_on_is_not_entered_in_error_first() {
+        let mut record = stay();
+        assert_eq!(
+            record.when("2026-05-10", correct(2, Change::EnteredInError)),
+            Err(correction::Refusal::LaterEventDepends(event_id(3)).into())
+        );
+        let discharge = correct(3, Change::EnteredInError);
+        assert_eq!(record.when("2026-05-10", discharge.clone()), Ok(()));
+        record.apply(&Event { stamp: stamp(4, "2026-05-10"), fact: discharge.into() });
+        assert!(record.encounter(encounter_id(1)).unwrap().is_inpatient());
+        assert_eq!(record.when("2026-05-11", correct(2, Change::EnteredInError)), Ok(()));
+    }
+
+    #[test]
+    fn a_correction_that_was_an_error_itself_is_taken_back() {
+        let mut record = stay();
+        let error = |number, corrects| Event {
+            stamp: stamp(number, "2026-05-10"),
+            fact: correct(corrects, Change::EnteredInError).into(),
+        };
+        record.apply(&error(4, 3));
+        record.apply(&error(5, 4));
+        assert_eq!(record.outcome(event_id(3)), correction::Outcome::default());
+        assert!(!record.encounter(encounter_id(1)).unwrap().is_inpatient());
+        assert_eq!(
+            record.when("2026-05-12", correct(4, Change::Time(time("2026-05-03")))),
+            Err(correction::Refusal::AlreadyInError(event_id(4)).into())
+        );
+    }
+
+    /// A discharge that was an error and the one that holds, told backwards: the error cannot be
+    /// named before it is told, and so is told with it.
+    #[test]
+    fn what_was_entered_in_error_is_told_late_with_that() {
+        let record = stay();
+        let early = Command { stamp: stamp(4, "2026-05-07T10:00:00+09:00"), order: discharge(1) };
+        let error = |corrects| Command {
+            stamp: stamp(5, "2026-05-08"),
+            order: correct(corrects, Change::EnteredInError),
+        };
+        let now = noon();
+        assert!(record.decide(early.clone(), now).is_err());
+        assert!(record.decide_before(early.clone(), &[error(3)], now).is_err(), "of another");
+        let mut after = record.clone();
+        for event in record.decide_before(early, &[error(4)], now).unwrap() {
+            after.apply(&event);
+        }
+        for event in after.decide(error(4), now).unwrap() {
+            after.apply(&event);
+        }
+        assert!(after.corrections_of(event_id(4)).eq([event_id(5)]));
+        assert_eq!(after.encounter(encounter_id(1)), record.encounter(encounter_id(1)));
+    }
+
+    #[test]
+    fn what_happened_after_a_late_correction_does_not_speak_against_it() {
+        let record = stay();
+        let error = correct(2, Change::EnteredInError);
+        assert_eq!(
+            record.when("2026-05-10", error.clone()),
+            Err(correction::Refusal::LaterEventDepends(event_id(3)).into())
+        );
+        assert_eq!(record.when("2026-05-03", error), Ok(()), "the discharge was on 9 May");
+    }
+
+    #[test]
+    fn a_corrected_value_is_of_the_same_kind_and_about_the_same_thing() {
+        let instead = |order: Order| Change::Value(Box::new(order.into()));
+        let record = stay();
+        let elsewhere = correct(2, instead(admit(1, "rehab", None)));
+        assert_eq!(record.when("2026-05-10", elsewhere), Ok(()));
+        for other in [admit(2, "acute", None), discharge(1)] {
+            assert_eq!(
+                record.when("2026-05-10", correct(2, instead(other))),
+                Err(correction::Refusal::OtherKind(event_id(2)).into())
+            );
+        }
+    }
+
+    #[test]
+    fn only_whose_word_it_was_corrects_it() {
+        let record = stay();
+        let command = Command {
+            stamp: stamp_for(4, "2026-05-10", "nurses"),
+            order: correct(3, Change::EnteredInError),
+        };
+        assert_eq!(
+            record.decide(command, noon()),
+            Err(correction::Refusal::NotTheAuthor(event_id(3)).into())
+        );
+        assert_eq!(
+            record.when("2026-05-10", correct(77, Change::EnteredInError)),
+            Err(correction::Refusal::UnknownEvent(event_id(77)).into())
+        );
+        assert_eq!(
+            record.when("2026-05-10", correct(1, Change::EnteredInError)),
+            Err(correction::Refusal::NotCorrectable(event_id(1)).into())
+        );
+    }
+}
