@@ -306,6 +306,7 @@ impl Timeline {
         let event = v1::Event::decode(stored.record.clone()).ok();
         let payload = event.as_ref().map(|event| Payload::decode(&event.r#type, &event.payload));
         let mut payload = payload.and_then(Result::ok).unwrap_or(Payload::Unknown);
+        let is_read = !matches!(payload, Payload::ResourceReceived(_));
         let fact = event.as_ref().and_then(|event| happened(event, &payload, zone));
         let occurred = event.as_ref().and_then(|e| CareTime::parse(&e.occurred_at, zone).ok());
         let turn = fact.as_ref().map_or(Turn::Begun, |happened| happened.fact.turn());
@@ -329,8 +330,10 @@ impl Timeline {
         let happened_at = occurred.map_or(stored.placed.recorded_at, |time| time.earliest());
         let actor = event.as_ref().and_then(|event| event.actor.as_ref());
         let by = actor.map(|actor| actor.organisation.as_str()).unwrap_or_default();
-        self.names.note(by, happened_at, &payload);
-        self.note_organisations(by, &payload);
+        if is_read {
+            self.names.note(by, happened_at, &payload);
+            self.note_organisations(by, &payload);
+        }
         let told_in = stored.stream.patient();
         self.patient = told_in;
         if let Some(event) = &event
@@ -352,6 +355,11 @@ impl Timeline {
         self.last = Some(stored.placed);
         if self.is_for_summary && encounter.is_none() && !glance::looks_at(&payload) {
             return;
+        }
+        let event = event.filter(|_| is_read);
+        if !is_read {
+            // What it says is given out by the FHIR door alone.
+            payload = Payload::ResourceReceived(v1::ResourceReceived::default());
         }
         self.entries.push(Entry {
             id: stored.event,
@@ -458,6 +466,9 @@ impl Timeline {
     fn passes(&self, standing: &Standing<'_>, filter: &Filter) -> bool {
         let Filter { families, roles, episode, from, to } = filter;
         let entry = standing.entry;
+        if !entry.is_read() {
+            return false;
+        }
         let role = entry.event.as_ref().and_then(|event| event.actor.as_ref());
         let role = role.map(|actor| actor.role.as_str()).unwrap_or_default();
         (families.is_empty() || families.contains(&entry.payload.family()))
@@ -469,9 +480,10 @@ impl Timeline {
             && to.is_none_or(|to| standing.happened_at <= to)
     }
 
-    /// The entry of the event of this version.
+    /// The entry of the event of this version; none if it is one that nobody reads.
     pub fn entry(&self, version: u64) -> Option<v1::TimelineEntry> {
-        self.recorded(version).map(|entry| self.show(&self.correct(entry)))
+        let entry = self.recorded(version).filter(|entry| entry.is_read());
+        entry.map(|entry| self.show(&self.correct(entry)))
     }
 
     /// Where the event of this version stands.
@@ -659,6 +671,22 @@ impl Timeline {
             }
         }
         earlier
+    }
+}
+
+/// Whether an event is one that people read: not what a system sent and nothing is made of.
+pub(crate) fn is_read(stored: &Stored) -> bool {
+    let event = v1::Event::decode(stored.record.clone());
+    event.map_or(true, |event| {
+        let payload = Payload::decode(&event.r#type, &[]);
+        !matches!(payload, Ok(Payload::ResourceReceived(_)))
+    })
+}
+
+impl Entry {
+    /// The same of an entry.
+    fn is_read(&self) -> bool {
+        !matches!(self.payload, Payload::ResourceReceived(_))
     }
 }
 

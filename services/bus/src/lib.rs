@@ -14,6 +14,7 @@ pub mod nats;
 pub mod patients;
 pub mod port;
 pub mod quarantine;
+mod received;
 mod refusals;
 pub mod region;
 pub mod remote;
