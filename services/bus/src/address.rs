@@ -175,11 +175,7 @@ impl Words {
     }
 
     /// Whether any record of the person says that the address is confidential, or ever said so.
-    pub async fn is_protected(
-        &self,
-        bus: &dyn Bus,
-        patient: PatientId,
-    ) -> Result<bool, ReadError> {
+    pub async fn is_protected(&self, bus: &dyn Bus, patient: PatientId) -> Result<bool, ReadError> {
         let person = self.person(bus, patient).await?;
         Ok(person.words.len() >= RECORDS_MAX
             || person.words.values().any(|word| word.confidential.is_some()))

@@ -4,6 +4,7 @@ use anyhow::Context as _;
 use tonic::Code;
 use tsunagi_domain::PatientId;
 use tsunagi_gateway::fhir::directory::key;
+use tsunagi_gateway::fhir::door::Kept;
 use tsunagi_gateway::fhir::map::set_patient;
 use tsunagi_gateway::fhir::resource::Patient;
 use tsunagi_gateway::fhir::{Mapped, NotMapped, Origin};
@@ -12,7 +13,7 @@ use tsunagi_proto::v1::care_bus_client::CareBusClient;
 use tsunagi_proto::v1::publish_session_response::Outcome as Answer;
 
 use super::report::Outcome;
-use super::session::Session;
+use super::session::{Session, request};
 use super::work::{PART_BYTES, Resource, Tagged, UnderWay, Work};
 use crate::client::{own, refused};
 
@@ -27,12 +28,12 @@ const EVENTS_MAX: usize = 100;
 
 impl Work {
     /// What a mapping gave, or a note of why it gave nothing.
-    pub(super) fn mapped(
+    pub(super) fn mapped<T>(
         &mut self,
         origin: &Origin,
         name: &str,
-        mapped: Result<Mapped, NotMapped>,
-    ) -> anyhow::Result<Option<Mapped>> {
+        mapped: Result<T, NotMapped>,
+    ) -> anyhow::Result<Option<T>> {
         match mapped {
             Ok(mapped) => Ok(Some(mapped)),
             Err(not_mapped) => {
@@ -48,6 +49,7 @@ impl Work {
         origin: &Origin,
         name: String,
         mapped: Result<Mapped, NotMapped>,
+        kept: Kept,
     ) -> anyhow::Result<Vec<Tagged>> {
         let Some(mut mapped) = self.mapped(origin, &name, mapped)? else { return Ok(Vec::new()) };
         let Some(patient) = self.patient(&mapped.patient_key).await? else {
@@ -59,7 +61,7 @@ impl Work {
         };
         set_patient(&mut mapped.events, patient);
         set_patient(mapped.ending.as_mut_slice(), patient);
-        Ok(self.enter(origin, name, mapped, None))
+        Ok(self.enter(origin, name, mapped, (kept, patient), None))
     }
 
     /// Why the patient whom a resource is about is not known.
@@ -80,6 +82,7 @@ impl Work {
         origin: &Origin,
         name: String,
         mapped: Mapped,
+        kept: (Kept, PatientId),
         patient: Option<Box<Patient>>,
     ) -> Vec<Tagged> {
         let Mapped { events, ending, .. } = mapped;
@@ -95,6 +98,7 @@ impl Work {
                 refused: None,
                 patient,
                 ending,
+                kept: Some(kept).filter(|(kept, _)| !kept.is_empty()),
             },
         );
         let mut tagged = Vec::with_capacity(requests.len());
@@ -116,6 +120,7 @@ impl Work {
             is_timed_now: events.iter().all(|event| event.occurred_at == self.now),
             may_go_on: stay.first().is_some_and(|event| !is_newcomer(event)),
             stay,
+            keeps: false,
         }
     }
 
@@ -146,6 +151,12 @@ impl Work {
                     refused.message
                 )
             }
+            // The same was kept before; or it cannot be, and the rest of the resource is taken.
+            Answer::Refused(refused) if under_way.keeps => {
+                if refused.reason != "EVENT_ID_REUSED" {
+                    resource.refused.get_or_insert(refused.into());
+                }
+            }
             Answer::Refused(refused) => {
                 self.refused(&mut resource, under_way.stay, refused).await?;
             }
@@ -155,6 +166,9 @@ impl Work {
             self.resources.insert(number, resource);
             return Ok(());
         }
+        if let (Some(kept), None) = (resource.kept.take(), &resource.refused) {
+            return self.keep(session, resource, kept).await;
+        }
         self.report.note_events(resource.stored);
         let outcome = match resource.refused {
             Some(refused) => refused,
@@ -162,6 +176,27 @@ impl Work {
             None => Outcome::Repeated,
         };
         self.report.note(&resource.origin, &resource.name, &outcome)
+    }
+
+    /// Sends what is kept of a resource that was taken: of a patient, in whose record it is.
+    async fn keep(
+        &mut self,
+        session: &Session,
+        mut resource: Resource,
+        (kept, patient): (Kept, PatientId),
+    ) -> anyhow::Result<()> {
+        let owner = self.patients.get(&resource.name).copied();
+        let kept = self.mapper().received(&kept, owner.unwrap_or(patient), None);
+        resource.left = 1;
+        resource.patient = None;
+        let (number, tag) = (self.next_number, self.next_number + 1);
+        self.next_number += 2;
+        self.resources.insert(number, resource);
+        let (is_timed_now, stay, may_go_on) = (false, Vec::new(), false);
+        let sent = UnderWay { resource: number, is_timed_now, stay, may_go_on, keeps: true };
+        self.under_way.insert(tag, sent);
+        // There is room for all that are under way.
+        session.requests().send(request(tag, vec![kept])).await.context("the session ended")
     }
 
     async fn refused(

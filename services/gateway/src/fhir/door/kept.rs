@@ -1,0 +1,413 @@
+//! What a resource says beyond what becomes of it here: kept as it was sent, and given back as it
+//! was sent (`restored`).
+//!
+//! An element is kept if it would not come back otherwise: if not all of it is in what this
+//! resource alone would make of the same element here. That is noted beside it, as a hash; as long
+//! as it is what is said here, nothing is known that speaks against the element.
+
+mod restored;
+
+use std::collections::BTreeMap;
+
+use prost::Message as _;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+use tsunagi_domain::{CareTime, EncounterId, EventId, PatientId, Zone};
+use tsunagi_proto::catalogue::Payload;
+use tsunagi_proto::v1;
+use uuid::Uuid;
+
+use super::chart::Chart;
+use super::emit;
+use crate::fhir::NotMapped;
+use crate::fhir::directory::key;
+use crate::fhir::map::{About, Mapper};
+use crate::fhir::resource::{Encounter, Patient, READ};
+
+pub(super) use restored::restored;
+
+/// The elements of a resource as they were sent, by their names.
+#[derive(Debug, Clone, Default)]
+pub struct Elements(BTreeMap<String, Box<RawValue>>);
+
+/// What is kept of a resource, and what is not.
+#[derive(Debug, Clone, Default)]
+pub struct Kept {
+    elements: Vec<v1::ReceivedElement>,
+    /// The names of those that are neither kept nor said here otherwise.
+    pub(super) not_kept: Vec<String>,
+    resource_type: &'static str,
+    /// Its id here; nil, where that is the patient's.
+    resource_id: Uuid,
+    sent_as: String,
+    /// When it says that it was written.
+    written: String,
+    occurred_at: String,
+}
+
+/// Bytes of what is kept of one resource, whatever the settings say: an event has no more.
+const BYTES_MAX: usize = 256 << 10;
+const ELEMENTS_MAX: usize = 200;
+/// Elements that are not kept and are named.
+const NOT_KEPT_MAX: usize = 50;
+
+/// What is never kept. Resources in a resource stand there for references that may lead somewhere
+/// else here; and rules that nobody here knows would be said of what is told by others too.
+const NEVER_KEPT: [&str; 2] = ["contained", "implicitRules"];
+/// Of `meta`, what the sender says of the content, and not of its own copy of it.
+const OF_META: [&str; 2] = ["security", "tag"];
+
+/// The codes of `administrative-gender`; or nothing is said.
+const GENDERS: [&str; 5] = ["", "female", "male", "other", "unknown"];
+
+impl Elements {
+    pub fn read(json: &str) -> serde_json::Result<Self> {
+        let mut elements: BTreeMap<String, Box<RawValue>> = serde_json::from_str(json)?;
+        elements.retain(|name, _| is_name(name) && !matches!(group(name), "resourceType" | "id"));
+        Ok(Self(elements))
+    }
+
+    /// The names of those that nothing is made of here, of a resource of this type.
+    pub(super) fn unread(&self, kind: &str) -> Vec<String> {
+        let read = READ.iter().find(|(of, _)| *of == kind).map_or(&[][..], |(_, read)| *read);
+        let unread = self.0.keys().filter(|name| !read.contains(&name.as_str()));
+        unread.take(NOT_KEPT_MAX).cloned().collect()
+    }
+
+    /// Refuses what changes the meaning of an element that is read here, in a way that is not
+    /// known: FHIR forbids to read the element as though it were not there. Where nothing is read,
+    /// it is kept with its element.
+    pub fn check_modifiers(&self, kind: &str) -> Result<(), NotMapped> {
+        const MODIFIER: &str = "modifierExtension";
+        let read = READ.iter().find(|(of, _)| *of == kind).map_or(&[][..], |(_, read)| *read);
+        for (name, json) in &self.0 {
+            let value = || serde_json::from_str::<Value>(json.get()).unwrap_or_default();
+            let place = match name.as_str() {
+                MODIFIER if !is_nothing(&value()) => format!("{kind}.{MODIFIER}"),
+                name if read.contains(&name)
+                    && json.get().contains(MODIFIER)
+                    && has(&value(), &|name, value| name == MODIFIER && !is_nothing(value)) =>
+                {
+                    format!("{kind}.{name} with a {MODIFIER}")
+                }
+                _ => continue,
+            };
+            let message = format!(
+                "{place} changes what the resource means in a way that is not known here: send the resource without what it changes, or not at all"
+            );
+            return Err(NotMapped { reason: "MODIFIER_UNKNOWN", message });
+        }
+        Ok(())
+    }
+
+    /// What is kept of them, beside what is said here in their place.
+    fn kept(&self, ours: &Map<String, Value>, bytes_max: usize) -> Kept {
+        let mut groups: BTreeMap<&str, Vec<(&str, &RawValue)>> = BTreeMap::new();
+        for (name, json) in &self.0 {
+            groups.entry(group(name)).or_default().push((name, json));
+        }
+        let mut wanted = Vec::new();
+        let mut kept = Kept::default();
+        for (group, members) in groups {
+            match wanted_of(group, &members, ours) {
+                Ok(elements) if elements.is_empty() => {}
+                Ok(elements) => wanted.push(elements),
+                Err(NotKept) => kept.not_kept.extend(members.iter().map(|(n, _)| (*n).to_owned())),
+            }
+        }
+        // The smaller come first: one large picture does not keep the others out.
+        wanted.sort_by_key(|elements| bytes(elements));
+        let mut left = bytes_max.min(BYTES_MAX);
+        for elements in wanted {
+            let room = left.checked_sub(bytes(&elements));
+            match room.filter(|_| kept.elements.len() + elements.len() <= ELEMENTS_MAX) {
+                Some(room) => {
+                    left = room;
+                    kept.elements.extend(elements);
+                }
+                None => kept.not_kept.extend(elements.into_iter().map(|element| element.name)),
+            }
+        }
+        kept.elements.sort_by(|one, other| one.name.cmp(&other.name));
+        kept.not_kept.sort_unstable();
+        kept.not_kept.truncate(NOT_KEPT_MAX);
+        kept
+    }
+}
+
+/// Why an element is not kept: it cannot be, or it would not be what it was.
+struct NotKept;
+
+/// The elements of a group that are to be kept: none, if they are said here.
+fn wanted_of(
+    group: &str,
+    members: &[(&str, &RawValue)],
+    ours: &Map<String, Value>,
+) -> Result<Vec<v1::ReceivedElement>, NotKept> {
+    if NEVER_KEPT.contains(&group) {
+        return Err(NotKept);
+    }
+    let mut is_said = true;
+    for (name, json) in members {
+        let value: Value = serde_json::from_str(json.get()).or(Err(NotKept))?;
+        let value = if *name == "meta" { of_meta(value) } else { value };
+        let is_here =
+            is_nothing(&value) || ours.get(*name).is_some_and(|ours| is_within(&value, ours));
+        if !is_here && has(&value, &refers_into_the_resource) {
+            return Err(NotKept);
+        }
+        is_said &= is_here;
+    }
+    if is_said {
+        return Ok(Vec::new());
+    }
+    let shown = shown(group, ours);
+    let element = |(name, json): &(&str, &RawValue)| {
+        let json = if *name == "meta" { meta_json(json) } else { json.get().to_owned() };
+        v1::ReceivedElement { name: (*name).to_owned(), json, shown: shown.clone() }
+    };
+    Ok(members.iter().map(element).collect())
+}
+
+/// The names that say one thing: an element and what extends it, and the two ways to say that
+/// somebody died.
+fn group(name: &str) -> &str {
+    let name = name.strip_prefix('_').unwrap_or(name);
+    if name.starts_with("deceased") { "deceased" } else { name }
+}
+
+fn is_name(name: &str) -> bool {
+    let bare = name.strip_prefix('_').unwrap_or(name);
+    (1..=63).contains(&bare.len()) && bare.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// A hash of what is said here in the place of a group of elements; empty for nothing. A narrative
+/// tells of the whole, but for numbers, to which others add theirs.
+fn shown(of: &str, ours: &Map<String, Value>) -> String {
+    let is_in_place = |name: &str| match of {
+        "text" => !matches!(name, "id" | "meta" | "identifier" | "subject" | "partOf"),
+        of => group(name) == of,
+    };
+    let in_place = ours.iter().filter(|(name, _)| is_in_place(name));
+    let in_place: Map<String, Value> = in_place.map(|(n, v)| (n.clone(), v.clone())).collect();
+    if in_place.is_empty() {
+        return String::new();
+    }
+    let text = Value::Object(in_place).to_string();
+    Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes()).to_string()
+}
+
+/// Whether all that `sent` says is in `ours`, but for where it refers to: that is somewhere else
+/// here.
+fn is_within(sent: &Value, ours: &Value) -> bool {
+    match (sent, ours) {
+        (Value::Object(sent), Value::Object(ours)) => sent.iter().all(|(name, value)| {
+            let is_place = name == "reference" || name == "type" && sent.contains_key("reference");
+            is_place
+                || is_nothing(value)
+                || ours.get(name).is_some_and(|ours| is_within(value, ours))
+        }),
+        (Value::Array(sent), Value::Array(ours)) => {
+            sent.iter().all(|sent| ours.iter().any(|ours| is_within(sent, ours)))
+        }
+        (sent, ours) => sent == ours,
+    }
+}
+
+/// FHIR has no empty elements: what has one says nothing.
+fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.iter().all(is_nothing),
+        Value::Object(object) => object.values().all(is_nothing),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// Whether a member of this name and value is anywhere in a value.
+fn has(value: &Value, is_one: &impl Fn(&str, &Value) -> bool) -> bool {
+    match value {
+        Value::Array(items) => items.iter().any(|item| has(item, is_one)),
+        Value::Object(object) => {
+            object.iter().any(|(name, value)| is_one(name, value) || has(value, is_one))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+fn refers_into_the_resource(name: &str, value: &Value) -> bool {
+    name == "reference" && value.as_str().is_some_and(|reference| reference.starts_with('#'))
+}
+
+fn of_meta(meta: Value) -> Value {
+    let Value::Object(meta) = meta else { return Value::Null };
+    Value::Object(meta.into_iter().filter(|(name, _)| OF_META.contains(&name.as_str())).collect())
+}
+
+fn meta_json(meta: &RawValue) -> String {
+    let mut members: BTreeMap<String, &RawValue> =
+        serde_json::from_str(meta.get()).unwrap_or_default();
+    members.retain(|name, _| OF_META.contains(&name.as_str()));
+    serde_json::to_string(&members).unwrap_or_default()
+}
+
+fn bytes(elements: &[v1::ReceivedElement]) -> usize {
+    elements.iter().map(|element| element.name.len() + element.json.len()).sum()
+}
+
+/// By which the same elements are known to be the same.
+pub(crate) fn content(elements: &[v1::ReceivedElement]) -> Uuid {
+    let said = v1::ResourceReceived { elements: elements.to_vec(), ..Default::default() };
+    Uuid::new_v5(&Uuid::NAMESPACE_OID, &said.encode_to_vec())
+}
+
+impl Kept {
+    pub(super) fn nothing(not_kept: Vec<String>) -> Self {
+        Self { not_kept, ..Self::default() }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.elements.is_empty()
+    }
+
+    pub(super) fn content(&self) -> Uuid {
+        content(&self.elements)
+    }
+
+    pub(super) fn sent_as(&self) -> &str {
+        &self.sent_as
+    }
+
+    pub(super) fn occurred_at(&self) -> &str {
+        &self.occurred_at
+    }
+
+    /// Only what could not be taken as a message: it has a My Number in it.
+    fn checked(self) -> Result<Self, NotMapped> {
+        let elements = self.elements.clone();
+        let said = v1::ResourceReceived { elements, ..v1::ResourceReceived::default() };
+        let wrong = Payload::ResourceReceived(said).violations(None);
+        for (index, element) in self.elements.iter().enumerate() {
+            let of = format!("elements[{index}]");
+            if let Some(wrong) = wrong.iter().find(|wrong| wrong.field.starts_with(&of)) {
+                let message = format!("{}.{} {}", self.resource_type, element.name, wrong.problem);
+                return Err(NotMapped { reason: "FIELDS_INVALID", message });
+            }
+        }
+        Ok(self)
+    }
+}
+
+impl Mapper<'_> {
+    /// What is kept of a patient.
+    pub fn kept_of_patient(
+        &self,
+        patient: &Patient,
+        sent: &Elements,
+        bytes_max: usize,
+    ) -> Result<Kept, NotMapped> {
+        let ours = emit::patient(&v1::PatientSummary {
+            identifiers: self.identifiers(patient),
+            demographics: Some(self.demographics(patient)),
+            ..v1::PatientSummary::default()
+        });
+        let mut kept = sent.kept(ours.as_object().unwrap_or(&Map::new()), bytes_max);
+        if !GENDERS.contains(&patient.gender.as_str()) {
+            kept.elements.retain(|element| group(&element.name) != "gender");
+            let why = "gender (it is none of male, female, other and unknown)";
+            kept.not_kept.push(why.to_owned());
+        }
+        Kept {
+            resource_type: "Patient",
+            sent_as: key("Patient", &patient.id),
+            written: patient.meta.last_updated.clone(),
+            occurred_at: self.past(&self.registered_at(patient)),
+            ..kept
+        }
+        .checked()
+    }
+
+    /// What is kept of an encounter. Nothing of one that did not happen, or cannot be taken.
+    pub fn kept_of_encounter(
+        &self,
+        encounter: &Encounter,
+        sent: &Elements,
+        bytes_max: usize,
+    ) -> Result<Kept, NotMapped> {
+        let encounter_key = key("Encounter", &encounter.id);
+        let id = self.ids.encounter(&encounter_key);
+        let Some(ours) = self.shown_of(encounter, id).filter(|_| !encounter.is_withdrawn()) else {
+            return Ok(Kept::nothing(sent.unread("Encounter")));
+        };
+        let written = &encounter.meta.last_updated;
+        // Nobody writes of a visit before it begins, whatever a clock that was never set says.
+        let time = |text: &str| CareTime::parse(text, &Zone::utc());
+        let occurred_at = match (time(written), time(&encounter.period.start)) {
+            (Ok(at), Ok(start)) if at.is_before(&start) => &encounter.period.start,
+            (Ok(_), _) => written,
+            (Err(_), _) => self.now,
+        };
+        let kept = sent.kept(ours.as_object().unwrap_or(&Map::new()), bytes_max);
+        Kept {
+            resource_type: "Encounter",
+            resource_id: id.uuid(),
+            sent_as: encounter_key,
+            written: written.clone(),
+            occurred_at: self.past(occurred_at),
+            ..kept
+        }
+        .checked()
+    }
+
+    /// An encounter as it would be given out if nothing else were known.
+    fn shown_of(&self, encounter: &Encounter, id: EncounterId) -> Option<Value> {
+        let mapped = self.encounter(encounter).ok()?;
+        let patient = PatientId::new(Uuid::nil());
+        let mut chart = Chart::new(patient, v1::PatientSummary::default());
+        for event in mapped.events {
+            let detail = prost_types::Any { value: event.payload, ..prost_types::Any::default() };
+            let entry = v1::TimelineEntry {
+                event_id: event.event_id,
+                r#type: event.r#type,
+                occurred_at: event.occurred_at,
+                actor: event.actor,
+                detail: Some(detail),
+                ..v1::TimelineEntry::default()
+            };
+            chart.fold(&entry, &Zone::utc());
+        }
+        let mut ours = emit::encounter(&chart, id)?;
+        // Whose it is, and what it is part of, is known by other ids here.
+        let members = ours.as_object_mut()?;
+        members.extend(["subject", "partOf"].map(|name| (name.to_owned(), json!({}))));
+        Some(ours)
+    }
+
+    /// A time, or now if that is to come.
+    fn past(&self, time: &str) -> String {
+        let parse = |text: &str| CareTime::parse(text, &Zone::utc());
+        match (parse(self.now), parse(time)) {
+            (Ok(now), Ok(at)) if !now.is_before(&at) => time.to_owned(),
+            _ => self.now.to_owned(),
+        }
+    }
+
+    /// The event by which it is kept. The same of another version of the resource is another
+    /// fact; so is what is said again `after` something else.
+    pub fn received(&self, kept: &Kept, patient: PatientId, after: Option<EventId>) -> v1::Event {
+        let is_patient = kept.resource_id.is_nil();
+        let id = if is_patient { patient.uuid() } else { kept.resource_id };
+        let said = Payload::ResourceReceived(v1::ResourceReceived {
+            resource_type: kept.resource_type.to_owned(),
+            resource_id: id.to_string(),
+            sent_as: kept.sent_as.clone(),
+            elements: kept.elements.clone(),
+        });
+        let after = after.map(|after| format!(" after {after}")).unwrap_or_default();
+        let fact = format!("received {} {}{after}", kept.written, kept.content());
+        let about = About { key: &kept.sent_as, organisation: self.ids.source() };
+        let event = self.event(&about, &fact, &kept.occurred_at, &said);
+        v1::Event { patient_id: patient.to_string(), ..event }
+    }
+}
