@@ -86,6 +86,8 @@ impl Work {
         patient: Option<Box<Patient>>,
     ) -> Vec<Tagged> {
         let Mapped { events, ending, .. } = mapped;
+        let kept = Some(kept).filter(|(kept, _)| !kept.is_empty());
+        let received = kept.as_ref().map(|(kept, of)| self.mapper().received(kept, *of, None));
         let resource = self.next_number;
         let requests = events.chunks(EVENTS_MAX);
         self.resources.insert(
@@ -98,7 +100,7 @@ impl Work {
                 refused: None,
                 patient,
                 ending,
-                kept: Some(kept).filter(|(kept, _)| !kept.is_empty()),
+                kept,
             },
         );
         let mut tagged = Vec::with_capacity(requests.len());
@@ -108,6 +110,14 @@ impl Work {
             tagged.push((self.next_number, events.to_vec()));
         }
         self.next_number += 1;
+        if let Some((tag, events)) = tagged.last_mut()
+            && events.len() < EVENTS_MAX
+            && let Some(kept) = received
+            && let Some(sent) = self.under_way.get_mut(tag)
+        {
+            sent.alone.clone_from(events);
+            events.push(kept);
+        }
         tagged
     }
 
@@ -120,6 +130,7 @@ impl Work {
             is_timed_now: events.iter().all(|event| event.occurred_at == self.now),
             may_go_on: stay.first().is_some_and(|event| !is_newcomer(event)),
             stay,
+            alone: Vec::new(),
             keeps: false,
         }
     }
@@ -127,7 +138,8 @@ impl Work {
     /// Waits for one answer and notes it.
     pub(super) async fn answered(&mut self, session: &mut Session) -> anyhow::Result<()> {
         let answer = session.answer().await?;
-        let under_way = self.under_way.remove(&answer.tag).context("an answer nobody asked for")?;
+        let mut under_way =
+            self.under_way.remove(&answer.tag).context("an answer nobody asked for")?;
         let number = under_way.resource;
         let mut resource = self.resources.remove(&number).context("an answer nobody asked for")?;
         match answer.outcome.context("an answer that says nothing")? {
@@ -138,12 +150,10 @@ impl Work {
                 if resource.patient.is_some() {
                     self.newcomers.extend(new);
                 }
+                if !under_way.alone.is_empty() {
+                    resource.kept = None;
+                }
             }
-            // Sent before, when it was another time.
-            Answer::Refused(refused)
-                if refused.reason == "EVENT_ID_REUSED"
-                    && under_way.is_timed_now
-                    && resource.patient.is_none() => {}
             // The event itself is not refused: it is to be sent again.
             Answer::Refused(refused) if is_passing(refused.code) => {
                 anyhow::bail!(
@@ -151,6 +161,21 @@ impl Work {
                     refused.message
                 )
             }
+            // Some of it was taken before: of the rest, it is to be seen what.
+            Answer::Refused(refused)
+                if refused.reason == "EVENT_ID_REUSED"
+                    && resource.patient.is_none()
+                    && !under_way.alone.is_empty() =>
+            {
+                self.resources.insert(number, resource);
+                let events = std::mem::take(&mut under_way.alone);
+                return self.send(session, under_way, events).await;
+            }
+            // Sent before, when it was another time.
+            Answer::Refused(refused)
+                if refused.reason == "EVENT_ID_REUSED"
+                    && under_way.is_timed_now
+                    && resource.patient.is_none() => {}
             // The same was kept before; or it cannot be, and the rest of the resource is taken.
             Answer::Refused(refused) if under_way.keeps => {
                 if refused.reason != "EVENT_ID_REUSED" {
@@ -189,14 +214,25 @@ impl Work {
         let kept = self.mapper().received(&kept, owner.unwrap_or(patient), None);
         resource.left = 1;
         resource.patient = None;
-        let (number, tag) = (self.next_number, self.next_number + 1);
-        self.next_number += 2;
+        let number = self.next_number;
+        self.next_number += 1;
         self.resources.insert(number, resource);
-        let (is_timed_now, stay, may_go_on) = (false, Vec::new(), false);
-        let sent = UnderWay { resource: number, is_timed_now, stay, may_go_on, keeps: true };
+        let sent = UnderWay { keeps: true, ..self.request_of(number, &[]) };
+        self.send(session, sent, vec![kept]).await
+    }
+
+    /// Sends a request in the place of one that was answered: there is room for all that are
+    /// under way.
+    async fn send(
+        &mut self,
+        session: &Session,
+        sent: UnderWay,
+        events: Vec<v1::Event>,
+    ) -> anyhow::Result<()> {
+        let tag = self.next_number;
+        self.next_number += 1;
         self.under_way.insert(tag, sent);
-        // There is room for all that are under way.
-        session.requests().send(request(tag, vec![kept])).await.context("the session ended")
+        session.requests().send(request(tag, events)).await.context("the session ended")
     }
 
     async fn refused(

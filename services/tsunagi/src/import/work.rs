@@ -86,6 +86,8 @@ pub(super) struct UnderWay {
     pub(super) stay: Vec<v1::Event>,
     /// Whether some of the stay may have been imported before.
     pub(super) may_go_on: bool,
+    /// The events without what is kept of their resource, if that was sent with them.
+    pub(super) alone: Vec<v1::Event>,
     /// Whether it is what is kept of a resource that was taken.
     pub(super) keeps: bool,
 }

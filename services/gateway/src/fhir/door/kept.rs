@@ -307,6 +307,10 @@ impl Mapper<'_> {
         sent: &Elements,
         bytes_max: usize,
     ) -> Result<Kept, NotMapped> {
+        if patient.is_restricted() {
+            // It would never be given back.
+            return Ok(Kept::nothing(sent.unread("Patient")));
+        }
         let ours = emit::patient(&v1::PatientSummary {
             identifiers: self.identifiers(patient),
             demographics: Some(self.demographics(patient)),
@@ -341,12 +345,13 @@ impl Mapper<'_> {
             return Ok(Kept::nothing(sent.unread("Encounter")));
         };
         let written = &encounter.meta.last_updated;
-        // Nobody writes of a visit before it begins, whatever a clock that was never set says.
+        // Nobody writes of a visit before it begins, whatever a clock that was never set says. Of
+        // two that do not say when they were written, the one that comes later holds.
         let time = |text: &str| CareTime::parse(text, &Zone::utc());
-        let occurred_at = match (time(written), time(&encounter.period.start)) {
-            (Ok(at), Ok(start)) if at.is_before(&start) => &encounter.period.start,
-            (Ok(_), _) => written,
-            (Err(_), _) => self.now,
+        let start = encounter.period.start.as_str();
+        let occurred_at = match (time(written), time(start)) {
+            (Ok(at), Ok(start)) if !at.is_before(&start) => written,
+            _ => start,
         };
         let kept = sent.kept(ours.as_object().unwrap_or(&Map::new()), bytes_max);
         Kept {
