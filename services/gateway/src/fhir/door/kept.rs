@@ -383,9 +383,8 @@ impl Mapper<'_> {
             chart.fold(&entry, &Zone::utc());
         }
         let mut ours = emit::encounter(&chart, id)?;
-        // Whose it is, and what it is part of, is known by other ids here.
-        let members = ours.as_object_mut()?;
-        members.extend(["subject", "partOf"].map(|name| (name.to_owned(), json!({}))));
+        // Whose it is has another id here.
+        ours.as_object_mut()?.insert("subject".to_owned(), json!({}));
         Some(ours)
     }
 

@@ -82,12 +82,9 @@ fn meta(given: &mut Members, sent: &Members) -> serde_json::Result<()> {
     Ok(())
 }
 
-/// A reference with all that the sender said of it; where that leads nowhere here, our own leads.
+/// A reference with all that the sender said of it. Where we know what it leads to, ours leads.
 fn reference(given: &mut Members, sent: Members, name: &str) -> serde_json::Result<()> {
     let ours: Members = read(given, name);
-    if ours.is_empty() && OTHER_IDS.contains(&name) {
-        return Ok(());
-    }
     let mut said: Members = read(&sent, name);
     for (member, json) in ours {
         if member == "reference" || !said.contains_key(&member) {
