@@ -58,7 +58,7 @@ mod tests {
             r#"{"system":"phone","value":"123456789018"}"#,
             r#"{"system":"urn:oid:1.2","value":"1234-5678-9018"}"#,
             r#"{"value":"123456789018"}"#,
-            r#"no JSON 123456789018"#,
+            "no JSON 123456789018",
         ] {
             assert!(my_number(with_one).is_some(), "{with_one}");
         }

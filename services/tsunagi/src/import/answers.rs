@@ -61,7 +61,7 @@ impl Work {
         };
         set_patient(&mut mapped.events, patient);
         set_patient(mapped.ending.as_mut_slice(), patient);
-        Ok(self.enter(origin, name, mapped, (kept, patient), None))
+        Ok(self.enter(origin, name, (mapped, kept), None))
     }
 
     /// Why the patient whom a resource is about is not known.
@@ -81,12 +81,12 @@ impl Work {
         &mut self,
         origin: &Origin,
         name: String,
-        mapped: Mapped,
-        kept: (Kept, PatientId),
+        (mapped, kept): (Mapped, Kept),
         patient: Option<Box<Patient>>,
     ) -> Vec<Tagged> {
         let Mapped { events, ending, .. } = mapped;
-        let kept = Some(kept).filter(|(kept, _)| !kept.is_empty());
+        let of = events.first().and_then(|event| PatientId::parse(&event.patient_id).ok());
+        let kept = Some(kept).filter(|kept| !kept.is_empty()).zip(of);
         let received = kept.as_ref().map(|(kept, of)| self.mapper().received(kept, *of, None));
         let resource = self.next_number;
         let requests = events.chunks(EVENTS_MAX);

@@ -248,8 +248,7 @@ impl Work {
         let patient_id = self.ids.patient(&mapped.patient_key);
         self.patients.insert(mapped.patient_key.clone(), patient_id);
         set_patient(&mut mapped.events, patient_id);
-        let kept = (kept, patient_id);
-        Ok(self.enter(found.origin, name, mapped, kept, Some(Box::new(patient))))
+        Ok(self.enter(found.origin, name, (mapped, kept), Some(Box::new(patient))))
     }
 
     async fn take_encounter(&mut self, found: Found<'_>, session: &mut Session) -> Taken {

@@ -99,7 +99,7 @@ impl Intake {
             work.all_or_nothing(&bundle.entries, &order).await?
         };
         let patients = work.patients;
-        let read = bundle.entries.into_iter().map(|entry| (entry.name, entry.kept.not_kept));
+        let read = bundle.entries.into_iter().map(|entry| (entry.name, entry.kept.left_out));
         let (names, unread) = read.unzip();
         Ok(Taken { mode: bundle.mode, names, unread, outcomes, patients })
     }

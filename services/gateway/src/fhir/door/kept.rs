@@ -35,7 +35,7 @@ pub struct Elements(BTreeMap<String, Box<RawValue>>);
 pub struct Kept {
     elements: Vec<v1::ReceivedElement>,
     /// The names of those that are neither kept nor said here otherwise.
-    pub(super) not_kept: Vec<String>,
+    pub(super) left_out: Vec<String>,
     resource_type: &'static str,
     /// Its id here; nil, where that is the patient's.
     resource_id: Uuid,
@@ -112,7 +112,7 @@ impl Elements {
             match wanted_of(group, &members, ours) {
                 Ok(elements) if elements.is_empty() => {}
                 Ok(elements) => wanted.push(elements),
-                Err(NotKept) => kept.not_kept.extend(members.iter().map(|(n, _)| (*n).to_owned())),
+                Err(NotKept) => kept.left_out.extend(members.iter().map(|(n, _)| (*n).to_owned())),
             }
         }
         // The smaller come first: one large picture does not keep the others out.
@@ -125,12 +125,12 @@ impl Elements {
                     left = room;
                     kept.elements.extend(elements);
                 }
-                None => kept.not_kept.extend(elements.into_iter().map(|element| element.name)),
+                None => kept.left_out.extend(elements.into_iter().map(|element| element.name)),
             }
         }
         kept.elements.sort_by(|one, other| one.name.cmp(&other.name));
-        kept.not_kept.sort_unstable();
-        kept.not_kept.truncate(NOT_KEPT_MAX);
+        kept.left_out.sort_unstable();
+        kept.left_out.truncate(NOT_KEPT_MAX);
         kept
     }
 }
@@ -263,8 +263,8 @@ pub(crate) fn content(elements: &[v1::ReceivedElement]) -> Uuid {
 }
 
 impl Kept {
-    pub(super) fn nothing(not_kept: Vec<String>) -> Self {
-        Self { not_kept, ..Self::default() }
+    pub(super) fn nothing(left_out: Vec<String>) -> Self {
+        Self { left_out, ..Self::default() }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -320,7 +320,7 @@ impl Mapper<'_> {
         if !GENDERS.contains(&patient.gender.as_str()) {
             kept.elements.retain(|element| group(&element.name) != "gender");
             let why = "gender (it is none of male, female, other and unknown)";
-            kept.not_kept.push(why.to_owned());
+            kept.left_out.push(why.to_owned());
         }
         Kept {
             resource_type: "Patient",
@@ -418,6 +418,8 @@ impl Mapper<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -438,10 +440,10 @@ mod tests {
     }
 
     /// The members of what is given back, as they are written.
-    fn back(kept: &Kept, beside: Value) -> BTreeMap<String, String> {
+    fn back(kept: &Kept, beside: &Value) -> BTreeMap<String, String> {
         let elements = kept.elements.clone();
         let word = v1::ResourceReceived { elements, ..v1::ResourceReceived::default() };
-        let given = restored(&beside, &[word]).unwrap();
+        let given = restored(beside, &[word]).unwrap();
         let members: BTreeMap<String, Box<RawValue>> = serde_json::from_str(given.get()).unwrap();
         members.into_iter().map(|(name, json)| (name, json.get().to_owned())).collect()
     }
@@ -475,11 +477,11 @@ mod tests {
             let beside = json!({ "resourceType": "Patient", "name": { "": 7 } });
             let kept = kept(&sent, beside.clone());
             prop_assert_eq!(names(&kept), ["name", "own"]);
-            let given = back(&kept, beside);
+            let given = back(&kept, &beside);
             prop_assert_eq!((&given["name"], &given["own"]), (&json, &other));
             // What is said in its place by now was said by somebody else.
             let changed = json!({ "resourceType": "Patient", "name": { "": 8 } });
-            let given = back(&kept, changed);
+            let given = back(&kept, &changed);
             prop_assert_eq!(&given["name"], "{\"\":8}");
             prop_assert_eq!(&given["own"], &other);
         }
@@ -520,12 +522,12 @@ mod tests {
             json!({ "birthDate": "1938" }),
         );
         assert_eq!(names(&lives), ["_birthDate", "birthDate", "deceasedBoolean"]);
-        let given = back(&lives, json!({ "birthDate": "1938", "deceasedDateTime": "2026" }));
+        let given = back(&lives, &json!({ "birthDate": "1938", "deceasedDateTime": "2026" }));
         assert_eq!(
             given.keys().collect::<Vec<_>>(),
             ["_birthDate", "birthDate", "deceasedDateTime"]
         );
-        let given = back(&lives, json!({ "birthDate": "1939" }));
+        let given = back(&lives, &json!({ "birthDate": "1939" }));
         assert_eq!(given.keys().collect::<Vec<_>>(), ["birthDate", "deceasedBoolean"]);
     }
 
@@ -539,7 +541,7 @@ mod tests {
         );
         let kept = kept(&sent, json!({}));
         assert_eq!(names(&kept), ["c"]);
-        assert_eq!(kept.not_kept, ["a", "b", "contained", "d", "e"]);
+        assert_eq!(kept.left_out, ["a", "b", "contained", "d", "e"]);
     }
 
     #[test]
@@ -547,7 +549,7 @@ mod tests {
         let sent = r#"{"meta":{"versionId":"9","tag":[{"code":"t"}],"security":[{"code":"N"}]}}"#;
         let kept = kept(sent, json!({}));
         let given =
-            back(&kept, json!({ "meta": { "profile": ["p"], "security": [{ "code": "R" }] } }));
+            back(&kept, &json!({ "meta": { "profile": ["p"], "security": [{ "code": "R" }] } }));
         let expected =
             r#"{"profile":["p"],"security":[{"code":"R"},{"code":"N"}],"tag":[{"code":"t"}]}"#;
         assert_eq!(given["meta"], expected);
@@ -564,7 +566,10 @@ mod tests {
         let patient: Patient = serde_json::from_str(sent).unwrap();
         let kept = mapper.kept_of_patient(&patient, &Elements::read(sent).unwrap(), 16384).unwrap();
         let event = mapper.received(&kept, PatientId::new(Uuid::from_u128(7)), None);
-        let hex: String = event.payload.iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut hex = String::new();
+        for byte in &event.payload {
+            write!(hex, "{byte:02x}").unwrap();
+        }
         let ids = [event.event_id.as_str(), &kept.elements[1].shown];
         assert_eq!(
             ids,
