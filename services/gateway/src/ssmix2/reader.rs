@@ -4,12 +4,13 @@ mod stored;
 mod transactions;
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinError, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 use tsunagi_chassis::Config;
 use tsunagi_chassis::config::Ssmix2;
@@ -126,19 +127,8 @@ impl Reader {
     /// The bytes of a file from some place on. None, told, if it cannot be read now.
     async fn read(&self, path: &Path, from: u64) -> Option<Vec<u8>> {
         let (path, limit) = (path.to_owned(), self.config.file_bytes);
-        let read = spawn_blocking(move || read_from(&path, from, limit)).await;
-        match read.map_err(std::io::Error::from).flatten() {
-            Ok(Some(bytes)) => return Some(bytes),
-            Ok(None) => {
-                tracing::warn!("a file of the SS-MIX2 storage is larger than ssmix2-file-bytes");
-            }
-            // Renamed meanwhile: it is seen under its other name the next time.
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => {
-                tracing::warn!(%error, "a file of the SS-MIX2 storage cannot be read");
-            }
-        }
-        None
+        let read = spawn_blocking(move || read_from(&File::open(path)?, from, limit)).await;
+        or_told(read)
     }
 
     /// Whether a file was left alone for a while. The clock of the machine that has the storage
@@ -156,9 +146,24 @@ impl Reader {
     }
 }
 
+/// What was read. None, told, if it could not be.
+fn or_told<T>(read: Result<std::io::Result<Option<T>>, JoinError>) -> Option<T> {
+    match read.map_err(std::io::Error::from).flatten() {
+        Ok(Some(read)) => return Some(read),
+        Ok(None) => {
+            tracing::warn!("a file of the SS-MIX2 storage is larger than ssmix2-file-bytes");
+        }
+        // Renamed meanwhile: it is seen under its other name the next time.
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => {
+            tracing::warn!(%error, "a file of the SS-MIX2 storage cannot be read");
+        }
+    }
+    None
+}
+
 /// None if there is more than `limit`.
-fn read_from(path: &Path, from: u64, limit: u64) -> std::io::Result<Option<Vec<u8>>> {
-    let mut file = std::fs::File::open(path)?;
+fn read_from(mut file: &File, from: u64, limit: u64) -> std::io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     file.seek(SeekFrom::Start(from))?;
     file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
