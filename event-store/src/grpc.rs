@@ -461,7 +461,10 @@ impl Watched {
             self.shown += 1;
             if !self.seen.has_seen(placed.position) {
                 self.seen.advance(placed.position);
-                return self.timeline.entry(self.shown);
+                // Not every event is one that people read.
+                if let Some(entry) = self.timeline.entry(self.shown) {
+                    return Some(entry);
+                }
             }
         }
         None

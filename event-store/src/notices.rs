@@ -25,7 +25,7 @@ use crate::patients::organisations;
 use crate::records::{Lack, Reader, Records};
 use crate::region_file::write_durably;
 use crate::store::off_the_runtime;
-use crate::timeline::{Timeline, View};
+use crate::timeline::{Timeline, View, is_read};
 
 const NAME: &str = "notices.cursor";
 /// Notices that are on their way to NATS at once.
@@ -159,7 +159,7 @@ fn concerned(
     let mut concerned = Vec::new();
     let all = reader.events(patient, usize::MAX)?.unwrap_or_default();
     for stored in all {
-        let is_told = events.contains(&stored.event);
+        let is_told = events.contains(&stored.event) && is_read(&stored);
         let before = is_told.then(|| organisations(&timeline.summary(patient)));
         let read = &mut |of| reader.other(of);
         timeline.add_with(&stored, View::default(), read)?;

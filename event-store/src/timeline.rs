@@ -26,6 +26,7 @@ use crate::directory;
 use entries::{Standing, instead, sort};
 
 pub use entries::Filter;
+pub(crate) use entries::is_read;
 
 /// A patient's timeline as it was known at some time.
 #[derive(Debug)]
@@ -289,6 +290,7 @@ impl Timeline {
         let event = v1::Event::decode(stored.record.clone()).ok();
         let payload = event.as_ref().map(|event| Payload::decode(&event.r#type, &event.payload));
         let mut payload = payload.and_then(Result::ok).unwrap_or(Payload::Unknown);
+        let is_read = !matches!(payload, Payload::ResourceReceived(_));
         let fact = event.as_ref().and_then(|event| happened(event, &payload, zone));
         let occurred = event.as_ref().and_then(|e| CareTime::parse(&e.occurred_at, zone).ok());
         let turn = fact.as_ref().map_or(Turn::Begun, |happened| happened.fact.turn());
@@ -312,8 +314,10 @@ impl Timeline {
         let happened_at = occurred.map_or(stored.placed.recorded_at, |time| time.earliest());
         let actor = event.as_ref().and_then(|event| event.actor.as_ref());
         let by = actor.map(|actor| actor.organisation.as_str()).unwrap_or_default();
-        self.names.note(by, happened_at, &payload);
-        self.note_organisations(by, &payload);
+        if is_read {
+            self.names.note(by, happened_at, &payload);
+            self.note_organisations(by, &payload);
+        }
         let told_in = stored.stream.patient();
         self.patient = told_in;
         if let Some(event) = &event
@@ -335,6 +339,11 @@ impl Timeline {
         self.last = Some(stored.placed);
         if self.is_for_summary && encounter.is_none() && !glance::looks_at(&payload) {
             return;
+        }
+        let event = event.filter(|_| is_read);
+        if !is_read {
+            // What it says is given out by the FHIR door alone.
+            payload = Payload::ResourceReceived(v1::ResourceReceived::default());
         }
         self.entries.push(Entry {
             id: stored.event,

@@ -8,6 +8,7 @@ use tsunagi_domain::my_number::Writing;
 use tsunagi_domain::{CareTime, Zone, my_number, rrule};
 
 use crate::codes::{self, Moment};
+use crate::json;
 use crate::v1::{self, Code};
 
 /// One field that is not what it must be. Says where and what, never the value: it may be a
@@ -184,8 +185,11 @@ impl Must {
         if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
             add(violations, at, "must not have control characters");
         }
-        let found =
-            if self.form == i32::from(v1::Form::Uuid) { None } else { my_number::find(text) };
+        let found = match v1::Form::try_from(self.form) {
+            Ok(v1::Form::Uuid) => None,
+            Ok(v1::Form::Json) => json::my_number(text),
+            Ok(_) | Err(_) => my_number::find(text),
+        };
         match found {
             Some(Writing::InOnePiece) if !self.numbered_by_system => {
                 add(violations, at, MY_NUMBER);
@@ -285,6 +289,8 @@ fn form_problem(form: i32, text: &str) -> Option<String> {
         }
         Form::Rrule => (!rrule::is_rule(text))
             .then(|| "must be an RRULE of RFC 5545, such as FREQ=WEEKLY;BYDAY=TU,TH".into()),
+        Form::Json => (!json::is_value(text))
+            .then(|| "must be one JSON value, nested at most 127 deep".into()),
         Form::Sha256 => {
             let is_hash = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
             (!is_hash).then(|| "must be a SHA-256 hash: 64 hexadecimal digits".into())

@@ -570,6 +570,10 @@ impl Reader<'_> {
         if !violations.is_empty() {
             return Err(violations);
         }
+        if matches!(payload, Payload::ResourceReceived(_)) {
+            let problem = "must not be that of what a system sent: it sends the resource again";
+            return Err(vec![self.at.field("type").violation(problem)]);
+        }
         let order = order(&payload, self)?;
         let order = order.filter(|order| !matches!(order, Order::Correction(_)));
         let order = order.ok_or_else(|| {

@@ -7,6 +7,7 @@ pub mod check;
 pub mod codes;
 pub mod convert;
 pub mod fields;
+mod json;
 mod lists;
 
 /// The schema's packages, nested as the generated code expects them.

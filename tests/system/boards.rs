@@ -1,7 +1,9 @@
 //! Boards: what changed since somebody looked, after a restart, and made again from the log.
 
+use prost::Message as _;
 use tsunagi_proto::v1;
 use tsunagi_proto::v1::boards_client::BoardsClient;
+use tsunagi_proto::v1::care_bus_client::CareBusClient;
 use tsunagi_proto::v1::link_worker_client::LinkWorkerClient;
 use tsunagi_proto::v1::timeline_client::TimelineClient;
 use tsunagi_proto::v1::watch_board_response::Frame;
@@ -90,6 +92,63 @@ async fn a_care_manager_sees_what_changed_since_they_last_looked() {
     assert!(shown.contains("in hospital (1)") && shown.contains("acute 4E"), "{shown}");
     let codes = stdout(&run(&["codes", "jp.care-level"]));
     assert!(codes.contains("care-3  要介護3"), "{codes}");
+}
+
+#[tokio::test]
+async fn what_a_system_sent_and_nobody_reads_is_no_change() {
+    let data = folder();
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    register(&channel, &id(1), "00123").await;
+    let mut story = admitted();
+    send(&story, &server).await;
+    let first = team_board(&server, "").await;
+    let watch = v1::WatchTimelineRequest { patient_id: id(1), ..Default::default() };
+    let mut timeline = TimelineClient::new(channel.clone());
+    let mut frames = timeline.watch_timeline(liaison(watch)).await.unwrap().into_inner();
+    let received = |json: &str| {
+        let element = v1::ReceivedElement {
+            name: "maritalStatus".to_owned(),
+            json: json.to_owned(),
+            ..v1::ReceivedElement::default()
+        };
+        let received = v1::ResourceReceived {
+            resource_type: "Patient".to_owned(),
+            resource_id: id(1),
+            sent_as: "Patient/7".to_owned(),
+            elements: vec![element],
+        };
+        let event = v1::Event {
+            event_id: id(0x77),
+            r#type: "care.record.resource_received.v1".to_owned(),
+            patient_id: id(1),
+            occurred_at: "2026-05-03T10:00:00+09:00".to_owned(),
+            payload: received.encode_to_vec(),
+            ..v1::Event::default()
+        };
+        liaison(v1::PublishRequest { events: vec![event], expected_version: None })
+    };
+    let mut bus = CareBusClient::new(channel.clone());
+    for wrong in [r#"{"text":"\u0031234 5678 9018"}"#, "{", "[1] 2"] {
+        let refused = bus.publish(received(wrong)).await.unwrap_err();
+        assert_eq!(reason(&refused), "FIELDS_INVALID", "{wrong}");
+    }
+    bus.publish(received(r#"{"text":"既婚"}"#)).await.unwrap();
+    assert_eq!(team_board(&server, &first.cursor).await.patients, first.patients);
+    story.parts.clear();
+    story.then();
+    deed!(story, NURSE, "05-04T10:00", home.record_visit(RecordVisitRequest {
+        v1::VisitCompleted { kind: v1::VisitKind::Nursing.into(), ..Default::default() }
+    }));
+    send(&story, &server).await;
+    let mut told = Vec::new();
+    while told.last().is_none_or(|last: &String| last != "care.home.visit_completed.v1") {
+        let frame = frames.message().await.unwrap().unwrap().frame;
+        if let Some(v1::watch_timeline_response::Frame::Entry(entry)) = frame {
+            told.push(entry.r#type);
+        }
+    }
+    assert_eq!(told.len(), 4, "{told:?}");
 }
 
 #[tokio::test]

@@ -27,6 +27,7 @@ mod evidence;
 mod export;
 mod faulty_disk;
 mod fhir;
+mod fhir_kept;
 mod fhir_record;
 mod hl7_moves;
 mod hl7_news;

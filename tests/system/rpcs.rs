@@ -355,6 +355,7 @@ fn text(name: &str, form: i32, call: &Call) -> String {
         (_, v1::Form::Decimal) => "1".to_owned(),
         (_, v1::Form::Rrule) => "FREQ=DAILY".to_owned(),
         (_, v1::Form::Clock) => "10:00".to_owned(),
+        (_, v1::Form::Json) => "{}".to_owned(),
         // Of an identifier: nobody else's.
         ("value", v1::Form::Unspecified) => call.patient.clone(),
         (_, v1::Form::Unspecified) => "x".to_owned(),

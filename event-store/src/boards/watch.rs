@@ -14,6 +14,7 @@ use tsunagi_proto::v1::watch_board_response::Frame as Sign;
 use crate::grpc::{rows_refused, rows_unreadable};
 use crate::patients::Patients;
 use crate::store::Store;
+use crate::timeline::is_read;
 
 /// A board that is being watched.
 pub(super) struct Watched {
@@ -58,7 +59,8 @@ impl Watched {
         if self.made.wait_for(|made| made.covers(&end)).await.is_err() {
             return Err(tsunagi_chassis::answers::stops());
         }
-        let told = events.iter().filter_map(|stored| stored.stream.patient());
+        let told = events.iter().filter(|stored| is_read(stored));
+        let told = told.filter_map(|stored| stored.stream.patient());
         let told: BTreeSet<PatientId> = told.collect();
         let (patients, organisation) = (self.patients.clone(), self.organisation.clone());
         let ours = tokio::task::spawn_blocking(move || {

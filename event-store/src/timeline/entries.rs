@@ -4,8 +4,9 @@
 use std::borrow::Cow;
 
 use jiff::Timestamp;
+use prost::Message as _;
 use tsunagi_bus::handler::to_wire;
-use tsunagi_bus::{Placed, address};
+use tsunagi_bus::{Placed, Stored, address};
 use tsunagi_domain::encounter::Class;
 use tsunagi_domain::transfer_request::TransferRequest;
 use tsunagi_domain::{CareTime, EncounterId, EventId, Fact, PatientId};
@@ -98,6 +99,9 @@ impl Timeline {
     pub(super) fn passes(&self, standing: &Standing<'_>, filter: &Filter) -> bool {
         let Filter { families, roles, episode, from, to } = filter;
         let entry = standing.entry;
+        if !entry.is_read() {
+            return false;
+        }
         let role = entry.event.as_ref().and_then(|event| event.actor.as_ref());
         let role = role.map(|actor| actor.role.as_str()).unwrap_or_default();
         (families.is_empty() || families.contains(&entry.payload.family()))
@@ -109,9 +113,10 @@ impl Timeline {
             && to.is_none_or(|to| standing.happened_at <= to)
     }
 
-    /// The entry of the event of this version.
+    /// The entry of the event of this version; none if it is one that nobody reads.
     pub fn entry(&self, version: u64) -> Option<v1::TimelineEntry> {
-        self.recorded(version).map(|entry| self.show(&self.correct(entry)))
+        let entry = self.recorded(version).filter(|entry| entry.is_read());
+        entry.map(|entry| self.show(&self.correct(entry)))
     }
 
     /// Where the event of this version stands.
@@ -312,6 +317,22 @@ impl Timeline {
             }
         }
         earlier
+    }
+}
+
+/// Whether an event is one that people read: not what a system sent and nothing is made of.
+pub(crate) fn is_read(stored: &Stored) -> bool {
+    let event = v1::Event::decode(stored.record.clone());
+    event.map_or(true, |event| {
+        let payload = Payload::decode(&event.r#type, &[]);
+        !matches!(payload, Ok(Payload::ResourceReceived(_)))
+    })
+}
+
+impl Entry {
+    /// The same of an entry.
+    fn is_read(&self) -> bool {
+        !matches!(self.payload, Payload::ResourceReceived(_))
     }
 }
 

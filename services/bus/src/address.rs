@@ -174,6 +174,13 @@ impl Words {
         Self(Arc::new(Mutex::new(LruCache::new(kept_max))))
     }
 
+    /// Whether any record of the person says that the address is confidential, or ever said so.
+    pub async fn is_protected(&self, bus: &dyn Bus, patient: PatientId) -> Result<bool, ReadError> {
+        let person = self.person(bus, patient).await?;
+        Ok(person.words.len() >= RECORDS_MAX
+            || person.words.values().any(|word| word.confidential.is_some()))
+    }
+
     async fn person(&self, bus: &dyn Bus, patient: PatientId) -> Result<Person, ReadError> {
         let mut person = Person::default();
         person.add(patient, self.word(bus, patient).await?);

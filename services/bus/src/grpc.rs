@@ -25,6 +25,7 @@ use crate::desk::whole;
 use crate::handler::{Handler, Submission, SubmitError, Turn, to_wire};
 use crate::port::{Bus, Delivery, Feed, ReadError, Stored};
 use crate::quarantine;
+use crate::received;
 use crate::region::Region;
 use crate::stream::StreamId;
 
@@ -262,7 +263,8 @@ impl Filter {
         if !self.takes_type(&event.r#type) {
             return Ok(None);
         }
-        let event = quarantine::sent(address::sent(bus, words, stored, event).await?);
+        let event = address::sent(bus, words, stored, event).await?;
+        let event = received::sent(quarantine::sent(event));
         Ok(Some(Sign::Event(v1::StoredEvent {
             event: Some(event),
             version: stored.placed.version,

@@ -15,6 +15,7 @@ pub mod pages;
 pub mod patients;
 pub mod port;
 pub mod quarantine;
+mod received;
 mod refusals;
 pub mod region;
 pub mod remote;

@@ -337,6 +337,11 @@ pub const SETTINGS: &[Setting] = &[
         "Bytes of the largest Bundle taken; a larger one is answered with 413",
     ),
     setting(
+        "fhir-kept-bytes",
+        "16384",
+        "Bytes of FHIR elements that are kept as they were sent, of one resource; those beyond are named in the answer (ELEMENTS_NOT_KEPT). 262144 at most",
+    ),
+    setting(
         "fhir-own-organisations",
         "false",
         "Whether the ids of organisations in Bundles are the sender's own, so that another sender's of the same id is another organisation. Set it before the first Bundle, or never",
@@ -510,6 +515,7 @@ pub struct Fhir {
     pub requests: usize,
     pub body_bytes: usize,
     pub own_organisations: bool,
+    pub kept_bytes: usize,
     pub body_wait_ms: u64,
 }
 
@@ -735,6 +741,7 @@ impl Fhir {
             requests: values.number("fhir-requests", 1)?,
             body_bytes: values.number("fhir-body-bytes", 1024)?,
             own_organisations: values.parse("fhir-own-organisations", "`true` or `false`")?,
+            kept_bytes: values.number("fhir-kept-bytes", 0)?,
             body_wait_ms: values.number("fhir-body-wait-ms", 1)?,
         })
     }

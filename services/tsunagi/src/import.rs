@@ -80,6 +80,7 @@ pub(crate) async fn run(
     let report = Report::new(options.report.as_deref())?;
     let is_named = options.source.is_some();
     let mut work = Work::new(connection.channel.clone(), Ids::new(source), is_named, report);
+    work.kept_bytes = config.fhir.kept_bytes;
     if options.own_organisations {
         work.directory.keep_apart(source);
     }

@@ -1,13 +1,16 @@
 //! The FHIR R4 door: Bundles in (`bundle`, `intake`), patients out (`chart`, `emit`, `search`),
-//! and what it can do (`capability`). Every error is an `OperationOutcome` (`outcome`).
+//! what is kept of what came in (`kept`), and what the door can do (`capability`). Every error is an `OperationOutcome` (`outcome`).
 
 mod bundle;
 mod capability;
 mod chart;
 mod emit;
 mod intake;
+mod kept;
 mod outcome;
 mod search;
 mod server;
 
+pub(crate) use kept::content;
+pub use kept::{Elements, Kept};
 pub use server::{DoorError, Server};

@@ -414,7 +414,7 @@ impl Mapper<'_> {
     }
 
     /// When the sending system last wrote the patient down; not before the patient was born.
-    fn registered_at(&self, patient: &Patient) -> String {
+    pub(super) fn registered_at(&self, patient: &Patient) -> String {
         let time = |text: &str| CareTime::parse(text, &Zone::utc());
         let written = self.known_time(&patient.meta.last_updated);
         match (time(&written), time(&patient.birth_date)) {

@@ -206,8 +206,8 @@ pub struct CareTeamParticipant {
     pub on_behalf_of: Reference,
 }
 
-/// The elements that are read of a resource that says something about a patient. Others are not
-/// kept: whoever is on the care team reads the timeline, and what it is for is not said here.
+/// The elements that are read of a resource that says something about a patient. Nothing is made of
+/// others: whoever is on the care team reads the timeline, and what it is for is not said there.
 pub const READ: [(&str, &[&str]); 3] = [
     (
         "Patient",

@@ -4,6 +4,7 @@ use anyhow::Context as _;
 use tonic::Code;
 use tsunagi_domain::PatientId;
 use tsunagi_gateway::fhir::directory::key;
+use tsunagi_gateway::fhir::door::Kept;
 use tsunagi_gateway::fhir::map::set_patient;
 use tsunagi_gateway::fhir::resource::Patient;
 use tsunagi_gateway::fhir::{Mapped, NotMapped, Origin};
@@ -12,7 +13,7 @@ use tsunagi_proto::v1::care_bus_client::CareBusClient;
 use tsunagi_proto::v1::publish_session_response::Outcome as Answer;
 
 use super::report::Outcome;
-use super::session::Session;
+use super::session::{Session, request};
 use super::work::{PART_BYTES, Resource, Tagged, UnderWay, Work};
 use crate::client::{own, refused};
 
@@ -27,12 +28,12 @@ const EVENTS_MAX: usize = 100;
 
 impl Work {
     /// What a mapping gave, or a note of why it gave nothing.
-    pub(super) fn mapped(
+    pub(super) fn mapped<T>(
         &mut self,
         origin: &Origin,
         name: &str,
-        mapped: Result<Mapped, NotMapped>,
-    ) -> anyhow::Result<Option<Mapped>> {
+        mapped: Result<T, NotMapped>,
+    ) -> anyhow::Result<Option<T>> {
         match mapped {
             Ok(mapped) => Ok(Some(mapped)),
             Err(not_mapped) => {
@@ -48,6 +49,7 @@ impl Work {
         origin: &Origin,
         name: String,
         mapped: Result<Mapped, NotMapped>,
+        kept: Kept,
     ) -> anyhow::Result<Vec<Tagged>> {
         let Some(mut mapped) = self.mapped(origin, &name, mapped)? else { return Ok(Vec::new()) };
         let Some(patient) = self.patient(&mapped.patient_key).await? else {
@@ -59,7 +61,7 @@ impl Work {
         };
         set_patient(&mut mapped.events, patient);
         set_patient(mapped.ending.as_mut_slice(), patient);
-        Ok(self.enter(origin, name, mapped, None))
+        Ok(self.enter(origin, name, (mapped, kept), None))
     }
 
     /// Why the patient whom a resource is about is not known.
@@ -79,10 +81,13 @@ impl Work {
         &mut self,
         origin: &Origin,
         name: String,
-        mapped: Mapped,
+        (mapped, kept): (Mapped, Kept),
         patient: Option<Box<Patient>>,
     ) -> Vec<Tagged> {
         let Mapped { events, ending, .. } = mapped;
+        let of = events.first().and_then(|event| PatientId::parse(&event.patient_id).ok());
+        let kept = Some(kept).filter(|kept| !kept.is_empty()).zip(of);
+        let received = kept.as_ref().map(|(kept, of)| self.mapper().received(kept, *of, None));
         let resource = self.next_number;
         let requests = events.chunks(EVENTS_MAX);
         self.resources.insert(
@@ -95,6 +100,7 @@ impl Work {
                 refused: None,
                 patient,
                 ending,
+                kept,
             },
         );
         let mut tagged = Vec::with_capacity(requests.len());
@@ -104,6 +110,14 @@ impl Work {
             tagged.push((self.next_number, events.to_vec()));
         }
         self.next_number += 1;
+        if let Some((tag, events)) = tagged.last_mut()
+            && events.len() < EVENTS_MAX
+            && let Some(kept) = received
+            && let Some(sent) = self.under_way.get_mut(tag)
+        {
+            sent.alone.clone_from(events);
+            events.push(kept);
+        }
         tagged
     }
 
@@ -116,13 +130,16 @@ impl Work {
             is_timed_now: events.iter().all(|event| event.occurred_at == self.now),
             may_go_on: stay.first().is_some_and(|event| !is_newcomer(event)),
             stay,
+            alone: Vec::new(),
+            keeps: false,
         }
     }
 
     /// Waits for one answer and notes it.
     pub(super) async fn answered(&mut self, session: &mut Session) -> anyhow::Result<()> {
         let answer = session.answer().await?;
-        let under_way = self.under_way.remove(&answer.tag).context("an answer nobody asked for")?;
+        let mut under_way =
+            self.under_way.remove(&answer.tag).context("an answer nobody asked for")?;
         let number = under_way.resource;
         let mut resource = self.resources.remove(&number).context("an answer nobody asked for")?;
         match answer.outcome.context("an answer that says nothing")? {
@@ -133,18 +150,37 @@ impl Work {
                 if resource.patient.is_some() {
                     self.newcomers.extend(new);
                 }
+                if !under_way.alone.is_empty() {
+                    resource.kept = None;
+                }
             }
-            // Sent before, when it was another time.
-            Answer::Refused(refused)
-                if refused.reason == "EVENT_ID_REUSED"
-                    && under_way.is_timed_now
-                    && resource.patient.is_none() => {}
             // The event itself is not refused: it is to be sent again.
             Answer::Refused(refused) if is_passing(refused.code) => {
                 anyhow::bail!(
                     "{}; then import again: what is stored is not stored twice",
                     refused.message
                 )
+            }
+            // Some of it was taken before: of the rest, it is to be seen what.
+            Answer::Refused(refused)
+                if refused.reason == "EVENT_ID_REUSED"
+                    && resource.patient.is_none()
+                    && !under_way.alone.is_empty() =>
+            {
+                self.resources.insert(number, resource);
+                let events = std::mem::take(&mut under_way.alone);
+                return self.send(session, under_way, events).await;
+            }
+            // Sent before, when it was another time.
+            Answer::Refused(refused)
+                if refused.reason == "EVENT_ID_REUSED"
+                    && under_way.is_timed_now
+                    && resource.patient.is_none() => {}
+            // The same was kept before; or it cannot be, and the rest of the resource is taken.
+            Answer::Refused(refused) if under_way.keeps => {
+                if refused.reason != "EVENT_ID_REUSED" {
+                    resource.refused.get_or_insert(refused.into());
+                }
             }
             Answer::Refused(refused) => {
                 self.refused(&mut resource, under_way.stay, refused).await?;
@@ -155,6 +191,9 @@ impl Work {
             self.resources.insert(number, resource);
             return Ok(());
         }
+        if let (Some(kept), None) = (resource.kept.take(), &resource.refused) {
+            return self.keep(session, resource, kept).await;
+        }
         self.report.note_events(resource.stored);
         let outcome = match resource.refused {
             Some(refused) => refused,
@@ -162,6 +201,38 @@ impl Work {
             None => Outcome::Repeated,
         };
         self.report.note(&resource.origin, &resource.name, &outcome)
+    }
+
+    /// Sends what is kept of a resource that was taken: of a patient, in whose record it is.
+    async fn keep(
+        &mut self,
+        session: &Session,
+        mut resource: Resource,
+        (kept, patient): (Kept, PatientId),
+    ) -> anyhow::Result<()> {
+        let owner = self.patients.get(&resource.name).copied();
+        let kept = self.mapper().received(&kept, owner.unwrap_or(patient), None);
+        resource.left = 1;
+        resource.patient = None;
+        let number = self.next_number;
+        self.next_number += 1;
+        self.resources.insert(number, resource);
+        let sent = UnderWay { keeps: true, ..self.request_of(number, &[]) };
+        self.send(session, sent, vec![kept]).await
+    }
+
+    /// Sends a request in the place of one that was answered: there is room for all that are
+    /// under way.
+    async fn send(
+        &mut self,
+        session: &Session,
+        sent: UnderWay,
+        events: Vec<v1::Event>,
+    ) -> anyhow::Result<()> {
+        let tag = self.next_number;
+        self.next_number += 1;
+        self.under_way.insert(tag, sent);
+        session.requests().send(request(tag, events)).await.context("the session ended")
     }
 
     async fn refused(

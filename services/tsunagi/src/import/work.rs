@@ -10,6 +10,7 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 use tonic::transport::Channel;
 use tsunagi_domain::PatientId;
+use tsunagi_gateway::fhir::door::{Elements, Kept};
 use tsunagi_gateway::fhir::map::{Mapper, set_patient};
 use tsunagi_gateway::fhir::resource::{
     self, AnyResource, CareTeam, Encounter, Location, Organization, Patient, Practitioner,
@@ -56,6 +57,8 @@ pub(super) struct Work {
     /// Whether the user named the sending system, and so vouches for ids of earlier imports.
     pub(super) source_is_named: bool,
     pub(super) directory: Directory,
+    /// Bytes of what is kept of one resource.
+    pub(super) kept_bytes: usize,
     /// The time of this import, for what has no time of its own.
     pub(super) now: String,
     /// The patients that these files have, by the key of their resource.
@@ -83,6 +86,10 @@ pub(super) struct UnderWay {
     pub(super) stay: Vec<v1::Event>,
     /// Whether some of the stay may have been imported before.
     pub(super) may_go_on: bool,
+    /// The events without what is kept of their resource, if that was sent with them.
+    pub(super) alone: Vec<v1::Event>,
+    /// Whether it is what is kept of a resource that was taken.
+    pub(super) keeps: bool,
 }
 
 /// A resource some of whose requests are under way.
@@ -96,6 +103,8 @@ pub(super) struct Resource {
     pub(super) patient: Option<Box<Patient>>,
     /// Set for visits that have ended: their end, should they be known as going on.
     pub(super) ending: Option<v1::Event>,
+    /// What is kept of it when it is taken, and of which patient.
+    pub(super) kept: Option<(Kept, PatientId)>,
 }
 
 impl Work {
@@ -106,6 +115,7 @@ impl Work {
             ids,
             source_is_named,
             directory: Directory::default(),
+            kept_bytes: 0,
             now: now.to_string(),
             patients: HashMap::new(),
             newcomers: HashSet::new(),
@@ -227,19 +237,28 @@ impl Work {
     fn take_patient(&mut self, found: Found<'_>) -> Taken {
         let patient = Patient { id: found.id, ..parse(found.json)? };
         let name = format!("Patient/{}", patient.id);
-        let mapped = self.mapper().patient(&patient);
-        let Some(mut mapped) = self.mapped(found.origin, &name, mapped)? else {
+        let sent = elements(found.json)?;
+        let kept = sent
+            .check_modifiers("Patient")
+            .and_then(|()| self.mapper().kept_of_patient(&patient, &sent, self.kept_bytes));
+        let mapped = kept.and_then(|kept| Ok((self.mapper().patient(&patient)?, kept)));
+        let Some((mut mapped, kept)) = self.mapped(found.origin, &name, mapped)? else {
             return Ok(Vec::new());
         };
         let patient_id = self.ids.patient(&mapped.patient_key);
         self.patients.insert(mapped.patient_key.clone(), patient_id);
         set_patient(&mut mapped.events, patient_id);
-        Ok(self.enter(found.origin, name, mapped, Some(Box::new(patient))))
+        Ok(self.enter(found.origin, name, (mapped, kept), Some(Box::new(patient))))
     }
 
     async fn take_encounter(&mut self, found: Found<'_>, session: &mut Session) -> Taken {
         let encounter = Encounter { id: found.id, ..parse(found.json)? };
         let name = format!("Encounter/{}", encounter.id);
+        let sent = elements(found.json)?;
+        let kept = sent
+            .check_modifiers("Encounter")
+            .and_then(|()| self.mapper().kept_of_encounter(&encounter, &sent, self.kept_bytes));
+        let Some(kept) = self.mapped(found.origin, &name, kept)? else { return Ok(Vec::new()) };
         if encounter.is_withdrawn() {
             // What these files said of it before may still be under way.
             self.settle(session).await?;
@@ -255,14 +274,15 @@ impl Work {
             self.report.note(found.origin, &name, &outcome)?;
             return Ok(Vec::new());
         }
-        Ok(self.about_patient(found.origin, name, mapped).await?)
+        Ok(self.about_patient(found.origin, name, mapped, kept).await?)
     }
 
     async fn take_care_team(&mut self, found: Found<'_>) -> Taken {
         let team = CareTeam { id: found.id, ..parse(found.json)? };
         let name = format!("CareTeam/{}", team.id);
-        let mapped = self.mapper().care_team(&team);
-        Ok(self.about_patient(found.origin, name, mapped).await?)
+        let mapped = elements(found.json)?.check_modifiers("CareTeam");
+        let mapped = mapped.and_then(|()| self.mapper().care_team(&team));
+        Ok(self.about_patient(found.origin, name, mapped, Kept::default()).await?)
     }
 
     /// Gathers what other resources refer to, and notes which files are read again.
@@ -320,11 +340,16 @@ impl From<anyhow::Error> for NotTaken {
 }
 
 fn parse<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, NotTaken> {
-    serde_json::from_str(json).map_err(|error| {
-        // Without what serde quotes: it may be a patient's.
-        let reason = format!("not the elements of its type, at column {}", error.column());
-        NotTaken::Unreadable(reason)
-    })
+    serde_json::from_str(json).map_err(|error| unreadable(&error))
+}
+
+fn elements(json: &str) -> Result<Elements, NotTaken> {
+    Elements::read(json).map_err(|error| unreadable(&error))
+}
+
+/// Without what serde quotes: it may be a patient's.
+fn unreadable(error: &serde_json::Error) -> NotTaken {
+    NotTaken::Unreadable(format!("not the elements of its type, at column {}", error.column()))
 }
 
 /// The id that a Bundle's URL gives to a resource that has none itself.

@@ -1,15 +1,14 @@
 //! A Bundle as it comes in: its entries, each with its resource as JSON.
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::kept::{Elements, Kept};
 use super::outcome::Problem;
 use crate::fhir::Directory;
 use crate::fhir::resource::{
     AnyResource, CareTeam, Encounter, Location, Organization, Patient, Practitioner,
-    PractitionerRole, READ, Reference, is_id,
+    PractitionerRole, Reference, is_id,
 };
 
 /// What a Bundle is to be taken as.
@@ -83,8 +82,9 @@ pub(super) struct Entry {
     /// `Patient/7`.
     pub(super) name: String,
     pub(super) said: Said,
-    /// The elements of it that are not kept.
-    pub(super) unread: Vec<String>,
+    pub(super) sent: Elements,
+    /// What is kept of it, when it was looked at.
+    pub(super) kept: Kept,
 }
 
 #[derive(Debug)]
@@ -99,18 +99,25 @@ pub(super) struct Bundle {
 const MESSAGES: [&str; 3] = ["notification-admit", DISCHARGE, "notification-transfer"];
 const DISCHARGE: &str = "notification-discharge";
 
-/// The codes of `administrative-gender`; or nothing is said.
-const GENDERS: [&str; 5] = ["", "female", "male", "other", "unknown"];
-
-/// Elements that are not kept and are named.
-const UNREAD_MAX: usize = 50;
+/// The types of which something is made here, or to which others refer.
+const USED: [&str; 8] = [
+    "MessageHeader",
+    "Patient",
+    "Encounter",
+    "CareTeam",
+    "Organization",
+    "Location",
+    "Practitioner",
+    "PractitionerRole",
+];
 
 /// Entries of the largest Bundle that is taken.
 const ENTRIES_MAX: usize = 5000;
 
 impl Entry {
     fn unreadable(problem: Problem) -> Self {
-        Self { name: String::new(), said: Said::Unreadable(problem), unread: Vec::new() }
+        let (name, sent, kept) = Default::default();
+        Self { name, said: Said::Unreadable(problem), sent, kept }
     }
 }
 
@@ -207,14 +214,12 @@ impl Bundle {
         }
         self.directory.add_alias(&full_url, &any.resource_type, &id);
         let name = format!("{}/{id}", any.resource_type);
-        let mut unread = unread(&any.resource_type, json)?;
-        let said = self.said(&any.resource_type, id, json, now)?;
-        if let Said::Patient(patient) = &said
-            && !GENDERS.contains(&patient.gender.as_str())
-        {
-            unread.push("gender (it is none of male, female, other and unknown)".to_owned());
+        let sent = Elements::read(json).map_err(|error| unreadable(&error))?;
+        if USED.contains(&any.resource_type.as_str()) {
+            sent.check_modifiers(&any.resource_type)?;
         }
-        Ok(Entry { name, said, unread })
+        let said = self.said(&any.resource_type, id, json, now)?;
+        Ok(Entry { name, said, sent, kept: Kept::default() })
     }
 
     fn said(&mut self, kind: &str, id: String, json: &str, now: &str) -> Result<Said, Problem> {
@@ -249,18 +254,6 @@ impl Bundle {
             other => Said::NotUsed(other.to_owned()),
         })
     }
-}
-
-/// The elements of a resource that nothing is made of here.
-fn unread(kind: &str, json: &str) -> Result<Vec<String>, Problem> {
-    let Some((_, read)) = READ.iter().find(|(read, _)| *read == kind) else {
-        return Ok(Vec::new());
-    };
-    let elements: BTreeMap<String, &RawValue> = parse(json)?;
-    let is_name = |name: &String| name.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    let is_read = |name: &str| name == "resourceType" || read.contains(&name);
-    let unread = elements.into_keys().filter(|name| is_name(name) && !is_read(name));
-    Ok(unread.take(UNREAD_MAX).collect())
 }
 
 fn parse<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, Problem> {

@@ -9,7 +9,7 @@ use tonic::Code;
 use tonic::transport::Channel;
 use tsunagi_bus::Region;
 use tsunagi_bus::patients::MERGES_READ_MAX;
-use tsunagi_domain::{EncounterId, Fact, PatientId, Record, ReferralId};
+use tsunagi_domain::{EncounterId, Fact, PatientId, Record, ReferralId, Zone};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::convert::happened;
 use tsunagi_proto::v1;
@@ -90,7 +90,7 @@ impl Timeline {
             let mut chart = Chart::new(patient, summary);
             loop {
                 for entry in page.entries {
-                    chart.fold(&entry, &self.region);
+                    chart.fold(&entry, &self.region.zone);
                 }
                 if page.next_page_token.is_empty() {
                     return Ok(Some(chart));
@@ -125,13 +125,13 @@ fn asks_for(patient: PatientId) -> v1::ReadTimelineRequest {
 }
 
 impl Chart {
-    fn new(patient: PatientId, summary: v1::PatientSummary) -> Self {
+    pub(super) fn new(patient: PatientId, summary: v1::PatientSummary) -> Self {
         let (encounters, referrals) = (BTreeMap::new(), BTreeMap::new());
         Self { patient, summary, record: Record::default(), encounters, referrals }
     }
 
     /// Adds an entry, as it is corrected. The entries come in the order in which they happened.
-    fn fold(&mut self, entry: &v1::TimelineEntry, region: &Region) {
+    pub(super) fn fold(&mut self, entry: &v1::TimelineEntry, zone: &Zone) {
         let Some(detail) = &entry.detail else { return };
         let Ok(payload) = Payload::decode(&entry.r#type, &detail.value) else { return };
         let event = v1::Event {
@@ -141,7 +141,7 @@ impl Chart {
             actor: entry.actor.clone(),
             ..v1::Event::default()
         };
-        let Some(happened) = happened(&event, &payload, &region.zone) else { return };
+        let Some(happened) = happened(&event, &payload, zone) else { return };
         let holds = entry.entered_in_error_by_event_id.is_empty();
         let is_cancelled = !entry.cancelled_by_event_id.is_empty();
         let told_in = PatientId::parse(&entry.merged_patient_id).unwrap_or(self.patient);

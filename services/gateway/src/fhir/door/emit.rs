@@ -1,6 +1,8 @@
 //! Resources as they are given out. What is not known is left out: FHIR has no empty elements.
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
 use tsunagi_domain::encounter::{Encounter, Stage};
 use tsunagi_domain::referral::{Referral, State};
 use tsunagi_domain::{EncounterId, PatientId, ReferralId};
@@ -341,31 +343,52 @@ fn receiver(referred: &Referred) -> Value {
     json!({ "identifier": { "value": receiver.id }, "display": receiver.name })
 }
 
+/// A resource as it is given out.
+pub(super) struct Given {
+    /// `Patient/7`.
+    pub(super) place: String,
+    pub(super) json: Box<RawValue>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Searchset {
+    resource_type: &'static str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total: Option<usize>,
+    link: Vec<Value>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    entry: Vec<Found>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Found {
+    full_url: String,
+    resource: Box<RawValue>,
+    search: Value,
+}
+
 /// A searchset, with the links by which it was found and goes on.
 pub(super) fn searchset(
     base: &str,
     links: &[(&str, String)],
     total: Option<usize>,
-    resources: Vec<Value>,
-) -> Value {
-    let entry = |resource: Value| {
-        let text =
-            |key: &str| resource.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let url = format!("{base}/{}/{}", text("resourceType"), text("id"));
-        json!({ "fullUrl": url, "resource": resource, "search": { "mode": "match" } })
+    resources: Vec<Given>,
+) -> impl Serialize + use<> {
+    let found = |Given { place, json }| Found {
+        full_url: format!("{base}/{place}"),
+        resource: json,
+        search: json!({ "mode": "match" }),
     };
-    let links: Vec<Value> =
-        links.iter().map(|(relation, url)| json!({ "relation": relation, "url": url })).collect();
-    let mut bundle = Map::new();
-    bundle.insert("resourceType".to_owned(), json!("Bundle"));
-    bundle.insert("type".to_owned(), json!("searchset"));
-    if let Some(total) = total {
-        bundle.insert("total".to_owned(), json!(total));
+    let link = |(relation, url): &(&str, String)| json!({ "relation": relation, "url": url });
+    Searchset {
+        resource_type: "Bundle",
+        kind: "searchset",
+        total,
+        link: links.iter().map(link).collect(),
+        entry: resources.into_iter().map(found).collect(),
     }
-    bundle.insert("link".to_owned(), json!(links));
-    let entries: Vec<Value> = resources.into_iter().map(entry).collect();
-    if !entries.is_empty() {
-        bundle.insert("entry".to_owned(), Value::Array(entries));
-    }
-    Value::Object(bundle)
 }

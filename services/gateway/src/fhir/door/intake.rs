@@ -14,6 +14,7 @@ use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::v1;
 
 use super::bundle::{Bundle, Entry, Mode, Said};
+use super::kept::Kept;
 use super::outcome::Problem;
 use crate::fhir::directory::key;
 use crate::fhir::map::{Mapped, Mapper, set_patient};
@@ -21,6 +22,7 @@ use crate::fhir::resource::{Encounter, Patient};
 use crate::fhir::{Directory, Ids};
 use crate::known::{Known, KnownPatients, Step, StepKind};
 use crate::person::{is_somebody_else, never_too_late, news};
+use crate::text::code;
 
 /// What came of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +53,8 @@ pub(super) struct Intake {
     pub(super) attempts_max: u32,
     /// Whether the ids of organisations are the sender's own.
     pub(super) own_organisations: bool,
+    /// Bytes of what is kept of one resource.
+    pub(super) kept_bytes: usize,
 }
 
 /// Takes one Bundle, in the name of one sending system.
@@ -83,6 +87,7 @@ impl Intake {
             return Err(Problem::invalid("BUNDLE_TYPE", message));
         }
         let ids = Ids::new(caller.organisation().as_str());
+        self.keep(&mut bundle, &ids, &now)?;
         let mut work =
             Work { intake: self, ids, directory: &bundle.directory, now, patients: HashMap::new() };
         // Patients first, wherever they stand; then what is said of them.
@@ -94,9 +99,34 @@ impl Intake {
             work.all_or_nothing(&bundle.entries, &order).await?
         };
         let patients = work.patients;
-        let read = bundle.entries.into_iter().map(|entry| (entry.name, entry.unread));
+        let read = bundle.entries.into_iter().map(|entry| (entry.name, entry.kept.left_out));
         let (names, unread) = read.unzip();
         Ok(Taken { mode: bundle.mode, names, unread, outcomes, patients })
+    }
+
+    /// Decides what is kept of each entry.
+    fn keep(&self, bundle: &mut Bundle, ids: &Ids, now: &str) -> Result<(), Problem> {
+        let Bundle { mode, entries, directory } = bundle;
+        let mapper = Mapper { ids, directory, now };
+        for (at, entry) in entries.iter_mut().enumerate() {
+            let kept = match &entry.said {
+                Said::Patient(patient) => {
+                    mapper.kept_of_patient(patient, &entry.sent, self.kept_bytes)
+                }
+                Said::Encounter(encounter) => {
+                    mapper.kept_of_encounter(encounter, &entry.sent, self.kept_bytes)
+                }
+                // What is given out is one team, of all that were told: theirs come back in none.
+                Said::CareTeam(_) => Ok(Kept::nothing(entry.sent.unread("CareTeam"))),
+                Said::Referred | Said::NotUsed(_) | Said::Unreadable(_) => Ok(Kept::default()),
+            };
+            match kept.map_err(Problem::from) {
+                Ok(kept) => entry.kept = kept,
+                Err(problem) if *mode == Mode::Batch => entry.said = Said::Unreadable(problem),
+                Err(problem) => return Err(problem.at(at)),
+            }
+        }
+        Ok(())
     }
 }
 
@@ -121,7 +151,7 @@ impl Work<'_> {
             let Some(entry) = entries.get(*at) else { continue };
             let outcome = match self.patient_of(&entry.said).await {
                 Ok(Some(patient)) => self
-                    .take(patient, &[(*at, &entry.said)])
+                    .take(patient, &[(*at, entry)])
                     .await
                     .map(|mut all| all.pop().unwrap_or(Outcome::Known)),
                 Ok(None) => Ok(idle(&entry.said)),
@@ -151,7 +181,7 @@ impl Work<'_> {
                 return Err(Problem::rule("SEVERAL_PATIENTS", message).at(*at));
             }
             patient = Some(whose);
-            about.push((*at, &entry.said));
+            about.push((*at, entry));
         }
         let Some(patient) = patient else { return Ok(outcomes) };
         let taken = self.take(patient, &about).await?;
@@ -225,7 +255,7 @@ impl Work<'_> {
     async fn take(
         &self,
         patient: PatientId,
-        about: &[(usize, &Said)],
+        about: &[(usize, &Entry)],
     ) -> Result<Vec<Outcome>, Problem> {
         let known = self.intake.known.get(patient);
         let mut known = known.lock().await;
@@ -234,9 +264,11 @@ impl Work<'_> {
         for _ in 0..self.intake.attempts_max {
             known.catch_up(bus.as_ref(), patient).await?;
             let (mut events, mut outcomes) = (Vec::new(), Vec::with_capacity(about.len()));
-            for (at, said) in about {
-                let new = self.events(&known, said).await.map_err(|p| p.at(*at))?;
-                outcomes.push(match said {
+            for (at, entry) in about {
+                let mut new = self.events(&known, &entry.said).await.map_err(|p| p.at(*at))?;
+                let received = self.received(&known, &entry.kept, patient).await;
+                new.extend(received.map_err(|problem| problem.at(*at))?);
+                outcomes.push(match &entry.said {
                     _ if !new.is_empty() => Outcome::Stored,
                     Said::Encounter(encounter) if !self.is_in_force(&known, encounter) => {
                         Outcome::NotInForce
@@ -294,6 +326,35 @@ impl Work<'_> {
             }
             Said::Referred | Said::NotUsed(_) | Said::Unreadable(_) => Ok(Vec::new()),
         }
+    }
+
+    /// What is kept of a resource, if its sender has not said the same of it, or something newer.
+    async fn received(
+        &self,
+        known: &Known,
+        kept: &Kept,
+        patient: PatientId,
+    ) -> Result<Option<v1::Event>, Problem> {
+        let before = known.received_from(&code(self.ids.source()), kept.sent_as());
+        let at = CareTime::parse(kept.occurred_at(), &Zone::utc()).ok();
+        let is_news = match before {
+            None => !kept.is_empty(),
+            Some(before) => {
+                before.content != kept.content()
+                    && !kept.sent_as().is_empty()
+                    && (before.has_elements || !kept.is_empty())
+                    && !at.is_some_and(|at| at.is_before(&before.at))
+            }
+        };
+        if !is_news {
+            return Ok(None);
+        }
+        let event = self.mapper().received(kept, patient, None);
+        if self.is_stored(known, &event).await? {
+            let after = before.map(|before| before.event);
+            return Ok(Some(self.mapper().received(kept, patient, after)));
+        }
+        Ok(Some(event))
     }
 
     fn of_patient(&self, known: &Known, patient: &Patient) -> Result<Vec<v1::Event>, Problem> {

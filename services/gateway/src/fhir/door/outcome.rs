@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use serde_json::{Value, json};
 use tonic::Code;
 use tsunagi_bus::handler::SubmitError;
@@ -59,6 +60,11 @@ impl Problem {
         Refused::new(status.code(), "TIMELINE_NOT_READ", message).into()
     }
 
+    pub(super) fn not_given() -> Self {
+        let message = "what was kept of the resource cannot be read: report it";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "exception", "NOT_GIVEN", message)
+    }
+
     pub(super) fn busy() -> Self {
         let message = "the server works on as many requests as it takes: send it again";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "throttled", "SERVER_FULL", message)
@@ -105,7 +111,7 @@ pub(super) fn outcome(issues: &[Value]) -> Value {
 }
 
 /// An answer in FHIR's JSON.
-pub(super) fn answer(status: StatusCode, resource: Value) -> Response {
+pub(super) fn answer(status: StatusCode, resource: impl Serialize) -> Response {
     (status, [(header::CONTENT_TYPE, MEDIA_TYPE)], Json(resource).into_response().into_body())
         .into_response()
 }
@@ -157,6 +163,10 @@ impl From<ReadError> for Problem {
 
 impl From<NotMapped> for Problem {
     fn from(not_mapped: NotMapped) -> Self {
-        Self::rule(not_mapped.reason, &not_mapped.message)
+        let NotMapped { reason, message } = not_mapped;
+        if reason == "FIELDS_INVALID" {
+            return Self::invalid(reason, &message);
+        }
+        Self::rule(reason, &message)
     }
 }

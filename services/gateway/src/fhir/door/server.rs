@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
 use tonic::transport::Channel;
-use tsunagi_bus::Handler;
+use tsunagi_bus::{Handler, address};
 use tsunagi_chassis::{Config, Refused, Trace, caller, trace};
 use tsunagi_domain::identity::Identifier;
 use tsunagi_domain::{Actor, EncounterId, PatientId, ReferralId};
@@ -29,8 +29,9 @@ use tsunagi_proto::v1::timeline_client::TimelineClient;
 use super::bundle::Mode;
 use super::capability;
 use super::chart::{Chart, Timeline};
-use super::emit;
+use super::emit::{self, Given};
 use super::intake::{Intake, Outcome, Taken};
+use super::kept::restored;
 use super::outcome::{Problem, answer, issue, outcome};
 use super::search::{Query, token};
 use crate::known::KnownPatients;
@@ -62,6 +63,8 @@ struct Door {
     intake: Intake,
     /// Reads patients: what holds of what was told, the event store knows.
     timeline: Timeline,
+    /// Whose addresses must not leave the record: nothing is given back that was kept of them.
+    words: address::Words,
     places: Semaphore,
     /// For those whose bodies are coming.
     bodies: Semaphore,
@@ -101,13 +104,18 @@ impl Server {
         let known = KnownPatients::new(config.cached_patients);
         let region = handler.bus().region().clone();
         let timeline = Timeline { client: TimelineClient::new(timeline), region };
-        let own_organisations = config.fhir.own_organisations;
-        let attempts_max = config.decide_attempts;
-        let intake = Intake { handler, known, attempts_max, own_organisations };
+        let words = address::Words::new(config.cached_patients);
+        let intake = Intake {
+            handler,
+            known,
+            attempts_max: config.decide_attempts,
+            own_organisations: config.fhir.own_organisations,
+            kept_bytes: config.fhir.kept_bytes,
+        };
         let places = Semaphore::new(config.fhir.requests);
         let bodies = Semaphore::new(config.fhir.requests.saturating_mul(BODIES_PER_REQUEST));
         let body_wait = Duration::from_millis(config.fhir.body_wait_ms);
-        let door = Arc::new(Door { intake, timeline, places, bodies, body_wait });
+        let door = Arc::new(Door { intake, timeline, words, places, bodies, body_wait });
         let served = axum::serve(self.listener, routes(door, config.fhir.body_bytes))
             .with_graceful_shutdown(stop.clone().cancelled_owned());
         let patience = async {
@@ -219,7 +227,10 @@ fn told(taken: &Taken, at: usize) -> Vec<Value> {
         )],
         Some(Outcome::Stored | Outcome::Known) => {
             let unread = taken.unread.get(at).filter(|unread| !unread.is_empty());
-            let message = unread.map(|unread| format!("not kept here: {}", unread.join(", ")));
+            let message = unread.map(|unread| {
+                let unread = unread.join(", ");
+                format!("not kept here, and not given back: {unread}")
+            });
             message.iter().map(|message| informs("ELEMENTS_NOT_KEPT", message)).collect()
         }
         Some(Outcome::NotUsed(kind)) => {
@@ -271,7 +282,7 @@ async fn read(
     let patient = patient.ok_or_else(unknown)?;
     if kind == "Patient" {
         let summary = door.timeline.summary(patient).await?.ok_or_else(unknown)?;
-        return Ok(answer(StatusCode::OK, emit::patient(&summary)));
+        return door.one(patient, emit::patient(&summary)).await;
     }
     let chart = door.timeline.chart(patient).await?.ok_or_else(unknown)?;
     let resource = match (kind.as_str(), own) {
@@ -281,7 +292,7 @@ async fn read(
         ("Task", Some(own)) => emit::task(&chart, ReferralId::new(own)),
         _ => None,
     };
-    Ok(answer(StatusCode::OK, resource.ok_or_else(unknown)?))
+    door.one(chart.patient, resource.ok_or_else(unknown)?).await
 }
 
 async fn everything(State(door): Shared, headers: HeaderMap, Path(id): Path<String>) -> Answer {
@@ -293,6 +304,7 @@ async fn everything(State(door): Shared, headers: HeaderMap, Path(id): Path<Stri
     let all: Vec<Value> = kinds.iter().flat_map(|kind| resources(&chart, kind)).collect();
     let base = base(&headers);
     let links = [("self", format!("{base}/Patient/{}/$everything", chart.patient))];
+    let all = door.give(chart.patient, all).await?;
     Ok(answer(StatusCode::OK, emit::searchset(&base, &links, Some(all.len()), all)))
 }
 
@@ -339,7 +351,7 @@ async fn search(
         Some(patient) => door.timeline.chart(patient).await?,
         None => None,
     };
-    let all = chart.map(|chart| resources(&chart, &kind)).unwrap_or_default();
+    let all = chart.as_ref().map(|chart| resources(chart, &kind)).unwrap_or_default();
     let all: Vec<Value> = all.into_iter().filter(|one| query.finds_resource(one)).collect();
     let (total, count) = (all.len(), usize::try_from(query.count).unwrap_or(usize::MAX));
     let from: usize = query.page.parse().unwrap_or(0);
@@ -349,6 +361,10 @@ async fn search(
     if next < total {
         links.push(("next", link(&base, &kind, &query, &next.to_string())));
     }
+    let page = match chart {
+        Some(chart) => door.give(chart.patient, page).await?,
+        None => Vec::new(),
+    };
     Ok(answer(StatusCode::OK, emit::searchset(&base, &links, Some(total), page)))
 }
 
@@ -404,7 +420,7 @@ impl Door {
                 None => None,
             };
             let found = summary.filter(|summary| query.finds(summary));
-            let found: Vec<Value> = found.iter().map(emit::patient).collect();
+            let found = self.patients(found.iter()).await?;
             let links = [("self", link(base, "Patient", query, &query.page))];
             return Ok(answer(
                 StatusCode::OK,
@@ -417,8 +433,52 @@ impl Door {
         Ok(answer(StatusCode::OK, emit::searchset(base, &links, None, found)))
     }
 
+    /// Resources of a patient as they are given out: with what was kept of what was sent of them,
+    /// unless something of the patient must not leave the record.
+    async fn give(&self, patient: PatientId, ours: Vec<Value>) -> Result<Vec<Given>, Problem> {
+        let bus = self.intake.handler.bus().as_ref();
+        let known = self.intake.known.get(patient);
+        let mut known = known.lock().await;
+        known.catch_up(bus, patient).await?;
+        let is_protected = self.words.is_protected(bus, patient).await?;
+        let mut given = Vec::with_capacity(ours.len());
+        for resource in ours {
+            let text = |name| resource.get(name).and_then(Value::as_str).unwrap_or_default();
+            let (kind, id) = (text("resourceType"), text("id"));
+            let own = match emit::parts(id) {
+                Some((_, own)) => Some(own),
+                None => PatientId::parse(id).ok().map(PatientId::uuid),
+            };
+            let kept = match own.filter(|_| !is_protected) {
+                Some(own) => known.kept(bus, kind, own).await?,
+                None => Vec::new(),
+            };
+            let json = restored(&resource, &kept).or(Err(Problem::not_given()))?;
+            given.push(Given { place: format!("{kind}/{id}"), json });
+        }
+        Ok(given)
+    }
+
+    async fn one(&self, patient: PatientId, ours: Value) -> Answer {
+        let given = self.give(patient, vec![ours]).await?.pop();
+        let given = given.ok_or_else(|| Problem::not_found("there is no such resource"))?;
+        Ok(answer(StatusCode::OK, given.json))
+    }
+
+    async fn patients(
+        &self,
+        found: impl Iterator<Item = &v1::PatientSummary>,
+    ) -> Result<Vec<Given>, Problem> {
+        let mut given = Vec::new();
+        for summary in found {
+            let Ok(patient) = PatientId::parse(&summary.patient_id) else { continue };
+            given.extend(self.give(patient, vec![emit::patient(summary)]).await?);
+        }
+        Ok(given)
+    }
+
     /// A page of patients, and where the next one begins.
-    async fn list(&self, query: &Query) -> Result<(Vec<Value>, String), Problem> {
+    async fn list(&self, query: &Query) -> Result<(Vec<Given>, String), Problem> {
         // Several numbers, or all of a system, are looked for one patient after the other.
         let value = query.get("identifier").filter(|value| !value.contains(','));
         let value = value.map(|value| token(value).1.to_owned());
@@ -438,7 +498,7 @@ impl Door {
             let page = page.into_inner();
             looked_at += page.patients.len();
             let matching = page.patients.iter().filter(|patient| query.finds(patient));
-            found.extend(matching.map(emit::patient));
+            found.extend(self.patients(matching).await?);
             page_token = page.next_page_token;
             if page_token.is_empty() || found.len() >= count || looked_at >= LOOKED_AT_MAX {
                 return Ok((found, page_token));

@@ -1,0 +1,587 @@
+//! What a resource says beyond what becomes of it here: kept as it was sent, and given back as it
+//! was sent (`restored`).
+//!
+//! An element is kept if it would not come back otherwise: if not all of it is in what this
+//! resource alone would make of the same element here. That is noted beside it, as a hash; as long
+//! as it is what is said here, nothing is known that speaks against the element.
+
+mod restored;
+
+use std::collections::BTreeMap;
+
+use prost::Message as _;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+use tsunagi_domain::{CareTime, EncounterId, EventId, PatientId, Zone};
+use tsunagi_proto::catalogue::Payload;
+use tsunagi_proto::v1;
+use uuid::Uuid;
+
+use super::chart::Chart;
+use super::emit;
+use crate::fhir::NotMapped;
+use crate::fhir::directory::key;
+use crate::fhir::map::{About, Mapper};
+use crate::fhir::resource::{Encounter, Patient, READ};
+
+pub(super) use restored::restored;
+
+/// The elements of a resource as they were sent, by their names.
+#[derive(Debug, Clone, Default)]
+pub struct Elements(BTreeMap<String, Box<RawValue>>);
+
+/// What is kept of a resource, and what is not.
+#[derive(Debug, Clone, Default)]
+pub struct Kept {
+    elements: Vec<v1::ReceivedElement>,
+    /// The names of those that are neither kept nor said here otherwise.
+    pub(super) left_out: Vec<String>,
+    resource_type: &'static str,
+    /// Its id here; nil, where that is the patient's.
+    resource_id: Uuid,
+    sent_as: String,
+    /// When it says that it was written.
+    written: String,
+    occurred_at: String,
+}
+
+/// Bytes of what is kept of one resource, whatever the settings say: an event has no more.
+const BYTES_MAX: usize = 256 << 10;
+const ELEMENTS_MAX: usize = 200;
+/// Elements that are not kept and are named.
+const NOT_KEPT_MAX: usize = 50;
+
+/// What is never kept. Resources in a resource stand there for references that may lead somewhere
+/// else here; and rules that nobody here knows would be said of what is told by others too.
+const NEVER_KEPT: [&str; 2] = ["contained", "implicitRules"];
+/// Of `meta`, what the sender says of the content, and not of its own copy of it.
+const OF_META: [&str; 2] = ["security", "tag"];
+
+/// The codes of `administrative-gender`; or nothing is said.
+const GENDERS: [&str; 5] = ["", "female", "male", "other", "unknown"];
+
+impl Elements {
+    pub fn read(json: &str) -> serde_json::Result<Self> {
+        let mut elements: BTreeMap<String, Box<RawValue>> = serde_json::from_str(json)?;
+        elements.retain(|name, _| is_name(name) && !matches!(group(name), "resourceType" | "id"));
+        Ok(Self(elements))
+    }
+
+    /// The names of those that nothing is made of here, of a resource of this type.
+    pub(super) fn unread(&self, kind: &str) -> Vec<String> {
+        let read = READ.iter().find(|(of, _)| *of == kind).map_or(&[][..], |(_, read)| *read);
+        let unread = self.0.keys().filter(|name| !read.contains(&name.as_str()));
+        unread.take(NOT_KEPT_MAX).cloned().collect()
+    }
+
+    /// Refuses what changes the meaning of an element that is read here, in a way that is not
+    /// known: FHIR forbids to read the element as though it were not there. Where nothing is read,
+    /// it is kept with its element.
+    pub fn check_modifiers(&self, kind: &str) -> Result<(), NotMapped> {
+        const MODIFIER: &str = "modifierExtension";
+        let read = READ.iter().find(|(of, _)| *of == kind).map_or(&[][..], |(_, read)| *read);
+        for (name, json) in &self.0 {
+            let value = || serde_json::from_str::<Value>(json.get()).unwrap_or_default();
+            let place = match name.as_str() {
+                MODIFIER if !is_nothing(&value()) => format!("{kind}.{MODIFIER}"),
+                name if read.contains(&name)
+                    && json.get().contains(MODIFIER)
+                    && has(&value(), &|name, value| name == MODIFIER && !is_nothing(value)) =>
+                {
+                    format!("{kind}.{name} with a {MODIFIER}")
+                }
+                _ => continue,
+            };
+            let message = format!(
+                "{place} changes what the resource means in a way that is not known here: send the resource without what it changes, or not at all"
+            );
+            return Err(NotMapped { reason: "MODIFIER_UNKNOWN", message });
+        }
+        Ok(())
+    }
+
+    /// What is kept of them, beside what is said here in their place.
+    fn kept(&self, ours: &Map<String, Value>, bytes_max: usize) -> Kept {
+        let mut groups: BTreeMap<&str, Vec<(&str, &RawValue)>> = BTreeMap::new();
+        for (name, json) in &self.0 {
+            groups.entry(group(name)).or_default().push((name, json));
+        }
+        let mut wanted = Vec::new();
+        let mut kept = Kept::default();
+        for (group, members) in groups {
+            match wanted_of(group, &members, ours) {
+                Ok(elements) if elements.is_empty() => {}
+                Ok(elements) => wanted.push(elements),
+                Err(NotKept) => kept.left_out.extend(members.iter().map(|(n, _)| (*n).to_owned())),
+            }
+        }
+        // The smaller come first: one large picture does not keep the others out.
+        wanted.sort_by_key(|elements| bytes(elements));
+        let mut left = bytes_max.min(BYTES_MAX);
+        for elements in wanted {
+            let room = left.checked_sub(bytes(&elements));
+            match room.filter(|_| kept.elements.len() + elements.len() <= ELEMENTS_MAX) {
+                Some(room) => {
+                    left = room;
+                    kept.elements.extend(elements);
+                }
+                None => kept.left_out.extend(elements.into_iter().map(|element| element.name)),
+            }
+        }
+        kept.elements.sort_by(|one, other| one.name.cmp(&other.name));
+        kept.left_out.sort_unstable();
+        kept.left_out.truncate(NOT_KEPT_MAX);
+        kept
+    }
+}
+
+/// Why an element is not kept: it cannot be, or it would not be what it was.
+struct NotKept;
+
+/// The elements of a group that are to be kept: none, if they are said here.
+fn wanted_of(
+    group: &str,
+    members: &[(&str, &RawValue)],
+    ours: &Map<String, Value>,
+) -> Result<Vec<v1::ReceivedElement>, NotKept> {
+    if NEVER_KEPT.contains(&group) {
+        return Err(NotKept);
+    }
+    let mut is_said = true;
+    for (name, json) in members {
+        let value: Value = serde_json::from_str(json.get()).or(Err(NotKept))?;
+        let value = if *name == "meta" { of_meta(value) } else { value };
+        let is_here =
+            is_nothing(&value) || ours.get(*name).is_some_and(|ours| is_within(&value, ours));
+        if !is_here && has(&value, &refers_into_the_resource) {
+            return Err(NotKept);
+        }
+        is_said &= is_here;
+    }
+    if is_said {
+        return Ok(Vec::new());
+    }
+    let shown = shown(group, ours);
+    let element = |(name, json): &(&str, &RawValue)| {
+        let json = if *name == "meta" { meta_json(json) } else { json.get().to_owned() };
+        v1::ReceivedElement { name: (*name).to_owned(), json, shown: shown.clone() }
+    };
+    Ok(members.iter().map(element).collect())
+}
+
+/// The names that say one thing: an element and what extends it, and the two ways to say that
+/// somebody died.
+fn group(name: &str) -> &str {
+    let name = name.strip_prefix('_').unwrap_or(name);
+    if name.starts_with("deceased") { "deceased" } else { name }
+}
+
+fn is_name(name: &str) -> bool {
+    let bare = name.strip_prefix('_').unwrap_or(name);
+    (1..=63).contains(&bare.len()) && bare.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// A hash of what is said here in the place of a group of elements; empty for nothing. A narrative
+/// tells of the whole, but for numbers, to which others add theirs.
+fn shown(of: &str, ours: &Map<String, Value>) -> String {
+    let is_in_place = |name: &str| match of {
+        "text" => !matches!(name, "id" | "meta" | "identifier" | "subject" | "partOf"),
+        of => group(name) == of,
+    };
+    let in_place = ours.iter().filter(|(name, _)| is_in_place(name));
+    let in_place: Map<String, Value> = in_place.map(|(n, v)| (n.clone(), v.clone())).collect();
+    if in_place.is_empty() {
+        return String::new();
+    }
+    let text = Value::Object(in_place).to_string();
+    Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes()).to_string()
+}
+
+/// Whether all that `sent` says is in `ours`, but for where it refers to: that is somewhere else
+/// here.
+fn is_within(sent: &Value, ours: &Value) -> bool {
+    match (sent, ours) {
+        (Value::Object(sent), Value::Object(ours)) => sent.iter().all(|(name, value)| {
+            let is_place = name == "reference" || name == "type" && sent.contains_key("reference");
+            is_place
+                || is_nothing(value)
+                || ours.get(name).is_some_and(|ours| is_within(value, ours))
+        }),
+        (Value::Array(sent), Value::Array(ours)) => {
+            sent.iter().all(|sent| ours.iter().any(|ours| is_within(sent, ours)))
+        }
+        (sent, ours) => sent == ours,
+    }
+}
+
+/// FHIR has no empty elements: what has one says nothing.
+fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.iter().all(is_nothing),
+        Value::Object(object) => object.values().all(is_nothing),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// Whether a member of this name and value is anywhere in a value.
+fn has(value: &Value, is_one: &impl Fn(&str, &Value) -> bool) -> bool {
+    match value {
+        Value::Array(items) => items.iter().any(|item| has(item, is_one)),
+        Value::Object(object) => {
+            object.iter().any(|(name, value)| is_one(name, value) || has(value, is_one))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+fn refers_into_the_resource(name: &str, value: &Value) -> bool {
+    name == "reference" && value.as_str().is_some_and(|reference| reference.starts_with('#'))
+}
+
+fn of_meta(meta: Value) -> Value {
+    let Value::Object(meta) = meta else { return Value::Null };
+    Value::Object(meta.into_iter().filter(|(name, _)| OF_META.contains(&name.as_str())).collect())
+}
+
+fn meta_json(meta: &RawValue) -> String {
+    let mut members: BTreeMap<String, &RawValue> =
+        serde_json::from_str(meta.get()).unwrap_or_default();
+    members.retain(|name, _| OF_META.contains(&name.as_str()));
+    serde_json::to_string(&members).unwrap_or_default()
+}
+
+fn bytes(elements: &[v1::ReceivedElement]) -> usize {
+    elements.iter().map(|element| element.name.len() + element.json.len()).sum()
+}
+
+/// By which the same elements are known to be the same.
+pub(crate) fn content(elements: &[v1::ReceivedElement]) -> Uuid {
+    let said = v1::ResourceReceived { elements: elements.to_vec(), ..Default::default() };
+    Uuid::new_v5(&Uuid::NAMESPACE_OID, &said.encode_to_vec())
+}
+
+impl Kept {
+    pub(super) fn nothing(left_out: Vec<String>) -> Self {
+        Self { left_out, ..Self::default() }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.elements.is_empty()
+    }
+
+    pub(super) fn content(&self) -> Uuid {
+        content(&self.elements)
+    }
+
+    pub(super) fn sent_as(&self) -> &str {
+        &self.sent_as
+    }
+
+    pub(super) fn occurred_at(&self) -> &str {
+        &self.occurred_at
+    }
+
+    /// Only what could not be taken as a message: it has a My Number in it.
+    fn checked(self) -> Result<Self, NotMapped> {
+        let elements = self.elements.clone();
+        let said = v1::ResourceReceived { elements, ..v1::ResourceReceived::default() };
+        let wrong = Payload::ResourceReceived(said).violations(None);
+        for (index, element) in self.elements.iter().enumerate() {
+            let of = format!("elements[{index}]");
+            if let Some(wrong) = wrong.iter().find(|wrong| wrong.field.starts_with(&of)) {
+                let message = format!("{}.{} {}", self.resource_type, element.name, wrong.problem);
+                return Err(NotMapped { reason: "FIELDS_INVALID", message });
+            }
+        }
+        Ok(self)
+    }
+}
+
+impl Mapper<'_> {
+    /// What is kept of a patient.
+    pub fn kept_of_patient(
+        &self,
+        patient: &Patient,
+        sent: &Elements,
+        bytes_max: usize,
+    ) -> Result<Kept, NotMapped> {
+        if patient.is_restricted() {
+            // It would never be given back.
+            return Ok(Kept::nothing(sent.unread("Patient")));
+        }
+        let ours = emit::patient(&v1::PatientSummary {
+            identifiers: self.identifiers(patient),
+            demographics: Some(self.demographics(patient)),
+            ..v1::PatientSummary::default()
+        });
+        let mut kept = sent.kept(ours.as_object().unwrap_or(&Map::new()), bytes_max);
+        if !GENDERS.contains(&patient.gender.as_str()) {
+            kept.elements.retain(|element| group(&element.name) != "gender");
+            let why = "gender (it is none of male, female, other and unknown)";
+            kept.left_out.push(why.to_owned());
+        }
+        Kept {
+            resource_type: "Patient",
+            sent_as: key("Patient", &patient.id),
+            written: patient.meta.last_updated.clone(),
+            occurred_at: self.past(&self.registered_at(patient)),
+            ..kept
+        }
+        .checked()
+    }
+
+    /// What is kept of an encounter. Nothing of one that did not happen, or cannot be taken.
+    pub fn kept_of_encounter(
+        &self,
+        encounter: &Encounter,
+        sent: &Elements,
+        bytes_max: usize,
+    ) -> Result<Kept, NotMapped> {
+        let encounter_key = key("Encounter", &encounter.id);
+        let id = self.ids.encounter(&encounter_key);
+        let Some(ours) = self.shown_of(encounter, id).filter(|_| !encounter.is_withdrawn()) else {
+            return Ok(Kept::nothing(sent.unread("Encounter")));
+        };
+        let written = &encounter.meta.last_updated;
+        // Nobody writes of a visit before it begins, whatever a clock that was never set says. Of
+        // two that do not say when they were written, the one that comes later holds.
+        let time = |text: &str| CareTime::parse(text, &Zone::utc());
+        let start = encounter.period.start.as_str();
+        let occurred_at = match (time(written), time(start)) {
+            (Ok(at), Ok(start)) if !at.is_before(&start) => written,
+            _ => start,
+        };
+        let kept = sent.kept(ours.as_object().unwrap_or(&Map::new()), bytes_max);
+        Kept {
+            resource_type: "Encounter",
+            resource_id: id.uuid(),
+            sent_as: encounter_key,
+            written: written.clone(),
+            occurred_at: self.past(occurred_at),
+            ..kept
+        }
+        .checked()
+    }
+
+    /// An encounter as it would be given out if nothing else were known.
+    fn shown_of(&self, encounter: &Encounter, id: EncounterId) -> Option<Value> {
+        let mapped = self.encounter(encounter).ok()?;
+        let patient = PatientId::new(Uuid::nil());
+        let mut chart = Chart::new(patient, v1::PatientSummary::default());
+        for event in mapped.events {
+            let detail = prost_types::Any { value: event.payload, ..prost_types::Any::default() };
+            let entry = v1::TimelineEntry {
+                event_id: event.event_id,
+                r#type: event.r#type,
+                occurred_at: event.occurred_at,
+                actor: event.actor,
+                detail: Some(detail),
+                ..v1::TimelineEntry::default()
+            };
+            chart.fold(&entry, &Zone::utc());
+        }
+        let mut ours = emit::encounter(&chart, id)?;
+        // Whose it is has another id here.
+        ours.as_object_mut()?.insert("subject".to_owned(), json!({}));
+        Some(ours)
+    }
+
+    /// A time, or now if that is to come.
+    fn past(&self, time: &str) -> String {
+        let parse = |text: &str| CareTime::parse(text, &Zone::utc());
+        match (parse(self.now), parse(time)) {
+            (Ok(now), Ok(at)) if !now.is_before(&at) => time.to_owned(),
+            _ => self.now.to_owned(),
+        }
+    }
+
+    /// The event by which it is kept. The same of another version of the resource is another
+    /// fact; so is what is said again `after` something else.
+    pub fn received(&self, kept: &Kept, patient: PatientId, after: Option<EventId>) -> v1::Event {
+        let is_patient = kept.resource_id.is_nil();
+        let id = if is_patient { patient.uuid() } else { kept.resource_id };
+        let said = Payload::ResourceReceived(v1::ResourceReceived {
+            resource_type: kept.resource_type.to_owned(),
+            resource_id: id.to_string(),
+            sent_as: kept.sent_as.clone(),
+            elements: kept.elements.clone(),
+        });
+        let after = after.map(|after| format!(" after {after}")).unwrap_or_default();
+        let fact = format!("received {} {}{after}", kept.written, kept.content());
+        let about = About { key: &kept.sent_as, organisation: self.ids.source() };
+        let event = self.event(&about, &fact, &kept.occurred_at, &said);
+        v1::Event { patient_id: patient.to_string(), ..event }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::fhir::{Directory, Ids};
+
+    fn ours(members: Value) -> Map<String, Value> {
+        let Value::Object(members) = members else { panic!("no object") };
+        members
+    }
+
+    /// What is kept of a resource beside this, by names.
+    fn kept(sent: &str, beside: Value) -> Kept {
+        Elements::read(sent).unwrap().kept(&ours(beside), 16384)
+    }
+
+    fn names(kept: &Kept) -> Vec<&str> {
+        kept.elements.iter().map(|element| element.name.as_str()).collect()
+    }
+
+    /// The members of what is given back, as they are written.
+    fn back(kept: &Kept, beside: &Value) -> BTreeMap<String, String> {
+        let elements = kept.elements.clone();
+        let word = v1::ResourceReceived { elements, ..v1::ResourceReceived::default() };
+        let given = restored(beside, &[word]).unwrap();
+        let members: BTreeMap<String, Box<RawValue>> = serde_json::from_str(given.get()).unwrap();
+        members.into_iter().map(|(name, json)| (name, json.get().to_owned())).collect()
+    }
+
+    /// Some JSON as somebody may write it.
+    fn written() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof![
+            Just("true".to_owned()),
+            "-?[1-9][0-9]{0,5}(\\.[0-9]{1,9})?(e[0-9])?",
+            "[a-zあ-ん \\\\u{1f600}]{1,8}".prop_map(|text| Value::from(text).to_string()),
+            Just("\"\\u00e9\\/\"".to_owned()),
+        ];
+        leaf.prop_recursive(4, 32, 5, |inner| {
+            let members = proptest::collection::vec(("[a-z]{1,6}", inner.clone()), 1..5);
+            prop_oneof![
+                proptest::collection::vec(inner, 1..5)
+                    .prop_map(|items| format!("[ {} ]", items.join(" ,\n"))),
+                members.prop_map(|members| {
+                    let members =
+                        members.into_iter().map(|(name, json)| format!("{name:?} : {json}"));
+                    format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+                }),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_kept_comes_back_byte_for_byte(json in written(), other in written()) {
+            let sent = format!("{{\"resourceType\":\"Patient\",\"name\":{json},\"own\" : {other} }}");
+            let beside = json!({ "resourceType": "Patient", "name": { "": 7 } });
+            let kept = kept(&sent, beside.clone());
+            prop_assert_eq!(names(&kept), ["name", "own"]);
+            let given = back(&kept, &beside);
+            prop_assert_eq!((&given["name"], &given["own"]), (&json, &other));
+            // What is said in its place by now was said by somebody else.
+            let changed = json!({ "resourceType": "Patient", "name": { "": 8 } });
+            let given = back(&kept, &changed);
+            prop_assert_eq!(&given["name"], "{\"\":8}");
+            prop_assert_eq!(&given["own"], &other);
+        }
+
+        #[test]
+        fn what_is_said_here_is_not_kept_as_well(json in written()) {
+            let value: Value = serde_json::from_str(&json).unwrap();
+            let more = json!({ "resourceType": "Patient", "name": value, "active": true });
+            let kept = kept(&format!("{{\"name\":{json}}}"), more);
+            prop_assert_eq!(names(&kept), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn an_element_is_kept_if_some_of_it_is_not_said_here() {
+        let here =
+            json!({ "name": [{ "use": "official", "family": "髙橋", "given": ["花", "子"] }] });
+        for (name, is_kept) in [
+            (json!([{ "family": "髙橋", "given": ["花"] }]), false),
+            (json!([{ "family": "高橋" }]), true),
+            (json!([{ "family": "髙橋" }, { "family": "髙橋", "use": "old" }]), true),
+            (json!([]), false),
+            (json!([{ "period": { "start": "" } }]), false),
+            (json!("髙橋"), true),
+        ] {
+            let kept = kept(&json!({ "name": name }).to_string(), here.clone());
+            assert_eq!(!kept.is_empty(), is_kept, "{name}");
+        }
+        let place = json!({ "location": [{ "location": { "display": "4E" } }] });
+        let sent = json!({ "location": [{ "location": { "reference": "Location/1", "type": "Location" } }] });
+        assert!(kept(&sent.to_string(), place).is_empty(), "where it leads is somewhere else here");
+    }
+
+    #[test]
+    fn the_two_ways_to_say_that_somebody_died_are_one_element() {
+        let lives = kept(
+            r#"{"deceasedBoolean":false,"_birthDate":{"id":"b"},"birthDate":"1938"}"#,
+            json!({ "birthDate": "1938" }),
+        );
+        assert_eq!(names(&lives), ["_birthDate", "birthDate", "deceasedBoolean"]);
+        let given = back(&lives, &json!({ "birthDate": "1938", "deceasedDateTime": "2026" }));
+        assert_eq!(
+            given.keys().collect::<Vec<_>>(),
+            ["_birthDate", "birthDate", "deceasedDateTime"]
+        );
+        let given = back(&lives, &json!({ "birthDate": "1939" }));
+        assert_eq!(given.keys().collect::<Vec<_>>(), ["birthDate", "deceasedBoolean"]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_or_is_too_much_is_named() {
+        let deep = format!("{}1{}", "[".repeat(200), "]".repeat(200));
+        let sent = format!(
+            r##"{{"a":{deep},"b":1e999,"c":"{}","d":"{}","contained":[{{"id":"o"}}],"e":{{"reference":"#o"}},"not a name":1}}"##,
+            "x".repeat(9_000),
+            "y".repeat(9_000)
+        );
+        let kept = kept(&sent, json!({}));
+        assert_eq!(names(&kept), ["c"]);
+        assert_eq!(kept.left_out, ["a", "b", "contained", "d", "e"]);
+    }
+
+    #[test]
+    fn labels_of_our_own_stay_beside_the_sender_s() {
+        let sent = r#"{"meta":{"versionId":"9","tag":[{"code":"t"}],"security":[{"code":"N"}]}}"#;
+        let kept = kept(sent, json!({}));
+        let given =
+            back(&kept, &json!({ "meta": { "profile": ["p"], "security": [{ "code": "R" }] } }));
+        let expected =
+            r#"{"profile":["p"],"security":[{"code":"R"},{"code":"N"}],"tag":[{"code":"t"}]}"#;
+        assert_eq!(given["meta"], expected);
+    }
+
+    #[test]
+    fn the_same_of_a_resource_is_kept_under_the_same_id_for_ever() {
+        // Golden: with other ids, all would be kept a second time; with another hash, what was
+        // kept would not come back.
+        let (ids, directory) = (Ids::new("fhir"), Directory::default());
+        let mapper = Mapper { ids: &ids, directory: &directory, now: "2026-05-01T00:00:00Z" };
+        let sent =
+            r#"{"resourceType":"Patient","id":"p1","birthDate":"1938","_birthDate":{"id":"b"}}"#;
+        let patient: Patient = serde_json::from_str(sent).unwrap();
+        let kept = mapper.kept_of_patient(&patient, &Elements::read(sent).unwrap(), 16384).unwrap();
+        let event = mapper.received(&kept, PatientId::new(Uuid::from_u128(7)), None);
+        let mut hex = String::new();
+        for byte in &event.payload {
+            write!(hex, "{byte:02x}").unwrap();
+        }
+        let ids = [event.event_id.as_str(), &kept.elements[1].shown];
+        assert_eq!(
+            ids,
+            ["4bd6876b-ab9f-5fa3-9a8a-1e72b5b2a899", "480f1c4b-b421-5dc8-8aeb-3c38abd9ecea"]
+        );
+        let expected = concat!(
+            "0a0750617469656e74122430303030303030302d303030302d303030302d303030302d30303030303030",
+            "30303030371a0a50617469656e742f7031223e0a0a5f626972746844617465120a7b226964223a226222",
+            "7d1a2434383066316334622d623432312d356463382d386165622d33633338616264396563656122390a",
+            "0962697274684461746512062231393338221a2434383066316334622d623432312d356463382d386165",
+            "622d336333386162643965636561"
+        );
+        assert_eq!(hex, expected);
+    }
+}
