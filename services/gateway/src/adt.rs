@@ -4,7 +4,8 @@
 //! number (`renumbered`), what is another patient's (`moved`), whose records are one person's
 //! (`one_person`), and how a message is taken as a whole (`intake`).
 //!
-//! Whatever is not taken is refused with the field and the reason: `refusal`.
+//! Whatever is not taken is refused with the field and the reason: `refusal`, and `rules` where
+//! the domain refuses it.
 
 mod acts;
 mod again;
@@ -20,6 +21,7 @@ mod patient;
 pub mod profile;
 pub mod refusal;
 mod renumbered;
+mod rules;
 mod tracking;
 mod trigger;
 mod visit;

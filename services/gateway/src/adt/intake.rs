@@ -7,7 +7,6 @@ use tokio::sync::Mutex;
 use tsunagi_bus::handler::SubmitError;
 use tsunagi_bus::{Handler, Submission, quarantine};
 use tsunagi_chassis::Config;
-use tsunagi_domain::encounter;
 use tsunagi_domain::identity::{self, Identifier};
 use tsunagi_domain::{Actor, EventId, OrganisationId, PatientId, Refusal as Refused};
 use tsunagi_proto::catalogue::Payload;
@@ -22,11 +21,12 @@ use super::one_person::{self, Sides, United};
 use super::patient;
 use super::profile::{Profile, ProfileError, Profiles};
 use super::refusal::{Kind, Refusal};
+use super::rules;
 use super::trigger::{self, Act};
 use super::visit::{Said, Visit};
 use crate::hl7::charset::{Decoded, decode};
 use crate::hl7::{Charset, Message};
-use crate::known::{Known, KnownPatients, StepKind};
+use crate::known::{Known, KnownPatients};
 use crate::person::{is_none_of, is_somebody_else, never_too_late};
 use crate::text::cut;
 
@@ -455,7 +455,7 @@ impl Intake {
                     // Merged since its owner was found.
                     | SubmitError::Refused(Refused::Identity(identity::Refusal::Retired(_)))),
                 ) => last = error,
-                Err(error) => return Err(refusal(part.act, error, field)),
+                Err(error) => return Err(rules::refusal(part.act, error, field)),
             }
         }
         Err(Refusal::of_submit(last, "PID-3"))
@@ -591,22 +591,6 @@ impl Incoming<'_> {
             Manner::Replaced => self.key.taken("replaced"),
         }
     }
-}
-
-/// Why what a message asks for was refused.
-fn refusal(act: Act, error: SubmitError, field: &str) -> Refusal {
-    let SubmitError::Refused(Refused::Encounter(encounter::Refusal::InFacilityAlready(other))) =
-        error
-    else {
-        return Refusal::of_submit(error, field);
-    };
-    if act != Act::Cancel(&[StepKind::Discharged]) {
-        return Refusal::of_submit(error, field);
-    }
-    let message = format!(
-        "the patient was admitted again after that discharge, and is in this facility under encounter {other}: if the patient never left, cancel that admission first (A11), and then send this again"
-    );
-    Refusal::contradicts("PV1-45", "IN_FACILITY_ALREADY", &message)
 }
 
 const NO_NUMBER: &str = "say who the patient is: PID-3 must have a number, with its assigning authority in PID-3.4, and not only those of an account or a visit (PID-3.5 AN, VN)";

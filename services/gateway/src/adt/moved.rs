@@ -23,6 +23,7 @@ use super::one_person::{Sides, United};
 use super::patient;
 use super::profile::Profile;
 use super::refusal::Refusal;
+use super::rules;
 use super::trigger::Act;
 use super::visit::Said;
 use crate::known::Step;
@@ -189,7 +190,7 @@ impl Intake {
                 Err(error @ (SubmitError::VersionConflict { .. } | SubmitError::Contended)) => {
                     last = error;
                 }
-                Err(error) => return Err(Refusal::of_submit(error, "MRG-5")),
+                Err(error) => return Err(rules::refusal(act, error, "MRG-5")),
             }
         }
         Err(Refusal::of_submit(last, "MRG-5"))
