@@ -338,6 +338,20 @@ impl Known {
         self.attending.iter().filter(is_change)
     }
 
+    /// The doctors who were said to attend from some time on, which was taken back, and when.
+    pub(crate) fn attending_taken_back(
+        &self,
+        encounter: EncounterId,
+    ) -> impl Iterator<Item = (&v1::Participant, CareTime)> {
+        self.told.words.iter().filter(|(_, words)| words.is_change).filter_map(
+            move |(event, words)| {
+                let since = self.told.corrections.get(&self.record().outcome(*event).error?)?;
+                let (of, _, doctor) = words.attending.as_ref()?;
+                (*of == encounter).then_some((doctor, *since))
+            },
+        )
+    }
+
     /// When a step was corrected last.
     pub(crate) fn corrected_at(&self, step: EventId) -> Option<CareTime> {
         let made = self.record().corrections_of(step);
