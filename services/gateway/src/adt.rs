@@ -13,6 +13,7 @@ mod allergies;
 mod changes;
 mod encounter;
 mod group;
+mod halves;
 mod ids;
 pub mod intake;
 mod moved;

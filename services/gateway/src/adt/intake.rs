@@ -98,7 +98,9 @@ pub(super) struct Incoming<'a> {
     pub(super) message: &'a Message<'a>,
     pub(super) profile: &'a Profile,
     key: MessageKey,
-    door: &'a str,
+    /// As it came.
+    pub(super) raw: &'a [u8],
+    pub(super) door: &'a str,
     manner: Manner,
     /// The messages in whose place it comes.
     replaced: &'a [MessageKey],
@@ -186,6 +188,7 @@ impl Intake {
                     message: &message,
                     profile,
                     key,
+                    raw,
                     door,
                     manner,
                     replaced: &replaced,
@@ -266,6 +269,16 @@ impl Intake {
     }
 
     async fn keep(&self, raw: &[u8], origin: &str, reason: &str) -> Result<(), Refusal> {
+        self.keep_parts(raw, origin, reason).await.map(drop)
+    }
+
+    /// Keeps bytes in quarantine, and gives the ids under which they are.
+    pub(super) async fn keep_parts(
+        &self,
+        raw: &[u8],
+        origin: &str,
+        reason: &str,
+    ) -> Result<Vec<String>, Refusal> {
         let message = v1::MessageQuarantined {
             origin: cut(origin, 500),
             media_type: "application/hl7-v2".to_owned(),
@@ -277,7 +290,8 @@ impl Intake {
         let door = origin.split(':').next().unwrap_or_default();
         let bus = self.handler.bus().as_ref();
         let kept = quarantine::keep_whole(bus, message, &actor, door).await;
-        kept.map_err(|refused| Refusal::of(refused, ""))
+        let kept = kept.map_err(|refused| Refusal::of(refused, ""))?;
+        Ok(kept.into_iter().map(|receipt| receipt.event_id).collect())
     }
 
     async fn take_read(&self, incoming: &Incoming<'_>) -> Outcome {
@@ -801,7 +815,7 @@ pub(super) fn event(
     }
 }
 
-fn actor(organisation: &str) -> Result<Actor, Box<Refusal>> {
+pub(super) fn actor(organisation: &str) -> Result<Actor, Box<Refusal>> {
     let organisation = OrganisationId::parse(organisation);
     let actor = organisation.and_then(|organisation| Actor::new(organisation, ROLE, PERSON));
     actor.map_err(|error| Box::new(Refusal::wrong("MSH-4", &error.to_string())))
