@@ -529,6 +529,10 @@ mod tests {
             ("EUC-JP", Charset::Cp932),
             ("UNICODE UTF-8", Charset::Cp932),
             ("~ISO IR87", Charset::Cp932),
+            ("~ISO IR87", Charset::EucJp),
+            ("~ISO IR87", Charset::Utf8),
+            ("ISO IR13~ISO IR87~ISO IR159", Charset::EucJp),
+            ("ASCII~ISO IR87", Charset::Utf8),
             ("CP932", Charset::Utf8),
         ] {
             let bytes = message(declared, charset, text);
