@@ -2,8 +2,9 @@
 //!
 //! Senders in a closed loop tell of stays (A01, A02, A08, A02, A03), each of patients of its
 //! own, and wait for each answer, which is given when the message is durable. Beside it, in the
-//! same run and in a process of its own too, a bare echo answers each frame out of its head.
-//! Then: how fast messages are read, and what a thousand silent connections cost.
+//! same run and in a process of its own too, a bare echo answers each frame out of its head, and
+//! another one when the frame is flushed to a file, together with those that came meanwhile: no
+//! durable answer is faster. Then: how fast messages are read, and what a thousand silent connections cost.
 
 #![expect(
     clippy::unwrap_used,
@@ -12,12 +13,13 @@
     reason = "a measurement that fails is of no use"
 )]
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tsunagi_gateway::hl7::charset::decode;
 use tsunagi_gateway::hl7::{Charset, Message};
@@ -30,43 +32,62 @@ const SILENT: usize = 1000;
 #[tokio::main]
 async fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
-    if arguments.first().is_some_and(|mode| mode == "bare") {
-        return serve_bare().await;
+    match arguments.first().map(String::as_str) {
+        Some("bare") => return serve_bare(None).await,
+        Some("flushed") => return serve_bare(Some(flusher(&arguments[1]))).await,
+        _ => {}
     }
     let seconds = arguments.first().and_then(|seconds| seconds.parse().ok()).unwrap_or(3);
     let length = Duration::from_secs(seconds);
     let folder =
         tempfile::tempdir_in(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target")).unwrap();
-    let mut server = start(
-        Command::new(TSUNAGI)
-            .args(["up", "--listen", "127.0.0.1:0", "--mllp-listen", "127.0.0.1:0"])
-            .args(["--mllp-connections", "2000", "--log", "error", "--data"])
-            .arg(folder.path().join("data")),
-    );
+    let serve = |data: &str| {
+        start(
+            Command::new(TSUNAGI)
+                .args(["up", "--listen", "127.0.0.1:0", "--mllp-listen", "127.0.0.1:0"])
+                .args(["--mllp-connections", "2000", "--log", "error", "--data"])
+                .arg(folder.path().join(data)),
+        )
+    };
+    let mut server = serve("data");
     let mut bare = start(Command::new(std::env::current_exe().unwrap()).arg("bare"));
+    let file = folder.path().join("flushed");
+    let mut flushed =
+        start(Command::new(std::env::current_exe().unwrap()).arg("flushed").arg(&file));
     println!(
-        "| senders | messages/s | p50 µs | p99 µs | bare echo/s | ratio |\n|---|---|---|---|---|---|"
+        "| senders | messages/s | p50 µs | p99 µs | bare echo/s | ratio | flushed echo/s | ratio |"
     );
+    println!("|---|---|---|---|---|---|---|---|");
     for senders in [1, 16, 64] {
         let ours = send(&server.address, senders, length).await;
         let echo = send(&bare.address, senders, length).await;
-        let (rate, bare) = (per_second(&ours, length), per_second(&echo, length));
+        let safe = send(&flushed.address, senders, length).await;
+        let [rate, bare, safe] = [&ours, &echo, &safe].map(|times| per_second(times, length));
         let (p50, p99) = (percentile(&ours, 50), percentile(&ours, 99));
-        println!("| {senders} | {rate:.0} | {p50} | {p99} | {bare:.0} | {:.2} |", rate / bare);
+        let ratios = [rate / bare, rate / safe].map(|ratio| format!("{ratio:.2}"));
+        println!(
+            "| {senders} | {rate:.0} | {p50} | {p99} | {bare:.0} | {} | {safe:.0} | {} |",
+            ratios[0], ratios[1]
+        );
     }
     for charset in [Charset::Utf8, Charset::Iso2022Jp] {
         println!("read, {charset:?}: {:.0} MB/s", read_speed(charset, length));
     }
+    server.child.kill().unwrap();
+    // Another one: this one still gives back the memory of what it was busy with.
+    let mut server = serve("silent");
+    talk(&mut TcpStream::connect(&server.address).await.unwrap(), &message(0, 0, 0)).await;
     let before = server.resident_mb();
     let mut silent = Vec::with_capacity(SILENT);
     for _ in 0..SILENT {
         silent.push(TcpStream::connect(&server.address).await.unwrap());
     }
     // An answer on the last of them: all before it were accepted.
-    talk(silent.last_mut().unwrap(), &message(0, 0, 0)).await;
+    talk(silent.last_mut().unwrap(), &message(0, 0, 1)).await;
     println!("{SILENT} silent connections: {:.1} MB", server.resident_mb() - before);
     server.child.kill().unwrap();
     bare.child.kill().unwrap();
+    flushed.child.kill().unwrap();
 }
 
 struct Process {
@@ -91,16 +112,49 @@ fn start(command: &mut Command) -> Process {
     Process { address, child }
 }
 
-async fn serve_bare() {
+/// What is to be flushed, and whom to tell.
+type Flush = (Vec<u8>, oneshot::Sender<()>);
+
+/// Flushes all that came since the last flush at once.
+fn flusher(path: &str) -> mpsc::UnboundedSender<Flush> {
+    let (sender, mut frames) = mpsc::unbounded_channel::<Flush>();
+    let mut file = std::fs::File::create(path).unwrap();
+    std::thread::spawn(move || {
+        while let Some((bytes, told)) = frames.blocking_recv() {
+            file.write_all(&bytes).unwrap();
+            let mut waiting = vec![told];
+            while let Ok((bytes, told)) = frames.try_recv() {
+                file.write_all(&bytes).unwrap();
+                waiting.push(told);
+            }
+            file.sync_data().unwrap();
+            for told in waiting {
+                told.send(()).unwrap();
+            }
+        }
+    });
+    sender
+}
+
+async fn serve_bare(flusher: Option<mpsc::UnboundedSender<Flush>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     println!("MLLP  {}", listener.local_addr().unwrap());
     loop {
         let (mut stream, _) = listener.accept().await.unwrap();
         stream.set_nodelay(true).unwrap();
+        let flusher = flusher.clone();
         tokio::spawn(async move {
             let mut bytes = [0; 16 << 10];
             while let Ok(count @ 1..) = stream.read(&mut bytes).await {
-                if bytes[..count].ends_with(b"\x1c\r") && stream.write_all(ANSWER).await.is_err() {
+                if !bytes[..count].ends_with(b"\x1c\r") {
+                    continue;
+                }
+                if let Some(flusher) = &flusher {
+                    let (told, flushed) = oneshot::channel();
+                    flusher.send((bytes[..count].to_vec(), told)).unwrap();
+                    flushed.await.unwrap();
+                }
+                if stream.write_all(ANSWER).await.is_err() {
                     return;
                 }
             }

@@ -41,7 +41,7 @@ impl<'a> Field<'a> {
     /// A component of the first repetition; of a component, a subcomponent is `subcomponent`.
     #[must_use]
     pub fn component(self, number: usize) -> Self {
-        let first = self.raw.split(self.delimiters.repetition).next().unwrap_or_default();
+        let first = part(self.raw, self.delimiters.repetition, 1);
         Self { raw: part(first, self.delimiters.component, number), ..self }
     }
 
@@ -65,6 +65,9 @@ impl<'a> Field<'a> {
 }
 
 fn part(text: &str, separator: char, number: usize) -> &str {
+    if text.is_empty() {
+        return text;
+    }
     text.split(separator).nth(number.saturating_sub(1)).unwrap_or_default()
 }
 

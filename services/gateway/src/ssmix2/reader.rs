@@ -4,12 +4,13 @@ mod stored;
 mod transactions;
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinError, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 use tsunagi_chassis::Config;
 use tsunagi_chassis::config::Ssmix2;
@@ -136,9 +137,18 @@ impl Reader {
     /// The bytes of a file from some place on. None, told, if it cannot be read now.
     async fn read(&self, path: &Path, from: u64) -> Option<Vec<u8>> {
         let (own, limit) = (path.to_owned(), self.config.file_bytes);
-        let read = spawn_blocking(move || read_from(&own, from, limit)).await;
+        let read = spawn_blocking(move || read_from(&File::open(own)?, from, limit)).await;
+        self.or_told(path, read)
+    }
+
+    /// What was read of a file. None, told, if it could not be.
+    fn or_told<T>(
+        &self,
+        path: &Path,
+        read: Result<std::io::Result<Option<T>>, JoinError>,
+    ) -> Option<T> {
         match read.map_err(std::io::Error::from).flatten() {
-            Ok(Some(bytes)) => return Some(bytes),
+            Ok(Some(read)) => return Some(read),
             Ok(None) => {
                 if self.told.is_news(path, "too large") {
                     tracing::warn!(
@@ -173,8 +183,7 @@ impl Reader {
 }
 
 /// None if there is more than `limit`.
-fn read_from(path: &Path, from: u64, limit: u64) -> std::io::Result<Option<Vec<u8>>> {
-    let mut file = std::fs::File::open(path)?;
+fn read_from(mut file: &File, from: u64, limit: u64) -> std::io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     file.seek(SeekFrom::Start(from))?;
     file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;

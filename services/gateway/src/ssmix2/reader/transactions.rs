@@ -1,12 +1,14 @@
 //! Transaction files: each is read on from where it was read to.
 
+use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::spawn_blocking;
 
-use super::{Later, Reader};
+use super::{Later, Reader, read_from};
 use crate::adt::Manner;
 use crate::ssmix2::cursor::{Cursor, Read};
 use crate::ssmix2::storage::{Listing, Seen, Transactions, mixed};
@@ -39,8 +41,9 @@ impl Reader {
         if seen.bytes == taken && is_untouched {
             return Ok(());
         }
+        let Some(mut bytes) = self.open(&file.path, taken).await else { return Ok(()) };
         let is_other = match before.filter(|_| taken <= seen.bytes) {
-            Some(before) => self.sum(&file.path, taken).await.is_some_and(|sum| sum != before.sum),
+            Some(before) => bytes.sum(0) != before.sum,
             None => seen.bytes < taken,
         };
         if is_other {
@@ -52,20 +55,23 @@ impl Reader {
             taken = 0;
             cursor.transactions.remove(&file.file);
             cursor.seen.remove(&file.file);
+            let Some(all) = self.open(&file.path, taken).await else { return Ok(()) };
+            bytes = all;
         }
-        let taken_in = self.take_new(file, (seen, taken), cursor).await;
+        let taken_in = self.take_new(file, (seen, taken), &mut bytes, cursor).await;
         let now = cursor.transactions.get(&file.file).copied().unwrap_or_default();
-        if let Some(sum) = self.sum(&file.path, now).await.filter(|_| now > 0) {
-            let read = Read { sum, modified: seen.modified };
+        if now > 0 {
+            let new = usize::try_from(now.saturating_sub(taken)).unwrap_or(usize::MAX);
+            let read = Read { sum: bytes.sum(new), modified: seen.modified };
             cursor.seen.insert(file.file.clone(), read);
         }
         taken_in
     }
 
-    /// A sum of the bytes by which a file is known again, if it can be read.
-    async fn sum(&self, path: &Path, taken: u64) -> Option<u64> {
-        let path = path.to_owned();
-        spawn_blocking(move || sum_of(&path, taken).ok()).await.ok().flatten()
+    /// The bytes of a file that was read to some place. None, told, if it cannot be read now.
+    async fn open(&self, path: &Path, taken: u64) -> Option<Bytes> {
+        let (own, limit) = (path.to_owned(), self.config.file_bytes);
+        self.or_told(path, spawn_blocking(move || Bytes::read(&own, taken, limit)).await)
     }
 
     /// Takes the records behind those that were taken.
@@ -73,21 +79,27 @@ impl Reader {
         &mut self,
         file: &Transactions,
         (seen, taken): (Seen, u64),
+        bytes: &mut Bytes,
         cursor: &mut Cursor,
     ) -> Result<(), Later> {
-        // One that cannot be read is told each time, and the others go on.
-        let Some(mut new) = self.read(&file.path, taken).await else { return Ok(()) };
         let (mut from, already) = (taken, taken);
-        if goes_on(&new) && taken > 0 {
+        let mut around = Vec::new();
+        if goes_on(&bytes.new) && taken > 0 {
             // What seemed to be whole was still being written: it is read from its beginning.
             from = taken.saturating_sub(self.config.record_bytes);
-            let Some(all) = self.read(&file.path, from).await else { return Ok(()) };
-            new = all;
+            let (opened, limit) = (Arc::clone(&bytes.file), self.config.file_bytes);
+            let read = spawn_blocking(move || read_from(&opened, from, limit)).await;
+            // One that cannot be read is told, and the others go on.
+            let Some(all) = self.or_told(&file.path, read) else { return Ok(()) };
+            around = all;
+            let before = usize::try_from(taken - from).unwrap_or(usize::MAX);
+            bytes.new = around.get(before..).unwrap_or_default().to_vec();
         }
+        let new = if around.is_empty() { &bytes.new } else { &around };
         let is_settled = self.is_settled(&file.path, seen);
         let given_up = Duration::from_millis(self.config.unended_ms);
         let is_given_up = seen.age().is_some_and(|age| age >= given_up);
-        let records = records(&new);
+        let records = records(new);
         let count = records.len();
         for (at, record) in records.into_iter().enumerate() {
             let end = from.saturating_add(u64::try_from(record.end).unwrap_or(u64::MAX));
@@ -123,11 +135,65 @@ impl Reader {
     }
 }
 
-fn sum_of(path: &Path, taken: u64) -> std::io::Result<u64> {
-    let mut file = std::fs::File::open(path)?;
-    let (mut first, mut last) = (Vec::new(), Vec::new());
-    std::io::Read::by_ref(&mut file).take(taken.min(KNOWN_BY)).read_to_end(&mut first)?;
-    file.seek(SeekFrom::Start(taken.saturating_sub(KNOWN_BY)))?;
-    file.take(taken.min(KNOWN_BY)).read_to_end(&mut last)?;
-    Ok(mixed(first.into_iter().chain(last)))
+/// What was read of a transaction file: of one and the same, whatever is put in its place
+/// meanwhile.
+struct Bytes {
+    file: Arc<File>,
+    /// Its first ones, and the last ones before where it was read to.
+    known: [Vec<u8>; 2],
+    /// All behind that.
+    new: Vec<u8>,
+}
+
+impl Bytes {
+    /// None if there is more than `limit` that is new.
+    fn read(path: &Path, taken: u64, limit: u64) -> std::io::Result<Option<Self>> {
+        let file = File::open(path)?;
+        let known = [0, taken.saturating_sub(KNOWN_BY)].map(|from| {
+            let (mut opened, mut known) = (&file, Vec::new());
+            opened.seek(SeekFrom::Start(from))?;
+            opened.take(taken.min(KNOWN_BY)).read_to_end(&mut known)?;
+            Ok::<_, std::io::Error>(known)
+        });
+        let [first, last] = known;
+        let new = read_from(&file, taken, limit)?;
+        let known = [first?, last?];
+        Ok(new.map(|new| Self { file: Arc::new(file), known, new }))
+    }
+
+    /// A sum by which the file is known again when so many of the new ones are taken.
+    fn sum(&self, new: usize) -> u64 {
+        let new = self.new.get(..new).unwrap_or(&self.new);
+        let [first, last] = &self.known;
+        let size = usize::try_from(KNOWN_BY).unwrap_or(usize::MAX);
+        let first = first.iter().chain(new).take(size);
+        let behind = (last.len() + new.len()).saturating_sub(size);
+        mixed(first.chain(last.iter().chain(new).skip(behind)).copied())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_known_again_by_what_was_read_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("TR");
+        let all: Vec<u8> = (0..50_000_u32).flat_map(u32::to_le_bytes).collect();
+        std::fs::write(&path, &all).unwrap();
+        let read = |taken| Bytes::read(&path, taken, 1 << 20).unwrap().unwrap();
+        for (taken, now) in
+            [(0, 10), (10, 70_000), (60_000, 70_000), (70_000, 70_001), (5, 190_000)]
+        {
+            let sum = read(taken).sum(usize::try_from(now - taken).unwrap());
+            assert_eq!(sum, read(now).sum(0), "{taken} and {now}");
+        }
+        let before = read(10);
+        // Another one is put in its place.
+        std::fs::write(folder.path().join("new"), vec![7; 200_000]).unwrap();
+        std::fs::rename(folder.path().join("new"), &path).unwrap();
+        assert_ne!(before.sum(100), read(110).sum(0));
+        assert_eq!(read_from(&before.file, 10, 1 << 20).unwrap().unwrap(), all[10..]);
+    }
 }
