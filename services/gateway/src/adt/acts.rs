@@ -12,7 +12,7 @@ use tsunagi_proto::v1;
 
 use super::again::SAME_VISIT;
 use super::encounter::{INPATIENT, Situation, VISIT};
-use super::intake::{IN_PASSING, TRACKING};
+use super::events::{IN_PASSING, TRACKING};
 use super::refusal::Refusal;
 use super::trigger::Act;
 use super::visit::Said;

@@ -12,7 +12,8 @@ use tsunagi_chassis::Refused;
 use tsunagi_domain::EventId;
 use tsunagi_proto::v1;
 
-use super::intake::{Incoming, Intake, Manner, Outcome, actor};
+use super::events::actor;
+use super::intake::{Incoming, Intake, Manner, Outcome};
 use super::refusal::{Kind, Refusal};
 
 /// In the origin of what is kept until it is done.

@@ -17,10 +17,12 @@ use tsunagi_proto::{fields, v1};
 
 use super::acts::Told;
 use super::encounter::Situation;
+use super::events::event;
 use super::group::Group;
 use super::halves::Half;
-use super::intake::{Incoming, Intake, Outcome, Part, event};
+use super::intake::{Incoming, Intake, Outcome};
 use super::one_person::{Sides, United};
+use super::parts::Part;
 use super::patient;
 use super::profile::Profile;
 use super::refusal::Refusal;
