@@ -52,31 +52,7 @@ impl Intake {
         if incoming.manner == Manner::Withdrawn {
             act = trigger::withdrawal(act, &event)?;
         }
-        let mut groups = Group::all(incoming.message);
-        let has_priors = groups.iter().any(|group| !group.segment("MRG").is_missing());
-        let is_link = matches!(act, Act::SamePerson | Act::OtherPerson) && !has_priors;
-        if act == Act::OtherPerson && groups.len() != 2 {
-            return Err(Refusal::missing(
-                "PID-3",
-                "say in two segments PID which numbers are two people's",
-            ));
-        }
-        if is_link {
-            if act == Act::SamePerson {
-                one_person::check_link(&groups, incoming.profile)?;
-            }
-            // A24 names the one person in two segments PID.
-            groups = groups
-                .split_first()
-                .map(|(first, rest)| vec![first.with(rest)])
-                .unwrap_or_default();
-        }
-        if groups.len() > 1 && !act.takes_several() {
-            return Err(Refusal::wrong(
-                "PID-3",
-                "the message tells of several patients: send one message for each",
-            ));
-        }
+        let groups = groups(incoming, act)?;
         if groups.len() > 1 {
             for (number, group) in groups.iter().enumerate() {
                 self.check_group(incoming, act, number, group).await?;
@@ -289,6 +265,33 @@ impl Intake {
         told.extend(happened);
         Ok(told)
     }
+}
+
+/// Its parts, one for each patient; one alone where it says whose records are one person's.
+fn groups<'a>(incoming: &Incoming<'a>, act: Act) -> Result<Vec<Group<'a>>, Refusal> {
+    let groups = Group::all(incoming.message);
+    if act == Act::OtherPerson && groups.len() != 2 {
+        return Err(Refusal::missing(
+            "PID-3",
+            "say in two segments PID which numbers are two people's",
+        ));
+    }
+    let has_priors = groups.iter().any(|group| !group.segment("MRG").is_missing());
+    if matches!(act, Act::SamePerson | Act::OtherPerson) && !has_priors {
+        if act == Act::SamePerson {
+            one_person::check_link(&groups, incoming.profile)?;
+        }
+        // A24 names the one person in two segments PID.
+        let whole = groups.split_first().map(|(first, rest)| first.with(rest));
+        return Ok(whole.into_iter().collect());
+    }
+    if groups.len() > 1 && !act.takes_several() {
+        return Err(Refusal::wrong(
+            "PID-3",
+            "the message tells of several patients: send one message for each",
+        ));
+    }
+    Ok(groups)
 }
 
 const NO_NUMBER: &str = "say who the patient is: PID-3 must have a number, with its assigning authority in PID-3.4, and not only those of an account or a visit (PID-3.5 AN, VN)";
