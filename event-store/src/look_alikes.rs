@@ -7,13 +7,11 @@ use std::cmp::Reverse;
 use jiff::Timestamp;
 use tsunagi_proto::v1;
 
+use crate::folding::fold;
 use crate::patients::{Patients, RowsError};
 
 /// Candidates, if it is not said how many.
 const CANDIDATES: u32 = 20;
-
-/// Kanji that are written in several ways in names: the usual one first, in each line.
-const VARIANTS: &str = include_str!("look_alikes/variants.txt");
 
 /// Those who may be the same person as `of`, the likeliest first, `max` at most; 0: 20. Now, or as
 /// was known at a time: none if more patients than `read_max` are to be read back for that.
@@ -116,50 +114,6 @@ impl Person {
     }
 }
 
-/// A name without spaces, with hiragana as katakana, half-width kana as full, and each kanji as
-/// it is usually written.
-fn fold(name: &str) -> String {
-    let mut folded = String::new();
-    for c in name.chars() {
-        match c {
-            // The marks of voiced sounds follow half-width kana.
-            'ﾞ' | '\u{3099}' => voiced(&mut folded, 1),
-            'ﾟ' | '\u{309a}' => voiced(&mut folded, 2),
-            c if c.is_whitespace() || matches!(c, '・' | '･' | ',' | '.') => {}
-            // Selectors of how a kanji is drawn.
-            '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}' => {}
-            'ぁ'..='ゖ' => folded.extend(char::from_u32(u32::from(c) + 0x60)),
-            'ｦ'..='ﾝ' => folded.push(full_width(c)),
-            c => folded.push(usual(c)),
-        }
-    }
-    folded.to_uppercase()
-}
-
-/// Makes the last sound of a name a voiced one: カ, ガ and ハ, バ, パ follow each other.
-fn voiced(name: &mut String, by: u32) {
-    if let Some(last) = name.pop() {
-        let is_wu = last == 'ウ';
-        name.extend(if is_wu { Some('ヴ') } else { char::from_u32(u32::from(last) + by) });
-    }
-}
-
-fn full_width(c: char) -> char {
-    const FULL: &str = "ヲァィゥェォャュョッーアイウエオカキクケコサシスセソタチツテトナニヌネノハヒフヘホマミムメモヤユヨラリルレロワン";
-    let place = u32::from(c) - u32::from('ｦ');
-    FULL.chars().nth(usize::try_from(place).unwrap_or(usize::MAX)).unwrap_or(c)
-}
-
-/// The kanji as it is usually written.
-fn usual(c: char) -> char {
-    if c.is_ascii() {
-        return c;
-    }
-    let mut lines = VARIANTS.lines().filter(|line| !line.starts_with('#'));
-    let usual = lines.find(|line| line.chars().skip(1).any(|variant| variant == c));
-    usual.and_then(|line| line.chars().next()).unwrap_or(c)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,25 +128,6 @@ mod tests {
         };
         let demographics = Some(demographics);
         Person::of(&v1::PatientSummary { demographics, ..Default::default() })
-    }
-
-    #[test]
-    fn ways_of_writing_a_name_make_no_difference() {
-        assert_eq!(fold("髙橋 ハナ"), fold("高橋　はな"));
-        assert_eq!(fold("山﨑"), fold("山崎"));
-        assert_eq!(fold("渡邊"), fold("渡辺"));
-        assert_eq!(fold("ﾀｶﾊｼ ﾊﾅ"), fold("たかはし はな"));
-        assert_eq!(fold("ｶﾞｯﾎﾟ"), "ガッポ");
-        assert_ne!(fold("高橋"), fold("高嶋"));
-    }
-
-    #[test]
-    fn each_kanji_has_one_usual_form() {
-        let mut seen = std::collections::BTreeSet::new();
-        for line in VARIANTS.lines().filter(|line| !line.starts_with('#')) {
-            assert!(line.chars().count() > 1, "{line}");
-            assert!(line.chars().all(|c| seen.insert(c)), "{line}");
-        }
     }
 
     #[test]
