@@ -353,3 +353,83 @@ async fn allergies_are_told_of_and_not_what_they_are() {
     take(&mut sender, adt("A60", 10, &person("7"))).await;
     assert_eq!(standing(&channel, "7").await.len(), 2);
 }
+
+/// Whose a visit is at the end, that was told to patient `a` and moved to patient `b`.
+async fn whose(channel: &Channel, pair: usize) -> [bool; 2] {
+    let has = async |side: &str| {
+        let told = standing(channel, &format!("{side}{pair}")).await;
+        told.iter().any(|of| of == "encounter.admitted")
+    };
+    [has("a").await, has("b").await]
+}
+
+#[tokio::test]
+async fn a_move_that_a_kill_interrupted_is_finished_though_nobody_sends_it_again() {
+    const PAIRS: usize = 48;
+    const SENDERS: usize = 8;
+    let data = folder();
+    let mut server = start(data.path());
+    let mut sender = Sender::connect(&server).await;
+    for pair in 0..PAIRS {
+        let (one, other, visit) = (format!("a{pair}"), format!("b{pair}"), format!("V-{pair}"));
+        take(&mut sender, adt("A01", 9, &of(&one, &stay("W1", &visit)))).await;
+        take(&mut sender, adt("A28", 9, &person(&other))).await;
+    }
+    let moved = |pair: usize| {
+        let (one, visit) = (format!("a{pair}"), format!("V-{pair}"));
+        let said = format!("{}\r{}", merged(&one, "", &visit), stay("W1", &visit));
+        adt("A45", 12, &of(&format!("b{pair}"), &said))
+    };
+    // Killed after the first was answered, when the others are at any point of their way.
+    for round in 0..PAIRS / SENDERS {
+        let mut sent = tokio::task::JoinSet::new();
+        for pair in round * SENDERS..(round + 1) * SENDERS {
+            let (mut connection, message) = (Sender::connect(&server).await, moved(pair));
+            sent.spawn(async move { connection.try_send(message).await });
+        }
+        sent.join_next().await.unwrap().unwrap();
+        server.kill();
+        while sent.join_next().await.is_some() {}
+        server = start(data.path());
+    }
+    let channel = server.channel().await;
+    for pair in 0..PAIRS {
+        // Until then, it is told to both.
+        while whose(&channel, pair).await == [true, true] {
+            tokio::task::yield_now().await;
+        }
+        assert!(whose(&channel, pair).await.contains(&true), "it is somebody's");
+    }
+    let moved_to = async |pair| whose(&channel, pair).await == [false, true];
+    let mut count = 0;
+    for pair in 0..PAIRS {
+        count += usize::from(moved_to(pair).await);
+    }
+    assert!(count >= PAIRS / SENDERS, "{count}");
+}
+
+#[tokio::test]
+async fn a_move_that_many_senders_say_at_once_is_one() {
+    let data = folder();
+    let server = start(data.path());
+    let mut sender = Sender::connect(&server).await;
+    let channel = server.channel().await;
+    for round in 0..4 {
+        let (one, other, visit) = (format!("a{round}"), format!("b{round}"), format!("V-{round}"));
+        take(&mut sender, adt("A01", 9, &of(&one, &stay("W1", &visit)))).await;
+        let said = format!("{}\r{}", merged(&one, "", &visit), stay("W1", &visit));
+        let moved = adt("A45", 12, &of(&other, &said));
+        let mut sent = tokio::task::JoinSet::new();
+        for _ in 0..6 {
+            let (mut connection, message) = (Sender::connect(&server).await, moved.clone());
+            sent.spawn(async move { connection.send(message).await });
+        }
+        while let Some(answer) = sent.join_next().await {
+            assert_eq!(code(answer.as_ref().unwrap()).0, "AA", "{answer:?}");
+        }
+        assert_eq!(whose(&channel, round).await, [false, true]);
+    }
+    let kept = crate::hl7_news::sent(&channel, &["care.system.message_quarantined."]).await;
+    let released = crate::hl7_news::sent(&channel, &["care.system.message_released."]).await;
+    assert_eq!(kept.len(), released.len(), "nobody has to look at any of them");
+}

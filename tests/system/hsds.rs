@@ -190,3 +190,138 @@ async fn the_specification_s_own_examples_are_taken() {
     assert_eq!(service.name, "Community Counselling");
     assert_eq!(service.locations[0].name, "MyCity Civic Center");
 }
+
+#[tokio::test]
+async fn a_real_directory_is_taken_once_in_either_form_and_a_change_is_one_event() {
+    let skipped = "a_real_directory_is_taken_once_in_either_form_and_a_change_is_one_event";
+    let Some(examples) = data_set("hsds/openreferral-specification", skipped) else { return };
+    let (data, tables, files) = (folder(), folder(), folder());
+    for file in std::fs::read_dir(&examples).unwrap().map(|file| file.unwrap().path()) {
+        let name = file.file_name().unwrap().to_str().unwrap().to_owned();
+        if name.starts_with("examples_csv_") {
+            std::fs::copy(&file, tables.path().join(&name)).unwrap();
+        }
+    }
+    std::fs::copy(examples.join("examples_service_full.json"), files.path().join("services.json"))
+        .unwrap();
+    let stored = |what: &Path, source: &str| {
+        let text = stdout(&import(data.path(), what, &["--source", source]));
+        let line = text.lines().find(|line| line.contains(" events stored")).unwrap().to_owned();
+        line.split_whitespace().next().unwrap().parse::<u64>().unwrap_or_else(|_| panic!("{text}"))
+    };
+    for (what, source) in [(tables.path(), "tables"), (files.path(), "files")] {
+        assert_eq!([1, 0, 0], [0; 3].map(|_| stored(what, source)), "{source}");
+    }
+    for (what, source, file) in [
+        (tables.path(), "tables", "examples_csv_services.csv"),
+        (files.path(), "files", "services.json"),
+    ] {
+        let path = what.join(file);
+        let text = std::fs::read_to_string(&path).unwrap();
+        let changed = text.replace("Community Counselling", "Community Advice");
+        assert_ne!(text, changed);
+        // With a mark before it and other ends of lines, as another program saves it.
+        let saved = format!("\u{feff}{}", changed.replace('\n', "\r\n"));
+        std::fs::write(&path, saved).unwrap();
+        assert_eq!([1, 0], [0; 2].map(|_| stored(what, source)), "{source}");
+    }
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    let told = entries(&channel).await;
+    assert_eq!(told.len(), 2, "two directories have each its own");
+    for entry in &told {
+        let (resource, was) = (entry.resource.as_ref().unwrap(), &entry.by);
+        assert_eq!(resource.name, "Community Advice", "{was:?}");
+        assert_eq!(resource.schedules.len(), told[0].resource.as_ref().unwrap().schedules.len());
+    }
+}
+
+#[tokio::test]
+async fn odd_tables_are_taken_as_far_as_they_can_be_read() {
+    let (data, tables) = (folder(), folder());
+    let put = |name: &str, bytes: &[u8]| std::fs::write(tables.path().join(name), bytes).unwrap();
+    put("organizations.csv", b"id,name\no-1,Club\n");
+    let long = "x".repeat(70_000);
+    let services = format!(
+        "ID,organization_id,Name,description,status,minimum_age,maximum_age\r\
+         s-1,o-1,Walks,\"a\nb\rc\",active,65.0,99\r\
+         ,o-1,Nameless,,active,,\r\
+         s-2,o-1,Long,{long},active,,\r\
+         s-3,o-1,Young,,active,0.5,a child\r\
+         s-4,o-1,Walks, and talks,\"\",active,1,2\r"
+    );
+    put("services.csv", services.as_bytes());
+    let rules = "id,service_id,freq,interval,byday,bymonthday,until,count,opens_at,closes_at\n\
+        t-1,s-1,MONTHLY,1,3TU,,,,10:00:00,\n\
+        t-2,s-1,weekly,2,\"mo, we\",,2027-03-31,5,09:00,\n\
+        t-3,s-1,MONTHLY,,,31,,,,\n\
+        t-4,s-1,FORTNIGHTLY,,TU,,,,,\n\
+        t-5,s-1,WEEKLY,0,TU,,,,,\n\
+        t-6,s-1,WEEKLY,,XX,,,,,\n\
+        ,s-1,DAILY,,,,,,24:00,\n";
+    put("schedules.csv", rules.as_bytes());
+    put("phones.csv", b"id,service_id,number\np-1,s-1,\xa0\xff\n");
+    let location = "\u{feff}{\"id\":\"l-1\",\"location_type\":\"physical\",\"name\":\"Hall\"}";
+    put("locations.json", location.as_bytes());
+    put("contacts.json", b"{\"id\":\"c-1\",");
+    let taken = import(data.path(), tables.path(), &["--source", "city"]);
+    let text = stdout(&taken);
+    assert!(text.contains("2 events stored from 6 files"), "{text}");
+    for told in [
+        "contacts.json:1  file  UNREADABLE",
+        "locations.json:1  location/l-1  SERVICE_UNKNOWN",
+        "phones.csv  file  UNREADABLE: it is neither UTF-8 nor CP932",
+        "services.csv:5  service/  ID_MISSING",
+        "services.csv:6  service/s-2  ROW_INVALID: description",
+        "services.csv:8  service/  ROW_UNREADABLE",
+    ] {
+        assert!(text.contains(told), "{told}\n{text}");
+    }
+    let server = Server::start(data.path());
+    let told = entries(&server.channel().await).await;
+    let [walks, young] = [0, 1].map(|at: usize| told[at].resource.as_ref().unwrap());
+    let ages = |of: &v1::Resource| {
+        let of = of.eligibility.clone().unwrap();
+        (of.age_min, of.age_max, of.description)
+    };
+    assert_eq!(ages(walks), (Some(65), Some(99), String::new()));
+    assert_eq!(ages(young), (None, None, "minimum age: 0.5\nmaximum age: a child".to_owned()));
+    let rules: Vec<&str> = walks
+        .schedules
+        .iter()
+        .map(|of| of.rrule.as_str())
+        .filter(|rule| !rule.is_empty())
+        .collect();
+    let weekly = "FREQ=WEEKLY;INTERVAL=2;UNTIL=20270331;BYDAY=MO,WE";
+    let monthly = ["FREQ=MONTHLY;INTERVAL=1;BYDAY=3TU", weekly, "FREQ=MONTHLY;BYMONTHDAY=31"];
+    assert_eq!(rules, [&monthly[..], &["FREQ=DAILY"]].concat());
+    let words: Vec<&str> = walks
+        .schedules
+        .iter()
+        .map(|of| of.description.as_str())
+        .filter(|words| !words.is_empty())
+        .collect();
+    let odd = ["FREQ=FORTNIGHTLY;BYDAY=TU", "FREQ=WEEKLY;INTERVAL=0;BYDAY=TU"];
+    assert_eq!(words, [&odd[..], &["FREQ=WEEKLY;BYDAY=XX"]].concat(), "no rule is kept in words");
+}
+
+#[tokio::test]
+async fn organisations_of_two_directories_are_two_where_their_ids_are_their_own() {
+    let (data, tables) = (folder(), folder());
+    let put = |name: &str, text: &str| std::fs::write(tables.path().join(name), text).unwrap();
+    put("organizations.csv", "id,name\n1,Club\n");
+    put("services.csv", "id,organization_id,name,status\n1,1,Walks,active\n");
+    for source in ["east", "west"] {
+        let arguments = ["--source", source, "--own-organisations"];
+        for events in [1, 0] {
+            let text = stdout(&import(data.path(), tables.path(), &arguments));
+            assert!(text.contains(&format!("{events} events stored")), "{text}");
+        }
+    }
+    let server = Server::start(data.path());
+    let told = entries(&server.channel().await).await;
+    let mut of: Vec<String> =
+        told.into_iter().map(|entry| entry.resource.unwrap().organisation.unwrap().id).collect();
+    of.sort();
+    assert_eq!(of, ["east:1", "west:1"]);
+}

@@ -518,3 +518,57 @@ async fn organisations_of_two_senders_are_two_where_their_ids_are_their_own() {
     facilities.sort();
     assert_eq!(facilities, ["east:1", "west:1"]);
 }
+
+#[tokio::test]
+async fn an_import_opens_no_address_that_a_merged_record_protects() {
+    for (round, lived) in ["", "つなぎ市栄町9"].into_iter().enumerate() {
+        let (data, export) = (folder(), folder());
+        let server = Server::start(data.path());
+        let channel = server.channel().await;
+        let [owner, hidden] = [1, 2].map(crate::support::id);
+        crate::desks::register(&channel, &owner, "MR00000").await;
+        crate::desks::register(&channel, &hidden, "MR00099").await;
+        let mut desk = v1::discharge_desk_client::DischargeDeskClient::new(channel.clone());
+        let secret =
+            v1::Address { text: "秘密町1".into(), confidential: true, ..Default::default() };
+        let open = v1::Address { text: lived.to_owned(), ..Default::default() };
+        let said = [(&hidden, secret, 3), (&owner, open, 4)];
+        for (patient, address, event) in said.into_iter().filter(|(_, at, _)| !at.text.is_empty()) {
+            let demographics = crate::desks::registration("").demographics.unwrap();
+            let event_id = crate::support::id(event);
+            let update = v1::UpdateDemographicsRequest {
+                context: Some(crate::support::context(patient, &event_id, "2026-04-02")),
+                event: Some(v1::DemographicsUpdated {
+                    demographics: Some(v1::Demographics { address: Some(address), ..demographics }),
+                }),
+            };
+            desk.update_demographics(liaison(update)).await.unwrap();
+        }
+        let merge = v1::MergePatientsRequest {
+            context: Some(crate::support::context(&owner, &crate::support::id(5), "2026-04-03")),
+            event: Some(v1::PatientsMerged {
+                retired_patient_id: hidden,
+                ..v1::PatientsMerged::default()
+            }),
+        };
+        let mut team = v1::care_team_client::CareTeamClient::new(channel.clone());
+        team.merge_patients(liaison(merge)).await.unwrap();
+        let path = export.path().to_str().unwrap();
+        let mut resource = patient(0);
+        for written in ["", "2026-04-01T00:00:00Z", "2026-05-01T00:00:00Z"] {
+            resource["address"] = json!([{ "text": format!("つなぎ市本町1-{written}") }]);
+            resource["telecom"] = json!([{ "system": "phone", "value": format!("1{written}") }]);
+            if !written.is_empty() {
+                resource["meta"] = json!({ "lastUpdated": written });
+            }
+            write(export.path(), "Patient.ndjson", &[resource.clone()]);
+            assert_eq!(
+                row(&import(data.path(), &[path, "--source", "his"]), "Patient")[2..],
+                [0, 0]
+            );
+            let known = summary(&channel, &owner).await.demographics.unwrap();
+            let withheld = v1::Address { confidential: true, ..Default::default() };
+            assert_eq!(known.address, Some(withheld), "{round} {written}");
+        }
+    }
+}

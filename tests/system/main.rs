@@ -32,6 +32,7 @@ mod fhir_record;
 mod hl7_moves;
 mod hl7_news;
 mod hl7_record;
+mod hl7_triggers;
 mod hl7_visits;
 mod hsds;
 mod import;

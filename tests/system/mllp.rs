@@ -227,6 +227,73 @@ async fn messages_may_come_in_pieces_and_many_at_once() {
 }
 
 #[tokio::test]
+async fn noise_and_halves_of_frames_spoil_no_message() {
+    let data = folder();
+    let server = start(data.path(), &[]);
+    let mut sender = Sender::connect(&server).await;
+    let garbage = vec![b'x'; 1 << 20];
+    sender.write(&garbage).await;
+    assert!(sender.send(message("A01", "c1", "7", ADMITTED)).await.contains("\rMSA|AA|c1\r"));
+    // Cut off within a message, which begins anew on the same connection; and an end without one.
+    let whole = framed(message("A01", "c2", "8", ADMITTED));
+    let cut =
+        [&whole[..40], &whole, b"\x1c\r\x1c\r\n", &framed(message("A01", "c3", "9", ADMITTED))];
+    sender.write(&cut.concat()).await;
+    for control in ["c2", "c3"] {
+        let answer = sender.answer().await.unwrap();
+        assert!(answer.contains(&format!("\rMSA|AA|{control}\r")), "{answer}");
+    }
+    let channel = server.channel().await;
+    for number in ["7", "8", "9"] {
+        assert_eq!(types(&channel, number).await.len(), 2, "{number}");
+    }
+}
+
+#[tokio::test]
+async fn one_control_id_on_two_connections_at_once_names_two_messages() {
+    let data = folder();
+    let server = start(data.path(), &[]);
+    let mut both = [Sender::connect(&server).await, Sender::connect(&server).await];
+    let of =
+        |side: usize, n: usize| message("A01", &format!("c{n}"), &format!("{side}-{n}"), ADMITTED);
+    for (side, sender) in both.iter_mut().enumerate() {
+        let all: Vec<u8> = (0..20).flat_map(|n| framed(of(side, n))).collect();
+        sender.write(&all).await;
+    }
+    let mut answers = BTreeMap::new();
+    for (side, sender) in both.iter_mut().enumerate() {
+        for n in 0..20 {
+            let answer = sender.answer().await.unwrap();
+            assert!(answer.contains(&format!("\rMSA|AA|c{n}\r")), "{answer}");
+            let id = answer.split('|').nth(9).unwrap().to_owned();
+            assert_eq!(
+                answers.insert(id, (side, n)),
+                None,
+                "each message has an answer of its own"
+            );
+        }
+    }
+    let channel = server.channel().await;
+    for (side, n) in answers.into_values() {
+        assert_eq!(types(&channel, &format!("{side}-{n}")).await.len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_comes_to_no_end_holds_no_place_for_ever() {
+    let data = folder();
+    let server = start(data.path(), &["--mllp-connections", "1", "--mllp-idle-ms", "500"]);
+    let mut endless = Sender::connect(&server).await;
+    endless.write(b"\x0bMSH|").await;
+    // Never silent: until the server has closed the connection.
+    while endless.stream.write_all(b"x").await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    let mut sender = Sender::connect(&server).await;
+    assert!(sender.send(message("A01", "c1", "7", ADMITTED)).await.contains("\rMSA|AA|c1\r"));
+}
+
+#[tokio::test]
 async fn fifty_senders_store_each_message_once() {
     let data = folder();
     let server = start(data.path(), &[]);

@@ -99,22 +99,24 @@ fn receipt(bus: &dyn Bus, event: EventId, placed: Placed, repeated: bool) -> v1:
     }
 }
 
-/// Keeps all of something, in as many parts as it needs.
+/// Keeps all of something, in as many parts as it needs, and gives the receipt of each.
 pub async fn keep_whole(
     bus: &dyn Bus,
     message: v1::MessageQuarantined,
     actor: &Actor,
     door: &str,
-) -> Result<(), Refused> {
+) -> Result<Vec<v1::Receipt>, Refused> {
     let parts = u32::try_from(message.raw.len().div_ceil(PART_BYTES).max(1)).unwrap_or(u32::MAX);
     let whole = v1::MessageQuarantined { raw: Vec::new(), parts, ..message.clone() };
     // Nothing at all is one part, too: that it came is kept.
     let empty = message.raw.is_empty().then_some([].as_slice());
+    let mut kept = Vec::new();
     for (part, raw) in (1..).zip(message.raw.chunks(PART_BYTES).chain(empty)) {
         let raw = raw.to_owned();
-        keep(bus, v1::MessageQuarantined { raw, part, ..whole.clone() }, actor, door).await?;
+        let message = v1::MessageQuarantined { raw, part, ..whole.clone() };
+        kept.push(keep(bus, message, actor, door).await?);
     }
-    Ok(())
+    Ok(kept)
 }
 
 /// Says that nobody has to look at something any more, in the name of `actor`. The first word

@@ -6,19 +6,18 @@
 //! use; messages about one patient are taken one after the other in this process, and that nobody
 //! else wrote meanwhile is what the expected version ensures.
 
+mod protection;
+mod steps;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use jiff::Timestamp;
 use prost::Message as _;
 use tokio::sync::Mutex as AsyncMutex;
 use tsunagi_bus::address;
 use tsunagi_bus::patients::Loaded;
 use tsunagi_bus::port::ReadError;
 use tsunagi_bus::{Bus, Stored, StreamId};
-use tsunagi_domain::correction::{Change, Correction};
-use tsunagi_domain::encounter::Event as EncounterEvent;
-use tsunagi_domain::place::Place;
 use tsunagi_domain::{CareTime, EncounterId, EventId, Fact, PatientId, Record, Zone};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::convert::happened;
@@ -27,52 +26,9 @@ use uuid::Uuid;
 
 use crate::fhir::door::content;
 use crate::person::Born;
-
-/// What an event did to an encounter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum StepKind {
-    AdmissionPlanned,
-    Registered,
-    Admitted,
-    TransferPlanned,
-    Transferred,
-    LeaveStarted,
-    LeaveReturned,
-    DischargePlanned,
-    Discharged,
-}
-
-/// A step of an encounter that is in effect.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Step {
-    pub(crate) event: EventId,
-    pub(crate) encounter: EncounterId,
-    pub(crate) kind: StepKind,
-    pub(crate) at: CareTime,
-    /// Where to, if the step leads anywhere.
-    pub(crate) place: Option<v1::Place>,
-    /// When what is planned is to happen.
-    pub(crate) planned_at: Option<CareTime>,
-    /// The person in whose name it was said.
-    pub(crate) by: String,
-}
-
-impl StepKind {
-    /// The type of the event that takes the step.
-    pub(crate) fn event_type(self) -> &'static str {
-        match self {
-            Self::AdmissionPlanned => "care.encounter.admission_planned.v1",
-            Self::Registered => "care.encounter.registered.v1",
-            Self::Admitted => "care.encounter.admitted.v1",
-            Self::TransferPlanned => "care.encounter.transfer_planned.v1",
-            Self::Transferred => "care.encounter.transferred.v1",
-            Self::LeaveStarted => "care.encounter.leave_started.v1",
-            Self::LeaveReturned => "care.encounter.leave_returned.v1",
-            Self::DischargePlanned => "care.encounter.discharge_planned.v1",
-            Self::Discharged => "care.encounter.discharged.v1",
-        }
-    }
-}
+use protection::Protection;
+pub(crate) use steps::{Step, StepKind};
+use steps::{step, taken_by};
 
 /// One patient, as far as the stream was read.
 #[derive(Debug, Default)]
@@ -135,18 +91,6 @@ struct Word {
     at: CareTime,
     written: String,
     demographics: v1::Demographics,
-}
-
-/// What was told of the address being confidential, by when it was recorded.
-#[derive(Debug, Default)]
-struct Protection {
-    /// The last time that the own record said so, and each other one.
-    own: Option<Timestamp>,
-    others: HashMap<PatientId, Timestamp>,
-    /// Since when others are part of the own record.
-    joined: HashMap<PatientId, Timestamp>,
-    /// The last time that the own record openly said an address.
-    opened: Option<Timestamp>,
 }
 
 /// What an event about an encounter says beside what the record keeps.
@@ -247,20 +191,7 @@ impl Known {
     /// Whether somebody said that the address is confidential, in this record or in one that is
     /// merged into it, and nobody who could know openly said one since.
     pub(crate) fn is_address_protected(&self) -> bool {
-        let Protection { own, others, joined, opened } = &self.told.protection;
-        let is_after = |one: &Timestamp| opened.is_some_and(|opened| opened > *one);
-        let last_joined = joined.values().max();
-        let protects = |(record, at): (&PatientId, &Timestamp)| {
-            let is_part = if joined.contains_key(record) {
-                self.record().patient().merge_of(*record).is_some()
-            } else {
-                // It came with another that was merged.
-                self.record().patient().merged().next().is_some()
-            };
-            let joined = joined.get(record).or(last_joined);
-            is_part && !(is_after(at) && joined.is_none_or(is_after))
-        };
-        own.as_ref().is_some_and(|at| !is_after(at)) || others.iter().any(protects)
+        self.told.protection.holds(self.record().patient())
     }
 
     /// An event of the patient's own record, or of one that was merged into it.
@@ -405,6 +336,20 @@ impl Known {
         self.attending.iter().filter(is_change)
     }
 
+    /// The doctors who were said to attend from some time on, which was taken back, and when.
+    pub(crate) fn attending_taken_back(
+        &self,
+        encounter: EncounterId,
+    ) -> impl Iterator<Item = (&v1::Participant, CareTime)> {
+        self.told.words.iter().filter(|(_, words)| words.is_change).filter_map(
+            move |(event, words)| {
+                let since = self.told.corrections.get(&self.record().outcome(*event).error?)?;
+                let (of, _, doctor) = words.attending.as_ref()?;
+                (*of == encounter).then_some((doctor, *since))
+            },
+        )
+    }
+
     /// When a step was corrected last.
     pub(crate) fn corrected_at(&self, step: EventId) -> Option<CareTime> {
         let made = self.record().corrections_of(step);
@@ -524,27 +469,6 @@ impl Told {
     }
 }
 
-impl Protection {
-    fn fold(&mut self, stored: &Stored, is_own: bool, event: &v1::Event, payload: &mut Payload) {
-        let at = stored.placed.recorded_at;
-        if let Payload::PatientsMerged(merge) = &*payload
-            && let Ok(retired) = PatientId::parse(&merge.retired_patient_id)
-            && is_own
-        {
-            self.joined.insert(retired, at);
-        } else if address::is_confidential(event, payload) {
-            match stored.stream.patient() {
-                Some(patient) if !is_own => drop(self.others.insert(patient, at)),
-                Some(_) | None => self.own = Some(at),
-            }
-        } else if is_own
-            && address::demographics(payload).is_some_and(|said| said.address.is_some())
-        {
-            self.opened = Some(at);
-        }
-    }
-}
-
 /// What an event about an encounter says beside what the record keeps of it.
 fn words(payload: Payload, at: CareTime) -> Option<Words> {
     let (encounter, attending, number, is_change) = if let Payload::Admitted(m) = payload {
@@ -561,63 +485,6 @@ fn words(payload: Payload, at: CareTime) -> Option<Words> {
     let attending = attending.map(|doctor| (encounter, at, doctor));
     let number = number.map(|number| (encounter, number));
     Some(Words { attending, number, is_change, ..Words::default() })
-}
-
-/// The step that an event takes, or that a correction says was taken instead.
-fn taken_by(happened: &tsunagi_domain::Event, by: &str) -> Option<Step> {
-    let (encounter, fact) = match &happened.fact {
-        Fact::Encounter(encounter, fact) => (*encounter, fact),
-        Fact::Correction(Correction { change: Change::Value(fact), .. }) => match &**fact {
-            Fact::Encounter(encounter, fact) => (*encounter, fact),
-            Fact::Identity(_)
-            | Fact::TransferRequest(..)
-            | Fact::Referral(..)
-            | Fact::Case(..)
-            | Fact::Document(_)
-            | Fact::Correction(_) => return None,
-        },
-        Fact::Identity(_)
-        | Fact::TransferRequest(..)
-        | Fact::Referral(..)
-        | Fact::Case(..)
-        | Fact::Document(_)
-        | Fact::Correction(_) => return None,
-    };
-    let (kind, place, planned_at) = step(fact)?;
-    let (event, at) = (happened.stamp.event, happened.stamp.occurred_at);
-    Some(Step { event, encounter, kind, at, place, planned_at, by: by.to_owned() })
-}
-
-fn step(event: &EncounterEvent) -> Option<(StepKind, Option<v1::Place>, Option<CareTime>)> {
-    let to = |place: &Place| Some(place.into());
-    Some(match event {
-        EncounterEvent::AdmissionPlanned(plan) => {
-            (StepKind::AdmissionPlanned, to(&plan.place), Some(plan.planned_at))
-        }
-        EncounterEvent::VisitRegistered(visit) => (StepKind::Registered, to(&visit.place), None),
-        EncounterEvent::Admitted(admission) => (StepKind::Admitted, to(&admission.place), None),
-        EncounterEvent::TransferPlanned(plan) => {
-            (StepKind::TransferPlanned, to(&plan.to), Some(plan.planned_at))
-        }
-        EncounterEvent::Transferred(transfer) => (StepKind::Transferred, to(&transfer.to), None),
-        EncounterEvent::LeaveStarted(()) => (StepKind::LeaveStarted, None, None),
-        EncounterEvent::LeaveReturned(()) => (StepKind::LeaveReturned, None, None),
-        EncounterEvent::DischargePlanned(plan) => {
-            (StepKind::DischargePlanned, None, Some(plan.planned_at))
-        }
-        EncounterEvent::Discharged(()) | EncounterEvent::DischargedDeceased(()) => {
-            (StepKind::Discharged, None, None)
-        }
-        EncounterEvent::PlannedAdmissionCancelled(_)
-        | EncounterEvent::VisitCancelled(_)
-        | EncounterEvent::AdmissionCancelled(_)
-        | EncounterEvent::PlannedTransferCancelled(_)
-        | EncounterEvent::TransferCancelled(_)
-        | EncounterEvent::LeaveCancelled(_)
-        | EncounterEvent::ReturnCancelled(_)
-        | EncounterEvent::PlannedDischargeCancelled(_)
-        | EncounterEvent::DischargeCancelled(_) => return None,
-    })
 }
 
 /// The patients in memory: those that messages were about lately.

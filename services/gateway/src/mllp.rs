@@ -7,6 +7,7 @@
 mod answer;
 mod certificate;
 mod frame;
+mod patience;
 mod server;
 mod tls;
 

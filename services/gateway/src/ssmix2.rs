@@ -10,6 +10,7 @@
 mod cursor;
 mod reader;
 mod storage;
+mod told;
 mod transaction;
 
 pub use reader::Reader;

@@ -34,6 +34,7 @@ pub(crate) struct Doors {
     mllp: Option<JoinHandle<()>>,
     fhir: Option<JoinHandle<std::io::Result<()>>>,
     ssmix2: Option<JoinHandle<()>>,
+    halves: JoinHandle<()>,
 }
 
 impl Bound {
@@ -65,6 +66,11 @@ impl Bound {
         stop: &CancellationToken,
     ) -> anyhow::Result<Doors> {
         let intake = Arc::new(Intake::new(Arc::clone(handler), config)?);
+        let (half_done, stopped) = (Arc::clone(&intake), stop.clone());
+        let halves = tokio::spawn(async move {
+            // What is cancelled half way is finished the next time.
+            let _done = stopped.run_until_cancelled(half_done.finish_halves()).await;
+        });
         let ssmix2 = ssmix2::Reader::new(config, Arc::clone(&intake));
         let ssmix2 = ssmix2.map(|reader| tokio::spawn(reader.run(stop.clone())));
         let mllp = self.mllp.map(|mllp| tokio::spawn(mllp.run(intake, stop.clone())));
@@ -72,7 +78,7 @@ impl Bound {
             let handler = Arc::clone(handler);
             tokio::spawn(fhir.run(config.clone(), handler, timeline, stop.clone()))
         });
-        Ok(Doors { mllp, fhir, ssmix2 })
+        Ok(Doors { mllp, fhir, ssmix2, halves })
     }
 }
 
@@ -80,7 +86,7 @@ impl Doors {
     /// Waits until all are closed, also when one of them failed.
     pub(crate) async fn closed(self) -> anyhow::Result<()> {
         let mut ended = Vec::new();
-        for door in [self.mllp, self.ssmix2].into_iter().flatten() {
+        for door in [self.mllp, self.ssmix2, Some(self.halves)].into_iter().flatten() {
             ended.push(door.await);
         }
         let fhir = match self.fhir {

@@ -5,14 +5,14 @@
 //! with it: a feed begins in the middle, and messages get lost.
 
 use jiff::SignedDuration;
-use tsunagi_domain::encounter::{Encounter, Stage};
+use tsunagi_domain::encounter::{Class, Encounter, Stage};
 use tsunagi_domain::{EncounterId, EventId};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::v1;
 
 use super::again::SAME_VISIT;
 use super::encounter::{INPATIENT, Situation, VISIT};
-use super::intake::{IN_PASSING, TRACKING};
+use super::events::{IN_PASSING, TRACKING};
 use super::refusal::Refusal;
 use super::trigger::Act;
 use super::visit::Said;
@@ -82,6 +82,7 @@ impl Situation<'_> {
         if self.was_taken_back(encounter, StepKind::Admitted, &new)? || self.is_older(before)? {
             return Ok(Vec::new());
         }
+        self.check_ends_after(encounter, &new.at)?;
         let began = self.visit.admitted_at()?;
         let mut told = Vec::new();
         // Without a number, a stay that began at another time may be another one.
@@ -158,12 +159,21 @@ impl Situation<'_> {
         let visiting = self.current(|encounter| encounter.stage() == Stage::Visiting)?;
         let Some(encounter) = visiting else { return self.admit() };
         let at = self.visit.happened_at()?;
-        self.step(encounter, StepKind::Admitted, self.admitted(encounter, at, 3))
+        let new = self.admitted(encounter, at, 3);
+        let is_stay = self.known.record().encounter(encounter).is_some_and(Encounter::is_inpatient);
+        match self.known.last(encounter, &[StepKind::Admitted]).filter(|_| is_stay) {
+            // It became one before.
+            Some(before) => self.corrected(before, new.payload),
+            None => self.step(encounter, StepKind::Admitted, new),
+        }
     }
 
     /// The stay ends, and the patient remains for a visit that follows from it.
     fn become_outpatient(&self) -> Tells {
         let (mut told, stay) = self.known_stay()?;
+        if self.became_visit(stay) {
+            return Ok(Vec::new());
+        }
         let at = self.visit.happened_at()?;
         let left = self.step(stay, StepKind::Discharged, self.discharged(stay, at.clone()))?;
         // Known before, with the visit behind it.
@@ -180,6 +190,15 @@ impl Situation<'_> {
         }
         told.push(visit);
         Ok(told)
+    }
+
+    /// Whether a stay has ended, and a visit is known that follows from it.
+    fn became_visit(&self, stay: EncounterId) -> bool {
+        let record = self.known.record();
+        let has_ended = record.encounter(stay).is_some_and(|of| of.stage() == Stage::Ended);
+        let follows =
+            |of: &Encounter| of.preceding() == Some(stay) && of.class() != Class::Inpatient;
+        has_ended && record.encounters().any(|(_, encounter)| follows(encounter))
     }
 
     fn after(&self, stay: EncounterId, at: &Said) -> EncounterId {
@@ -343,7 +362,7 @@ impl Situation<'_> {
         };
         let is_unclear = self.visit.number().is_some() || self.visit.admitted_at()?.is_some();
         let found = if is_unclear { of_stay } else { of_stay.or_else(here) };
-        let none = if encounter.is_some() { nothing_to_cancel } else { unknown_visit };
+        let none = if encounter.is_some() { nothing_to_cancel } else { unknown_to_cancel };
         let step = found.ok_or_else(none)?;
         let cancellation = v1::EncounterCancellation {
             encounter_id: step.encounter.to_string(),
@@ -527,7 +546,15 @@ pub(super) fn nothing_to_cancel() -> Refusal {
     Refusal::unknown(
         "PV1-19",
         "NOTHING_TO_CANCEL",
-        "nothing that this takes back is in effect here: it never came, or was taken back before",
+        "nothing that this takes back is in effect here: it never came, or was taken back before; if it comes yet, send this again after it",
+    )
+}
+
+pub(super) fn unknown_to_cancel() -> Refusal {
+    Refusal::unknown(
+        "PV1-44",
+        "ENCOUNTER_UNKNOWN",
+        "no visit is known here of which this takes anything back: if what it takes back comes yet, send this again after it; if its number (PV1-19) or beginning (PV1-44) is wrong, correct it",
     )
 }
 

@@ -150,12 +150,26 @@ impl Situation<'_> {
         };
         let beginning = of_visit(&[StepKind::Admitted]).or(of_visit(&[StepKind::Registered]));
         let ending = of_visit(&[StepKind::Discharged]);
+        if let Some(began) = began.as_ref().filter(|said| !is_known(said)) {
+            self.check_ends_after(visit, began)?;
+        }
         for (step, said) in [(beginning, began), (ending, ended)] {
             if let (Some(step), Some(said)) = (step, said.filter(|said| !is_known(said))) {
                 told.extend(self.corrected_time(step, &said, SAME_VISIT)?);
             }
         }
         Ok(told)
+    }
+
+    /// Refuses a beginning that lies behind the end of the visit: then it is another's, to which
+    /// the number was given again.
+    pub(super) fn check_ends_after(&self, visit: EncounterId, began: &Said) -> Result<(), Refusal> {
+        let end = self.known.last(visit, &[StepKind::Discharged]);
+        let begun = self.visit.care_time(&began.text).filter(|_| self.visit.number().is_some());
+        match (end, begun) {
+            (Some(end), Some(begun)) if end.at.is_before(&begun) => Err(used_again(began.field)),
+            _ => Ok(()),
+        }
     }
 
     /// Whether a step was corrected after the message was written.
@@ -314,6 +328,14 @@ fn planned_at(payload: &Payload) -> Option<&str> {
     } else {
         None
     }
+}
+
+fn used_again(field: &str) -> Refusal {
+    Refusal::contradicts(
+        field,
+        "OTHER_VISIT",
+        "the visit of this number had ended by then: if the number is used again, give each visit a number of its own; if the patient never left, take its end back first (A13); if this is the same visit, say in PV1-44 when it began",
+    )
 }
 
 fn other_visit(field: &str) -> Refusal {

@@ -6,7 +6,7 @@ use tsunagi_domain::{EncounterId, EventId};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::v1;
 
-use super::acts::{Tells, Told, nothing_to_cancel, unknown_visit};
+use super::acts::{Tells, Told, nothing_to_cancel, unknown_to_cancel};
 use super::encounter::Situation;
 use super::refusal::Refusal;
 use super::trigger;
@@ -19,7 +19,7 @@ impl Situation<'_> {
         if self.visit.number().is_none() && self.visit.admitted_at()?.is_none() {
             return Err(trigger::deletes_the_patient());
         }
-        let visit = self.current(|_| true)?.ok_or_else(unknown_visit)?;
+        let visit = self.current(|_| true)?.ok_or_else(unknown_to_cancel)?;
         let events = self.in_force(visit);
         if events.is_empty() {
             return Err(nothing_to_cancel());
@@ -79,9 +79,15 @@ impl Situation<'_> {
         let is_known = known.is_some_and(|known| {
             is_same_doctor(&doctor, &known.doctor) || when.is_before(&known.at)
         });
+        let written = self.visit.care_time(&self.visit.written_at().ok()?.text)?;
+        let is_taken_back =
+            self.known.attending_taken_back(encounter).any(|(taken_back, since)| {
+                is_same_doctor(&doctor, taken_back) && !since.is_before(&written)
+            });
         let (encounter_id, attending) = (encounter.to_string(), Some(doctor));
         let changed = v1::AttendingChanged { encounter_id, attending };
-        (!is_known).then_some(Told { at, payload: Payload::AttendingChanged(changed) })
+        (!is_known && !is_taken_back)
+            .then_some(Told { at, payload: Payload::AttendingChanged(changed) })
     }
 
     pub(super) fn change_attending(&self) -> Tells {
@@ -103,7 +109,7 @@ impl Situation<'_> {
 
     /// The change of doctors was an error: it is corrected by whoever told of it.
     pub(super) fn cancel_attending(&self) -> Tells {
-        let at = self.visit.happened_at()?;
+        let at = self.visit.written_at()?;
         let facility = &self.visit.profile.facility.id;
         let encounter = self.current(|encounter| encounter.stage() != Stage::Expected)?;
         let changed = encounter.and_then(|of| self.known.attending_changed_by(facility, of));

@@ -99,9 +99,7 @@ impl Situation<'_> {
         if let Some(number) = self.visit.number() {
             let (numbered, is_known) = self.numbered(&number);
             if is_known {
-                let state = self.known.record().encounter(numbered);
-                let is_meant = state.is_none_or(|state| self.is_of_kind(state));
-                return if is_meant { Ok(Some(numbered)) } else { Err(other_class()) };
+                return self.of_number(&number, numbered, wanted).map(Some);
             }
             // Somebody told of it at a desk before, without the number.
             let told = match began {
@@ -124,6 +122,26 @@ impl Situation<'_> {
             (None, Some(_)) => Ok(None),
             (None, None) => Ok(self.last_here(wanted)),
         }
+    }
+
+    /// Which of the encounters of a number is meant: the one that it names, or what followed from
+    /// that under the same number (A07), if it is of the kind that is said or goes on.
+    fn of_number(
+        &self,
+        number: &v1::Identifier,
+        numbered: EncounterId,
+        wanted: impl Fn(&Encounter) -> bool,
+    ) -> Result<EncounterId, Refusal> {
+        let state = |of: EncounterId| self.known.record().encounter(of);
+        let is_other = |of: &EncounterId| *of != numbered && self.is_here(*of);
+        let mut others: Vec<_> = self.known.numbered(number).filter(is_other).collect();
+        others
+            .sort_by_key(|of| (state(*of).and_then(Encounter::since).map(|at| at.earliest()), *of));
+        let all = std::iter::once(numbered).chain(others.into_iter().rev());
+        let meant: Vec<_> =
+            all.filter(|of| state(*of).is_none_or(|state| self.is_of_kind(state))).collect();
+        let mut going_on = meant.iter().filter(|of| state(**of).is_some_and(&wanted));
+        going_on.next().or(meant.first()).copied().ok_or_else(other_class)
     }
 
     /// The encounter that has or would have the message's visit number or time.

@@ -2,8 +2,8 @@
 //!
 //! A visit is told to the record of the patient whose it is, as it was told to the other's, and
 //! then taken back there. These are two writes: a message that was interrupted between them was
-//! not answered, and finishes what it began when it is sent again. The record whose the visit is
-//! comes first, so that what it refuses changes nothing.
+//! not answered, and finishes what it began when it is sent again, or when a server starts
+//! (`halves`). The record whose the visit is comes first, so that what it refuses changes nothing.
 //!
 //! A number is moved with all that is its own, and so only where it has a record of its own: that
 //! one is taken apart from whose it is not, and merged with whose it is (I1).
@@ -17,12 +17,16 @@ use tsunagi_proto::{fields, v1};
 
 use super::acts::Told;
 use super::encounter::Situation;
+use super::events::event;
 use super::group::Group;
-use super::intake::{Incoming, Intake, Outcome, Part, event};
+use super::halves::Half;
+use super::intake::{Incoming, Intake, Outcome};
 use super::one_person::{Sides, United};
+use super::parts::Part;
 use super::patient;
 use super::profile::Profile;
 use super::refusal::Refusal;
+use super::rules;
 use super::trigger::Act;
 use super::visit::Said;
 use crate::known::Step;
@@ -95,41 +99,65 @@ impl Intake {
         group: &Group<'_>,
         numbers: &[v1::Identifier],
     ) -> Result<Outcome, Refusal> {
-        let mut outcome = Outcome::NothingNew;
+        let (mut outcome, mut half) = (Ok(Outcome::NothingNew), Half::default());
         for (number, group) in group.visits().iter().enumerate() {
             let part = Part { act: Act::MoveVisit, number, group, numbers, moved: &[] };
-            let one = self.move_visit(incoming, part).await?;
-            if outcome != Outcome::Stored && one != Outcome::NothingNew {
-                outcome = one;
+            let one = self.move_visit(incoming, part, &mut half).await;
+            outcome = match (outcome, one) {
+                // Whatever was stored now says more than what was not.
+                (Ok(before), Ok(one))
+                    if before == Outcome::Stored || one == Outcome::NothingNew =>
+                {
+                    Ok(before)
+                }
+                (_, one) => one,
+            };
+            if outcome.is_err() {
+                break;
             }
         }
-        Ok(outcome)
+        self.end_half(half, &outcome).await;
+        outcome
     }
 
     async fn move_visit(
         &self,
         incoming: &Incoming<'_>,
         part: Part<'_>,
+        half: &mut Half,
     ) -> Result<Outcome, Refusal> {
         let sides = Sides::read(part.group, incoming.profile);
         // From one account of the patient's to another: these are not kept.
         let Some(from) = self.another(&sides).await? else {
             return self.take_part(incoming, part).await;
         };
-        let bus = self.handler.bus().as_ref();
-        let taken_back = bus.find(StreamId::Patient(from), taken_back(incoming, part, 0)).await;
-        if taken_back.map_err(Refusal::of_read)?.is_some() {
+        if self.was_taken_back_from(incoming, part, from).await? {
             return Ok(Outcome::Repeated);
         }
         let moved = self.told_of_visit(incoming, part, from).await?;
         if moved.is_empty() {
             self.check_known(incoming, part).await?;
+            return self.take_part(incoming, part).await;
         }
-        let outcome = self.take_part(incoming, Part { moved: &moved, ..part }).await?;
-        if moved.is_empty() {
-            return Ok(outcome);
-        }
-        self.take_back_from(incoming, part, from).await
+        self.begin_half(incoming, half).await?;
+        self.take_part(incoming, Part { moved: &moved, ..part }).await?;
+        let taken_back = self.take_back_from(incoming, part, from).await;
+        taken_back.map_err(|refusal| Refusal {
+            message: format!("{}; until then, the visit is told to both patients", refusal.message),
+            ..refusal
+        })
+    }
+
+    /// Whether the message took the visit back where it should not have been told of.
+    async fn was_taken_back_from(
+        &self,
+        incoming: &Incoming<'_>,
+        part: Part<'_>,
+        from: PatientId,
+    ) -> Result<bool, Refusal> {
+        let bus = self.handler.bus().as_ref();
+        let taken_back = bus.find(StreamId::Patient(from), taken_back(incoming, part, 0)).await;
+        Ok(taken_back.map_err(Refusal::of_read)?.is_some())
     }
 
     /// What was told of the visit in the record of `from`, and is in effect.
@@ -175,6 +203,10 @@ impl Intake {
             let mut known = known.lock().await;
             let bus = self.handler.bus().as_ref();
             known.catch_up(bus, from).await.map_err(Refusal::of_read)?;
+            // The same message may come by several ways at once.
+            if self.was_taken_back_from(incoming, part, from).await? {
+                return Ok(Outcome::Repeated);
+            }
             let visit = self.visit(incoming, part.group);
             let act = part.act;
             let situation =
@@ -189,7 +221,7 @@ impl Intake {
                 Err(error @ (SubmitError::VersionConflict { .. } | SubmitError::Contended)) => {
                     last = error;
                 }
-                Err(error) => return Err(Refusal::of_submit(error, "MRG-5")),
+                Err(error) => return Err(rules::refusal(act, error, "MRG-5")),
             }
         }
         Err(Refusal::of_submit(last, "MRG-5"))

@@ -14,8 +14,9 @@ use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::v1;
 
 use super::acts::Told;
+use super::events::event;
 use super::group::Group;
-use super::intake::{Incoming, Intake, Outcome, event};
+use super::intake::{Incoming, Intake, Outcome};
 use super::patient;
 use super::profile::Profile;
 use super::refusal::Refusal;

@@ -11,7 +11,7 @@ use tsunagi_proto::v1;
 use super::acts::{Tells, Told, cancels};
 use super::changes::is_elsewhere;
 use super::encounter::Situation;
-use super::intake::TRACKING;
+use super::events::TRACKING;
 use super::visit::Said;
 use crate::known::{Step, StepKind};
 

@@ -97,7 +97,8 @@ impl Visit<'_> {
     }
 
     pub(super) fn says_place(&self, number: usize) -> bool {
-        (1..=3).any(|part| !self.field("PV1", number).component(part).is_empty())
+        let location = self.field("PV1", number);
+        (1..=3).any(|part| !location.component(part).subcomponent(1).text().is_empty())
     }
 
     /// The doctor who attends, as an id and a name.

@@ -5,9 +5,15 @@
 //! prove another set; where these contradict each other, a warning says so. A few bytes that are no
 //! characters prove nothing: each is marked, and the rest is read.
 
+mod iso_2022_jp;
+mod proof;
+
 use std::borrow::Cow;
 
 use encoding_rs::{EUC_JP, EncoderResult, Encoding, ISO_2022_JP, SHIFT_JIS};
+
+use iso_2022_jp::iso_2022_jp;
+use proof::by_bytes;
 
 /// A character set of HL7 messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,8 +52,6 @@ pub struct Decoded<'a> {
 }
 
 const ESCAPE: u8 = 0x1b;
-/// No character begins so in EUC-JP: it is read as the mark for what is none.
-const NO_CHARACTER: u8 = 0xff;
 
 impl Charset {
     /// The set that a value of MSH-18 or a facility's profile names.
@@ -139,110 +143,6 @@ fn decode_as(
     Decoded { text, charset, warning }
 }
 
-/// The set that bytes beyond ASCII have: what is declared, unless they prove another one.
-fn by_bytes(bytes: &[u8], known: Option<Charset>, usual: Option<Charset>) -> Charset {
-    let fits = |set: &Charset| set.read(bytes).1;
-    // Text of another set is hardly ever UTF-8 by accident, and any bytes are Latin-1.
-    // Half-width katakana may be both.
-    let said = || [known, usual].into_iter().flatten();
-    if fits(&Charset::Utf8) && said().all(|set| reads_better(bytes, Charset::Utf8, set)) {
-        return Charset::Utf8;
-    }
-    // Of what is beyond ASCII, that a message is in ASCII says nothing.
-    let said = said().filter(|set| *set != Charset::Ascii);
-    let sniffed = by_bytes_alone(bytes);
-    for said in said {
-        let is_disproved =
-            sniffed != Charset::Latin1 && fits(&sniffed) && Reading::new(said, bytes).is_nonsense();
-        if !is_disproved {
-            return said;
-        }
-    }
-    sniffed
-}
-
-/// Whether a set that fits reads as more ordinary text than another, if that fits at all.
-fn reads_better(bytes: &[u8], set: Charset, other: Charset) -> bool {
-    set == other
-        || !other.read(bytes).1
-        || Reading::new(set, bytes).odd < Reading::new(other, bytes).odd
-}
-
-/// The set of bytes of which nobody says anything.
-fn by_bytes_alone(bytes: &[u8]) -> Charset {
-    let utf8 = Reading::new(Charset::Utf8, bytes);
-    let [euc, cp932] = [Charset::EucJp, Charset::Cp932].map(|set| Reading::new(set, bytes));
-    // No other set has so many bytes to a character that must fit.
-    if utf8.is_whole() || utf8.characters >= 2 * utf8.errors.max(1) {
-        return Charset::Utf8;
-    }
-    match (euc.is_whole(), cp932.is_whole()) {
-        // Where both fit, the one that reads as ordinary Japanese.
-        (true, true) if euc.odd < cp932.odd => Charset::EucJp,
-        (true, false) => Charset::EucJp,
-        (_, true) => Charset::Cp932,
-        (false, false) if euc.is_nearly_whole() && euc.errors <= cp932.errors => Charset::EucJp,
-        (false, false) if cp932.is_nearly_whole() => Charset::Cp932,
-        (false, false) => Charset::Latin1,
-    }
-}
-
-/// How bytes read in a set, by its characters beyond ASCII.
-struct Reading {
-    characters: usize,
-    /// What is no character of the set.
-    errors: usize,
-    /// Characters that are not what Japanese is written with, or not where they stand.
-    odd: usize,
-}
-
-impl Reading {
-    fn new(set: Charset, bytes: &[u8]) -> Self {
-        let (mut reading, mut before) = (Self { characters: 0, errors: 0, odd: 0 }, ' ');
-        let text = set.read(bytes).0;
-        for c in text.chars() {
-            if c == char::REPLACEMENT_CHARACTER {
-                reading.errors += 1;
-            } else if !c.is_ascii() {
-                reading.characters += 1;
-                reading.odd += usize::from(is_odd(before, c));
-            }
-            before = c;
-        }
-        reading
-    }
-
-    fn is_whole(&self) -> bool {
-        self.errors == 0
-    }
-
-    /// Whether there is so much text that what is none is rather a slip than another set.
-    fn is_nearly_whole(&self) -> bool {
-        self.characters >= 4 * self.errors.max(1) && self.odd * 4 <= self.characters
-    }
-
-    /// Whether much of it is no text of the set. One byte alone proves nothing.
-    fn is_nonsense(&self) -> bool {
-        self.errors > 1 && 4 * (2 * self.errors + self.odd) > self.characters + self.errors
-    }
-}
-
-/// Whether a character is not what Japanese is written with, or does not stand where it may.
-fn is_odd(before: char, c: char) -> bool {
-    let is_half_width = |c: char| matches!(c, '\u{ff61}'..='\u{ff9f}');
-    match c {
-        // Half-width katakana stand among their like, and marks of sound behind what they mark.
-        'ﾞ' => !matches!(before, 'ｳ' | 'ｶ'..='ﾄ' | 'ﾊ'..='ﾎ'),
-        'ﾟ' => !matches!(before, 'ﾊ'..='ﾎ'),
-        'ｧ'..='ｰ' | 'ﾝ' => !is_half_width(before),
-        'ｦ'..='ﾜ' => !before.is_ascii() && !is_half_width(before),
-        '\u{3000}'..='\u{30ff}' | '\u{4e00}'..='\u{9fff}' | '\u{ff01}'..='\u{ff60}' => {
-            is_half_width(before)
-        }
-        _ => true,
-    }
-}
-
 /// The repetitions of MSH-18, if it says anything. MSH itself is ASCII up to there.
 fn declared(bytes: &[u8]) -> Option<Vec<String>> {
     let start = bytes.windows(3).position(|three| three.eq_ignore_ascii_case(b"MSH"))?;
@@ -278,89 +178,6 @@ fn has_escape(bytes: &[u8]) -> bool {
 
 fn is_utf8_beyond_ascii(bytes: &[u8]) -> bool {
     !bytes.is_ascii() && std::str::from_utf8(bytes).is_ok()
-}
-
-/// What the two bytes behind an escape switch to.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Mode {
-    SingleByte,
-    /// Half-width katakana.
-    Katakana,
-    /// JIS X 0208.
-    DoubleByte,
-    /// JIS X 0212.
-    Supplement,
-}
-
-/// ISO-2022-JP, read by way of EUC-JP, which has the same characters with the high bit set.
-/// More is taken than its RFC allows: half-width katakana, JIS X 0212, and lines that end
-/// without going back to ASCII.
-fn iso_2022_jp(bytes: &[u8]) -> (Cow<'_, str>, bool) {
-    let mut euc = Vec::with_capacity(bytes.len());
-    let (mut mode, mut rest, mut whole) = (Mode::SingleByte, bytes, true);
-    loop {
-        rest = match (rest, mode) {
-            ([], _) => break,
-            ([ESCAPE, b'(', b'B' | b'J', tail @ ..], _) => {
-                mode = Mode::SingleByte;
-                tail
-            }
-            ([ESCAPE, b'(', b'I', tail @ ..], _) => {
-                mode = Mode::Katakana;
-                tail
-            }
-            ([ESCAPE, b'$', b'(', b'D', tail @ ..], _) => {
-                mode = Mode::Supplement;
-                tail
-            }
-            (
-                [ESCAPE, b'$', b'@' | b'B', tail @ ..]
-                | [ESCAPE, b'$', b'(', b'@' | b'B', tail @ ..],
-                _,
-            ) => {
-                mode = Mode::DoubleByte;
-                tail
-            }
-            // A line ends in ASCII, also where its writer forgot to say so.
-            ([control @ 0..0x20, tail @ ..], _) => {
-                whole &= *control != ESCAPE;
-                if matches!(control, b'\r' | b'\n') {
-                    mode = Mode::SingleByte;
-                }
-                euc.push(*control);
-                tail
-            }
-            ([high @ 0x21..0x7f, low @ 0x21..0x7f, tail @ ..], Mode::DoubleByte) => {
-                euc.extend([high | 0x80, low | 0x80]);
-                tail
-            }
-            ([high @ 0x21..0x7f, low @ 0x21..0x7f, tail @ ..], Mode::Supplement) => {
-                euc.extend([0x8f, high | 0x80, low | 0x80]);
-                tail
-            }
-            ([one @ 0x21..0x60, tail @ ..], Mode::Katakana) => {
-                euc.extend([0x8e, one | 0x80]);
-                tail
-            }
-            ([one @ 0..0x80, tail @ ..], _) => {
-                whole &= matches!((mode, one), (Mode::SingleByte, _) | (_, b' '));
-                euc.push(*one);
-                tail
-            }
-            // Half-width katakana of eight bits (JIS X 0201), which need no escape.
-            ([one @ 0xa1..0xe0, tail @ ..], Mode::SingleByte | Mode::Katakana) => {
-                euc.extend([0x8e, *one]);
-                tail
-            }
-            ([_high, tail @ ..], _) => {
-                whole = false;
-                euc.push(NO_CHARACTER);
-                tail
-            }
-        };
-    }
-    let (text, had_errors) = EUC_JP.decode_without_bom_handling(&euc);
-    (Cow::Owned(text.into_owned()), whole && !had_errors)
 }
 
 /// A text in CP932, as Japanese office programs save it. None if it cannot be one.
@@ -529,6 +346,10 @@ mod tests {
             ("EUC-JP", Charset::Cp932),
             ("UNICODE UTF-8", Charset::Cp932),
             ("~ISO IR87", Charset::Cp932),
+            ("~ISO IR87", Charset::EucJp),
+            ("~ISO IR87", Charset::Utf8),
+            ("ISO IR13~ISO IR87~ISO IR159", Charset::EucJp),
+            ("ASCII~ISO IR87", Charset::Utf8),
             ("CP932", Charset::Utf8),
         ] {
             let bytes = message(declared, charset, text);

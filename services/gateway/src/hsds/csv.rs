@@ -15,16 +15,23 @@ pub(super) fn rows(text: &str) -> (Vec<Row>, Vec<u64>) {
     while !rest.is_empty() {
         let (fields, length) = row(rest).unwrap_or_else(|| {
             broken.push(line);
-            (Vec::new(), rest.find('\n').map_or(rest.len(), |end| end + 1))
+            (Vec::new(), rest.find(['\n', '\r']).map_or(rest.len(), |end| end + 1))
         });
         if fields.iter().any(|field| !field.is_empty()) {
             rows.push(Row { line, fields });
         }
         let (taken, after) = rest.split_at_checked(length).unwrap_or((rest, ""));
-        line += u64::try_from(taken.matches('\n').count()).unwrap_or_default();
+        line += u64::try_from(line_ends(taken, after)).unwrap_or_default();
         rest = after;
     }
     (rows, broken)
+}
+
+/// How many lines end in a text, with whichever signs; what comes after it may have the second.
+fn line_ends(text: &str, after: &str) -> usize {
+    let is_split = text.ends_with('\r') && after.starts_with('\n');
+    let returns = text.matches('\r').count() - text.matches("\r\n").count();
+    text.matches('\n').count() + returns - usize::from(is_split)
 }
 
 /// The fields of the row with which a text begins, and how many bytes it has. None if its quotes
@@ -77,6 +84,16 @@ mod tests {
             [row(1, ["id", "name"]), row(2, ["1", "a \"b\", c\nd"]), row(5, ["2", ""])]
         );
         assert_eq!(rows("a,b").0, [row(1, ["a", "b"])], "without a last line end");
+    }
+
+    #[test]
+    fn rows_know_their_lines_however_these_end() {
+        for end in ["\n", "\r\n", "\r"] {
+            let text = format!("id,name{end}1,\"a{end}b\"{end}{end}2,c{end}3,\"{end}4,d{end}");
+            let (rows, broken) = rows(&text);
+            let lines: Vec<u64> = rows.iter().map(|row| row.line).collect();
+            assert_eq!((lines, broken), (vec![1, 2, 5, 7], vec![6]), "{end:?}");
+        }
     }
 
     #[test]

@@ -84,7 +84,7 @@ pub fn resources(
     let mut work = Work { tables, source, own, of_service: BTreeMap::new(), refused: Vec::new() };
     work.assign();
     for (table, origin) in &tables.broken {
-        let message = "its quotes are not as they must be: one that begins is ended, and one within a text is doubled; the line is not read, and those that follow it are".to_owned();
+        let message = "its quotes are not as they must be: one that begins is ended, one within a text is doubled, and a text with a comma stands in quotes, or the line has more fields than the first; it is not read, and those that follow it are".to_owned();
         let (origin, row) = (origin.clone(), format!("{table}/"));
         work.refused.push(Refused { origin, row, reason: "ROW_UNREADABLE", message });
     }
@@ -391,11 +391,23 @@ fn address(row: &Row) -> v1::Address {
 }
 
 fn eligibility(row: &Row) -> Option<v1::Eligibility> {
-    let age = |name: &str| row.get(name).parse().ok();
-    let (age_min, age_max) = (age("minimum_age"), age("maximum_age"));
-    let description = row.get("eligibility_description").to_owned();
+    let [(age_min, odd_min), (age_max, odd_max)] =
+        ["minimum_age", "maximum_age"].map(|name| age(name, row.get(name)));
+    let description = paragraphs(&[row.get("eligibility_description"), &odd_min, &odd_max]);
     let says_something = !description.is_empty() || age_min.is_some() || age_max.is_some();
     says_something.then_some(v1::Eligibility { description, age_min, age_max })
+}
+
+/// An age in years; or in words, if it is no whole number.
+fn age(name: &str, said: &str) -> (Option<u32>, String) {
+    let whole = said.split_once('.').filter(|(_, part)| part.bytes().all(|digit| digit == b'0'));
+    let years = whole.map_or(said, |(years, _)| years).parse().ok();
+    let words = if years.is_some() || said.is_empty() {
+        String::new()
+    } else {
+        format!("{}: {said}", name.replace('_', " "))
+    };
+    (years, words)
 }
 
 /// How a schedule recurs, as a rule; or in words, if it is none.

@@ -59,7 +59,7 @@ pub struct NotRead {
 pub struct Tables {
     rows: BTreeMap<&'static str, Vec<Row>>,
     by_id: BTreeMap<(&'static str, String), usize>,
-    /// Lines whose quotes are not as they must be.
+    /// Lines whose quotes are not as they must be, or that have more fields than the first.
     pub(super) broken: Vec<(&'static str, Origin)>,
     /// Rows that say otherwise what another one of their table and id says.
     pub(super) twice: Vec<(&'static str, Origin, String)>,
@@ -120,9 +120,9 @@ impl Tables {
         }
         let bytes = std::fs::read(file).map_err(|error| (0, error.to_string()))?;
         if has_ending(file, &["json"]) {
-            let value: Value = serde_json::from_slice(&bytes).map_err(|error| {
+            let value: Value = json_of(&bytes).map_err(|error| {
                 let line = u64::try_from(error.line()).unwrap_or(0);
-                (line, "this is no JSON: mend it, or export the file again".to_owned())
+                (line, "this is no JSON in UTF-8: mend it, or export the file again".to_owned())
             })?;
             json::read(&value, &mut |table, number, fields| {
                 self.add(table, Row { origin: Origin { file: file.to_owned(), number }, fields });
@@ -149,7 +149,13 @@ impl Tables {
         let mut rows = rows.into_iter();
         let Some(header) = rows.next() else { return };
         for row in rows {
-            let named = header.fields.iter().map(|name| name.trim().to_owned());
+            // A comma in a text that is not in quotes moves all that follows.
+            let more = row.fields.get(header.fields.len()..).unwrap_or_default();
+            if more.iter().any(|field| !field.trim().is_empty()) {
+                self.broken.push((table, origin(row.line)));
+                continue;
+            }
+            let named = header.fields.iter().map(|name| name.trim().to_ascii_lowercase());
             let fields = named.zip(row.fields).collect();
             let origin = origin(row.line);
             self.add(table, Row { origin, fields });
@@ -194,6 +200,11 @@ impl Tables {
     }
 }
 
+/// What a file of JSON says. Some programs set a byte-order mark before it.
+fn json_of(bytes: &[u8]) -> serde_json::Result<Value> {
+    serde_json::from_slice(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes))
+}
+
 fn has_ending(file: &Path, endings: &[&str]) -> bool {
     let ending = file.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase());
     ending.is_some_and(|ending| endings.contains(&ending.as_str()))
@@ -202,7 +213,7 @@ fn has_ending(file: &Path, endings: &[&str]) -> bool {
 /// Which files a data package says are which tables.
 fn tables_of(package: &Path) -> Vec<(String, &'static str)> {
     let read = std::fs::read(package).ok();
-    let value: Option<Value> = read.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let value: Option<Value> = read.and_then(|bytes| json_of(&bytes).ok());
     let resources = value.as_ref().and_then(|value| value.get("resources")?.as_array());
     let named = |resource: &Value| {
         let text = |name: &str| resource.get(name).and_then(Value::as_str);

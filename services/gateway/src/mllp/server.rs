@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -16,6 +16,7 @@ use tsunagi_chassis::config::Mllp;
 use super::answer::{answers, batch_answer};
 use super::certificate;
 use super::frame::{Frame, Frames, framed};
+use super::patience::Patience;
 use super::tls;
 use crate::adt::{Intake, Kind, Outcome, Taken};
 use crate::hl7::batch;
@@ -178,10 +179,12 @@ impl Connection {
     ) {
         let mut frames = Frames::new(self.config.frame_bytes);
         let mut bytes = vec![0; READ_BYTES];
+        let mut patience = Patience::new(self.config.idle_ms);
         loop {
+            let began = Instant::now();
             let read = tokio::select! {
                 // What was read is in the buffer or not read at all.
-                read = self.patiently(reader.read(&mut bytes)) => read,
+                read = patience.wait(reader.read(&mut bytes)) => read,
                 () = self.stop.cancelled() => break,
             };
             let count = match read {
@@ -193,7 +196,12 @@ impl Connection {
                 }
             };
             frames.push(bytes.get(..count).unwrap_or_default());
+            patience.waited(began.elapsed());
+            if !frames.is_inside() {
+                patience.renew();
+            }
             while let Some(frame) = frames.take() {
+                patience.renew();
                 if to_work.send(frame).await.is_err() {
                     return;
                 }
@@ -210,10 +218,7 @@ impl Connection {
 
     /// None if it takes longer than a connection may be silent.
     async fn patiently<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        if self.config.idle_ms == 0 {
-            return Some(work.await);
-        }
-        tokio::time::timeout(Duration::from_millis(self.config.idle_ms), work).await.ok()
+        Patience::new(self.config.idle_ms).wait(work).await
     }
 
     async fn answer(

@@ -16,7 +16,8 @@ use tsunagi_chassis::Config;
 use tsunagi_chassis::config::Ssmix2;
 
 use super::cursor::Cursor;
-use super::storage::{Listing, Seen, list};
+use super::storage::{Listing, Odd, Seen, list};
+use super::told::Told;
 use crate::adt::{Intake, Kind, Manner, Outcome, Refusal};
 
 const DOOR: &str = "ssmix2";
@@ -27,6 +28,7 @@ pub struct Reader {
     folder: PathBuf,
     cursor_path: PathBuf,
     intake: Arc<Intake>,
+    told: Told,
     /// Those of the last time, and of this.
     ahead: [Ahead; 2],
 }
@@ -44,7 +46,8 @@ impl Reader {
         let folder = config.ssmix2.folder.clone()?;
         let cursor_path = config.data.join("ssmix2-cursor.json");
         let config = config.ssmix2.clone();
-        Some(Self { config, folder, cursor_path, intake, ahead: [Ahead::new(), Ahead::new()] })
+        let (told, ahead) = (Told::default(), [Ahead::new(), Ahead::new()]);
+        Some(Self { config, folder, cursor_path, intake, told, ahead })
     }
 
     /// Reads until told to stop.
@@ -87,6 +90,13 @@ impl Reader {
                 return;
             }
         };
+        self.told.begin();
+        for Odd { path, why, error } in &listing.odd {
+            if self.told.is_news(path, why) {
+                let error = error.as_ref().map(tracing::field::display);
+                tracing::warn!(why, error, "something in the SS-MIX2 storage is passed over");
+            }
+        }
         cursor.adopt_names(&listing.transactions);
         // Either says later when the server is full: the next sweep goes on there.
         let transactions = self.take_transactions(&listing, cursor).await;
@@ -126,9 +136,35 @@ impl Reader {
 
     /// The bytes of a file from some place on. None, told, if it cannot be read now.
     async fn read(&self, path: &Path, from: u64) -> Option<Vec<u8>> {
-        let (path, limit) = (path.to_owned(), self.config.file_bytes);
-        let read = spawn_blocking(move || read_from(&File::open(path)?, from, limit)).await;
-        or_told(read)
+        let (own, limit) = (path.to_owned(), self.config.file_bytes);
+        let read = spawn_blocking(move || read_from(&File::open(own)?, from, limit)).await;
+        self.or_told(path, read)
+    }
+
+    /// What was read of a file. None, told, if it could not be.
+    fn or_told<T>(
+        &self,
+        path: &Path,
+        read: Result<std::io::Result<Option<T>>, JoinError>,
+    ) -> Option<T> {
+        match read.map_err(std::io::Error::from).flatten() {
+            Ok(Some(read)) => return Some(read),
+            Ok(None) => {
+                if self.told.is_news(path, "too large") {
+                    tracing::warn!(
+                        "a file of the SS-MIX2 storage is larger than ssmix2-file-bytes"
+                    );
+                }
+            }
+            // Renamed meanwhile: it is seen under its other name the next time.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => {
+                if self.told.is_news(path, "cannot be read") {
+                    tracing::warn!(%error, "a file of the SS-MIX2 storage cannot be read");
+                }
+            }
+        }
+        None
     }
 
     /// Whether a file was left alone for a while. The clock of the machine that has the storage
@@ -144,22 +180,6 @@ impl Reader {
         now.insert(path.to_owned(), (seen, since));
         before.is_some() && since.elapsed() >= settle
     }
-}
-
-/// What was read. None, told, if it could not be.
-fn or_told<T>(read: Result<std::io::Result<Option<T>>, JoinError>) -> Option<T> {
-    match read.map_err(std::io::Error::from).flatten() {
-        Ok(Some(read)) => return Some(read),
-        Ok(None) => {
-            tracing::warn!("a file of the SS-MIX2 storage is larger than ssmix2-file-bytes");
-        }
-        // Renamed meanwhile: it is seen under its other name the next time.
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Err(error) => {
-            tracing::warn!(%error, "a file of the SS-MIX2 storage cannot be read");
-        }
-    }
-    None
 }
 
 /// None if there is more than `limit`.

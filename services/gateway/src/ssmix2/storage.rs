@@ -160,10 +160,20 @@ pub(super) struct Listing {
     pub(super) stored: BTreeMap<String, Day>,
     /// The first of the last days.
     pub(super) recent_from: String,
+    /// What was passed over, and why.
+    pub(super) odd: Vec<Odd>,
+}
+
+/// Something that is passed over.
+#[derive(Debug)]
+pub(super) struct Odd {
+    pub(super) path: PathBuf,
+    pub(super) why: &'static str,
+    pub(super) error: Option<std::io::Error>,
 }
 
 /// Lists a folder, the oldest first, with what links within it lead to. A folder within it that
-/// cannot be read is told and passed over, and so is what is neither a folder nor a regular file.
+/// cannot be read is passed over, and so is what is neither a folder nor a regular file.
 pub(super) fn list(root: &Path) -> std::io::Result<Listing> {
     let mut listing = Listing::default();
     let mut folders = vec![root.to_owned()];
@@ -174,7 +184,8 @@ pub(super) fn list(root: &Path) -> std::io::Result<Listing> {
             Ok(entries) => entries,
             Err(error) if is_root => return Err(error),
             Err(error) => {
-                tracing::warn!(%error, "a folder of the SS-MIX2 storage cannot be read");
+                let (why, error) = ("a folder cannot be read", Some(error));
+                listing.odd.push(Odd { path: folder, why, error });
                 continue;
             }
         };
@@ -187,6 +198,10 @@ pub(super) fn list(root: &Path) -> std::io::Result<Listing> {
                     continue;
                 }
                 What::PassedOver => continue,
+                What::Odd(why, error) => {
+                    listing.odd.push(Odd { path, why, error });
+                    continue;
+                }
                 What::File => {}
             }
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -209,8 +224,10 @@ type Links = BTreeSet<PathBuf>;
 enum What {
     File,
     Folder,
-    /// Neither, or it was listed already.
+    /// It was listed already.
     PassedOver,
+    /// Neither of these.
+    Odd(&'static str, Option<std::io::Error>),
 }
 
 /// What an entry of a folder is, or what it leads to. A link is followed once, and not to what
@@ -228,18 +245,15 @@ fn what(entry: &DirEntry, path: &Path, root: &Path, links: &mut Links) -> What {
         Ok((led, target)) if led.is_dir() => (led, target),
         Ok((led, _)) if led.is_file() => return What::File,
         Ok(_) => {
-            tracing::warn!("what is no regular file of the SS-MIX2 storage is passed over");
-            return What::PassedOver;
+            return What::Odd("it is no regular file", None);
         }
         Err(error) => {
-            tracing::warn!(%error, "a link in the SS-MIX2 storage leads nowhere");
-            return What::PassedOver;
+            return What::Odd("a link leads nowhere", Some(error));
         }
     };
     let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
     if root.starts_with(&target) {
-        tracing::warn!("a link in the SS-MIX2 storage leads around it, and is not followed");
-        return What::PassedOver;
+        return What::Odd("a link leads around the storage", None);
     }
     let is_new = led.is_dir() && !target.starts_with(&root) && links.insert(target);
     if is_new { What::Folder } else { What::PassedOver }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::task::spawn_blocking;
 
-use super::{Later, Reader, or_told, read_from};
+use super::{Later, Reader, read_from};
 use crate::adt::Manner;
 use crate::ssmix2::cursor::{Cursor, Read};
 use crate::ssmix2::storage::{Listing, Seen, Transactions, mixed};
@@ -70,8 +70,8 @@ impl Reader {
 
     /// The bytes of a file that was read to some place. None, told, if it cannot be read now.
     async fn open(&self, path: &Path, taken: u64) -> Option<Bytes> {
-        let (path, limit) = (path.to_owned(), self.config.file_bytes);
-        or_told(spawn_blocking(move || Bytes::read(&path, taken, limit)).await)
+        let (own, limit) = (path.to_owned(), self.config.file_bytes);
+        self.or_told(path, spawn_blocking(move || Bytes::read(&own, taken, limit)).await)
     }
 
     /// Takes the records behind those that were taken.
@@ -89,8 +89,8 @@ impl Reader {
             from = taken.saturating_sub(self.config.record_bytes);
             let (opened, limit) = (Arc::clone(&bytes.file), self.config.file_bytes);
             let read = spawn_blocking(move || read_from(&opened, from, limit)).await;
-            // One that cannot be read is told each time, and the others go on.
-            let Some(all) = or_told(read) else { return Ok(()) };
+            // One that cannot be read is told, and the others go on.
+            let Some(all) = self.or_told(&file.path, read) else { return Ok(()) };
             around = all;
             let before = usize::try_from(taken - from).unwrap_or(usize::MAX);
             bytes.new = around.get(before..).unwrap_or_default().to_vec();

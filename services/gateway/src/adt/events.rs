@@ -1,0 +1,82 @@
+//! What a message tells, as events: in whose name, and where they come from.
+
+use tsunagi_domain::{Actor, EventId, OrganisationId, PatientId};
+use tsunagi_proto::v1;
+
+use super::acts::Told;
+use super::intake::Incoming;
+use super::refusal::Refusal;
+use super::visit::Said;
+use crate::text::cut;
+
+const ROLE: &str = "system";
+const PERSON: &str = "hl7";
+/// In whose name an update (A08) tells what changed of a visit.
+pub(super) const IN_PASSING: &str = "hl7-update";
+/// In whose name the tracking of patients (A09, A10) tells.
+pub(super) const TRACKING: &str = "hl7-tracking";
+
+/// What a message tells of one of its patients.
+pub(super) fn events(
+    incoming: &Incoming<'_>,
+    group: usize,
+    patient: PatientId,
+    told: Vec<Told>,
+) -> Vec<v1::Event> {
+    let is_odd = told.iter().any(|told| told.at.odd_offset);
+    let of = |(at, told): (usize, Told)| {
+        let at_all = Said { odd_offset: is_odd, ..told.at };
+        let id = incoming.events().event(group, at);
+        event(incoming, id, patient, Told { at: at_all, ..told })
+    };
+    told.into_iter().enumerate().map(of).collect()
+}
+
+/// What a message tells, as an event.
+pub(super) fn event(
+    incoming: &Incoming<'_>,
+    id: EventId,
+    patient: PatientId,
+    told: Told,
+) -> v1::Event {
+    let (message, facility) = (incoming.message, &incoming.profile.facility.id);
+    let odd = if told.at.odd_offset {
+        "an offset from UTC cannot be one, and the facility's zone was taken"
+    } else {
+        ""
+    };
+    let person = match message.kind().1.as_str() {
+        "A08" => IN_PASSING,
+        "A09" | "A10" => TRACKING,
+        _other => PERSON,
+    };
+    let warnings = [incoming.warning.as_str(), odd].map(str::to_owned);
+    let warnings: Vec<String> = warnings.into_iter().filter(|text| !text.is_empty()).collect();
+    let source = v1::Source {
+        door: incoming.door.to_owned(),
+        system: cut(&message.field("MSH", 3).first(), 64),
+        message_id: cut(&message.field("MSH", 10).text(), 200),
+        warning: cut(&warnings.join("; "), 200),
+    };
+    v1::Event {
+        event_id: id.to_string(),
+        r#type: told.payload.event_type().to_owned(),
+        patient_id: patient.to_string(),
+        occurred_at: told.at.text,
+        actor: Some(v1::Actor {
+            organisation: facility.clone(),
+            role: ROLE.to_owned(),
+            person: person.to_owned(),
+            on_behalf_of: String::new(),
+        }),
+        source: Some(source),
+        payload: told.payload.encode_to_vec(),
+        ..v1::Event::default()
+    }
+}
+
+pub(super) fn actor(organisation: &str) -> Result<Actor, Box<Refusal>> {
+    let organisation = OrganisationId::parse(organisation);
+    let actor = organisation.and_then(|organisation| Actor::new(organisation, ROLE, PERSON));
+    actor.map_err(|error| Box::new(Refusal::wrong("MSH-4", &error.to_string())))
+}

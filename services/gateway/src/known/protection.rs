@@ -1,0 +1,68 @@
+//! Whether a patient's address is confidential, as the patient's records say (DV 住所秘匿).
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use tsunagi_bus::{Stored, address};
+use tsunagi_domain::PatientId;
+use tsunagi_domain::identity::Patient;
+use tsunagi_proto::catalogue::Payload;
+use tsunagi_proto::v1;
+
+/// What was told of the address being confidential, by when it was recorded.
+#[derive(Debug, Default)]
+pub(super) struct Protection {
+    /// The last time that the own record said so, and each other one.
+    own: Option<Timestamp>,
+    others: HashMap<PatientId, Timestamp>,
+    /// Since when others are part of the own record.
+    joined: HashMap<PatientId, Timestamp>,
+    /// The last time that the own record openly said an address.
+    opened: Option<Timestamp>,
+}
+
+impl Protection {
+    pub(super) fn fold(
+        &mut self,
+        stored: &Stored,
+        is_own: bool,
+        event: &v1::Event,
+        payload: &mut Payload,
+    ) {
+        let at = stored.placed.recorded_at;
+        if let Payload::PatientsMerged(merge) = &*payload
+            && let Ok(retired) = PatientId::parse(&merge.retired_patient_id)
+            && is_own
+        {
+            self.joined.insert(retired, at);
+        } else if address::is_confidential(event, payload) {
+            match stored.stream.patient() {
+                Some(patient) if !is_own => drop(self.others.insert(patient, at)),
+                Some(_) | None => self.own = Some(at),
+            }
+        } else if is_own
+            && address::demographics(payload).is_some_and(|said| said.address.is_some())
+        {
+            self.opened = Some(at);
+        }
+    }
+
+    /// Whether somebody said that the address of `patient` is confidential, and nobody who could
+    /// know openly said one since.
+    pub(super) fn holds(&self, patient: &Patient) -> bool {
+        let Self { own, others, joined, opened } = self;
+        let is_after = |one: &Timestamp| opened.is_some_and(|opened| opened > *one);
+        let last_joined = joined.values().max();
+        let protects = |(record, at): (&PatientId, &Timestamp)| {
+            let is_part = if joined.contains_key(record) {
+                patient.merge_of(*record).is_some()
+            } else {
+                // It came with another that was merged.
+                patient.merged().next().is_some()
+            };
+            let joined = joined.get(record).or(last_joined);
+            is_part && !(is_after(at) && joined.is_none_or(is_after))
+        };
+        own.as_ref().is_some_and(|at| !is_after(at)) || others.iter().any(protects)
+    }
+}
