@@ -178,6 +178,35 @@ fn every_reason_of_a_refusal_is_in_the_readme() {
 }
 
 #[test]
+fn every_reason_of_a_refusal_is_given_in_a_test() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let (_, refusals) = readme.split_once("\n## Refusals\n").unwrap();
+    let (refusals, _) = refusals.split_once("\n## ").unwrap();
+    let rows = refusals.lines().filter(|line| line.starts_with("| `"));
+    let reasons: Vec<&str> = rows
+        .filter_map(|row| row.split('|').nth(1))
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .collect();
+    assert!(reasons.len() > 80, "{reasons:?}");
+    let mut files = Vec::new();
+    for folder in ["proto", "services", "event-store", "tests"] {
+        rust_files(&root().join(folder), &mut files);
+    }
+    let mut tests = String::new();
+    for file in files {
+        let code = std::fs::read_to_string(&file).unwrap();
+        let is_test = file.components().any(|part| part.as_os_str() == "tests");
+        let from = if is_test { Some(0) } else { code.find("#[cfg(test)]\nmod ") };
+        tests.push_str(from.and_then(|from| code.get(from..)).unwrap_or_default());
+    }
+    // It tells of a defect: nothing that is sent can run into it.
+    let is_tried =
+        |reason: &&&str| **reason == "NO_RECEIPT" || tests.contains(&format!("\"{reason}\""));
+    let untried: Vec<&&str> = reasons.iter().filter(|reason| !is_tried(reason)).collect();
+    assert!(untried.is_empty(), "no test is refused for {untried:?}");
+}
+
+#[test]
 fn the_top_of_the_repository_is_fixed() {
     for entry in std::fs::read_dir(root()).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();

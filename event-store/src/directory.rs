@@ -14,6 +14,8 @@ use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::convert::topic_happened;
 use tsunagi_proto::v1;
 
+use crate::folding::fold;
+
 pub use grpc::DirectoryService;
 
 /// A resource is stale when nobody confirmed it for so many days, unless it says otherwise.
@@ -169,7 +171,9 @@ fn is_in(resource: &v1::Resource, area: &str) -> bool {
     resource.areas.iter().any(|of| has(&of.name, area)) || resource.locations.iter().any(lies_there)
 }
 
-/// Whether a part of the text is what is looked for; capital letters make no difference.
+/// Whether a part of the text is what is looked for, however either was typed.
 fn has(text: &str, part: &str) -> bool {
-    part.is_empty() || text.to_lowercase().contains(&part.to_lowercase())
+    let folded = fold(part);
+    // What is nothing but signs is looked for as it is.
+    if folded.is_empty() { text.contains(part) } else { fold(text).contains(&folded) }
 }

@@ -4,8 +4,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use futures_util::stream::{self, Stream};
 use jiff::Timestamp;
 use prost::Message as _;
@@ -15,6 +13,7 @@ use tonic::{Code, Request, Response, Status};
 use tsunagi_bus::claims::Claims;
 use tsunagi_bus::cursor::{CursorError, Progress};
 use tsunagi_bus::desk::whole;
+use tsunagi_bus::pages::{Pages, malformed};
 use tsunagi_bus::{Bus as _, Cursor, Region, Shard, StreamId};
 use tsunagi_chassis::{Config, Refused, answers, caller};
 use tsunagi_domain::{CareTime, EncounterId, PatientId, Refusal, Zone, identity};
@@ -164,10 +163,9 @@ impl TimelineApi for TimelineService {
         request: Request<v1::ListPatientsRequest>,
     ) -> Result<Response<v1::ListPatientsResponse>, Status> {
         let request = checked(request)?;
-        let after = match request.page_token.as_str() {
-            "" => None,
-            token => Some(PatientId::parse(token).or(Err(Refused::from(MalformedToken)))?),
-        };
+        let pages = list_pages(&request);
+        let after = pages.place(&request.page_token)?;
+        let after = after.map(|place| PatientId::parse(&place).or(Err(malformed()))).transpose()?;
         // The rows are made behind the log: a caller sees all that was stored when it asked.
         let wanted = self.cursor(&request.at_least_cursor)?;
         self.patients.reach(&self.store.end(), self.read_wait).await?;
@@ -198,7 +196,7 @@ impl TimelineApi for TimelineService {
             Ok(Err(error)) => return Err(rows_refused(error).into()),
             Err(error) => return Err(rows_unreadable(&error).into()),
         };
-        let next_page_token = next.map(|next| next.to_string()).unwrap_or_default();
+        let next_page_token = next.map(|next| pages.token(&next.to_string())).unwrap_or_default();
         for patient in &mut patients {
             self.make_ready(patient, as_known_at);
         }
@@ -254,7 +252,8 @@ impl TimelineService {
         let patient = patient_id(&request.patient_id)?;
         let wanted = self.cursor(&request.at_least_cursor)?;
         self.wait_for_log(&wanted).await?;
-        let page = PageToken::read(&request.page_token, patient)?;
+        let pages = read_pages(request);
+        let page = pages.place(&request.page_token)?.map(|place| Page::read(&place)).transpose()?;
         let as_known_at = request.as_known_at.as_ref().map(from_wire).transpose()?;
         let view = View { as_known_at, version_max: page.map(|page| page.version) };
         let Held { timeline, _large } = self.timeline(patient, view).await?;
@@ -279,8 +278,8 @@ impl TimelineService {
             entries.push(entry);
         }
         let shown = skip.saturating_add(entries.len());
-        let next = PageToken { version: timeline.version(), skip: shown };
-        let next_page_token = all.peek().map(|_| next.write(patient)).unwrap_or_default();
+        let next = Page { version: timeline.version(), skip: shown };
+        let next_page_token = all.peek().map(|_| pages.token(&next.place())).unwrap_or_default();
         drop(all);
         Ok(v1::ReadTimelineResponse {
             told_while_merged: timeline.told_while_merged().to_vec(),
@@ -476,39 +475,40 @@ fn sign(frame: Sign, seen: &Progress, region: &Region) -> v1::WatchTimelineRespo
 
 /// Which page comes next: of the timeline as it was at a version, behind so many entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct PageToken {
+struct Page {
     version: u64,
     skip: usize,
 }
 
-pub(crate) struct MalformedToken;
-
-impl PageToken {
-    /// As it is given out: of one patient's timeline.
-    fn write(self, patient: PatientId) -> String {
-        BASE64_URL_SAFE_NO_PAD.encode(format!("{} {} {patient}", self.version, self.skip))
+impl Page {
+    fn place(self) -> String {
+        format!("{} {}", self.version, self.skip)
     }
 
-    fn read(text: &str, patient: PatientId) -> Result<Option<Self>, MalformedToken> {
-        if text.is_empty() {
-            return Ok(None);
-        }
-        let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).or(Err(MalformedToken))?;
-        let text = String::from_utf8(bytes).or(Err(MalformedToken))?;
-        let of_patient = text.strip_suffix(&patient.to_string()).ok_or(MalformedToken)?;
-        let of_patient = of_patient.strip_suffix(' ').ok_or(MalformedToken)?;
-        let (version, skip) = of_patient.split_once(' ').ok_or(MalformedToken)?;
-        let version = version.parse().or(Err(MalformedToken))?;
-        let skip = skip.parse().or(Err(MalformedToken))?;
-        Ok(Some(Self { version, skip }))
+    fn read(place: &str) -> Result<Self, Refused> {
+        let (version, skip) = place.split_once(' ').ok_or_else(malformed)?;
+        let version = version.parse().or(Err(malformed()))?;
+        let skip = skip.parse().or(Err(malformed()))?;
+        Ok(Self { version, skip })
     }
 }
 
-impl From<MalformedToken> for Refused {
-    fn from(_: MalformedToken) -> Self {
-        let message = "the page token is not one that this server gave out for this patient: use tokens as they came, or none for the first page";
-        Self::new(Code::InvalidArgument, "PAGE_TOKEN_MALFORMED", message)
-    }
+fn read_pages(request: &v1::ReadTimelineRequest) -> Pages {
+    Pages::of(&v1::ReadTimelineRequest {
+        page_size: 0,
+        page_token: String::new(),
+        at_least_cursor: String::new(),
+        ..request.clone()
+    })
+}
+
+pub(crate) fn list_pages(request: &v1::ListPatientsRequest) -> Pages {
+    Pages::of(&v1::ListPatientsRequest {
+        page_size: 0,
+        page_token: String::new(),
+        at_least_cursor: String::new(),
+        ..request.clone()
+    })
 }
 
 /// The request, if its caller says who it is and its fields are what they must be.
@@ -576,4 +576,17 @@ fn too_many_to_read_back(max: usize) -> Refused {
         "the region has more than {max} patients, and of no more is it found who was alike at a time: ask without `as_known_at`, or have `read-back-patients` raised"
     );
     Refused::new(Code::ResourceExhausted, "TOO_MANY_TO_READ_BACK", message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_that_cannot_be_read_are_worth_another_try_and_nothing_of_them_is_told() {
+        let damage = RowsError::Ahead("/where/the/rows/lie".into());
+        let refused = rows_refused(damage);
+        assert_eq!((refused.code, refused.reason), (Code::Unavailable, "ROWS_UNREADABLE"));
+        assert!(!refused.message.contains("/where"), "{}", refused.message);
+    }
 }

@@ -9,6 +9,7 @@ pub mod boards;
 mod bus;
 pub mod directory;
 pub mod evidence;
+mod folding;
 pub mod grpc;
 pub mod ingest;
 mod keys;

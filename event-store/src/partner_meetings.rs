@@ -7,13 +7,13 @@ use jiff::Timestamp;
 use prost::Message as _;
 use tsunagi_bus::Stored;
 use tsunagi_bus::handler::to_wire;
+use tsunagi_bus::pages::{Pages, malformed};
+use tsunagi_chassis::Refused;
 use tsunagi_domain::topic::Step;
 use tsunagi_domain::{CareTime, EventId, Zone, organisation};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::convert::topic_happened;
 use tsunagi_proto::v1;
-
-use crate::grpc::MalformedToken;
 
 /// Meetings a page, at most: each may be with 100 institutions.
 const PAGE_MAX: u32 = 50;
@@ -28,11 +28,10 @@ pub(crate) fn page(
     events: &[Stored],
     request: &v1::ListPartnerMeetingsRequest,
     zone: &Zone,
-) -> Result<v1::ListPartnerMeetingsResponse, MalformedToken> {
-    let after = match request.page_token.as_str() {
-        "" => None,
-        token => Some(read_token(token).ok_or(MalformedToken)?),
-    };
+) -> Result<v1::ListPartnerMeetingsResponse, Refused> {
+    let pages = pages(request);
+    let after = pages.place(&request.page_token)?;
+    let after = after.map(|place| read_place(&place).ok_or_else(malformed)).transpose()?;
     let held = of_year(held(events, zone), &request.year_from_on, zone);
     let times = times_met(held.values());
     let regular_from = or_else(request.regular_from, REGULAR_FROM);
@@ -42,7 +41,7 @@ pub(crate) fn page(
     let shown: Vec<_> = rest.by_ref().take(max).collect();
     let last = shown.last().filter(|_| rest.next().is_some());
     Ok(v1::ListPartnerMeetingsResponse {
-        next_page_token: last.map(|(place, _)| token(place)).unwrap_or_default(),
+        next_page_token: last.map(|(place, _)| pages.token(&text(place))).unwrap_or_default(),
         meetings: shown.into_iter().map(|(_, meeting)| meeting.clone()).collect(),
         meeting_count: count(held.len()),
         partner_count: count(times.len()),
@@ -101,6 +100,15 @@ fn times_met<'a>(held: impl Iterator<Item = &'a v1::PartnerMeeting>) -> BTreeMap
     times
 }
 
+fn pages(request: &v1::ListPartnerMeetingsRequest) -> Pages {
+    Pages::of(&v1::ListPartnerMeetingsRequest {
+        page_size: 0,
+        page_token: String::new(),
+        at_least_cursor: String::new(),
+        ..request.clone()
+    })
+}
+
 fn or_else(asked: u32, instead: u32) -> u32 {
     if asked == 0 { instead } else { asked }
 }
@@ -109,12 +117,12 @@ fn count(of: usize) -> u32 {
     u32::try_from(of).unwrap_or(u32::MAX)
 }
 
-fn token((at, event): &Place) -> String {
+fn text((at, event): &Place) -> String {
     format!("{} {event}", at.as_nanosecond())
 }
 
-fn read_token(token: &str) -> Option<Place> {
-    let (at, event) = token.split_once(' ')?;
+fn read_place(text: &str) -> Option<Place> {
+    let (at, event) = text.split_once(' ')?;
     let at = Timestamp::from_nanosecond(at.parse().ok()?).ok()?;
     Some((at, EventId::parse(event).ok()?))
 }

@@ -12,11 +12,12 @@ use tokio::sync::watch;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Request, Status};
+use tsunagi_bus::pages::{Pages, malformed};
 use tsunagi_bus::remote::{Link, NoAddress, channel};
 use tsunagi_bus::{Shard, StreamId};
-use tsunagi_chassis::Config;
 use tsunagi_chassis::answers::STOPS;
 use tsunagi_chassis::refused::reason;
+use tsunagi_chassis::{Config, Refused};
 use tsunagi_domain::PatientId;
 
 pub use boards::ShardedBoards;
@@ -110,15 +111,13 @@ fn nowhere() -> Channel {
 }
 
 /// At which shard the page is, and its token there.
-pub(crate) fn read_token(token: &str) -> Option<(usize, String)> {
-    if token.is_empty() {
-        return Some((0, String::new()));
-    }
-    let (place, token) = token.split_once('/')?;
-    Some((place.parse().ok()?, token.to_owned()))
+pub(crate) fn read_token(pages: Pages, token: &str) -> Result<(usize, String), Refused> {
+    let Some(place) = pages.place(token)? else { return Ok((0, String::new())) };
+    let (place, token) = place.split_once('/').ok_or_else(malformed)?;
+    Ok((place.parse().or(Err(malformed()))?, token.to_owned()))
 }
 
-/// The token of what comes next: at the same shard, at the one behind it, or nowhere.
+/// Where what comes next is: at the same shard, at the one behind it, or nowhere.
 pub(crate) fn next_token(place: usize, token: &str, shards: usize) -> String {
     if !token.is_empty() {
         format!("{place}/{token}")

@@ -64,6 +64,12 @@ pub struct Moment<'a> {
 
 include!(concat!(env!("OUT_DIR"), "/codes.rs"));
 
+/// What LOINC is called by those who send its codes.
+const LOINC: [&str; 2] = ["http://loinc.org", "urn:oid:2.16.840.1.113883.6.1"];
+
+/// The sets that have words for codes of LOINC.
+const LOINC_SETS: [&str; 2] = ["loinc.observation", "document.kind"];
+
 /// Those that somebody keeps beside the program.
 static ADOPTED: OnceLock<Vec<CodeSet>> = OnceLock::new();
 
@@ -117,6 +123,19 @@ pub fn in_force(name: &str, moment: Moment<'_>) -> Option<&'static CodeSet> {
 /// of the one that was in force. Where that one has no such code, any other's are better than
 /// none.
 pub fn words(
+    system: &str,
+    named: &str,
+    code: &str,
+    moment: Option<Moment<'_>>,
+) -> Option<&'static KnownCode> {
+    if LOINC.contains(&system) {
+        // The version is LOINC's own, and our sets have their own.
+        return LOINC_SETS.iter().find_map(|set| words_of(set, "", code, moment));
+    }
+    words_of(system, named, code, moment)
+}
+
+fn words_of(
     system: &str,
     named: &str,
     code: &str,
@@ -181,6 +200,17 @@ mod tests {
         assert_eq!(told("jp.care-level", "care-3"), Some("要介護3"));
         assert_eq!(told("jp.care-level", "care-9"), None);
         assert_eq!(told("moon", "care-3"), None);
+    }
+
+    #[test]
+    fn codes_of_loinc_are_told_in_words_whatever_it_is_called() {
+        for system in LOINC {
+            let told = |code| words(system, "2.77", code, None).map(|known| (known.ja, known.en));
+            assert_eq!(told("8310-5"), Some(("体温", "body temperature")), "{system}");
+            assert_eq!(told("18842-5").map(|(ja, _)| ja), Some("退院時サマリー"), "{system}");
+            assert_eq!(told("1-1"), None);
+        }
+        assert!(LOINC_SETS.iter().all(|name| set(name).is_some()));
     }
 
     #[test]

@@ -56,11 +56,20 @@ pub fn command(
     Ok((convert(event, payload, zone)?, unlisted))
 }
 
-/// The field that names what an event is about, if it is about no patient.
-fn topic_id(payload: &Payload) -> Option<&'static str> {
+/// What an event is about.
+enum About {
+    Patient,
+    /// What the field of this name names.
+    Topic(&'static str),
+    /// The system itself, or nobody knows what.
+    Nothing,
+}
+
+fn about(payload: &Payload) -> About {
     match payload.family() {
-        Family::Resource => Some("resource_id"),
-        Family::Organisation => Some("organisation_id"),
+        Family::Resource => About::Topic("resource_id"),
+        Family::Organisation => About::Topic("organisation_id"),
+        Family::System | Family::Unspecified => About::Nothing,
         Family::Identity
         | Family::Team
         | Family::Consent
@@ -71,10 +80,13 @@ fn topic_id(payload: &Payload) -> Option<&'static str> {
         | Family::SocialPrescribing
         | Family::Documents
         | Family::Delivery
-        | Family::Record
-        | Family::System
-        | Family::Unspecified => None,
+        | Family::Record => About::Patient,
     }
+}
+
+/// The field that names what an event is about, if it is about no patient.
+fn topic_id(payload: &Payload) -> Option<&'static str> {
+    if let About::Topic(field) = about(payload) { Some(field) } else { None }
 }
 
 /// What a publisher's event says of a community resource or an organisation, or what is wrong
@@ -582,21 +594,9 @@ fn is_death(disposition: Option<&v1::Code>) -> bool {
 #[expect(clippy::too_many_lines, reason = "one arm for each event type, none of them long")]
 fn order(payload: &Payload, read: &Reader<'_>) -> Result<Option<Order>> {
     let Some(ruled) = payload.ruled() else {
-        return match payload.family() {
-            Family::System | Family::Resource | Family::Organisation | Family::Unspecified => {
-                Ok(None)
-            }
-            Family::Identity
-            | Family::Team
-            | Family::Consent
-            | Family::Encounter
-            | Family::DischargePlanning
-            | Family::HomeCare
-            | Family::Watch
-            | Family::SocialPrescribing
-            | Family::Documents
-            | Family::Delivery
-            | Family::Record => read.document(payload),
+        return match about(payload) {
+            About::Patient => read.document(payload),
+            About::Topic(_) | About::Nothing => Ok(None),
         };
     };
     let order = match ruled {

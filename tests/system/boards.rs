@@ -2,12 +2,15 @@
 
 use tsunagi_proto::v1;
 use tsunagi_proto::v1::boards_client::BoardsClient;
+use tsunagi_proto::v1::link_worker_client::LinkWorkerClient;
 use tsunagi_proto::v1::timeline_client::TimelineClient;
 use tsunagi_proto::v1::watch_board_response::Frame;
 
 use crate::desks::{place, register};
-use crate::stories::{CARE_MANAGER, LIAISON, NURSE, Story, deed, person, signed};
-use crate::support::{Server, folder, id, liaison, reason, run, stdout, timeline};
+use crate::stories::{
+    CARE_MANAGER, LIAISON, LINK_WORKER, NURSE, Story, Who, deed, organisation, person, signed,
+};
+use crate::support::{Server, context, folder, id, liaison, reason, run, stdout, timeline};
 
 async fn send(story: &Story, server: &Server) {
     let channel = server.channel().await;
@@ -214,4 +217,144 @@ async fn whoever_watches_a_board_is_told_when_to_read_it_again() {
     server.terminate().await;
     let end = others.message().await.unwrap_err();
     assert_eq!(end.code(), tonic::Code::Unavailable);
+}
+
+/// What a board shows in the terminal.
+fn shown(data: &std::path::Path, more: &[&str]) -> String {
+    let all = [&["board"], more, &["--lang", "en", "--data", data.to_str().unwrap()]].concat();
+    stdout(&run(&all))
+}
+
+#[tokio::test]
+async fn a_board_in_the_terminal_says_who_has_to_act_and_by_when() {
+    let data = folder();
+    let server = Server::start(data.path());
+    register(&server.channel().await, &id(1), "00123").await;
+    let mut story = admitted();
+    deed!(story, LIAISON, "05-04T09:00", desk.request_transfer(RequestTransferRequest {
+        v1::TransferRequested {
+            transfer_request_id: id(0xb1),
+            encounter_id: id(0xa),
+            facility: organisation("rehab"),
+            ..v1::TransferRequested::default()
+        }
+    }));
+    deed!(story, LIAISON, "05-04T10:00", desk.plan_discharge(PlanDischargeRequest {
+        v1::DischargePlanned {
+            encounter_id: id(0xa),
+            planned_at: "2026-05-20".into(),
+            ..v1::DischargePlanned::default()
+        }
+    }));
+    deed!(story, NURSE, "05-05T09:00", team.ask_question(AskQuestionRequest {
+        v1::QuestionAsked {
+            question_id: id(0x9),
+            question: "入浴はいつからですか。".to_owned(),
+            owner_role: "home-doctor".to_owned(),
+            answer_by_on: "2026-05-07".to_owned(),
+            ..v1::QuestionAsked::default()
+        }
+    }));
+    deed!(story, NURSE, "05-05T10:00", team.raise_alert(RaiseAlertRequest {
+        v1::AlertRaised {
+            alert_id: id(0x8),
+            severity: v1::Severity::Urgent.into(),
+            what: "動きがない".to_owned(),
+            owner_role: "visiting-nurse".to_owned(),
+            next_action: "電話する".to_owned(),
+            ..v1::AlertRaised::default()
+        }
+    }));
+    deed!(story, LINK_WORKER, "05-06T10:00", link.open_case(OpenCaseRequest {
+        v1::CaseOpened {
+            case_id: id(0xca),
+            link_worker: Some(person(LINK_WORKER)),
+            ..v1::CaseOpened::default()
+        }
+    }));
+    send(&story, &server).await;
+    let team = shown(data.path(), &["team", "cm-office"]);
+    for part in [
+        "in hospital  acute 4E  discharge planned for 2026-05-20\n",
+        "? question  2026-05-05 09:00  → home doctor  by 2026-05-07\n",
+        "! urgent  2026-05-05 10:00  → visiting nurse  電話する\n",
+    ] {
+        assert!(team.contains(part), "{part}: {team}");
+    }
+    let asked = shown(data.path(), &["liaison", "acute"]);
+    assert!(asked.contains("acute → rehab  ") && !asked.contains("ours to answer"), "{asked}");
+    let asked = shown(data.path(), &["liaison", "rehab"]);
+    assert!(asked.contains("acute → rehab  ") && asked.contains("ours to answer"), "{asked}");
+    let cases = shown(data.path(), &["caseload", "link", "--on", "2026-06-20"]);
+    assert!(cases.contains("  since 2026-05-06 10:00  due  silent\n"), "{cases}");
+    // The texts themselves are for those who read the timeline.
+    let id = id(1);
+    let told = ["timeline", &id, "--details", "--data", data.path().to_str().unwrap()];
+    let told = stdout(&run(&told));
+    assert!(told.contains("質問 「入浴はいつからですか。」"), "{told}");
+}
+
+/// Sixty cases of two link workers: every tenth was never reached, the others once, on 10 June.
+async fn open_sixty_cases(server: &Server) {
+    let channel = server.channel().await;
+    let mut link = LinkWorkerClient::new(channel.clone());
+    for number in 0..60_u128 {
+        let patient = id(0x100 + number);
+        register(&channel, &patient, &format!("{number:05}")).await;
+        let worker = if number % 2 == 0 { "lw-1" } else { "lw-2" };
+        let opened = v1::OpenCaseRequest {
+            context: Some(context(&patient, &id(0x200 + number), "2026-05-01T10:00:00+09:00")),
+            event: Some(v1::CaseOpened {
+                case_id: id(0x300 + number),
+                link_worker: Some(person(Who("link", "link-worker", worker))),
+                ..v1::CaseOpened::default()
+            }),
+        };
+        link.open_case(signed(LINK_WORKER, opened)).await.unwrap();
+        if number % 10 == 0 {
+            continue;
+        }
+        let held = v1::RecordContactRequest {
+            context: Some(context(&patient, &id(0x400 + number), "2026-06-10T10:00:00+09:00")),
+            event: Some(v1::ContactHeld {
+                case_id: id(0x300 + number),
+                means: v1::Means::Telephone.into(),
+                next_contact_on: format!("2026-06-{:02}", 11 + number % 19),
+                ..v1::ContactHeld::default()
+            }),
+        };
+        link.record_contact(signed(LINK_WORKER, held)).await.unwrap();
+    }
+}
+
+async fn caseload(server: &Server, person: &str) -> v1::ReadCaseloadBoardResponse {
+    let mut boards = BoardsClient::new(server.channel().await);
+    let request = v1::ReadCaseloadBoardRequest {
+        person: person.to_owned(),
+        on_day: "2026-06-20".to_owned(),
+        ..v1::ReadCaseloadBoardRequest::default()
+    };
+    boards.read_caseload_board(signed(LINK_WORKER, request)).await.unwrap().into_inner()
+}
+
+#[tokio::test]
+async fn a_link_worker_s_sixty_cases_stand_in_the_order_in_which_they_are_due() {
+    let data = folder();
+    let server = Server::start(data.path());
+    open_sixty_cases(&server).await;
+    let board = caseload(&server, "").await;
+    assert_eq!((board.cases.len(), board.is_cut), (60, false));
+    let due: Vec<&str> =
+        board.cases.iter().map(|row| row.case.as_ref().unwrap().next_contact_on.as_str()).collect();
+    assert!(due.is_sorted() && due[..6] == [""; 6] && !due[6].is_empty(), "{due:?}");
+    for (row, next) in board.cases.iter().zip(due) {
+        assert_eq!(row.is_due, next <= "2026-06-20", "{next}");
+        assert_eq!(row.is_silent, next.is_empty(), "not reached for more than 28 days");
+    }
+    let own = caseload(&server, "lw-2").await;
+    assert_eq!(own.cases.len(), 30);
+    assert!(own.cases.iter().all(|row| !row.is_silent), "every tenth is the other's");
+    server.kill();
+    let server = Server::start(data.path());
+    assert_eq!((caseload(&server, "").await, caseload(&server, "lw-2").await), (board, own));
 }

@@ -300,7 +300,7 @@ async fn what_cannot_be_read_is_kept_once_byte_for_byte() {
     assert_eq!(shown.stdout, raw);
 }
 
-fn unreadable(origin: &str, raw: &[u8]) -> v1::QuarantineRequest {
+pub(crate) fn unreadable(origin: &str, raw: &[u8]) -> v1::QuarantineRequest {
     let message = v1::MessageQuarantined {
         origin: origin.to_owned(),
         media_type: "application/hl7-v2".to_owned(),
@@ -313,7 +313,7 @@ fn unreadable(origin: &str, raw: &[u8]) -> v1::QuarantineRequest {
     v1::QuarantineRequest { message: Some(message) }
 }
 
-fn release(id: &str, how: v1::Release, note: &str) -> v1::ReleaseQuarantinedRequest {
+pub(crate) fn release(id: &str, how: v1::Release, note: &str) -> v1::ReleaseQuarantinedRequest {
     let release = v1::MessageReleased {
         quarantined_event_id: id.to_owned(),
         how: how.into(),

@@ -133,6 +133,24 @@ fn on(day: &str) -> v1::FindResourcesRequest {
 }
 
 #[tokio::test]
+async fn a_resource_is_found_however_its_name_is_typed() {
+    let data = folder();
+    let server = Server::start(data.path());
+    let mut desk = Desk::new(&server.channel().await);
+    desk.publish(1, 0xa, "ＮＰＯ髙橋サロン１号", "2026-05-01").await;
+    // How kanji sound is not known.
+    let typed = [("npo", 1), ("高橋さろん", 1), ("ｻﾛﾝ1", 1), ("サロン １号", 1), ("ﾀｶﾊｼ", 0)];
+    for (text, found) in typed {
+        let asked = v1::FindResourcesRequest { text: text.into(), ..Default::default() };
+        assert_eq!(desk.find(asked).await.len(), found, "{text}");
+    }
+    for area in ["日立市", "日 立"] {
+        let asked = v1::FindResourcesRequest { area: area.into(), ..Default::default() };
+        assert_eq!(desk.find(asked).await.len(), 1, "{area}");
+    }
+}
+
+#[tokio::test]
 async fn resources_are_found_by_area_kind_capacity_and_freshness() {
     let data = folder();
     let server = Server::start(data.path());

@@ -45,6 +45,8 @@ mod newer;
 mod odd_exports;
 mod odd_feeds;
 mod partner_meetings;
+mod reads;
+mod reasons;
 mod refusals;
 mod reimports;
 mod rpcs;

@@ -18,7 +18,7 @@ use crate::nats_servers::NatsServer;
 use crate::shards::Shards;
 use crate::support::{Server, by, folder, id, liaison, reason};
 
-fn with(partners: &[&str]) -> v1::PartnerMeetingHeld {
+pub(crate) fn with(partners: &[&str]) -> v1::PartnerMeetingHeld {
     let partner = |id: &&str| v1::Organisation { id: (*id).to_owned(), name: String::new() };
     v1::PartnerMeetingHeld {
         partners: partners.iter().map(partner).collect(),
@@ -28,7 +28,11 @@ fn with(partners: &[&str]) -> v1::PartnerMeetingHeld {
     }
 }
 
-fn record(event: u128, at: &str, what: v1::PartnerMeetingHeld) -> v1::RecordPartnerMeetingRequest {
+pub(crate) fn record(
+    event: u128,
+    at: &str,
+    what: v1::PartnerMeetingHeld,
+) -> v1::RecordPartnerMeetingRequest {
     let context = v1::OrganisationContext {
         event_id: id(event),
         occurred_at: at.to_owned(),

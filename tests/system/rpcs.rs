@@ -18,7 +18,7 @@ use tsunagi_proto::v1;
 
 use crate::support::{Server, by, folder, id, reason};
 
-const DESKS: [&str; 4] = ["DischargeDesk", "HomeCare", "LinkWorker", "CareTeam"];
+pub(crate) const DESKS: [&str; 4] = ["DischargeDesk", "HomeCare", "LinkWorker", "CareTeam"];
 
 /// What has to come before an rpc, first things first; the last is what a cancel cancels.
 const BEFORE: &[(&str, &[&str])] = &[
@@ -150,7 +150,7 @@ fn organisation(rpc: &str) -> &'static str {
 
 /// Messages as bytes, whatever they are.
 #[derive(Default)]
-struct Raw;
+pub(crate) struct Raw;
 
 impl Codec for Raw {
     type Encode = Bytes;

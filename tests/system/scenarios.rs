@@ -115,6 +115,45 @@ fn team_board(end: &End) -> &v1::TeamRow {
     &end.team.patients[0]
 }
 
+/// What the liaison office of the acute hospital, the care manager and the link worker have on
+/// their boards, a line a row.
+fn boards(end: &End) -> Vec<String> {
+    let ward = |stay: &v1::OpenStay| stay.place.clone().unwrap_or_default().ward;
+    let mut lines = Vec::new();
+    for stay in end.liaison.expected.iter().filter_map(|row| row.stay.as_ref()) {
+        lines.push(format!("liaison: expected {}", stay.planned_at));
+    }
+    for stay in end.liaison.admitted.iter().filter_map(|row| row.stay.as_ref()) {
+        let (day, _) = stay.since_at.split_once('T').unwrap();
+        let again = if stay.readmission.is_some() { ", again" } else { "" };
+        lines.push(format!("liaison: in {} since {day}{again}", ward(stay)));
+    }
+    for stay in end.liaison.planned_discharges.iter().filter_map(|row| row.stay.as_ref()) {
+        lines.push(format!("liaison: leaves {}", stay.planned_discharge_at));
+    }
+    for row in &end.liaison.transfers_waiting {
+        let receiver = row.request.clone().unwrap().receiver.unwrap().id;
+        let whose = if row.is_ours_to_answer { "ours to answer" } else { "waits" };
+        lines.push(format!("liaison: {receiver} {whose}"));
+    }
+    for row in &end.team.patients {
+        let mut line = format!("team: {:?}", row.state());
+        line.extend(row.stays.iter().map(|stay| format!(" {}", ward(stay))));
+        line.extend(row.questions.iter().map(|asked| format!(", ask {}", asked.owner_role)));
+        line.extend(row.alerts.iter().map(|alert| format!(", {}", alert.next_action)));
+        lines.push(line);
+    }
+    for row in &end.caseload.cases {
+        let mut line = format!("link: next {}", row.case.as_ref().unwrap().next_contact_on);
+        line.push_str(if row.is_due { ", due" } else { "" });
+        line.push_str(if row.is_silent { ", silent" } else { "" });
+        lines.push(line);
+    }
+    lines
+        .extend(end.caseload.referrals_waiting.iter().map(|_| "link: a referral waits".to_owned()));
+    lines
+}
+
 /// E1: a planned hip operation; acute hospital, rehabilitation on a regional path, home.
 #[tokio::test]
 async fn e1_from_a_planned_operation_through_rehabilitation_home() {
@@ -130,6 +169,8 @@ async fn e1_from_a_planned_operation_through_rehabilitation_home() {
         }
     }));
     admission_info(story, "04-22T15:00", 0);
+    let expected = ["liaison: expected 2026-04-24", "team: Unspecified"];
+    assert_eq!(boards(&told_in_all_ways(story, "2026-04-24").await), expected);
     admit(story, LIAISON, "04-24T10:00", (0xa, 0), "5E");
     screen(story, "04-25T11:00", 0xa, &["adl-decline"]);
     deed!(story, LIAISON, "04-25T13:00", desk.assign_pathway(AssignPathwayRequest {
@@ -142,6 +183,9 @@ async fn e1_from_a_planned_operation_through_rehabilitation_home() {
     ask_for_bed(story, "04-29T09:00", 0xb1, 0xa, "rehab");
     ask_for_bed(story, "04-29T09:05", 0xb2, 0xa, "hills");
     deed!(story, Who("hills", "liaison-nurse", "ln-3"), "04-30T09:00", desk.decline_transfer(DeclineTransferRequest { answer(0xb2, "no-bed") }));
+    let waiting =
+        ["liaison: in 5E since 2026-04-24", "liaison: rehab waits", "team: InHospital 5E"];
+    assert_eq!(boards(&told_in_all_ways(story, "2026-04-30").await), waiting);
     deed!(story, REHAB, "04-30T10:00", desk.offer_bed(OfferBedRequest { answer(0xb1, "") }));
     deed!(story, LIAISON, "04-30T11:00", desk.accept_offer(AcceptOfferRequest { answer(0xb1, "") }));
     discharge(story, LIAISON, "05-08T10:00", 0xa, "hospital");
@@ -203,7 +247,7 @@ async fn e1_from_a_planned_operation_through_rehabilitation_home() {
     );
     assert_eq!(end.patient.state(), v1::PatientState::Discharged);
     assert_eq!(end.patient.orders[0].valid_to_on, "2026-06-28");
-    assert!(end.liaison.admitted.is_empty() && end.liaison.transfers_waiting.is_empty());
+    assert_eq!(boards(&end), ["team: Discharged"]);
     assert_eq!(team_board(&end).patient.as_ref().unwrap().name, "髙橋 ハナ");
 }
 
@@ -236,11 +280,23 @@ async fn e2_an_emergency_on_a_friday_night() {
         v1::FamilyMeetingHeld { encounter_id: id(0xa), ..v1::FamilyMeetingHeld::default() }
     }));
     let end = told_in_all_ways(story, "2026-05-10").await;
-    assert_eq!(end.sentences[1], "emergency visit at acute");
-    assert_eq!(end.sentences[2], "visit ended (another hospital)");
+    assert_eq!(
+        end.sentences,
+        [
+            "registered as a patient",
+            "emergency visit at acute",
+            "visit ended (another hospital)",
+            "admitted to acute 4W",
+            "information at admission given to acute (electronically)",
+            "care manager declared (care manager)",
+            "screened for discharge difficulties: 2 found, discharge support needed",
+            "long-term care applied for",
+            "talk with patient and family",
+        ]
+    );
+    assert_eq!(boards(&end), ["liaison: in 4W since 2026-05-01", "team: InHospital 4W"]);
     let stay = end.liaison.admitted[0].stay.as_ref().unwrap();
     assert_eq!(stay.since_at, "2026-05-01T22:10:00+09:00");
-    assert_eq!(team_board(&end).stays[0].place.as_ref().unwrap().ward, "4W");
 }
 
 /// E3: admitted, cancelled, and admitted again the same day.
@@ -265,7 +321,7 @@ async fn e3_an_admission_is_cancelled_and_the_patient_admitted_again() {
         "admitted to acute 3W",
     ];
     assert_eq!(end.sentences, expected);
-    assert_eq!(end.liaison.admitted.len(), 1);
+    assert_eq!(boards(&end), ["liaison: in 3W since 2026-05-11"]);
     assert_eq!(end.patient.place.as_ref().unwrap().ward, "3W");
 }
 
@@ -319,6 +375,7 @@ async fn what_was_cancelled_may_be_told_after_what_holds() {
 async fn e4_a_transfer_to_a_hospital_without_the_system() {
     let story = &mut Story::new();
     registered(story, "04-01T09:00", "00123");
+    declare_care_manager(story, LIAISON, "04-02T09:00");
     admit(story, LIAISON, "05-11T09:00", (0xa, 0), "6N");
     ask_for_bed(story, "05-14T09:00", 0xb1, 0xa, "seaside");
     deed!(story, LIAISON, "05-15T09:00 for seaside", desk.offer_bed(OfferBedRequest { answer(0xb1, "") }));
@@ -343,8 +400,14 @@ async fn e4_a_transfer_to_a_hospital_without_the_system() {
     }));
     let end = told_in_all_ways(story, "2026-05-23").await;
     assert_eq!(
-        end.sentences[5..],
+        end.sentences,
         [
+            "registered as a patient",
+            "care manager declared (care manager)",
+            "admitted to acute 6N",
+            "transfer requested from seaside",
+            "bed offered seaside",
+            "offer accepted seaside",
             "discharged (another hospital)",
             "admitted to seaside",
             "registered as a patient",
@@ -354,7 +417,7 @@ async fn e4_a_transfer_to_a_hospital_without_the_system() {
     );
     assert_eq!(end.patient.state(), v1::PatientState::InHospital);
     assert_eq!(end.patient.merged_patient_ids, [id(2)]);
-    assert!(end.liaison.admitted.is_empty());
+    assert_eq!(boards(&end), ["team: InHospital long-term"]);
     // What the desk had entered gives way to the hospital's own word.
     assert_eq!(end.patient.stays.len(), 1);
     assert_eq!(end.patient.stays[0].encounter_id, id(0xc));
@@ -363,7 +426,7 @@ async fn e4_a_transfer_to_a_hospital_without_the_system() {
         v1::Discharged { encounter_id: id(0xc), ..v1::Discharged::default() }
     }));
     let end = told_in_all_ways(story, "2026-05-29").await;
-    assert_eq!(end.patient.state(), v1::PatientState::Discharged);
+    assert_eq!(boards(&end), ["team: Discharged"]);
     assert!(end.patient.stays.is_empty());
 }
 
@@ -382,6 +445,8 @@ async fn e5_the_care_manager_is_found_on_the_fourth_day() {
         }
     }));
     declare_care_manager(story, LIAISON, "05-14T11:00");
+    let asked = ["liaison: in 6N since 2026-05-11", "team: InHospital 6N, ask care-manager"];
+    assert_eq!(boards(&told_in_all_ways(story, "2026-05-14").await), asked);
     deed!(story, CARE_MANAGER, "05-14T11:30", team.answer_question(AnswerQuestionRequest {
         v1::QuestionAnswered { question_id: id(0x9), answer: "当事業所です。".to_owned() }
     }));
@@ -391,6 +456,18 @@ async fn e5_the_care_manager_is_found_on_the_fourth_day() {
     assert!(manager.is_care_manager);
     assert_eq!(manager.since_at, "2026-05-14T11:00:00+09:00");
     assert!(end.patient.questions.is_empty());
+    assert_eq!(
+        end.sentences,
+        [
+            "registered as a patient",
+            "admitted to acute 6N",
+            "question → care manager",
+            "care manager declared (care manager)",
+            "question answered",
+            "information at admission given to acute (electronically)",
+        ]
+    );
+    assert_eq!(boards(&end), ["liaison: in 6N since 2026-05-11", "team: InHospital 6N"]);
     let row = end.liaison.admitted[0].patient.as_ref().unwrap();
     assert_eq!(row.care_manager.as_ref().unwrap().person, "cm-1");
 }
@@ -414,9 +491,18 @@ async fn e6_death_in_hospital() {
     let end = told_in_all_ways(story, "2026-05-15").await;
     assert_eq!(end.patient.state(), v1::PatientState::Deceased);
     assert_eq!(end.patient.since_at, "2026-05-15T04:12:00+09:00");
-    assert_eq!(end.sentences[4..], ["died 2026-05-15 04:12", "discharged (died)"]);
-    assert!(end.liaison.admitted.is_empty() && end.liaison.planned_discharges.is_empty());
-    assert_eq!(team_board(&end).state(), v1::PatientState::Deceased);
+    assert_eq!(
+        end.sentences,
+        [
+            "registered as a patient",
+            "care manager declared (care manager)",
+            "admitted to acute 7E",
+            "discharge planned for 2026-05-20",
+            "died 2026-05-15 04:12",
+            "discharged (died)",
+        ]
+    );
+    assert_eq!(boards(&end), ["team: Deceased"]);
 }
 
 /// E7: two charts of one person are merged, and then taken apart: it was a twin.
@@ -425,6 +511,8 @@ async fn e7_two_charts_are_merged_and_taken_apart() {
     let merged = &mut Story::new();
     registered(merged, "04-01T09:00", "00123");
     deed!(merged, NURSE, "2@04-02T09:00", home.register_patient(RegisterPatientRequest { registration("00456") }));
+    declare_care_manager(merged, LIAISON, "04-02T10:00");
+    declare_care_manager(merged, NURSE, "2@04-03T10:00");
     visit(merged, "05-02T10:00", false);
     deed!(merged, NURSE, "2@05-03T10:00", home.report_condition_change(ReportConditionChangeRequest {
         v1::ConditionChanged {
@@ -442,12 +530,15 @@ async fn e7_two_charts_are_merged_and_taken_apart() {
     let both = [
         "registered as a patient",
         "registered as a patient",
+        "care manager declared (care manager)",
+        "care manager declared (care manager)",
         "nursing visit",
         "condition changed [needs action] 食欲低下 → home doctor: 往診",
         "another record of the same person was merged into this one",
     ];
     assert_eq!(end.sentences, both);
     assert_eq!(end.patient.identifiers.len(), 2);
+    assert_eq!(boards(&end), ["team: Unspecified"], "one person, one row");
 
     merged.then();
     visit(merged, "05-06T10:00", true);
@@ -462,6 +553,7 @@ async fn e7_two_charts_are_merged_and_taken_apart() {
     let end = told_in_all_ways(merged, "2026-05-08").await;
     let own = [
         "registered as a patient",
+        "care manager declared (care manager)",
         "nursing visit",
         "another record of the same person was merged into this one",
         "nursing visit — change noticed",
@@ -469,6 +561,7 @@ async fn e7_two_charts_are_merged_and_taken_apart() {
     ];
     assert_eq!(end.sentences, own);
     assert_eq!(end.patient.identifiers.len(), 1);
+    assert_eq!(boards(&end), ["team: Unspecified", "team: Unspecified"], "each their own");
 }
 
 /// E8: somebody without family; a supporter decides with them, and a link worker sees that they
@@ -506,6 +599,8 @@ async fn e8_somebody_without_family() {
             ..v1::ReferralRequested::default()
         }
     }));
+    let waiting = ["liaison: in 3W since 2026-05-11", "link: a referral waits"];
+    assert_eq!(boards(&told_in_all_ways(story, "2026-05-14").await), waiting);
     let step = || v1::ReferralStep { referral_id: id(0xf1), ..v1::ReferralStep::default() };
     deed!(story, LINK_WORKER, "05-14T09:30", link.accept_referral(AcceptReferralRequest { step() }));
     deed!(story, LINK_WORKER, "05-14T09:40", link.open_case(OpenCaseRequest {
@@ -556,8 +651,11 @@ async fn e8_somebody_without_family() {
     }));
     let end = told_in_all_ways(story, "2026-05-30").await;
     assert_eq!(
-        end.sentences[3..],
+        end.sentences,
         [
+            "registered as a patient",
+            "admitted to acute 3W",
+            "screened for discharge difficulties: 2 found, discharge support needed",
             "proxy supporter (supporter of somebody without family)",
             "wishes for the end of life recorded (place of care)",
             "referred to link",
@@ -575,7 +673,7 @@ async fn e8_somebody_without_family() {
     let case = &end.caseload.cases[0];
     assert_eq!(case.case.as_ref().unwrap().next_contact_on, "2026-05-29");
     assert!(case.is_due && !case.is_silent);
-    assert!(end.caseload.referrals_waiting.is_empty());
+    assert_eq!(boards(&end), ["liaison: in 3W since 2026-05-11", "link: next 2026-05-29, due"]);
     assert_eq!(end.patient.referrals[0].state.as_ref().unwrap().en, "in progress");
 }
 
@@ -609,6 +707,22 @@ async fn e9_the_discharge_is_brought_forward() {
     assert_eq!(planned.planned_discharge_at, "2026-05-27", "what was planned last");
     assert_eq!(planned.ready_on, "2026-05-26");
     assert_eq!(team_board(&end).stays[0].planned_discharge_at, "2026-05-27");
+    assert_eq!(
+        boards(&end),
+        ["liaison: in 7E since 2026-05-11", "liaison: leaves 2026-05-27", "team: InHospital 7E"]
+    );
+    assert_eq!(
+        end.sentences,
+        [
+            "registered as a patient",
+            "care manager declared (care manager)",
+            "admitted to acute 7E",
+            "discharge planned for 2026-06-01",
+            "discharge planned for 2026-05-27",
+            "pre-discharge conference called for 2026-05-25 14:00",
+            "ready for discharge from 2026-05-26",
+        ]
+    );
     assert_eq!(end.patient.planned_discharge_at, "2026-05-27");
 }
 
@@ -635,9 +749,16 @@ async fn e10_readmitted_within_thirty_days() {
         }
     }));
     let end = told_in_all_ways(story, "2026-05-22").await;
+    let expected = ["liaison: in 7E since 2026-05-20, again", "team: InHospital 7E"];
+    assert_eq!(boards(&end), expected);
     assert_eq!(
-        end.sentences[5..],
+        end.sentences,
         [
+            "registered as a patient",
+            "care manager declared (care manager)",
+            "admitted to acute 7E",
+            "discharged (home)",
+            "nursing visit — change noticed",
             "taken to hospital in an emergency to acute",
             "admitted to acute 7E",
             "screened for discharge difficulties: 1 found, discharge support needed",
@@ -652,7 +773,6 @@ async fn e10_readmitted_within_thirty_days() {
     assert_eq!(readmission.variances.len(), 1, "of the plan that did not hold");
     assert_eq!(readmission.variances[0].variance, "内服できず再入院");
     assert_eq!(end.patient.stays[0].readmission.as_ref(), Some(readmission));
-    assert_eq!(team_board(&end).state(), v1::PatientState::InHospital);
 }
 
 /// Later than thirty days, or from hospital to hospital, it is none.

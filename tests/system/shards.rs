@@ -6,6 +6,7 @@ use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tsunagi_bus::StreamId;
+use tsunagi_bus::pages::Pages;
 use tsunagi_domain::{PatientId, ResourceId};
 use tsunagi_proto::v1;
 use tsunagi_proto::v1::boards_client::BoardsClient;
@@ -514,8 +515,9 @@ async fn a_shard_that_takes_calls_and_never_answers_is_away_for_everybody() {
     away(reader.read_timeline(liaison(read)).await.unwrap_err());
     let watch = v1::WatchTimelineRequest { patient_id, cursor };
     away(reader.watch_timeline(liaison(watch)).await.unwrap_err());
-    let page_token = "1/".to_owned();
-    let list = v1::ListPatientsRequest { page_token: page_token.clone(), ..Default::default() };
+    // The page with which the other shard begins.
+    let page_token = Pages::of(&v1::ListPatientsRequest::default()).token("1/");
+    let list = v1::ListPatientsRequest { page_token, ..Default::default() };
     away(reader.list_patients(liaison(list)).await.unwrap_err());
     let claimed = (0..16).map(|number| {
         let value = format!("anybody-{number}");
@@ -539,6 +541,7 @@ async fn a_shard_that_takes_calls_and_never_answers_is_away_for_everybody() {
     away(boards.read_team_board(signed(CARE_MANAGER, board)).await.unwrap_err());
     let watch = v1::WatchBoardRequest::default();
     away(boards.watch_board(signed(CARE_MANAGER, watch)).await.unwrap_err());
+    let page_token = Pages::of(&v1::FindResourcesRequest::default()).token("1/");
     let find = v1::FindResourcesRequest { page_token, ..Default::default() };
     away(DirectoryClient::new(one.clone()).find_resources(liaison(find)).await.unwrap_err());
     let mut home = HomeCareClient::new(one.clone());

@@ -83,7 +83,7 @@ async fn a_page_token_is_of_one_patient() {
     assert!(!page_token.is_empty());
     let of_other = v1::ReadTimelineRequest { page_token, patient_id: id(2), ..paged };
     let refused = client.read_timeline(liaison(of_other)).await.unwrap_err();
-    assert_eq!(reason(&refused), "PAGE_TOKEN_MALFORMED");
+    assert_eq!(reason(&refused), "PAGE_TOKEN_OF_OTHER_REQUEST");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tonic::{Code, Extensions, Request, Response, Status};
+use tsunagi_bus::pages::{Pages, malformed};
 use tsunagi_bus::port::ReadError;
 use tsunagi_bus::{Bus, Shard, Stored, StreamId};
 use tsunagi_chassis::{Config, Refused, caller};
@@ -16,7 +17,7 @@ use tsunagi_proto::v1::directory_server::Directory;
 
 use super::{entry, is_asked_for, on_day};
 use crate::boards::today;
-use crate::grpc::{MalformedToken, checked, from_wire, page_size, rows_refused, rows_unreadable};
+use crate::grpc::{checked, from_wire, page_size, rows_refused, rows_unreadable};
 use crate::log::LogError;
 use crate::log::file::Patience;
 use crate::partner_meetings;
@@ -64,10 +65,10 @@ impl DirectoryService {
         request: v1::FindResourcesRequest,
     ) -> Result<v1::FindResourcesResponse, Refused> {
         let as_known_at = request.as_known_at.as_ref().map(from_wire).transpose()?;
-        let after = match request.page_token.as_str() {
-            "" => None,
-            token => Some(ResourceId::parse(token).or(Err(MalformedToken))?),
-        };
+        let pages = pages(&request);
+        let after = pages.place(&request.page_token)?;
+        let after =
+            after.map(|place| ResourceId::parse(&place).or(Err(malformed()))).transpose()?;
         self.wait(&request.at_least_cursor).await?;
         let (rows, store) = (self.rows.clone(), self.store.clone());
         let max = page_size(request.page_size);
@@ -95,7 +96,7 @@ impl DirectoryService {
             Err(error) => return Err(rows_unreadable(&error)),
         };
         let next = entries.last().filter(|_| has_more).map(|last| last.resource_id.clone());
-        let next_page_token = next.unwrap_or_default();
+        let next_page_token = pages.token(&next.unwrap_or_default());
         Ok(v1::FindResourcesResponse { entries, next_page_token })
     }
 
@@ -142,8 +143,8 @@ impl Directory for DirectoryService {
             return Ok(Response::new(self.find_here(request).await?));
         };
         // Shard by shard, each in the order of its resources.
-        let place = read_token(&request.page_token).ok_or_else(|| Refused::from(MalformedToken))?;
-        let (place, token) = place;
+        let pages = pages(&request);
+        let (place, token) = read_token(pages, &request.page_token)?;
         request.page_token = token;
         let mut found = match others.at(place) {
             Some(other) => {
@@ -154,9 +155,10 @@ impl Directory for DirectoryService {
                 found.map_err(|status| others.told(place, status))?.into_inner()
             }
             None if place < others.count() => self.find_here(request).await?,
-            None => return Err(Refused::from(MalformedToken).into()),
+            None => return Err(malformed().into()),
         };
         let next = next_token(place, &found.next_page_token, others.count());
+        let next = pages.token(&next);
         found.next_page_token = next;
         Ok(Response::new(found))
     }
@@ -177,8 +179,17 @@ impl Directory for DirectoryService {
         let events = self.events(stream).await.map_err(Refused::from)?;
         let zone = &self.store.region().zone;
         let page = partner_meetings::page(known(&events, as_known_at), &request, zone);
-        Ok(Response::new(page.map_err(Refused::from)?))
+        Ok(Response::new(page?))
     }
+}
+
+fn pages(request: &v1::FindResourcesRequest) -> Pages {
+    Pages::of(&v1::FindResourcesRequest {
+        page_size: 0,
+        page_token: String::new(),
+        at_least_cursor: String::new(),
+        ..request.clone()
+    })
 }
 
 /// The events that were known at a time.

@@ -92,7 +92,7 @@ impl SlotTask {
         let mut check = interval_at(Instant::now() + every, every);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let limits = self.shared.limits;
-        let mut before: Option<Seen> = None;
+        let mut before: Option<LastLook> = None;
         loop {
             tokio::select! {
                 // Each may be cancelled: what the reader has is kept, the others are only
@@ -247,7 +247,11 @@ impl SlotTask {
 
     /// Makes sure that the stream is still the one that the log was made from, and that its
     /// messages come: the server on which its reader was may be gone.
-    async fn check(&mut self, source: &Source, before: Option<Seen>) -> Result<Seen, IngestError> {
+    async fn check(
+        &mut self,
+        source: &Source,
+        before: Option<LastLook>,
+    ) -> Result<LastLook, IngestError> {
         let state = self.shared.streams.state(self.slot).await?;
         let position = Position { slot: self.slot, n: self.shared.store.durable_n(self.slot) };
         let stored = source.run.sequence_of(position.n).unwrap_or(source.run.sequence - 1);
@@ -260,7 +264,7 @@ impl SlotTask {
         if before.is_some_and(|before| before.stored == stored && before.last > stored) {
             return Err(IngestError::Silent(self.slot.0));
         }
-        Ok(Seen { stored, last: state.last })
+        Ok(LastLook { stored, last: state.last })
     }
 
     /// Whether the stream has the message that the slot's last event was stored from.
@@ -375,7 +379,7 @@ struct Begun {
 
 /// How far a stream was, and its slot in the log, when they were last looked at.
 #[derive(Clone, Copy)]
-struct Seen {
+struct LastLook {
     stored: u64,
     last: u64,
 }

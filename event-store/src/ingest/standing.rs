@@ -32,7 +32,7 @@ pub(super) enum Standing {
 }
 
 /// A slot's stream as it is now, and where it parted from the log that others have of it.
-struct Seen {
+struct SlotNow {
     slot: Slot,
     state: StreamState,
     partings: Vec<Parting>,
@@ -45,7 +45,7 @@ impl Shared {
     pub(super) async fn standing(&self, slot: Slot) -> Result<Standing, IngestError> {
         let state = self.streams.state(slot).await?;
         let partings = self.streams.partings(slot, &state.identity).await?;
-        let seen = Seen { slot, state, partings, last_n: self.store.durable_n(slot) };
+        let seen = SlotNow { slot, state, partings, last_n: self.store.durable_n(slot) };
         let identity = &seen.state.identity;
         let known = self.file.get(slot).filter(|known| {
             // Of a log that ends before the run begins, the file says nothing: it was put back.
@@ -74,7 +74,7 @@ impl Shared {
 
     /// The last message up to which the stream has what the log has: from there on, nothing
     /// agrees any more. Of messages that the stream has lost, nobody can tell.
-    async fn agreed(&self, seen: &Seen, run: &Run) -> Result<u64, IngestError> {
+    async fn agreed(&self, seen: &SlotNow, run: &Run) -> Result<u64, IngestError> {
         let stored = seen.stored(run);
         if stored <= seen.state.last && self.is_same_at(seen, run, stored).await? {
             return Ok(stored);
@@ -93,7 +93,12 @@ impl Shared {
     }
 
     /// Whether a message is the one that was stored at its position. One before the run is.
-    async fn is_same_at(&self, seen: &Seen, run: &Run, sequence: u64) -> Result<bool, IngestError> {
+    async fn is_same_at(
+        &self,
+        seen: &SlotNow,
+        run: &Run,
+        sequence: u64,
+    ) -> Result<bool, IngestError> {
         let Some(n) = run.n_of(sequence) else { return Ok(true) };
         if sequence < seen.state.first {
             return Ok(true);
@@ -112,7 +117,7 @@ impl Shared {
     }
 }
 
-impl Seen {
+impl SlotNow {
     /// The message from which the slot's last event was stored; the one before the run if it has
     /// none.
     fn stored(&self, run: &Run) -> u64 {
@@ -150,7 +155,7 @@ impl Seen {
 }
 
 /// What it means that stream and log agree so far, and no further.
-fn judge(seen: &Seen, source: Source, agreed: u64) -> Standing {
+fn judge(seen: &SlotNow, source: Source, agreed: u64) -> Standing {
     let run = source.run;
     let next = agreed + 1;
     if next < seen.state.first {

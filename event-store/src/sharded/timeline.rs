@@ -8,13 +8,14 @@ use futures_util::stream::{Stream, TryStreamExt as _};
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 use tsunagi_bus::claims::Claims;
+use tsunagi_bus::pages::malformed;
 use tsunagi_chassis::Refused;
 use tsunagi_proto::v1;
 use tsunagi_proto::v1::timeline_client::TimelineClient;
 use tsunagi_proto::v1::timeline_server::Timeline as TimelineApi;
 
 use super::{ANSWER_BYTES_MAX, Others, forwarded, is_forwarded, next_token, read_token, to_all};
-use crate::grpc::{MalformedToken, TimelineService};
+use crate::grpc::{TimelineService, list_pages};
 use crate::look_alikes;
 
 /// The service.
@@ -95,8 +96,8 @@ impl TimelineApi for ShardedTimeline {
         if is_forwarded(request.metadata()) {
             return self.own.list_patients(request).await;
         }
-        let token = request.get_ref().page_token.clone();
-        let (place, token) = read_token(&token).ok_or_else(|| Refused::from(MalformedToken))?;
+        let pages = list_pages(request.get_ref());
+        let (place, token) = read_token(pages, &request.get_ref().page_token)?;
         request.get_mut().page_token = token;
         let shards = self.others.count();
         let mut listed = match self.others.at(place) {
@@ -105,10 +106,10 @@ impl TimelineApi for ShardedTimeline {
                 listed.map_err(|status| self.others.told(place, status))?
             }
             None if place < shards => self.own.list_patients(request).await?,
-            None => return Err(Refused::from(MalformedToken).into()),
+            None => return Err(malformed().into()),
         };
         let next = &mut listed.get_mut().next_page_token;
-        *next = next_token(place, next, shards);
+        *next = pages.token(&next_token(place, next, shards));
         Ok(listed)
     }
 

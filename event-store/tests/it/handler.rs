@@ -306,6 +306,20 @@ async fn a_claim_whose_registration_never_came_is_taken_over_in_the_end() {
 }
 
 #[tokio::test]
+async fn who_is_outrun_as_often_as_may_be_is_told_to_send_again() {
+    let folder = folder();
+    let store = open(&folder);
+    let config = tsunagi_chassis::Config { decide_attempts: 1, ..config(folder.path()) };
+    let slow = Arc::new(Handler::new(Arc::new(store.clone()), &config));
+    slow.submit(one(care_event(0, 0, 1, &registered(&[])))).await.unwrap();
+    // Another process writes what this one has not seen.
+    handler(&store, &folder).submit(one(care_event(0, 1, 2, &admitted("4E")))).await.unwrap();
+    let move_on = || one(care_event(0, 2, 3, &discharged()));
+    assert_eq!(reason(slow.submit(move_on()).await.unwrap_err()), "CONTENDED");
+    slow.submit(move_on()).await.unwrap();
+}
+
+#[tokio::test]
 async fn what_cannot_be_decided_on_is_refused_at_the_door() {
     let folder = folder();
     let store = open(&folder);

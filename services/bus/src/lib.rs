@@ -11,6 +11,7 @@ pub mod desk;
 pub mod grpc;
 pub mod handler;
 pub mod nats;
+pub mod pages;
 pub mod patients;
 pub mod port;
 pub mod quarantine;

@@ -14,7 +14,7 @@ use tsunagi_proto::v1::boards_client::BoardsClient;
 
 use crate::client::{Connection, own, refused};
 use crate::output::{leave_a_line, say};
-use crate::timeline::{Language, moment, zone};
+use crate::timeline::{Language, moment, state, zone};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Board {
@@ -157,9 +157,7 @@ async fn team(client: &mut Boards, options: &TeamOptions, zone: &Zone) -> anyhow
     let tell = Tell { language: options.lang, zone };
     tell.head("担当", "patients", board.patients.len());
     for row in &board.patients {
-        let stay = row.stays.first().cloned().unwrap_or_default();
-        let (at, ready) = (place(stay.place.as_ref()), tell.time(&stay.planned_discharge_at));
-        say(format_args!("  {}  {at}  {ready}", tell.patient(row.patient.as_ref())));
+        say(tell.member(row));
         for entry in &row.changes {
             let words = entry.text.clone().unwrap_or_default();
             let words = tell.words(&words.ja, &words.en).to_owned();
@@ -169,14 +167,16 @@ async fn team(client: &mut Boards, options: &TeamOptions, zone: &Zone) -> anyhow
             let more = tell.words("件の変更が他にあります", "more changes");
             say(format_args!("      … {} {more}", row.more_changes));
         }
-        for question in &row.questions {
-            let asked = tell.words("質問", "question");
-            let (ja, en) = role_words(&question.owner_role);
-            say(format_args!("      ? {asked} → {}", tell.words(ja, en)));
+        for asked in &row.questions {
+            let what = tell.words("? 質問", "? question");
+            say(tell.open(what, &asked.asked_at, &asked.owner_role, &asked.answer_by_on));
         }
         for alert in &row.alerts {
-            let (ja, en) = role_words(&alert.owner_role);
-            say(format_args!("      ! {} → {}", tell.words(ja, en), alert.next_action));
+            let (ja, en) = severity(alert.severity());
+            let what = format!("! {}", tell.words(ja, en));
+            let line = tell.open(&what, &alert.raised_at, &alert.owner_role, "");
+            let seen = if alert.is_acknowledged { tell.words("  対応中", "  seen") } else { "" };
+            say(format_args!("{line}  {}{seen}", alert.next_action));
         }
     }
     tell.whether_cut(board.is_cut);
@@ -207,7 +207,16 @@ async fn caseload(
         let silent =
             if row.is_silent { tell.words("  長く連絡なし", "  silent") } else { "" };
         let next = tell.time(&case.next_contact_on);
-        say(format_args!("  {next:<10}  {}{due}{silent}", tell.patient(row.patient.as_ref())));
+        let mut line = format!("  {next:<10}  {}", tell.patient(row.patient.as_ref()));
+        for (ja, en, at) in [
+            ("開始", "since", &case.opened_at),
+            ("前回の連絡", "last contact", &case.last_contact_at),
+        ] {
+            if !at.is_empty() {
+                line = format!("{line}  {} {}", tell.words(ja, en), tell.time(at));
+            }
+        }
+        say(format_args!("{line}{due}{silent}"));
     }
     tell.head("返事待ちの紹介", "referrals waiting", board.referrals_waiting.len());
     for row in &board.referrals_waiting {
@@ -221,6 +230,15 @@ async fn caseload(
     }
     tell.whether_cut(board.is_cut);
     Ok(())
+}
+
+/// How much an alert matters, in Japanese and English.
+fn severity(severity: v1::Severity) -> (&'static str, &'static str) {
+    match severity {
+        v1::Severity::Urgent => ("至急", "urgent"),
+        v1::Severity::Warning => ("要対応", "needs action"),
+        v1::Severity::Notice | v1::Severity::Unspecified => ("情報共有", "for information"),
+    }
 }
 
 /// How a board is told.
@@ -278,11 +296,52 @@ impl Tell<'_> {
         line
     }
 
+    /// Who asked whom, where it stands, and by when an answer is needed; marked if it is the
+    /// board's own organisation that has to answer.
     fn waiting(&self, row: &v1::WaitingRow) -> String {
         let asked = row.request.clone().unwrap_or_default();
-        let receiver = asked.receiver.unwrap_or_default();
-        let receiver = if receiver.name.is_empty() { receiver.id } else { receiver.name };
-        let at = self.time(&asked.asked_at);
-        format!("  {at}  {}  → {receiver}", self.patient(row.patient.as_ref()))
+        let named = |of: Option<v1::Organisation>| {
+            let of = of.unwrap_or_default();
+            if of.name.is_empty() { of.id } else { of.name }
+        };
+        let (from, to) = (named(asked.requester), named(asked.receiver));
+        let state = asked.state.unwrap_or_default();
+        let (at, state) = (self.time(&asked.asked_at), self.words(&state.ja, &state.en));
+        let mut line =
+            format!("  {at}  {}  {from} → {to}  {state}", self.patient(row.patient.as_ref()));
+        if !asked.answer_by_on.is_empty() {
+            let until = self.words("回答期限", "answer by");
+            line = format!("{line}  {until} {}", self.time(&asked.answer_by_on));
+        }
+        if row.is_ours_to_answer {
+            line = format!("{line}  {}", self.words("こちらの返事待ち", "ours to answer"));
+        }
+        line
+    }
+
+    /// A patient of a care team, and where the patient is.
+    fn member(&self, row: &v1::TeamRow) -> String {
+        let (ja, en) = state(row.state());
+        let mut line = format!("  {}  {}", self.patient(row.patient.as_ref()), self.words(ja, en));
+        for stay in &row.stays {
+            line = format!("{line}  {}", place(stay.place.as_ref()));
+            if !stay.planned_discharge_at.is_empty() {
+                let planned = self.words("退院予定", "discharge planned for");
+                line = format!("{line}  {planned} {}", self.time(&stay.planned_discharge_at));
+            }
+        }
+        line
+    }
+
+    /// A question or an alert: since when, who has to act, and by when.
+    fn open(&self, what: &str, at: &str, owner_role: &str, until: &str) -> String {
+        let (ja, en) = role_words(owner_role);
+        let line = format!("      {what}  {}  → {}", self.time(at), self.words(ja, en));
+        let until = self.time(until);
+        if until.is_empty() {
+            line
+        } else {
+            format!("{line}  {} {until}", self.words("期限", "by"))
+        }
     }
 }

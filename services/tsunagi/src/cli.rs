@@ -13,8 +13,8 @@ use tsunagi_chassis::config::{Origin, SETTINGS, Values};
 use tsunagi_chassis::{Config, code_sets, telemetry};
 
 use crate::{
-    backup, board, codes, config, demo, import, nats_child, output, patients, prove, quarantine,
-    serve, simulate, timeline, up, verify,
+    backup, board, codes, config, demo, import, meetings, nats_child, output, patients, prove,
+    quarantine, serve, simulate, timeline, up, verify,
 };
 
 const TEACH: &str = "\
@@ -70,6 +70,8 @@ enum Command {
     /// Print what somebody at a desk has before them
     #[command(subcommand)]
     Board(board::Board),
+    /// List a hospital's meetings with its partner institutions in one year
+    PartnerMeetings(meetings::Options),
     /// List the code sets, or the codes of one
     Codes(codes::Options),
     /// List what came in and could not be read, or print one of these as it came
@@ -182,6 +184,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
             Command::Timeline(options) => timeline::run(&settings, server, &options).await,
             Command::Patients(options) => patients::run(&settings, server, &options).await,
             Command::Board(board) => board::run(&settings, server, &board).await,
+            Command::PartnerMeetings(options) => meetings::run(&settings, server, &options).await,
             Command::Codes(options) => codes::run(&options),
             Command::Quarantine(options) => quarantine::run(&settings, server, &options).await,
             Command::Simulate(scale) => simulate::run(&settings, server, &scale).await,

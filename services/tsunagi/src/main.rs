@@ -11,9 +11,11 @@ mod doors;
 mod half_merges;
 mod import;
 mod links;
+mod meetings;
 mod nats_child;
 mod open_files;
 mod output;
+
 mod patients;
 mod prove;
 mod quarantine;

@@ -8,13 +8,19 @@
 //! one in a recovery-phase rehabilitation ward two months. Of the people who are simulated,
 //! more are in hospital than in life: they are those whom a care team shares.
 
+mod between_visits;
 mod casework;
+mod changes_of_plan;
 mod directory;
 mod hardships;
 mod hospital;
 mod living_at_home;
+mod meetings;
+mod paperwork;
 mod people;
 mod region;
+mod rights;
+mod roundabout;
 mod teller;
 
 use std::io::IsTerminal as _;
@@ -93,6 +99,7 @@ async fn tell_to(connection: &Connection, scale: &Scale) -> anyhow::Result<Told>
     let progress = progress(scale.patients);
     let began = Instant::now();
     directory::publish(&teller, scale.start).await?;
+    meetings::record(&teller, scale.start).await?;
     stream::iter((0..scale.patients).map(Ok))
         .try_for_each_concurrent(AT_ONCE, |number| {
             let story = Story::new(teller.clone(), scale, number);
@@ -126,6 +133,11 @@ async fn tell_one(mut story: Story, number: u32) -> anyhow::Result<()> {
             9 => hardships::readmission(&mut story).await,
             10 => hardships::slips(&mut story).await,
             11 => hardships::watched_over(&mut story).await,
+            13 => changes_of_plan::changes_of_plan(&mut story).await,
+            14 => paperwork::paperwork(&mut story).await,
+            15 => rights::rights(&mut story).await,
+            16 => between_visits::between_visits(&mut story).await,
+            17 => roundabout::roundabout(&mut story).await,
             _ => living_at_home::living_at_home(&mut story).await,
         },
         Err(stop) => Err(stop),
@@ -138,7 +150,7 @@ async fn tell_one(mut story: Story, number: u32) -> anyhow::Result<()> {
 
 /// Which story it is: the first people tell one of each, the others as it comes.
 fn kind(story: &mut Story, number: u32) -> u32 {
-    const STORIES: u32 = 13;
+    const STORIES: u32 = 18;
     if number < STORIES {
         return number;
     }
@@ -155,6 +167,11 @@ fn kind(story: &mut Story, number: u32) -> u32 {
         45..48 => 9,
         48..50 => 10,
         50..55 => 11,
+        55..57 => 13,
+        57..60 => 14,
+        60..61 => 15,
+        61..64 => 16,
+        64..66 => 17,
         _ => 12,
     }
 }

@@ -15,6 +15,9 @@ pub(super) enum Tongue {
     En,
 }
 
+/// The set of what is observed, where no system is named.
+const OBSERVED: &str = "loinc.observation";
+
 /// Tells of one message in one language.
 #[derive(Clone, Copy)]
 pub(super) struct Teller<'a> {
@@ -155,7 +158,8 @@ impl Teller<'_> {
     /// What was observed. A value in words is the observation itself.
     fn observation(self, observation: &v1::Observation) -> String {
         use v1::observation::Value;
-        let what = observation.code.as_ref().map(|code| self.code(code, "")).unwrap_or_default();
+        let what = observation.code.as_ref().map(|code| self.code(code, OBSERVED));
+        let what = what.unwrap_or_default();
         let value = match &observation.value {
             Some(Value::Quantity(quantity)) => self.quantity(quantity),
             Some(Value::Coded(value)) => self.code(value, "").to_owned(),
@@ -233,6 +237,28 @@ mod tests {
         };
         assert_eq!(told(&missed, Tongue::Ja, "{reason}"), "不在");
         assert_eq!(told(&missed, Tongue::En, "{reason}"), "absent");
+    }
+
+    #[test]
+    fn what_was_observed_is_told_in_words() {
+        let observed = |system: &str| v1::ObservationRecorded {
+            observations: vec![v1::Observation {
+                code: Some(v1::Code {
+                    system: system.into(),
+                    code: "8310-5".into(),
+                    ..Default::default()
+                }),
+                value: Some(v1::observation::Value::Quantity(v1::Quantity {
+                    value: "36.5".into(),
+                    unit: "Cel".into(),
+                })),
+            }],
+        };
+        for system in ["http://loinc.org", ""] {
+            assert_eq!(told(&observed(system), Tongue::Ja, "{observations}"), "体温 36.5 ℃");
+            let told = told(&observed(system), Tongue::En, "{observations}");
+            assert_eq!(told, "body temperature 36.5 ℃");
+        }
     }
 
     #[test]

@@ -3,7 +3,6 @@
 
 use jiff::Timestamp;
 use prost::Message as _;
-use tonic::Code;
 use tsunagi_chassis::Refused;
 use tsunagi_domain::CareTime;
 use tsunagi_proto::catalogue::Payload;
@@ -11,6 +10,7 @@ use tsunagi_proto::v1;
 
 use super::released;
 use crate::handler::to_wire;
+use crate::pages::{Pages, malformed};
 use crate::port::{Bus, ReadError, Stored};
 use crate::stream::{Slot, StreamId};
 
@@ -25,16 +25,11 @@ struct Place {
 }
 
 impl Place {
-    fn read(token: &str) -> Result<Self, Refused> {
-        if token.is_empty() {
-            return Ok(Self { stream: 0, after: 0 });
-        }
-        let parts = token.split_once(':');
+    fn read(text: Option<&str>) -> Result<Self, Refused> {
+        let Some(text) = text else { return Ok(Self { stream: 0, after: 0 }) };
+        let parts = text.split_once(':');
         let parts = parts.and_then(|(at, after)| Some((at.parse().ok()?, after.parse().ok()?)));
-        let (stream, after) = parts.ok_or_else(|| {
-            let message = "this page token is none: give the `next_page_token` of the page before, or none to begin";
-            Refused::new(Code::InvalidArgument, "PAGE_TOKEN_MALFORMED", message)
-        })?;
+        let (stream, after) = parts.ok_or_else(malformed)?;
         Ok(Self { stream, after })
     }
 }
@@ -56,7 +51,8 @@ pub async fn list(
     let (from, to) = (time(&request.from_at), time(&request.to_at));
     let wanted = Wanted { request, from, to };
     let size = usize::try_from(request.page_size).ok().filter(|size| *size > 0).unwrap_or(PAGE);
-    let start = Place::read(&request.page_token)?;
+    let pages = pages(request);
+    let start = Place::read(pages.place(&request.page_token)?.as_deref())?;
     let mut messages = Vec::new();
     for (at, stream) in streams(bus).enumerate().skip(start.stream) {
         let mut after = if at == start.stream { start.after } else { 0 };
@@ -69,7 +65,7 @@ pub async fn list(
                 // There is one more: the page ends before it.
                 if messages.len() == size {
                     let before = stored.placed.version.saturating_sub(1);
-                    let next_page_token = format!("{at}:{before}");
+                    let next_page_token = pages.token(&format!("{at}:{before}"));
                     return Ok(v1::ListQuarantineResponse { messages, next_page_token });
                 }
                 messages.push(message);
@@ -78,6 +74,11 @@ pub async fn list(
         }
     }
     Ok(v1::ListQuarantineResponse { messages, next_page_token: String::new() })
+}
+
+fn pages(request: &v1::ListQuarantineRequest) -> Pages {
+    let request = request.clone();
+    Pages::of(&v1::ListQuarantineRequest { page_size: 0, page_token: String::new(), ..request })
 }
 
 /// Where what is quarantined stands.
@@ -145,10 +146,14 @@ mod tests {
 
     #[test]
     fn a_page_goes_on_where_the_last_one_ended() {
-        assert_eq!(Place::read("").unwrap(), Place { stream: 0, after: 0 });
-        assert_eq!(Place::read("3:17").unwrap(), Place { stream: 3, after: 17 });
+        assert_eq!(Place::read(None).unwrap(), Place { stream: 0, after: 0 });
+        assert_eq!(Place::read(Some("3:17")).unwrap(), Place { stream: 3, after: 17 });
         for token in ["3", ":", "3:", "a:1", "1:-1", "1:2:3"] {
-            assert_eq!(Place::read(token).unwrap_err().reason, "PAGE_TOKEN_MALFORMED", "{token}");
+            assert_eq!(
+                Place::read(Some(token)).unwrap_err().reason,
+                "PAGE_TOKEN_MALFORMED",
+                "{token}"
+            );
         }
     }
 }

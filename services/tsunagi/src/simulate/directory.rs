@@ -24,6 +24,9 @@ const DETAILS: [(&str, &str, &str); RESOURCES.len()] = [
     ("money-advice", "FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR", "has-capacity"),
 ];
 
+/// A resource that ends before the stories begin.
+const ENDING: Office = Office { id: "res-09", name: "日曜うたごえの会" };
+
 /// A resource as the region's directory knows it.
 pub(super) fn named(resource: Office) -> v1::ResourceRef {
     v1::ResourceRef { id: id(resource, "").to_string(), name: resource.name.to_owned() }
@@ -55,6 +58,48 @@ pub(super) async fn publish(teller: &Teller, start: Date) -> anyhow::Result<()> 
             desk.report_capacity(sign(request)).await.map_err(|status| refused(&status))?;
         }
     }
+    let context = |step: &str, days: i64| {
+        let at = start.saturating_sub(Span::new().days(days)).at(9, 0, 0, 0);
+        Some(v1::ResourceContext {
+            event_id: id(ENDING, &format!("{step} {start}")).to_string(),
+            resource_id: id(ENDING, "").to_string(),
+            occurred_at: in_words(at),
+            ..v1::ResourceContext::default()
+        })
+    };
+    let published = v1::PublishResourceRequest {
+        context: context("published", 30),
+        event: Some(describe(ENDING, "gathering", "FREQ=WEEKLY;BYDAY=SU")),
+    };
+    if is_published(desk, published).await? {
+        end(desk, context).await?;
+    }
+    Ok(())
+}
+
+/// A resource changes, is confirmed once more, and then there is none.
+async fn end(
+    desk: &mut LinkWorkerClient<tonic::transport::Channel>,
+    context: impl Fn(&str, i64) -> Option<v1::ResourceContext>,
+) -> anyhow::Result<()> {
+    let changed = v1::ChangeResourceRequest {
+        context: context("changed", 20),
+        event: Some(describe(ENDING, "gathering", "FREQ=MONTHLY;BYDAY=1SU")),
+    };
+    desk.change_resource(sign(changed)).await.map_err(|status| refused(&status))?;
+    let confirmed = v1::ConfirmResourceRequest {
+        context: context("confirmed", 15),
+        event: Some(v1::ResourceVerified {
+            means: v1::Means::Telephone.into(),
+            ..v1::ResourceVerified::default()
+        }),
+    };
+    desk.confirm_resource(sign(confirmed)).await.map_err(|status| refused(&status))?;
+    let withdrawn = v1::WithdrawResourceRequest {
+        context: context("withdrawn", 5),
+        event: Some(v1::ResourceWithdrawn { reason: "世話役の引退".to_owned() }),
+    };
+    desk.withdraw_resource(sign(withdrawn)).await.map_err(|status| refused(&status))?;
     Ok(())
 }
 

@@ -306,8 +306,8 @@ pub(super) async fn watched_over(story: &mut Story) -> Result<(), Stop> {
     living_at_home(story).await
 }
 
-/// The long-term care certification is applied for, and decided within a month.
-async fn certified(story: &mut Story, care_manager: Person) -> Result<(), Stop> {
+/// The long-term care certification is applied for, and decided within a month. Gives its id.
+pub(super) async fn certified(story: &mut Story, care_manager: Person) -> Result<String, Stop> {
     story.after(1, 10, 0);
     let (certification_id, applied_on) = (story.new_id(), story.day_ahead(0));
     tell!(story, care_manager, home_care.apply_for_certification(ApplyForCertificationRequest {
@@ -321,14 +321,14 @@ async fn certified(story: &mut Story, care_manager: Person) -> Result<(), Stop> 
     let (decided_on, valid_to_on) = (story.day_ahead(0), story.day_ahead(365));
     tell!(story, care_manager, home_care.record_certification(RecordCertificationRequest {
         v1::CertificationDecided {
-            certification_id,
+            certification_id: certification_id.clone(),
             level: Some(code("jp.care-level", "care-2", "要介護2")),
             valid_from_on: decided_on.clone(),
             decided_on,
             valid_to_on,
         }
     }));
-    Ok(())
+    Ok(certification_id)
 }
 
 async fn visit(story: &mut Story, nurse: Person) -> Result<String, Stop> {

@@ -340,7 +340,7 @@ async fn find_rehabilitation_bed(
     Ok(free)
 }
 
-async fn request_bed(
+pub(super) async fn request_bed(
     story: &mut Story,
     from: Office,
     stay: &str,

@@ -24,17 +24,17 @@ const fn office(id: &'static str, name: &'static str) -> Office {
     Office { id, name }
 }
 
-const ACUTE: [Office; 3] = [
+pub(super) const ACUTE: [Office; 3] = [
     office("9908000011", "つなぎ中央病院"),
     office("9908000012", "つなぎ市民病院"),
     office("9908000013", "東浜総合病院"),
 ];
-const REHABILITATION: [Office; 3] = [
+pub(super) const REHABILITATION: [Office; 3] = [
     office("9908000021", "みどりの丘リハビリ病院"),
     office("9908000022", "海岸リハビリテーション病院"),
     office("9908000023", "北山回復期病院"),
 ];
-const LONG_TERM: [Office; 2] =
+pub(super) const LONG_TERM: [Office; 2] =
     [office("9908000031", "ひだまり療養病院"), office("9908000032", "さくら医療院")];
 const NURSING: [Office; 6] = [
     office("9960000001", "訪問看護ステーションあおば"),
