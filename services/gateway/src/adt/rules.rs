@@ -65,6 +65,7 @@ fn in_words(rule: &Rule) -> Option<String> {
             ));
         }
         Rule::EndsInFuture
+        | Rule::ReadyBeforeAdmission
         | Rule::OtherFacility
         | Rule::CircularEpisode
         | Rule::NotTheFacility
