@@ -146,6 +146,8 @@ mod tests {
         assert!(!is_right("special", "2026-05-01", "2026-05-15"));
         assert!(!is_right("special", "2026-05-01", "2027-04-30"));
         assert!(is_right("special", "2026-05-01", "2026-05"), "by a day that nobody knows");
+        assert!(is_right("nursing", "2026-07-01", "2026-12-31"), "six months");
+        assert!(!is_right("nursing", "2026-07-01", "2027-01-01"));
         assert!(is_right("injection", "2026-05-01", "2026-05-07"));
         assert!(!is_right("injection", "2026-05-01", "2026-05-08"));
         assert!(is_right("nursing", "2026-05-01", "2026-10-31"));

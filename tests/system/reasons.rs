@@ -275,6 +275,36 @@ async fn what_is_begun_is_begun_once_and_ended_once() {
     );
 }
 
+#[tokio::test]
+async fn a_ready_date_and_the_version_of_a_plan_fit_what_is_known() {
+    let mut story = registered();
+    admit(&mut story, "05-01T09:00", admitted(0xa, "4E"));
+    deed!(story, LIAISON, "05-02T09:00", desk.declare_discharge_ready(DeclareDischargeReadyRequest {
+        v1::DischargeReadyDeclared {
+            encounter_id: id(0xa),
+            ready_on: "2026-04-30".to_owned(),
+            ..Default::default()
+        }
+    }));
+    let plan = |version, policy: &str| v1::CarePlanShared {
+        care_plan_id: id(0xc),
+        version,
+        policy: policy.to_owned(),
+        ..v1::CarePlanShared::default()
+    };
+    for (at, version) in [("05-03T09:00", 1), ("05-04T09:00", 1), ("05-05T09:00", 3)] {
+        deed!(story, NURSE, at, home.share_care_plan(ShareCarePlanRequest { plan(version, at) }));
+    }
+    assert_eq!(
+        refused(&story).await,
+        reasons(&[
+            ("declare_discharge_ready", "READY_BEFORE_ADMISSION"),
+            ("share_care_plan", "VERSION_KNOWN"),
+            ("share_care_plan", "VERSION_NOT_NEXT"),
+        ])
+    );
+}
+
 fn in_error(story: &mut Story, who: Who, at: &str, event: &str) -> String {
     deed!(story, who, at, team.mark_entered_in_error(MarkEnteredInErrorRequest {
         v1::EnteredInError { corrects_event_id: event.to_owned(), ..Default::default() }

@@ -76,10 +76,24 @@ async fn namesake(story: &mut Story) -> Result<(), Stop> {
     tell!(story, liaison, care_team.merge_patients(MergePatientsRequest {
         v1::PatientsMerged { retired_patient_id: other.clone(), note: "同姓同名".to_owned() }
     }));
+    let visited = visit(story, nurse).await?;
     story.after(1, 9, 0);
     tell!(story, liaison, care_team.unmerge_patients(UnmergePatientsRequest {
-        v1::PatientsUnmerged { retired_patient_id: other, note: "別人と判明".to_owned() }
+        v1::PatientsUnmerged { retired_patient_id: other.clone(), note: "別人と判明".to_owned() }
     }));
+    // The visit was the other's.
+    let moving = v1::MoveEventsRequest {
+        context: Some(story.context()?),
+        to_patient_id: other,
+        event_ids: vec![visited],
+        note: String::new(),
+    };
+    let moved = story.teller.care_team.move_events(story.sign(nurse, moving)).await;
+    story.told_all(moved.map(|moved| {
+        moved.map(|v1::MoveEventsResponse { taken_back, told_again, .. }| {
+            [taken_back, told_again].concat()
+        })
+    }))?;
     Ok(())
 }
 
@@ -222,7 +236,26 @@ async fn discharged_too_early(story: &mut Story) -> Result<(), Stop> {
             goal: "杖歩行で自宅へ".to_owned(),
         }
     }));
-    story.after(9, 10, 0);
+    let conference_id = story.new_id();
+    let scheduled_at = story.time_ahead(2, 14);
+    tell!(story, liaison, discharge_desk.schedule_conference(ScheduleConferenceRequest {
+        v1::ConferenceScheduled {
+            encounter_id: stay.clone(),
+            conference_id: conference_id.clone(),
+            kind: v1::ConferenceKind::PreDischarge.into(),
+            scheduled_at,
+            ..v1::ConferenceScheduled::default()
+        }
+    }));
+    story.after(1, 10, 0);
+    tell!(story, liaison, discharge_desk.cancel_conference(CancelConferenceRequest {
+        v1::ConferenceCancelled {
+            encounter_id: stay.clone(),
+            conference_id,
+            reason: "電話で済んだため".to_owned(),
+        }
+    }));
+    story.after(8, 10, 0);
     let discharged = tell!(story, liaison, discharge_desk.discharge(DischargeRequest {
         v1::Discharged { encounter_id: stay.clone(), ..v1::Discharged::default() }
     }));

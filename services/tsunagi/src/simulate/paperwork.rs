@@ -45,9 +45,10 @@ async fn orders(story: &mut Story, doctor: Person) -> Result<(), Stop> {
     tell!(story, doctor, home_care.amend_order(AmendOrderRequest {
         order("nursing", "褥瘡の処置を週3回に")
     }));
-    let valid_to_on = story.day_ahead(13);
+    let (valid_from_on, valid_to_on) = (story.day_ahead(0), story.day_ahead(13));
     let special = v1::NursingOrder {
         order_id: story.new_id(),
+        valid_from_on,
         valid_to_on,
         ..order("special", "急性増悪。連日の訪問")
     };

@@ -199,12 +199,23 @@ impl Story {
         &mut self,
         answer: Result<Response<v1::Receipt>, Status>,
     ) -> Result<String, Stop> {
-        let receipt = answer.map_err(|status| Stop::Failed(refused(&status)))?.into_inner();
-        self.teller.events.fetch_add(1, Ordering::Relaxed);
+        let mut told = self.told_all(answer.map(|receipt| receipt.map(|receipt| vec![receipt])))?;
+        Ok(told.pop().unwrap_or_default())
+    }
+
+    /// The same of an act that tells several events.
+    pub(super) fn told_all(
+        &mut self,
+        answer: Result<Response<Vec<v1::Receipt>>, Status>,
+    ) -> Result<Vec<String>, Stop> {
+        let receipts = answer.map_err(|status| Stop::Failed(refused(&status)))?.into_inner();
+        let events = receipts.into_iter().map(|receipt| receipt.event_id).collect::<Vec<_>>();
+        let count = u64::try_from(events.len()).unwrap_or(u64::MAX);
+        self.teller.events.fetch_add(count, Ordering::Relaxed);
         // Minutes pass between one thing and the next.
         let minutes = self.rng.random_range(5..40);
         self.clock = self.clock.saturating_add(Span::new().minutes(minutes));
-        Ok(receipt.event_id)
+        Ok(events)
     }
 }
 
