@@ -63,7 +63,7 @@ const GENDERS: [&str; 5] = ["", "female", "male", "other", "unknown"];
 impl Elements {
     pub fn read(json: &str) -> serde_json::Result<Self> {
         let mut elements: BTreeMap<String, Box<RawValue>> = serde_json::from_str(json)?;
-        elements.retain(|name, _| is_name(name) && !matches!(group(name), "resourceType" | "id"));
+        elements.retain(|name, _| is_kept(name));
         Ok(Self(elements))
     }
 
@@ -176,9 +176,13 @@ fn group(name: &str) -> &str {
     if name.starts_with("deceased") { "deceased" } else { name }
 }
 
-fn is_name(name: &str) -> bool {
+/// Whether it is the name of an element that may be the sender's word: which resource it is, is ours
+/// to say.
+fn is_kept(name: &str) -> bool {
     let bare = name.strip_prefix('_').unwrap_or(name);
-    (1..=63).contains(&bare.len()) && bare.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    (1..=63).contains(&bare.len())
+        && bare.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        && !matches!(group(name), "resourceType" | "id")
 }
 
 /// A hash of what is said here in the place of a group of elements; empty for nothing. A narrative
@@ -492,6 +496,33 @@ mod tests {
             let more = json!({ "resourceType": "Patient", "name": value, "active": true });
             let kept = kept(&format!("{{\"name\":{json}}}"), more);
             prop_assert_eq!(names(&kept), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_keeps_nothing_else_from_being_given_out() {
+        let beside = json!({ "resourceType": "Patient", "id": "ours", "birthDate": "1938-04-02" });
+        let shown = shown("birthDate", &ours(beside.clone()));
+        let element = |name: &str, json: &str| v1::ReceivedElement {
+            name: name.to_owned(),
+            json: json.to_owned(),
+            shown: if group(name) == "birthDate" { shown.clone() } else { String::new() },
+        };
+        for bad in ["", "{", "[1] 2", "\"\\ud800\"", "1e999", &"[".repeat(200)] {
+            let elements = vec![
+                element("_birthDate", "{\"id\":\"b\"}"),
+                element("birthDate", bad),
+                element("id", "\"theirs\""),
+                element("identifier", bad),
+                element("maritalStatus", "{ \"text\": \"既婚\" }"),
+                element("meta", bad),
+            ];
+            let kept = Kept { elements, ..Kept::default() };
+            let given = back(&kept, &beside);
+            assert_eq!(given["maritalStatus"], "{ \"text\": \"既婚\" }", "{bad}");
+            let names: Vec<&str> = given.keys().map(String::as_str).collect();
+            assert_eq!(names, ["birthDate", "id", "maritalStatus", "resourceType"], "{bad}");
+            assert_eq!((&*given["birthDate"], &*given["id"]), ("\"1938-04-02\"", "\"ours\""));
         }
     }
 
