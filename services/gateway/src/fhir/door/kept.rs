@@ -5,11 +5,11 @@
 //! resource alone would make of the same element here. That is noted beside it, as a hash; as long
 //! as it is what is said here, nothing is known that speaks against the element.
 
+mod remembered;
 mod restored;
 
 use std::collections::BTreeMap;
 
-use prost::Message as _;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use tsunagi_domain::{CareTime, EncounterId, EventId, PatientId, Zone};
@@ -23,7 +23,9 @@ use crate::fhir::NotMapped;
 use crate::fhir::directory::key;
 use crate::fhir::map::{About, Mapper};
 use crate::fhir::resource::{Encounter, Patient, READ};
+use crate::received::content;
 
+pub(super) use remembered::Remembered;
 pub(super) use restored::restored;
 
 /// The elements of a resource as they were sent, by their names.
@@ -258,12 +260,6 @@ fn meta_json(meta: &RawValue) -> String {
 
 fn bytes(elements: &[v1::ReceivedElement]) -> usize {
     elements.iter().map(|element| element.name.len() + element.json.len()).sum()
-}
-
-/// By which the same elements are known to be the same.
-pub(crate) fn content(elements: &[v1::ReceivedElement]) -> Uuid {
-    let said = v1::ResourceReceived { elements: elements.to_vec(), ..Default::default() };
-    Uuid::new_v5(&Uuid::NAMESPACE_OID, &said.encode_to_vec())
 }
 
 impl Kept {
