@@ -52,6 +52,12 @@ pub fn command(
         let problem = "must be of a patient: an event about a resource or an organisation names its `resource_id` or `organisation_id`, and no `patient_id`";
         violations.push(Path::ROOT.field("type").violation(problem));
     }
+    if let Payload::ResourceReceived(received) = payload
+        && received.elements.iter().any(|element| element.json.is_empty())
+    {
+        let problem = "must have what the system sent: those who follow events are sent the names of its elements alone, so leave events of this type out of what you publish of a feed";
+        violations.push(Path::ROOT.field("elements").violation(problem));
+    }
     let unlisted = only_unlisted(violations)?;
     Ok((convert(event, payload, zone)?, unlisted))
 }

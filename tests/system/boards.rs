@@ -129,7 +129,7 @@ async fn what_a_system_sent_and_nobody_reads_is_no_change() {
         liaison(v1::PublishRequest { events: vec![event], expected_version: None })
     };
     let mut bus = CareBusClient::new(channel.clone());
-    for wrong in [r#"{"text":"\u0031234 5678 9018"}"#, "{", "[1] 2"] {
+    for wrong in [r#"{"text":"\u0031234 5678 9018"}"#, "{", "[1] 2", "", " "] {
         let refused = bus.publish(received(wrong)).await.unwrap_err();
         assert_eq!(reason(&refused), "FIELDS_INVALID", "{wrong}");
     }

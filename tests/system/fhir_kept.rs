@@ -295,7 +295,16 @@ async fn nobody_but_the_fhir_door_tells_what_was_kept() {
     let received = v1::ResourceReceived::decode(&*sent[1].payload).unwrap();
     let names: Vec<&str> = received.elements.iter().map(|of| of.name.as_str()).collect();
     assert!(names.contains(&"maritalStatus") && names.contains(&"_birthDate"), "{names:?}");
-    assert!(received.elements.iter().all(|of| of.json.is_empty()));
+    assert!(received.elements.iter().all(|of| of.json.is_empty() && of.shown.is_empty()));
+    // So who mirrors the feed cannot put it anywhere, and is told.
+    let mut mirrored = sent[1].clone();
+    mirrored.event_id = id(8);
+    let publish = v1::PublishRequest { events: vec![mirrored], expected_version: None };
+    let refused =
+        CareBusClient::new(channel.clone()).publish(liaison(publish)).await.unwrap_err();
+    assert_eq!(crate::support::reason(&refused), "FIELDS_INVALID", "{refused}");
+    assert!(refused.message().contains("leave events of this type out"), "{refused}");
+    assert_eq!(patient(&server).await["id"], patient_id);
     // Whose word it is takes it back.
     let error = |number: u128| v1::MarkEnteredInErrorRequest {
         context: Some(context(&patient_id, &id(number), "2026-05-12T09:00:00+09:00")),

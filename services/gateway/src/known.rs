@@ -22,10 +22,9 @@ use tsunagi_domain::{CareTime, EncounterId, EventId, Fact, PatientId, Record, Zo
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::convert::happened;
 use tsunagi_proto::{fields, v1};
-use uuid::Uuid;
 
-use crate::fhir::door::content;
 use crate::person::Born;
+use crate::received::{Received, last_of_each};
 use protection::Protection;
 pub(crate) use steps::{Step, StepKind};
 use steps::{step, taken_by};
@@ -66,22 +65,6 @@ struct Told {
     records: BTreeSet<PatientId>,
     /// What was kept of resources, in the order of recording.
     received: Vec<Received>,
-}
-
-/// What a system sent of a resource beyond what becomes of it here, and by which event it is kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Received {
-    pub(crate) event: EventId,
-    pub(crate) at: CareTime,
-    /// Of the elements: the same have the same.
-    pub(crate) content: Uuid,
-    pub(crate) has_elements: bool,
-    /// The system, and its own id of the resource.
-    from: (String, String),
-    /// The resource's type, and its id here.
-    of: (String, Uuid),
-    /// Whether it was told in the patient's own record.
-    is_own: bool,
 }
 
 /// What an event says of who the person is, and when.
@@ -211,49 +194,9 @@ impl Known {
 
     /// What a system sent last of a resource, by the system's own id of it.
     pub(crate) fn received_from(&self, system: &str, sent_as: &str) -> Option<&Received> {
-        self.received(|word| word.from.0 == system && word.from.1 == sent_as).pop()
-    }
-
-    /// What each system sent last of a resource, by its id here; the newest first.
-    pub(crate) fn received_of(&self, resource_type: &str, id: Uuid) -> Vec<&Received> {
-        let is_patient = resource_type == "Patient";
-        let mut all = self.received(|word| {
-            word.of.0 == resource_type && word.of.1 == id && (word.is_own || !is_patient)
-        });
-        all.reverse();
-        all
-    }
-
-    /// The same, as it is kept.
-    pub(crate) async fn kept(
-        &self,
-        bus: &dyn Bus,
-        resource_type: &str,
-        id: Uuid,
-    ) -> Result<Vec<v1::ResourceReceived>, ReadError> {
-        let mut kept = Vec::new();
-        for word in self.received_of(resource_type, id) {
-            let stored = self.find(bus, word.event).await?;
-            let event = stored.and_then(|stored| v1::Event::decode(stored.record).ok());
-            let payload =
-                event.and_then(|event| Payload::decode(&event.r#type, &event.payload).ok());
-            if let Some(Payload::ResourceReceived(message)) = payload {
-                kept.push(message);
-            }
-        }
-        Ok(kept)
-    }
-
-    /// Of some of what was kept, the last of each system and resource, in the order of time.
-    fn received(&self, is_one: impl Fn(&Received) -> bool) -> Vec<&Received> {
         let is_in_error = |word: &Received| self.record().outcome(word.event).error.is_some();
-        let all = self.told.received.iter();
-        let mut all: Vec<&Received> =
-            all.filter(|word| is_one(word) && !is_in_error(word)).collect();
-        all.sort_by_key(|word| word.at.earliest());
-        let last: HashMap<_, _> = all.iter().map(|word| (&word.from, word.event)).collect();
-        all.retain(|word| last.get(&word.from) == Some(&word.event));
-        all
+        let all = self.told.received.iter().filter(|word| word.is_from(system, sent_as));
+        last_of_each(all.filter(|word| !is_in_error(word))).pop()
     }
 
     pub(crate) fn is_registered(&self) -> bool {
@@ -426,20 +369,7 @@ impl Told {
             self.corrections.insert(id, at);
         }
         self.protection.fold(stored, is_own, &event, &mut payload);
-        if let Payload::ResourceReceived(message) = &payload {
-            let of = Uuid::try_parse(&message.resource_id).unwrap_or_default();
-            let actor = event.actor.as_ref();
-            let system = actor.map(|actor| actor.organisation.clone()).unwrap_or_default();
-            self.received.push(Received {
-                event: id,
-                at,
-                content: content(&message.elements),
-                has_elements: !message.elements.is_empty(),
-                from: (system, message.sent_as.clone()),
-                of: (message.resource_type.clone(), of),
-                is_own,
-            });
-        }
+        self.received.extend(Received::of_event(stored, &event, &payload, zone));
         let demographics = address::demographics(&mut payload);
         if let Some(said) = &demographics {
             let born = Born { on: said.birth_on.clone(), sex: said.sex() };

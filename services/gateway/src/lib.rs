@@ -19,5 +19,6 @@ mod known;
 pub mod metrics;
 pub mod mllp;
 pub mod person;
+mod received;
 pub mod ssmix2;
 mod text;

@@ -1,5 +1,6 @@
 //! The FHIR R4 door: Bundles in (`bundle`, `intake`), patients out (`chart`, `emit`, `search`),
-//! what is kept of what came in (`kept`), and what the door can do (`capability`). Every error is an `OperationOutcome` (`outcome`).
+//! what is kept of what came in (`kept`), and what the door can do (`capability`). Every error is an
+//! `OperationOutcome` (`outcome`).
 
 mod bundle;
 mod capability;
@@ -11,6 +12,5 @@ mod outcome;
 mod search;
 mod server;
 
-pub(crate) use kept::content;
 pub use kept::{Elements, Kept};
 pub use server::{DoorError, Server};

@@ -5,11 +5,11 @@
 //! resource alone would make of the same element here. That is noted beside it, as a hash; as long
 //! as it is what is said here, nothing is known that speaks against the element.
 
+mod remembered;
 mod restored;
 
 use std::collections::BTreeMap;
 
-use prost::Message as _;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use tsunagi_domain::{CareTime, EncounterId, EventId, PatientId, Zone};
@@ -23,7 +23,9 @@ use crate::fhir::NotMapped;
 use crate::fhir::directory::key;
 use crate::fhir::map::{About, Mapper};
 use crate::fhir::resource::{Encounter, Patient, READ};
+use crate::received::content;
 
+pub(super) use remembered::Remembered;
 pub(super) use restored::restored;
 
 /// The elements of a resource as they were sent, by their names.
@@ -63,7 +65,7 @@ const GENDERS: [&str; 5] = ["", "female", "male", "other", "unknown"];
 impl Elements {
     pub fn read(json: &str) -> serde_json::Result<Self> {
         let mut elements: BTreeMap<String, Box<RawValue>> = serde_json::from_str(json)?;
-        elements.retain(|name, _| is_name(name) && !matches!(group(name), "resourceType" | "id"));
+        elements.retain(|name, _| is_kept(name));
         Ok(Self(elements))
     }
 
@@ -176,9 +178,13 @@ fn group(name: &str) -> &str {
     if name.starts_with("deceased") { "deceased" } else { name }
 }
 
-fn is_name(name: &str) -> bool {
+/// Whether it is the name of an element that may be the sender's word: which resource it is, is ours
+/// to say.
+fn is_kept(name: &str) -> bool {
     let bare = name.strip_prefix('_').unwrap_or(name);
-    (1..=63).contains(&bare.len()) && bare.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    (1..=63).contains(&bare.len())
+        && bare.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        && !matches!(group(name), "resourceType" | "id")
 }
 
 /// A hash of what is said here in the place of a group of elements; empty for nothing. A narrative
@@ -254,12 +260,6 @@ fn meta_json(meta: &RawValue) -> String {
 
 fn bytes(elements: &[v1::ReceivedElement]) -> usize {
     elements.iter().map(|element| element.name.len() + element.json.len()).sum()
-}
-
-/// By which the same elements are known to be the same.
-pub(crate) fn content(elements: &[v1::ReceivedElement]) -> Uuid {
-    let said = v1::ResourceReceived { elements: elements.to_vec(), ..Default::default() };
-    Uuid::new_v5(&Uuid::NAMESPACE_OID, &said.encode_to_vec())
 }
 
 impl Kept {
@@ -492,6 +492,33 @@ mod tests {
             let more = json!({ "resourceType": "Patient", "name": value, "active": true });
             let kept = kept(&format!("{{\"name\":{json}}}"), more);
             prop_assert_eq!(names(&kept), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_keeps_nothing_else_from_being_given_out() {
+        let beside = json!({ "resourceType": "Patient", "id": "ours", "birthDate": "1938-04-02" });
+        let shown = shown("birthDate", &ours(beside.clone()));
+        let element = |name: &str, json: &str| v1::ReceivedElement {
+            name: name.to_owned(),
+            json: json.to_owned(),
+            shown: if group(name) == "birthDate" { shown.clone() } else { String::new() },
+        };
+        for bad in ["", "{", "[1] 2", "\"\\ud800\"", "1e999", &"[".repeat(200)] {
+            let elements = vec![
+                element("_birthDate", "{\"id\":\"b\"}"),
+                element("birthDate", bad),
+                element("id", "\"theirs\""),
+                element("identifier", bad),
+                element("maritalStatus", "{ \"text\": \"既婚\" }"),
+                element("meta", bad),
+            ];
+            let kept = Kept { elements, ..Kept::default() };
+            let given = back(&kept, &beside);
+            assert_eq!(given["maritalStatus"], "{ \"text\": \"既婚\" }", "{bad}");
+            let names: Vec<&str> = given.keys().map(String::as_str).collect();
+            assert_eq!(names, ["birthDate", "id", "maritalStatus", "resourceType"], "{bad}");
+            assert_eq!((&*given["birthDate"], &*given["id"]), ("\"1938-04-02\"", "\"ours\""));
         }
     }
 

@@ -31,7 +31,7 @@ use super::capability;
 use super::chart::{Chart, Timeline};
 use super::emit::{self, Given};
 use super::intake::{Intake, Outcome, Taken};
-use super::kept::restored;
+use super::kept::{Remembered, restored};
 use super::outcome::{Problem, answer, issue, outcome};
 use super::search::{Query, token};
 use crate::known::KnownPatients;
@@ -63,6 +63,9 @@ struct Door {
     intake: Intake,
     /// Reads patients: what holds of what was told, the event store knows.
     timeline: Timeline,
+    /// What is kept of patients. The intake's own memory of patients is for those who are written
+    /// about: who reads neither waits for it nor fills it.
+    kept: Remembered,
     /// Whose addresses must not leave the record: nothing is given back that was kept of them.
     words: address::Words,
     places: Semaphore,
@@ -104,6 +107,7 @@ impl Server {
         let known = KnownPatients::new(config.cached_patients);
         let region = handler.bus().region().clone();
         let timeline = Timeline { client: TimelineClient::new(timeline), region };
+        let kept = Remembered::new(config.cached_patients);
         let words = address::Words::new(config.cached_patients);
         let intake = Intake {
             handler,
@@ -115,7 +119,7 @@ impl Server {
         let places = Semaphore::new(config.fhir.requests);
         let bodies = Semaphore::new(config.fhir.requests.saturating_mul(BODIES_PER_REQUEST));
         let body_wait = Duration::from_millis(config.fhir.body_wait_ms);
-        let door = Arc::new(Door { intake, timeline, words, places, bodies, body_wait });
+        let door = Arc::new(Door { intake, timeline, kept, words, places, bodies, body_wait });
         let served = axum::serve(self.listener, routes(door, config.fhir.body_bytes))
             .with_graceful_shutdown(stop.clone().cancelled_owned());
         let patience = async {
@@ -437,10 +441,9 @@ impl Door {
     /// unless something of the patient must not leave the record.
     async fn give(&self, patient: PatientId, ours: Vec<Value>) -> Result<Vec<Given>, Problem> {
         let bus = self.intake.handler.bus().as_ref();
-        let known = self.intake.known.get(patient);
-        let mut known = known.lock().await;
-        known.catch_up(bus, patient).await?;
-        let is_protected = self.words.is_protected(bus, patient).await?;
+        let all = self.kept.of(bus, patient).await?;
+        // Of whom nothing is kept, nothing can be given away.
+        let is_given = !all.is_empty() && !self.words.is_protected(bus, patient).await?;
         let mut given = Vec::with_capacity(ours.len());
         for resource in ours {
             let text = |name| resource.get(name).and_then(Value::as_str).unwrap_or_default();
@@ -449,8 +452,8 @@ impl Door {
                 Some((_, own)) => Some(own),
                 None => PatientId::parse(id).ok().map(PatientId::uuid),
             };
-            let kept = match own.filter(|_| !is_protected) {
-                Some(own) => known.kept(bus, kind, own).await?,
+            let kept = match own.filter(|_| is_given) {
+                Some(own) => all.resource(bus, patient, (kind, own)).await?,
                 None => Vec::new(),
             };
             let json = restored(&resource, &kept).or(Err(Problem::not_given()))?;

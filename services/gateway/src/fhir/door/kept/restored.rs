@@ -1,7 +1,8 @@
 //! Resources as they are given out, with what their senders said beyond that.
 //!
 //! What must stay true: an element is given back byte for byte, and never against what is known
-//! now. Of two senders' words for one element, the newer that nothing speaks against holds.
+//! now. Of two senders' words for one element, the newer that nothing speaks against holds. What
+//! cannot be given back, however it was stored, never keeps the rest from being given out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +11,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 use tsunagi_proto::v1;
 
-use super::{OF_META, group, is_within, shown};
+use super::{OF_META, group, is_kept, is_within, shown};
 
 type Members = BTreeMap<String, Box<RawValue>>;
 
@@ -34,11 +35,8 @@ pub(in super::super) fn restored(
         let groups: BTreeSet<&str> = word.elements.iter().map(|e| group(&e.name)).collect();
         for of in groups {
             let elements = || word.elements.iter().filter(|element| group(&element.name) == of);
-            let mut all = Members::new();
-            for element in elements() {
-                let json = RawValue::from_string(element.json.clone())?;
-                all.insert(element.name.clone(), json);
-            }
+            // Half of what was said in one place would say something else.
+            let Some(all) = members(elements()) else { continue };
             if of == "identifier" && is_patient {
                 // Each number has its own word.
                 identifiers(&mut given, &all)?;
@@ -61,6 +59,17 @@ pub(in super::super) fn restored(
         }
     }
     to_raw_value(&given)
+}
+
+/// The elements by their names. None if one of them is no JSON, or one that is never kept.
+fn members<'a>(elements: impl Iterator<Item = &'a v1::ReceivedElement>) -> Option<Members> {
+    let mut all = Members::new();
+    for element in elements {
+        // No more than is looked into elsewhere: nothing is given back that nobody could read.
+        serde_json::from_str::<Value>(&element.json).ok().filter(|_| is_kept(&element.name))?;
+        all.insert(element.name.clone(), RawValue::from_string(element.json.clone()).ok()?);
+    }
+    Some(all)
 }
 
 fn read<'a, T: Deserialize<'a> + Default>(members: &'a Members, name: &str) -> T {

@@ -1,0 +1,136 @@
+//! What is kept of patients' resources, found again for those who ask for them.
+//!
+//! Of most patients of a page nothing is kept, or nothing that was ever corrected: then their
+//! events are looked at once, and decided on by nobody. Only where corrections or merges say what
+//! holds is the record put together. What is remembered is where things are, and not what they say.
+
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lru::LruCache;
+use prost::Message as _;
+use tsunagi_bus::patients::Loaded;
+use tsunagi_bus::port::ReadError;
+use tsunagi_bus::{Bus, Stored, StreamId};
+use tsunagi_domain::{PatientId, Zone};
+use tsunagi_proto::catalogue::Payload;
+use tsunagi_proto::v1;
+use uuid::Uuid;
+
+use crate::received::{Received, last_of_each};
+
+/// The patients who were asked for lately: of each, only what is new is read.
+pub(in super::super) struct Remembered(Mutex<LruCache<PatientId, Arc<OfPatient>>>);
+
+/// What is kept of one patient's resources.
+#[derive(Debug, Clone, Default)]
+pub(in super::super) struct OfPatient {
+    /// How many events of the patient's own record were looked at.
+    version: u64,
+    /// What was told in the own record, in the order of recording.
+    told: Vec<Received>,
+    /// Whether any event was marked as entered in error.
+    has_errors: bool,
+    /// Whether another record was ever merged into this one.
+    is_merged: bool,
+    /// What was told here and in records that are part of it, and not in error: if the record had
+    /// to be asked.
+    by_record: Option<Vec<Received>>,
+}
+
+impl Remembered {
+    pub(in super::super) fn new(patients_max: usize) -> Self {
+        let patients_max = NonZeroUsize::new(patients_max).unwrap_or(NonZeroUsize::MIN);
+        Self(Mutex::new(LruCache::new(patients_max)))
+    }
+
+    /// What is kept of a patient's resources now.
+    pub(in super::super) async fn of(
+        &self,
+        bus: &dyn Bus,
+        patient: PatientId,
+    ) -> Result<Arc<OfPatient>, ReadError> {
+        let remembered = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = remembered().get(&patient).cloned().unwrap_or_default();
+        let Some(now) = before.read_on(bus, patient).await? else { return Ok(before) };
+        let now = Arc::new(now);
+        remembered().put(patient, Arc::clone(&now));
+        Ok(now)
+    }
+}
+
+impl OfPatient {
+    pub(in super::super) fn is_empty(&self) -> bool {
+        self.holding().is_empty()
+    }
+
+    /// What each system sent last of a resource, as it is kept; the newest first.
+    pub(in super::super) async fn resource(
+        &self,
+        bus: &dyn Bus,
+        patient: PatientId,
+        (kind, id): (&str, Uuid),
+    ) -> Result<Vec<v1::ResourceReceived>, ReadError> {
+        let words = self.holding().iter().filter(|word| word.is_of(patient, kind, id));
+        let mut kept = Vec::new();
+        for word in last_of_each(words).into_iter().rev() {
+            let stored = bus.find(StreamId::Patient(word.told_in), word.event).await?;
+            let event = stored.and_then(|stored| v1::Event::decode(stored.record).ok());
+            let payload =
+                event.and_then(|event| Payload::decode(&event.r#type, &event.payload).ok());
+            if let Some(Payload::ResourceReceived(message)) = payload {
+                kept.push(message);
+            }
+        }
+        Ok(kept)
+    }
+
+    fn holding(&self) -> &[Received] {
+        self.by_record.as_ref().unwrap_or(&self.told)
+    }
+
+    /// The same with the events that were not looked at yet. None if there are none.
+    async fn read_on(&self, bus: &dyn Bus, patient: PatientId) -> Result<Option<Self>, ReadError> {
+        let (stream, zone) = (StreamId::Patient(patient), &bus.region().zone);
+        let mut events = bus.read(stream, self.version).await?;
+        if events.is_empty() {
+            return Ok(None);
+        }
+        let (mut now, mut is_news) = (self.clone(), false);
+        while !events.is_empty() {
+            for stored in &events {
+                is_news |= now.add(stored, zone);
+            }
+            events = bus.read(stream, now.version).await?;
+        }
+        let is_for_record = now.is_merged || now.has_errors && !now.told.is_empty();
+        if is_news && is_for_record {
+            now.by_record = Some(by_record(bus, patient).await?);
+        }
+        Ok(Some(now))
+    }
+
+    /// Takes in the next event. True if it may change what holds.
+    fn add(&mut self, stored: &Stored, zone: &Zone) -> bool {
+        self.version = stored.placed.version;
+        let Ok(event) = v1::Event::decode(stored.record.clone()) else { return false };
+        // Which message it is: of most, no more is looked at.
+        match Payload::decode(&event.r#type, &[]) {
+            Ok(Payload::ResourceReceived(_)) => self.told.extend(Received::read(stored, zone)),
+            Ok(Payload::EnteredInError(_)) => self.has_errors = true,
+            Ok(Payload::PatientsMerged(_) | Payload::PatientsUnmerged(_)) => self.is_merged = true,
+            Ok(_) | Err(_) => return false,
+        }
+        true
+    }
+}
+
+/// What was told in a record and in those that are part of it, and not in error.
+async fn by_record(bus: &dyn Bus, patient: PatientId) -> Result<Vec<Received>, ReadError> {
+    let (mut loaded, mut told) = (Loaded::default(), Vec::new());
+    let zone = &bus.region().zone;
+    let mut seen = |stored: &Stored| told.extend(Received::read(stored, zone));
+    loaded.catch_up_seeing(bus, patient, &mut seen).await?;
+    told.retain(|word| loaded.record.outcome(word.event).error.is_none());
+    Ok(told)
+}
