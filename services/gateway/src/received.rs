@@ -69,9 +69,7 @@ impl Received {
     /// not of this one, also when they are merged.
     pub(crate) fn is_of(&self, patient: PatientId, resource_type: &str, id: Uuid) -> bool {
         let is_patient = resource_type == "Patient";
-        self.of.0 == resource_type
-            && self.of.1 == id
-            && (self.told_in == patient || !is_patient)
+        self.of.0 == resource_type && self.of.1 == id && (self.told_in == patient || !is_patient)
     }
 }
 
