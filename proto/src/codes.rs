@@ -128,11 +128,16 @@ pub fn words(
     code: &str,
     moment: Option<Moment<'_>>,
 ) -> Option<&'static KnownCode> {
-    if LOINC.contains(&system) {
+    if is_loinc(system) {
         // The version is LOINC's own, and our sets have their own.
         return LOINC_SETS.iter().find_map(|set| words_of(set, "", code, moment));
     }
     words_of(system, named, code, moment)
+}
+
+/// Whether a code's system is LOINC.
+pub(crate) fn is_loinc(system: &str) -> bool {
+    LOINC.contains(&system)
 }
 
 fn words_of(

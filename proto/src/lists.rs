@@ -10,6 +10,9 @@ use crate::v1;
 
 /// The set of instruments.
 const INSTRUMENTS: &str = "sp.instrument";
+/// The set of what is observed, which has LOINC's codes.
+const OBSERVED: &str = "observation.kind";
+const ORDERS: &str = "jp.nursing-order-kind";
 
 /// What of a payload contradicts a list. By another list, or another version of one, it may be
 /// right: so whoever knows that it was taken before, takes it again.
@@ -23,27 +26,29 @@ pub(crate) fn contradictions(payload: &Payload, moment: Option<Moment<'_>>) -> V
         wrong.extend(observations.filter_map(|(index, observed)| unit(index, observed, moment)));
     } else if let Payload::OrderIssued(order) | Payload::OrderAmended(order) = payload {
         let kind = order.kind.as_ref();
-        wrong.extend(
-            kind.and_then(|kind| days(order, known("jp.nursing-order-kind", kind, moment)?)),
-        );
+        wrong.extend(kind.and_then(|kind| days(order, known(ORDERS, kind, moment)?)));
     } else if let Payload::SpecialOrderIssued(order) = payload {
-        let special = codes::words("jp.nursing-order-kind", "", "special", moment);
+        let special = codes::words(ORDERS, "", "special", moment);
         wrong.extend(special.and_then(|special| days(order, special)));
     }
     wrong.into_iter().map(|wrong| Violation { is_unlisted: true, ..wrong }).collect()
 }
 
+/// What a list knows of a code, if the code is the list's.
 fn known(set: &str, code: &v1::Code, moment: Option<Moment<'_>>) -> Option<&'static KnownCode> {
-    codes::words(set, &code.version, &code.code, moment)
+    is_of(set, code).then(|| codes::words(set, &code.version, &code.code, moment))?
+}
+
+fn is_of(set: &str, code: &v1::Code) -> bool {
+    code.system.is_empty() || code.system == set
 }
 
 /// The version of an instrument that no list has, if the instrument is one of the lists'.
 fn instrument_version(measure: &v1::MeasureRecorded) -> Option<Violation> {
     let said = measure.instrument.as_ref()?;
-    let is_ours = matches!(said.system.as_str(), "" | INSTRUMENTS);
     let versions = codes::versions(INSTRUMENTS);
     let is_known = |named: &&codes::CodeSet| named.version == said.version;
-    if said.version.is_empty() || !is_ours || versions.iter().any(is_known) {
+    if said.version.is_empty() || !is_of(INSTRUMENTS, said) || versions.iter().any(is_known) {
         return None;
     }
     let known: Vec<&str> = versions.iter().map(|of| of.version).collect();
@@ -62,7 +67,12 @@ fn score(measure: &v1::MeasureRecorded, moment: Option<Moment<'_>>) -> Option<Vi
 /// The unit of an observation that is measured in others.
 fn unit(index: usize, observed: &v1::Observation, moment: Option<Moment<'_>>) -> Option<Violation> {
     let v1::observation::Value::Quantity(quantity) = observed.value.as_ref()? else { return None };
-    let kind = codes::words("observation.kind", "", &observed.code.as_ref()?.code, moment)?;
+    let code = observed.code.as_ref()?;
+    if !is_of(OBSERVED, code) && !codes::is_loinc(&code.system) {
+        return None;
+    }
+    // The version is LOINC's own.
+    let kind = codes::words(OBSERVED, "", &code.code, moment)?;
     if kind.units.is_empty() || kind.units.contains(&quantity.unit.as_str()) {
         return None;
     }
@@ -126,6 +136,24 @@ mod tests {
             let field = "observations[0].quantity.unit".to_owned();
             assert_eq!(wrong(&observed("8310-5", unit)), [(field, problem)]);
         }
+    }
+
+    #[test]
+    fn codes_of_other_systems_are_not_the_lists() {
+        let of = |system: &str| {
+            let mut payload = observed("8310-5", "degF");
+            let Payload::ObservationRecorded(recorded) = &mut payload else { unreachable!() };
+            recorded.observations[0].code.as_mut().unwrap().system = system.into();
+            wrong(&payload).len()
+        };
+        assert_eq!([of("http://loinc.org"), of("observation.kind"), of("")], [1; 3]);
+        assert_eq!(of("urn:hospital"), 0);
+        let special = |system: &str| {
+            let mut order = order("special", "2026-05-01", "2026-06-01");
+            order.kind.as_mut().unwrap().system = system.into();
+            wrong(&Payload::OrderIssued(order)).len()
+        };
+        assert_eq!([special("jp.nursing-order-kind"), special("urn:hospital")], [1, 0]);
     }
 
     fn order(kind: &str, from: &str, to: &str) -> v1::NursingOrder {

@@ -325,12 +325,19 @@ async fn a_number_that_was_entered_in_error_is_somebody_else_s_at_once() {
     desk.link_identifier(liaison(link(ONE, 0x61))).await.unwrap();
     let taken = desk.link_identifier(liaison(link(OTHER, 0x62))).await.unwrap_err();
     assert_eq!(reason(&taken), "IDENTIFIER_TAKEN");
-    let wrong = v1::EnteredInError { corrects_event_id: id(0x61), ..v1::EnteredInError::default() };
-    let wrong = v1::MarkEnteredInErrorRequest {
-        context: Some(context(&id(ONE), &id(0x63), "2026-05-02")),
-        event: Some(wrong),
+    let wrong = |event: u128, of: u128| {
+        let wrong = v1::EnteredInError { corrects_event_id: id(of), ..Default::default() };
+        let context = context(&id(ONE), &id(event), "2026-05-02");
+        liaison(v1::MarkEnteredInErrorRequest { context: Some(context), event: Some(wrong) })
     };
     let mut team = CareTeamClient::new(channel.clone());
-    team.mark_entered_in_error(liaison(wrong)).await.unwrap();
+    team.mark_entered_in_error(wrong(0x63, 0x61)).await.unwrap();
+    // It was right, and then not, and so on, as long as nobody else has it.
+    team.mark_entered_in_error(wrong(0x65, 0x63)).await.unwrap();
+    let taken = desk.link_identifier(liaison(link(OTHER, 0x64))).await.unwrap_err();
+    assert_eq!(reason(&taken), "IDENTIFIER_TAKEN");
+    team.mark_entered_in_error(wrong(0x66, 0x65)).await.unwrap();
     desk.link_identifier(liaison(link(OTHER, 0x64))).await.unwrap();
+    let taken = team.mark_entered_in_error(wrong(0x67, 0x66)).await.unwrap_err();
+    assert_eq!(reason(&taken), "IDENTIFIER_TAKEN");
 }

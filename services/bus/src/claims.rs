@@ -120,10 +120,14 @@ impl Claims {
     ) -> Result<(), PublishError> {
         let stream = self.bus.region().identifier_stream(identifier);
         let state = self.state(stream).await.map_err(|error| unknown(&error))?;
-        if state.claim.is_none_or(|(owner, _)| owner != occasion.patient) {
+        let Some((owner, _)) = state.claim else { return Ok(()) };
+        // It may have been claimed in a record that was merged into this one since.
+        let is_theirs = owner == occasion.patient
+            || self.survivor(owner).await.map_err(|error| unknown(&error))? == occasion.patient;
+        if !is_theirs {
             return Ok(());
         }
-        let patient_id = occasion.patient.to_string();
+        let patient_id = owner.to_string();
         let payload = Payload::IdentifierReleased(v1::IdentifierReleased { patient_id });
         match self.write(stream, state.version, &payload, occasion).await {
             // Somebody else settled it meanwhile.

@@ -363,8 +363,8 @@ impl Handler {
         if let Some(refusal) = self.unusable_resource(&prepared.objections).await? {
             return self.refuse(prepared, loaded, refusal).await;
         }
-        self.claim(prepared, claimed).await?;
-        let held = held_before(prepared, loaded);
+        let (held, gained) = changed_numbers(prepared, loaded, &events);
+        self.claim(prepared, &gained, claimed).await?;
         let stream = StreamId::Patient(prepared.patient);
         let expected = expected_version(prepared, loaded.version);
         let drafts = prepared.drafts.clone();
@@ -424,9 +424,10 @@ impl Handler {
     async fn claim(
         &self,
         prepared: &Prepared,
+        gained: &[Identifier],
         claimed: &mut Vec<Identifier>,
     ) -> Result<(), SubmitError> {
-        for identifier in identifiers(&prepared.commands) {
+        for identifier in identifiers(&prepared.commands).chain(gained) {
             match self.claims.claim(identifier, &prepared.occasion).await {
                 Ok(Claim::Taken) => claimed.push(identifier.clone()),
                 Ok(Claim::Held) => {}
@@ -464,14 +465,22 @@ impl Handler {
     }
 }
 
-/// The numbers that the patient has before a correction, which may take some of them back: those
-/// are free at once.
-fn held_before(prepared: &Prepared, loaded: &Loaded) -> Vec<Identifier> {
+/// The numbers that the patient has before corrections, which may take some of them back: those are
+/// free at once. And those that the patient has again after them.
+fn changed_numbers(
+    prepared: &Prepared,
+    loaded: &Loaded,
+    events: &[tsunagi_domain::Event],
+) -> (Vec<Identifier>, Vec<Identifier>) {
     let is_correction = |command: &Command| matches!(command.order, Order::Correction(_));
     if !prepared.commands.iter().any(is_correction) {
-        return Vec::new();
+        return (Vec::new(), Vec::new());
     }
-    loaded.record.patient().identifiers().cloned().collect()
+    let mut after = loaded.record.clone();
+    events.iter().for_each(|event| after.apply(event));
+    let before = loaded.record.patient();
+    let gained = after.patient().identifiers().filter(|of| !before.has_identifier(of));
+    (before.identifiers().cloned().collect(), gained.cloned().collect())
 }
 
 /// Who sends a submission.

@@ -113,24 +113,56 @@ pub enum Refusal {
     DiedBeforeBirth,
 }
 
+/// What holds of what one record says of the person.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Said {
+    demographics: Demographics,
+    /// As of when they are: who is dead by them had died by then.
+    as_of: Option<CareTime>,
+    /// When they were said, if a person said them: what people said later holds, however it came;
+    /// of what they said at the same time, an update holds, and that with the last id.
+    at: Option<(Timestamp, bool, EventId)>,
+    /// The event that said them, whoever it was.
+    by: Option<EventId>,
+}
+
+impl Said {
+    /// What a program says is what its system knows when it says so, however old that is there.
+    fn hear(&mut self, stamp: &Stamp, demographics: &Demographics, is_update: bool) {
+        let at = (stamp.occurred_at.earliest(), is_update, stamp.event);
+        let is_older = self.at.is_some_and(|said_at| at < said_at);
+        if stamp.by_program || !is_older {
+            self.demographics = demographics.clone();
+            self.as_of = Some(stamp.occurred_at);
+            self.at = (!stamp.by_program).then_some(at);
+            self.by = Some(stamp.event);
+        }
+    }
+
+    /// When the patient had died at the latest, by this.
+    fn dead_by(&self) -> Option<CareTime> {
+        let said = &self.demographics;
+        said.deceased_at.or(self.as_of.filter(|_| said.deceased))
+    }
+
+    fn is_deceased(&self) -> bool {
+        self.demographics.deceased || self.demographics.deceased_at.is_some()
+    }
+}
+
 /// The state of a patient's identity.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Patient {
     is_registered: bool,
     is_anonymous: bool,
     identifiers: BTreeSet<Identifier>,
-    demographics: Demographics,
+    said: Said,
+    /// What the records say of the person that were merged into this one. Who the person is, this
+    /// record says; that somebody died, each of them.
+    said_elsewhere: BTreeMap<PatientId, Said>,
     is_dead: bool,
     /// When the patient had died at the latest, as an event of its own says.
     dead_by: Option<CareTime>,
-    /// As of when `demographics` are: who is dead by them had died by then.
-    as_of: Option<CareTime>,
-    /// When `demographics` were said, if a person said them: what people said later holds,
-    /// however it came; of what they said at the same time, an update holds, and that with the
-    /// last id.
-    said_at: Option<(Timestamp, bool, EventId)>,
-    /// The event that said `demographics`, whoever it was.
-    said_by: Option<EventId>,
     /// The records that were merged into this one, and the events that did it.
     merged: BTreeMap<PatientId, EventId>,
     /// The record into which this one was merged.
@@ -161,7 +193,7 @@ impl Patient {
                 Err(Refusal::AlreadyLinked)
             }
             Command::UpdateDemographics(demographics) => demographics.check(stamp),
-            Command::RecordDeath(Death { at }) => match (at, &self.demographics.birth_on) {
+            Command::RecordDeath(Death { at }) => match (at, &self.said.demographics.birth_on) {
                 (Some(death), Some(birth)) if death.is_before(birth) => {
                     Err(Refusal::DiedBeforeBirth)
                 }
@@ -192,13 +224,15 @@ impl Patient {
             Event::Registered(registration) => {
                 self.is_registered = true;
                 self.identifiers.extend(registration.identifiers.iter().cloned());
-                self.say(stamp, &registration.demographics, false);
+                self.said.hear(stamp, &registration.demographics, false);
             }
             Event::AnonymousOpened(()) => self.is_anonymous = true,
             Event::IdentifierLinked(identifier) => {
                 self.identifiers.insert(identifier.clone());
             }
-            Event::DemographicsUpdated(demographics) => self.say(stamp, demographics, true),
+            Event::DemographicsUpdated(demographics) => {
+                self.said.hear(stamp, demographics, true);
+            }
             Event::DeathRecorded(death) => {
                 self.is_dead = true;
                 self.dead_by(death.at.unwrap_or(stamp.occurred_at));
@@ -215,11 +249,16 @@ impl Patient {
         }
     }
 
-    /// Takes over the numbers of a record that was merged into this one. Who the person is, this
-    /// record says.
-    pub(crate) fn absorb(&mut self, event: &Event) {
+    /// Takes over the numbers and the death of a record that was merged into this one. Who the
+    /// person is, this record says.
+    pub(crate) fn absorb(&mut self, retired: PatientId, stamp: &Stamp, event: &Event) {
+        let mut hear = |demographics: &Demographics, is_update| {
+            let elsewhere = self.said_elsewhere.entry(retired).or_default();
+            elsewhere.hear(stamp, demographics, is_update);
+        };
         match event {
             Event::Registered(registration) => {
+                hear(&registration.demographics, false);
                 // Somebody knows now who it is.
                 self.is_registered = true;
                 self.identifiers.extend(registration.identifiers.iter().cloned());
@@ -229,27 +268,15 @@ impl Patient {
             }
             Event::DeathRecorded(death) => {
                 self.is_dead = true;
-                death.at.into_iter().for_each(|at| self.dead_by(at));
+                self.dead_by(death.at.unwrap_or(stamp.occurred_at));
             }
+            Event::DemographicsUpdated(demographics) => hear(demographics, true),
             Event::AnonymousOpened(())
-            | Event::DemographicsUpdated(_)
             | Event::Merged(_)
             | Event::Unmerged(_)
             | Event::Retired(_)
             | Event::Restored(_)
             | Event::MergeAbandoned(_) => {}
-        }
-    }
-
-    /// What a program says is what its system knows when it says so, however old that is there.
-    fn say(&mut self, stamp: &Stamp, demographics: &Demographics, is_update: bool) {
-        let at = (stamp.occurred_at.earliest(), is_update, stamp.event);
-        let is_older = self.said_at.is_some_and(|said_at| at < said_at);
-        if stamp.by_program || !is_older {
-            self.demographics = demographics.clone();
-            self.as_of = Some(stamp.occurred_at);
-            self.said_at = (!stamp.by_program).then_some(at);
-            self.said_by = Some(stamp.event);
         }
     }
 
@@ -309,11 +336,11 @@ impl Patient {
 
     /// The event whose word holds on who the person is.
     pub fn said_by(&self) -> Option<EventId> {
-        self.said_by
+        self.said.by
     }
 
     pub fn birth_on(&self) -> Option<CareTime> {
-        self.demographics.birth_on
+        self.said.demographics.birth_on
     }
 
     /// Of several, the earliest holds, however they came.
@@ -326,13 +353,16 @@ impl Patient {
 
     /// Whether the patient was certainly dead before that.
     pub(crate) fn died_before(&self, at: CareTime) -> bool {
-        let said = &self.demographics;
-        let said_dead_by = said.deceased_at.or(self.as_of.filter(|_| said.deceased));
-        [self.dead_by, said_dead_by].iter().flatten().any(|death| death.is_before(&at))
+        let said = self.all_said().filter_map(Said::dead_by);
+        self.dead_by.into_iter().chain(said).any(|death| death.is_before(&at))
+    }
+
+    fn all_said(&self) -> impl Iterator<Item = &Said> {
+        std::iter::once(&self.said).chain(self.said_elsewhere.values())
     }
 
     pub fn is_deceased(&self) -> bool {
-        self.is_dead || self.demographics.deceased || self.demographics.deceased_at.is_some()
+        self.is_dead || self.all_said().any(Said::is_deceased)
     }
 }
 

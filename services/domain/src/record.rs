@@ -192,7 +192,9 @@ impl Record {
         for told in &self.told {
             let Some((stamp, fact)) = effective(told, &self.corrections) else { continue };
             match (told.of, &fact) {
-                (Some(_), Fact::Identity(event)) => self.state.patient.absorb(event),
+                (Some(retired), Fact::Identity(event)) => {
+                    self.state.patient.absorb(retired, &stamp, event);
+                }
                 (
                     _,
                     Fact::Identity(_)
@@ -297,6 +299,33 @@ mod tests {
         let unmerged = Fact::Identity(identity::Event::Unmerged(merge));
         record.apply(&Event { stamp: stamp(5, "2026-05-12"), fact: unmerged });
         assert_eq!(record.state, before.state);
+    }
+
+    #[test]
+    fn who_is_dead_by_one_of_several_records_is_dead() {
+        let retired = PatientId::new(Uuid::from_u128(7));
+        let known = |deceased| identity::Demographics { deceased, ..Default::default() };
+        let update =
+            |deceased| Order::Identity(identity::Command::UpdateDemographics(known(deceased)));
+        let death =
+            || Order::Identity(identity::Command::RecordDeath(identity::Death { at: None }));
+        for said in [update(true), death()] {
+            let other = given(&[("2026-05-01", register()), ("2026-05-04", said)]);
+            let mut record = given(&[("2026-05-01", register())]);
+            let merge = identity::Merge { retired };
+            let merged = Fact::Identity(identity::Event::Merged(merge));
+            record.apply(&Event { stamp: stamp(4, "2026-05-10"), fact: merged });
+            record.absorb(retired, &other);
+            assert!(record.is_deceased());
+            let dead = Err(Refusal::Identity(identity::Refusal::Deceased));
+            assert_eq!(record.when("2026-05-11", admit(1, "acute", None)), dead);
+            // The own record says nothing of that, and does not speak against it.
+            record.apply(&Event { stamp: stamp(5, "2026-05-11"), fact: update(false).into() });
+            assert!(record.is_deceased());
+            let unmerged = Fact::Identity(identity::Event::Unmerged(merge));
+            record.apply(&Event { stamp: stamp(6, "2026-05-12"), fact: unmerged });
+            assert!(!record.is_deceased());
+        }
     }
 
     #[test]

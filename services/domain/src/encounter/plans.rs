@@ -180,6 +180,24 @@ mod tests {
     }
 
     #[test]
+    fn a_planned_admission_is_fulfilled_in_the_facility_that_expects_it() {
+        let plan = Event::AdmissionPlanned(PlannedAdmission {
+            planned_at: time("2026-05-03"),
+            place: place("acute", "4E"),
+            preceding: None,
+        });
+        let mut expected = given(&[("2026-05-01", plan)]);
+        let Event::Admitted(mut elsewhere) = admitted() else { unreachable!() };
+        assert!(expected.when("2026-05-03", Command::Admit(elsewhere.clone())).is_ok());
+        elsewhere.place = place("rehab", "5N");
+        let admit = || Command::Admit(elsewhere.clone());
+        assert_eq!(expected.when("2026-05-03", admit()), Err(Refusal::OtherFacility));
+        let cancel = Event::PlannedAdmissionCancelled(cancelling(1));
+        expected.apply(&stamp(2, "2026-05-02"), &cancel);
+        assert!(expected.when("2026-05-03", admit()).is_ok());
+    }
+
+    #[test]
     fn a_planned_admission_is_moved_by_who_planned_it_and_by_who_expects_it() {
         let plan = |at: &str| PlannedAdmission {
             planned_at: time(at),

@@ -34,7 +34,7 @@ pub enum Refusal {
     #[error("`ended_at` lies in the future: leave it out until the visit has ended")]
     EndsInFuture,
     #[error(
-        "the place is in another facility: discharge the patient here and admit the patient there, under an encounter of its own"
+        "the place is in another facility than this encounter is, or is planned to be: give what happens there an encounter of its own, and end this one here, or cancel its plan"
     )]
     OtherFacility,
     #[error(

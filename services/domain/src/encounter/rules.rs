@@ -91,7 +91,8 @@ impl Encounter {
         self.since().is_some_and(|ended| ended.is_before(&stamp.occurred_at))
     }
 
-    /// Whether a place is in the facility of this encounter; or of what was cancelled afterwards.
+    /// Whether a place is in the facility of this encounter, also if it is only planned; or of what
+    /// was cancelled afterwards.
     pub(super) fn same_facility(&self, stamp: &Stamp, to: &Place) -> Result<(), Refusal> {
         let is_there = |there: &Place| there.facility.id == to.facility.id;
         let mut then = self.path.before_cancels(&stamp.occurred_at);
@@ -100,7 +101,11 @@ impl Encounter {
                 let was_there = then.any(|taken| taken.step.place().is_some_and(is_there));
                 if was_there { Ok(()) } else { Err(Refusal::OtherFacility) }
             }
-            Some(_) | None => Ok(()),
+            Some(_) => Ok(()),
+            None => match self.planned_admission.content_at(&stamp.occurred_at) {
+                Some(plan) if !is_there(&plan.place) => Err(Refusal::OtherFacility),
+                Some(_) | None => Ok(()),
+            },
         }
     }
 

@@ -1,12 +1,8 @@
 //! A message: segments in their order, read where they lie.
 
-use std::ops::Range;
-
 use super::delimiters::{Delimiters, Unreadable};
 use super::field::Field;
 
-/// Segments whose first field is the separator.
-const HEADERS: [&str; 3] = ["MSH", "BHS", "FHS"];
 /// What files and frames may have around a message.
 const AROUND: [char; 4] = ['\u{feff}', '\u{b}', '\u{1c}', ' '];
 
@@ -14,18 +10,13 @@ const AROUND: [char; 4] = ['\u{feff}', '\u{b}', '\u{1c}', ' '];
 #[derive(Debug, Clone)]
 pub struct Message<'a> {
     pub delimiters: Delimiters,
-    /// Each segment as it was sent, and which of the pieces are its own.
-    segments: Vec<(&'a str, Range<usize>)>,
-    /// The names and the fields of all segments.
-    pieces: Vec<&'a str>,
+    segments: Vec<&'a str>,
 }
 
 /// One segment of a message, known or not.
 #[derive(Debug, Clone, Copy)]
 pub struct Segment<'a> {
     line: &'a str,
-    /// Its name, and its fields.
-    pieces: &'a [&'a str],
     delimiters: &'a Delimiters,
 }
 
@@ -39,26 +30,13 @@ impl<'a> Message<'a> {
             return Err(Unreadable::NoHeader);
         }
         let delimiters = Delimiters::of_header(header)?;
-        let (mut segments, mut pieces) = (Vec::new(), Vec::new());
-        for line in std::iter::once(header).chain(lines) {
-            let (first, mut own) = (pieces.len(), line.split(delimiters.field));
-            pieces.extend(own.next());
-            if HEADERS.iter().any(|header| is_named(line, header)) {
-                // The separator itself is the first field of a header.
-                pieces.extend(line.get(3..3 + delimiters.field.len_utf8()));
-            }
-            pieces.extend(own);
-            segments.push((line, first..pieces.len()));
-        }
-        Ok(Self { delimiters, segments, pieces })
+        let mut segments = vec![header];
+        segments.extend(lines);
+        Ok(Self { delimiters, segments })
     }
 
     pub fn segments(&self) -> impl DoubleEndedIterator<Item = Segment<'_>> {
-        self.segments.iter().map(|(line, own)| Segment {
-            line,
-            pieces: self.pieces.get(own.clone()).unwrap_or_default(),
-            delimiters: &self.delimiters,
-        })
+        self.segments.iter().map(|line| Segment { line, delimiters: &self.delimiters })
     }
 
     /// The first segment of a name; an empty one if there is none.
@@ -68,7 +46,7 @@ impl<'a> Message<'a> {
 
     /// A segment that is not there.
     pub fn none(&self) -> Segment<'_> {
-        Segment { line: "", pieces: &[], delimiters: &self.delimiters }
+        Segment { line: "", delimiters: &self.delimiters }
     }
 
     /// A field of the first segment of a name.
@@ -110,8 +88,18 @@ impl<'a> Segment<'a> {
 
     /// A field, counted from 1. The separator itself is the first of a header.
     pub fn field(self, number: usize) -> Field<'a> {
-        let raw = if number == 0 { None } else { self.pieces.get(number).copied() };
-        Field::new(raw.unwrap_or_default(), self.delimiters)
+        let is_header = ["MSH", "BHS", "FHS"].iter().any(|header| self.is(header));
+        let raw = match (is_header, number) {
+            (_, 0) => "",
+            (true, 1) => self.line.get(3..4).unwrap_or_default(),
+            (true, number) => self.piece(number - 1),
+            (false, number) => self.piece(number),
+        };
+        Field::new(raw, self.delimiters)
+    }
+
+    fn piece(self, number: usize) -> &'a str {
+        self.line.split(self.delimiters.field).nth(number).unwrap_or_default()
     }
 }
 

@@ -181,7 +181,7 @@ impl Connection {
         let mut bytes = vec![0; READ_BYTES];
         let mut patience = Patience::new(self.config.idle_ms);
         loop {
-            let began = Instant::now();
+            let (began, was_inside) = (Instant::now(), frames.is_inside());
             let read = tokio::select! {
                 // What was read is in the buffer or not read at all.
                 read = patience.wait(reader.read(&mut bytes)) => read,
@@ -196,7 +196,10 @@ impl Connection {
                 }
             };
             frames.push(bytes.get(..count).unwrap_or_default());
-            patience.waited(began.elapsed());
+            // The silence before a message is none of its own.
+            if was_inside {
+                patience.waited(began.elapsed());
+            }
             if !frames.is_inside() {
                 patience.renew();
             }

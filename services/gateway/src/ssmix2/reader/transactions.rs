@@ -12,7 +12,7 @@ use super::{Later, Reader, read_from};
 use crate::adt::Manner;
 use crate::ssmix2::cursor::{Cursor, Read};
 use crate::ssmix2::storage::{Listing, Seen, Transactions, mixed};
-use crate::ssmix2::transaction::{Processing, goes_on, is_bare, is_ended, records};
+use crate::ssmix2::transaction::{Processing, Record, goes_on, is_bare, is_ended, records};
 
 /// Bytes at the beginning of a file, and before where it was read to, by which it is known again.
 const KNOWN_BY: u64 = 64 << 10;
@@ -106,33 +106,41 @@ impl Reader {
             if end <= already {
                 continue;
             }
-            let is_bare = is_bare(record.message);
-            let is_ended = is_ended(record.message) && !is_bare;
+            let is_ended = is_ended(record.message) && !is_bare(record.message);
             let is_whole = is_settled && (is_ended || is_given_up);
             if at + 1 == count && !is_whole {
                 // It may still be being written.
                 break;
             }
-            if is_bare {
-                // Kept in quarantine, for somebody to say at a desk what was deleted.
-                tracing::warn!(
-                    "a deletion in a transaction file of the SS-MIX2 storage has no message"
-                );
-            }
-            let manner = match record.processing {
-                Processing::Insert => Manner::AsSaid,
-                Processing::Delete => Manner::Withdrawn,
-            };
-            // The part of it that was taken already, if one was, is what it replaces.
-            let length = u64::try_from(record.message.len()).unwrap_or(u64::MAX);
-            let torn = usize::try_from(already.saturating_sub(end.saturating_sub(length)));
-            let torn = record.message.get(..torn.unwrap_or_default()).unwrap_or_default();
-            let replaced = if torn.is_empty() { Vec::new() } else { vec![torn.to_vec()] };
-            self.take(record.message, &replaced, manner).await?;
+            let begin = end.saturating_sub(length(&record));
+            self.take_record(&record, already.saturating_sub(begin)).await?;
             cursor.transactions.insert(file.file.clone(), end);
         }
         Ok(())
     }
+
+    /// Takes a record. The bytes at its beginning that were taken already, as if they were all of
+    /// it, are what it replaces.
+    async fn take_record(&self, record: &Record<'_>, torn: u64) -> Result<(), Later> {
+        if is_bare(record.message) {
+            // Kept in quarantine, for somebody to say at a desk what was deleted.
+            tracing::warn!(
+                "a deletion in a transaction file of the SS-MIX2 storage has no message"
+            );
+        }
+        let manner = match record.processing {
+            Processing::Insert => Manner::AsSaid,
+            Processing::Delete => Manner::Withdrawn,
+        };
+        let torn = usize::try_from(torn).unwrap_or_default();
+        let torn = record.message.get(..torn).unwrap_or_default();
+        let replaced = if torn.is_empty() { Vec::new() } else { vec![torn.to_vec()] };
+        self.take(record.message, &replaced, manner).await.map(|_outcome| ())
+    }
+}
+
+fn length(record: &Record<'_>) -> u64 {
+    u64::try_from(record.message.len()).unwrap_or(u64::MAX)
 }
 
 /// What was read of a transaction file: of one and the same, whatever is put in its place
