@@ -405,6 +405,13 @@ async fn what_cannot_be_kept_is_named_or_refused() {
         assert_eq!(why, "MODIFIER_UNKNOWN");
         assert!(words.starts_with(&format!("Encounter.{at}")), "{words}");
     }
+    // However its name is written.
+    let mut changed = visit();
+    changed["participant"] = json!([{ "modifierExtension": [{ "url": "urn:x" }] }]);
+    let escaped = bundle("batch", vec![person(), changed])
+        .replace("modifierExtension", "modifier\\u0045xtension");
+    let (_, answer) = request(&server, "POST", "", &escaped).await;
+    assert_eq!(reason(&answer["entry"][1]["response"]["outcome"]), "MODIFIER_UNKNOWN", "{answer}");
     // What is too large, and resources in the resource.
     let mut large = json!({
         "resourceType": "Patient", "id": "k1", "gender": "female", "birthDate": "1938-04-02",

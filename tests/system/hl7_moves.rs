@@ -5,9 +5,11 @@ use std::path::Path;
 
 use tonic::transport::Channel;
 use tsunagi_proto::v1;
+use tsunagi_proto::v1::care_bus_client::CareBusClient;
+use tsunagi_proto::v1::timeline_client::TimelineClient;
 
 use crate::mllp::{Sender, code, find};
-use crate::support::{Server, folder, timeline};
+use crate::support::{Server, folder, liaison, timeline};
 
 fn start(data: &Path) -> Server {
     Server::start_with(data, &["--mllp-listen", "127.0.0.1:0"])
@@ -76,6 +78,18 @@ async fn ward(channel: &Channel, number: &str) -> Option<String> {
     let patient = patient(channel, number).await;
     let is_in = patient.state() == v1::PatientState::InHospital;
     is_in.then(|| patient.place.unwrap().ward)
+}
+
+/// What was kept for the time between two writes: what was said of it when it was released.
+async fn kept_until_done(channel: &Channel) -> Vec<Option<String>> {
+    let request = v1::ListQuarantineRequest {
+        origin: "moves a visit".to_owned(),
+        include_released: true,
+        ..v1::ListQuarantineRequest::default()
+    };
+    let listed = CareBusClient::new(channel.clone()).list_quarantine(liaison(request)).await;
+    let messages = listed.unwrap().into_inner().messages;
+    messages.into_iter().map(|message| message.released.map(|released| released.note)).collect()
 }
 
 #[tokio::test]
@@ -167,6 +181,7 @@ async fn a_visit_that_was_another_patient_s_is_moved_with_all_that_was_told_of_i
     let moved = adt("A45", 12, &moved);
     for _ in 0..2 {
         take(&mut sender, moved.clone()).await;
+        assert_eq!(kept_until_done(&channel).await, [Some("it is done".to_owned())]);
         let told = standing(&channel, "8").await;
         assert_eq!(told, ["patient.registered", "encounter.admitted", "encounter.transferred"]);
         assert_eq!(standing(&channel, "7").await, ["patient.registered"]);
@@ -198,7 +213,11 @@ async fn a_visit_that_cannot_be_the_other_patient_s_stays_where_it_is() {
     take(&mut sender, adt("A01", 10, &of("8", &stay("W3", "V-2")))).await;
     let before = [standing(&channel, "7").await, standing(&channel, "8").await];
     let moved = of("8", &format!("{}\r{}", merged("7", "", "V-1"), stay("W1", "V-1")));
-    refuse(&mut sender, adt("A45", 12, &moved), &["IN_FACILITY_ALREADY"]).await;
+    for times in 1..=2 {
+        refuse(&mut sender, adt("A45", 12, &moved), &["IN_FACILITY_ALREADY"]).await;
+        let over = kept_until_done(&channel).await;
+        assert_eq!(over, vec![Some("it was refused".to_owned()); times], "each time anew");
+    }
     let unnumbered = of("8", &format!("{}\r{}", merged("7", "", ""), stay("W1", "")));
     refuse(&mut sender, adt("A45", 13, &unnumbered), &["FIELD_MISSING", "PV1-19"]).await;
     assert_eq!([standing(&channel, "7").await, standing(&channel, "8").await], before);
@@ -363,6 +382,22 @@ async fn whose(channel: &Channel, pair: usize) -> [bool; 2] {
     [has("a").await, has("b").await]
 }
 
+/// The same once it is told to one of them alone: looked at anew whenever something is told of the
+/// first.
+async fn settled(channel: &Channel, pair: usize) -> [bool; 2] {
+    let patient_id = patient(channel, &format!("a{pair}")).await.patient_id;
+    let watch = v1::WatchTimelineRequest { patient_id, ..Default::default() };
+    let watched = TimelineClient::new(channel.clone()).watch_timeline(liaison(watch)).await;
+    let mut frames = watched.unwrap().into_inner();
+    loop {
+        let whose = whose(channel, pair).await;
+        if whose != [true, true] {
+            return whose;
+        }
+        frames.message().await.unwrap().unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_move_that_a_kill_interrupted_is_finished_though_nobody_sends_it_again() {
     const PAIRS: usize = 48;
@@ -394,11 +429,7 @@ async fn a_move_that_a_kill_interrupted_is_finished_though_nobody_sends_it_again
     }
     let channel = server.channel().await;
     for pair in 0..PAIRS {
-        // Until then, it is told to both.
-        while whose(&channel, pair).await == [true, true] {
-            tokio::task::yield_now().await;
-        }
-        assert!(whose(&channel, pair).await.contains(&true), "it is somebody's");
+        assert!(settled(&channel, pair).await.contains(&true), "it is somebody's");
     }
     let moved_to = async |pair| whose(&channel, pair).await == [false, true];
     let mut count = 0;

@@ -25,7 +25,7 @@ pub use list::list;
 
 use crate::cursor::Cursor;
 use crate::handler::{SubmitError, to_wire};
-use crate::port::{Bus, Draft, Expected, Placed, Publication, PublishError};
+use crate::port::{Bus, Draft, Expected, Placed, Publication, PublishError, ReadError};
 use crate::stream::{Slot, StreamId};
 
 /// Bytes that one event keeps; of what has more, each part is an event.
@@ -151,6 +151,11 @@ pub async fn release(
     let quarantined_event_id = quarantined.to_string();
     let release = v1::MessageReleased { quarantined_event_id, ..release };
     write(bus, event, &Payload::MessageReleased(release), actor, door).await
+}
+
+/// Whether somebody said that nobody has to look at something any more.
+pub async fn is_released(bus: &dyn Bus, quarantined: EventId) -> Result<bool, ReadError> {
+    Ok(bus.find(StreamId::Quarantine, released(quarantined)).await?.is_some())
 }
 
 /// The id of the event by which something is released.

@@ -5,8 +5,8 @@
 //! all of it is, or nobody but its sender can do more. Taking it again adds nothing (I3).
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use jiff::Timestamp;
 use tsunagi_bus::quarantine;
 use tsunagi_chassis::Refused;
 use tsunagi_domain::EventId;
@@ -20,6 +20,22 @@ use super::refusal::{Kind, Refusal};
 const MOVES: &str = "moves a visit from one patient to another";
 
 const REASON: &str = "it takes two writes, and was not done yet when this was kept: if it was interrupted, it is taken again when a server starts";
+
+/// How often one and the same message is kept, because it was begun again after it was released: as
+/// after a refusal for good. Beyond that it is taken all the same, and kept no more.
+const TIMES_MAX: u32 = 64;
+
+/// Before what could not be done for the moment is tried again.
+const AGAIN_AFTER: Duration = Duration::from_secs(5);
+
+/// What came of a message that was interrupted.
+enum Finished {
+    Done,
+    /// For good: it is kept for somebody to look at, as ever.
+    Refused(&'static str),
+    /// It was interrupted while it was being kept: nothing of it was stored.
+    NotBegun,
+}
 
 /// A message of which the first write may be done, by the ids under which it is kept; none of
 /// them before that.
@@ -38,11 +54,29 @@ impl Intake {
         if !half.kept.is_empty() {
             return Ok(());
         }
-        // What is released is not kept again: each time has a name of its own.
-        let (facility, now) = (&incoming.profile.facility.id, Timestamp::now());
-        let origin = format!("{}: {facility} {MOVES}, {now}", incoming.door);
-        half.kept = self.keep_parts(incoming.raw, &origin, REASON).await?;
+        let facility = &incoming.profile.facility.id;
+        for time in 0..TIMES_MAX {
+            // The same message is kept once, however often its sender is told to send it again.
+            // What is released is not kept again: the next time has a name of its own.
+            let name = incoming.key.kept(incoming.raw, time);
+            let origin = format!("{}: {facility} {MOVES}, {name}", incoming.door);
+            let kept = self.keep_parts(incoming.raw, &origin, REASON).await?;
+            if !self.is_any_released(&kept).await? {
+                half.kept = kept;
+                break;
+            }
+        }
         Ok(())
+    }
+
+    async fn is_any_released(&self, kept: &[String]) -> Result<bool, Refusal> {
+        let bus = self.handler.bus().as_ref();
+        for id in kept.iter().filter_map(|id| EventId::parse(id).ok()) {
+            if quarantine::is_released(bus, id).await.map_err(Refusal::of_read)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Releases a message when all of it is done, or when what its sender was told is what there is
@@ -52,26 +86,47 @@ impl Intake {
         if outcome.as_ref().is_err_and(is_unfinished) {
             return;
         }
-        for kept in half.kept {
-            if let Err(refused) = self.release(&kept).await {
-                // It is taken again at the next start, which adds nothing.
-                tracing::warn!(reason = refused.reason, "a message that is done was not released");
+        let note = if outcome.is_ok() { "it is done" } else { "it was refused" };
+        self.release_all(half.kept, note).await;
+    }
+
+    /// Takes again what was interrupted between its writes, until all of it is done. Begun when a
+    /// server starts, and cancelled when it stops.
+    pub async fn finish_halves(&self) {
+        let mut halves = self.found_halves().await;
+        loop {
+            let mut undone = Vec::new();
+            for parts in halves {
+                if let Err(reason) = self.finish(&parts).await {
+                    tracing::warn!(
+                        reason,
+                        "an HL7 message that is half done could not be done, and is tried again"
+                    );
+                    undone.push(parts);
+                }
             }
+            if undone.is_empty() {
+                return;
+            }
+            halves = undone;
+            tokio::time::sleep(AGAIN_AFTER).await;
         }
     }
 
-    /// Takes again what was interrupted between its writes. Begun when a server starts.
-    pub async fn finish_halves(&self) {
-        match self.interrupted_halves().await {
-            Ok(halves) => {
-                for parts in halves {
-                    self.finish(parts).await;
+    /// What was interrupted, as soon as that can be listed.
+    async fn found_halves(&self) -> Vec<Vec<v1::QuarantinedMessage>> {
+        loop {
+            match self.interrupted_halves().await {
+                Ok(halves) => return halves,
+                Err(refused) => {
+                    let reason = refused.reason;
+                    tracing::warn!(
+                        reason,
+                        "HL7 messages that are half done could not be looked for, and are again"
+                    );
                 }
             }
-            Err(refused) => {
-                let reason = refused.reason;
-                tracing::warn!(reason, "HL7 messages that are half done were not looked for");
-            }
+            tokio::time::sleep(AGAIN_AFTER).await;
         }
     }
 
@@ -86,32 +141,41 @@ impl Intake {
                 messages.entry(part.origin.clone()).or_default().push(part);
             }
             if page.next_page_token.is_empty() {
+                for parts in messages.values_mut() {
+                    parts.sort_by_key(|part| part.part);
+                }
                 return Ok(messages.into_values().collect());
             }
             request.page_token = page.next_page_token;
         }
     }
 
-    async fn finish(&self, mut parts: Vec<v1::QuarantinedMessage>) {
-        parts.sort_by_key(|part| part.part);
+    /// Takes one again, and releases it. The reason, if that cannot be done now.
+    async fn finish(&self, parts: &[v1::QuarantinedMessage]) -> Result<(), &'static str> {
         let (door, all) =
-            parts.first().map(|part| (part.door.clone(), part.parts)).unwrap_or_default();
+            parts.first().map(|part| (part.door.as_str(), part.parts)).unwrap_or_default();
         let finished = if u32::try_from(parts.len()) == Ok(all) {
-            self.take_again(&parts, &door).await
+            self.take_again(parts, door).await?
         } else {
-            // Interrupted while it was being kept: nothing of it was stored.
-            Ok(())
+            Finished::NotBegun
         };
-        match finished {
-            Ok(()) => {
-                let kept = parts.into_iter().map(|part| part.event_id).collect();
-                self.end_half(Half { kept }, &Ok(Outcome::Stored)).await;
+        let note = match finished {
+            Finished::Done => {
                 tracing::info!("an HL7 message that was half done is done");
+                "it is done"
             }
-            Err(reason) => {
-                tracing::warn!(reason, "an HL7 message that is half done could not be done");
+            Finished::Refused(reason) => {
+                tracing::warn!(reason, "an HL7 message that was half done was refused");
+                "it was refused"
             }
-        }
+            Finished::NotBegun => {
+                tracing::info!("an HL7 message of which nothing was stored was let go");
+                "nothing of it was stored"
+            }
+        };
+        let kept = parts.iter().map(|part| part.event_id.clone()).collect();
+        self.release_all(kept, note).await;
+        Ok(())
     }
 
     /// Takes a message again that is kept in parts. The reason, if that cannot be done now.
@@ -119,7 +183,7 @@ impl Intake {
         &self,
         parts: &[v1::QuarantinedMessage],
         door: &str,
-    ) -> Result<(), &'static str> {
+    ) -> Result<Finished, &'static str> {
         let mut raw = Vec::new();
         for part in parts {
             let Ok(id) = EventId::parse(&part.event_id) else { return Err("EVENT_UNKNOWN") };
@@ -128,20 +192,27 @@ impl Intake {
         }
         match self.take_as(&raw, door, Manner::AsSaid).await.outcome {
             Outcome::Refused(refusal) if refusal.kind == Kind::Unavailable => Err(refusal.reason),
-            // What is refused for good is kept for somebody to look at, as ever.
-            Outcome::Refused(_)
-            | Outcome::Stored
-            | Outcome::Repeated
-            | Outcome::NothingNew
-            | Outcome::Ignored => Ok(()),
+            Outcome::Refused(refusal) => Ok(Finished::Refused(refusal.reason)),
+            Outcome::Stored | Outcome::Repeated | Outcome::NothingNew | Outcome::Ignored => {
+                Ok(Finished::Done)
+            }
         }
     }
 
-    async fn release(&self, kept: &str) -> Result<(), Refused> {
+    async fn release_all(&self, kept: Vec<String>, note: &str) {
+        for id in kept {
+            if let Err(refused) = self.release(&id, note).await {
+                // It is taken again at the next start, which adds nothing.
+                tracing::warn!(reason = refused.reason, "a message that is over was not released");
+            }
+        }
+    }
+
+    async fn release(&self, kept: &str, note: &str) -> Result<(), Refused> {
         let release = v1::MessageReleased {
             quarantined_event_id: kept.to_owned(),
             how: v1::Release::Replayed.into(),
-            note: "it is done".to_owned(),
+            note: note.to_owned(),
         };
         let Ok(actor) = actor("tsunagi") else { return Ok(()) };
         let bus = self.handler.bus().as_ref();

@@ -53,6 +53,13 @@ impl MessageKey {
         EventId::new(Uuid::new_v5(&self.0, name.as_bytes()))
     }
 
+    /// Names what is kept of the message as it came, a `time`th time: the parts of one sending
+    /// belong together, and no others.
+    pub(super) fn kept(self, raw: &[u8], time: u32) -> String {
+        let of_bytes = Uuid::new_v5(&self.0, raw);
+        Uuid::new_v5(&of_bytes, format!("kept {time}").as_bytes()).to_string()
+    }
+
     /// Names the answer to the message.
     pub(super) fn answer(self) -> String {
         let name = Uuid::new_v5(&self.0, b"answer");

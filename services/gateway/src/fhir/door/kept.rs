@@ -5,25 +5,23 @@
 //! resource alone would make of the same element here. That is noted beside it, as a hash; as long
 //! as it is what is said here, nothing is known that speaks against the element.
 
+mod json;
+mod of_resource;
 mod remembered;
 mod restored;
 
 use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
-use tsunagi_domain::{CareTime, EncounterId, EventId, PatientId, Zone};
+use serde_json::{Map, Value};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::v1;
 use uuid::Uuid;
 
-use super::chart::Chart;
-use super::emit;
 use crate::fhir::NotMapped;
-use crate::fhir::directory::key;
-use crate::fhir::map::{About, Mapper};
-use crate::fhir::resource::{Encounter, Patient, READ};
+use crate::fhir::resource::READ;
 use crate::received::content;
+use json::{has, is_nothing, is_within, refers_into_the_resource};
 
 pub(super) use remembered::Remembered;
 pub(super) use restored::restored;
@@ -59,9 +57,6 @@ const NEVER_KEPT: [&str; 2] = ["contained", "implicitRules"];
 /// Of `meta`, what the sender says of the content, and not of its own copy of it.
 const OF_META: [&str; 2] = ["security", "tag"];
 
-/// The codes of `administrative-gender`; or nothing is said.
-const GENDERS: [&str; 5] = ["", "female", "male", "other", "unknown"];
-
 impl Elements {
     pub fn read(json: &str) -> serde_json::Result<Self> {
         let mut elements: BTreeMap<String, Box<RawValue>> = serde_json::from_str(json)?;
@@ -87,7 +82,7 @@ impl Elements {
             let place = match name.as_str() {
                 MODIFIER if !is_nothing(&value()) => format!("{kind}.{MODIFIER}"),
                 name if read.contains(&name)
-                    && json.get().contains(MODIFIER)
+                    && may_have(json.get(), MODIFIER)
                     && has(&value(), &|name, value| name == MODIFIER && !is_nothing(value)) =>
                 {
                     format!("{kind}.{name} with a {MODIFIER}")
@@ -187,6 +182,11 @@ fn is_kept(name: &str) -> bool {
         && !matches!(group(name), "resourceType" | "id")
 }
 
+/// Whether a name may be in a piece of JSON, in which any letter may be escaped.
+fn may_have(json: &str, name: &str) -> bool {
+    json.contains(name) || json.contains("\\u")
+}
+
 /// A hash of what is said here in the place of a group of elements; empty for nothing. A narrative
 /// tells of the whole, but for numbers, to which others add theirs.
 fn shown(of: &str, ours: &Map<String, Value>) -> String {
@@ -201,49 +201,6 @@ fn shown(of: &str, ours: &Map<String, Value>) -> String {
     }
     let text = Value::Object(in_place).to_string();
     Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes()).to_string()
-}
-
-/// Whether all that `sent` says is in `ours`, but for where it refers to: that is somewhere else
-/// here.
-fn is_within(sent: &Value, ours: &Value) -> bool {
-    match (sent, ours) {
-        (Value::Object(sent), Value::Object(ours)) => sent.iter().all(|(name, value)| {
-            let is_place = name == "reference" || name == "type" && sent.contains_key("reference");
-            is_place
-                || is_nothing(value)
-                || ours.get(name).is_some_and(|ours| is_within(value, ours))
-        }),
-        (Value::Array(sent), Value::Array(ours)) => {
-            sent.iter().all(|sent| ours.iter().any(|ours| is_within(sent, ours)))
-        }
-        (sent, ours) => sent == ours,
-    }
-}
-
-/// FHIR has no empty elements: what has one says nothing.
-fn is_nothing(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::String(text) => text.is_empty(),
-        Value::Array(items) => items.iter().all(is_nothing),
-        Value::Object(object) => object.values().all(is_nothing),
-        Value::Bool(_) | Value::Number(_) => false,
-    }
-}
-
-/// Whether a member of this name and value is anywhere in a value.
-fn has(value: &Value, is_one: &impl Fn(&str, &Value) -> bool) -> bool {
-    match value {
-        Value::Array(items) => items.iter().any(|item| has(item, is_one)),
-        Value::Object(object) => {
-            object.iter().any(|(name, value)| is_one(name, value) || has(value, is_one))
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
-    }
-}
-
-fn refers_into_the_resource(name: &str, value: &Value) -> bool {
-    name == "reference" && value.as_str().is_some_and(|reference| reference.starts_with('#'))
 }
 
 fn of_meta(meta: Value) -> Value {
@@ -299,130 +256,17 @@ impl Kept {
     }
 }
 
-impl Mapper<'_> {
-    /// What is kept of a patient.
-    pub fn kept_of_patient(
-        &self,
-        patient: &Patient,
-        sent: &Elements,
-        bytes_max: usize,
-    ) -> Result<Kept, NotMapped> {
-        if patient.is_restricted() {
-            // It would never be given back.
-            return Ok(Kept::nothing(sent.unread("Patient")));
-        }
-        let ours = emit::patient(&v1::PatientSummary {
-            identifiers: self.identifiers(patient),
-            demographics: Some(self.demographics(patient)),
-            ..v1::PatientSummary::default()
-        });
-        let mut kept = sent.kept(ours.as_object().unwrap_or(&Map::new()), bytes_max);
-        if !GENDERS.contains(&patient.gender.as_str()) {
-            kept.elements.retain(|element| group(&element.name) != "gender");
-            let why = "gender (it is none of male, female, other and unknown)";
-            kept.left_out.push(why.to_owned());
-        }
-        Kept {
-            resource_type: "Patient",
-            sent_as: key("Patient", &patient.id),
-            written: patient.meta.last_updated.clone(),
-            occurred_at: self.past(&self.registered_at(patient)),
-            ..kept
-        }
-        .checked()
-    }
-
-    /// What is kept of an encounter. Nothing of one that did not happen, or cannot be taken.
-    pub fn kept_of_encounter(
-        &self,
-        encounter: &Encounter,
-        sent: &Elements,
-        bytes_max: usize,
-    ) -> Result<Kept, NotMapped> {
-        let encounter_key = key("Encounter", &encounter.id);
-        let id = self.ids.encounter(&encounter_key);
-        let Some(ours) = self.shown_of(encounter, id).filter(|_| !encounter.is_withdrawn()) else {
-            return Ok(Kept::nothing(sent.unread("Encounter")));
-        };
-        let written = &encounter.meta.last_updated;
-        // Nobody writes of a visit before it begins, whatever a clock that was never set says. Of
-        // two that do not say when they were written, the one that comes later holds.
-        let time = |text: &str| CareTime::parse(text, &Zone::utc());
-        let start = encounter.period.start.as_str();
-        let occurred_at = match (time(written), time(start)) {
-            (Ok(at), Ok(start)) if !at.is_before(&start) => written,
-            _ => start,
-        };
-        let kept = sent.kept(ours.as_object().unwrap_or(&Map::new()), bytes_max);
-        Kept {
-            resource_type: "Encounter",
-            resource_id: id.uuid(),
-            sent_as: encounter_key,
-            written: written.clone(),
-            occurred_at: self.past(occurred_at),
-            ..kept
-        }
-        .checked()
-    }
-
-    /// An encounter as it would be given out if nothing else were known.
-    fn shown_of(&self, encounter: &Encounter, id: EncounterId) -> Option<Value> {
-        let mapped = self.encounter(encounter).ok()?;
-        let patient = PatientId::new(Uuid::nil());
-        let mut chart = Chart::new(patient, v1::PatientSummary::default());
-        for event in mapped.events {
-            let detail = prost_types::Any { value: event.payload, ..prost_types::Any::default() };
-            let entry = v1::TimelineEntry {
-                event_id: event.event_id,
-                r#type: event.r#type,
-                occurred_at: event.occurred_at,
-                actor: event.actor,
-                detail: Some(detail),
-                ..v1::TimelineEntry::default()
-            };
-            chart.fold(&entry, &Zone::utc());
-        }
-        let mut ours = emit::encounter(&chart, id)?;
-        // Whose it is has another id here.
-        ours.as_object_mut()?.insert("subject".to_owned(), json!({}));
-        Some(ours)
-    }
-
-    /// A time, or now if that is to come.
-    fn past(&self, time: &str) -> String {
-        let parse = |text: &str| CareTime::parse(text, &Zone::utc());
-        match (parse(self.now), parse(time)) {
-            (Ok(now), Ok(at)) if !now.is_before(&at) => time.to_owned(),
-            _ => self.now.to_owned(),
-        }
-    }
-
-    /// The event by which it is kept. The same of another version of the resource is another
-    /// fact; so is what is said again `after` something else.
-    pub fn received(&self, kept: &Kept, patient: PatientId, after: Option<EventId>) -> v1::Event {
-        let is_patient = kept.resource_id.is_nil();
-        let id = if is_patient { patient.uuid() } else { kept.resource_id };
-        let said = Payload::ResourceReceived(v1::ResourceReceived {
-            resource_type: kept.resource_type.to_owned(),
-            resource_id: id.to_string(),
-            sent_as: kept.sent_as.clone(),
-            elements: kept.elements.clone(),
-        });
-        let after = after.map(|after| format!(" after {after}")).unwrap_or_default();
-        let fact = format!("received {} {}{after}", kept.written, kept.content());
-        let about = About { key: &kept.sent_as, organisation: self.ids.source() };
-        let event = self.event(&about, &fact, &kept.occurred_at, &said);
-        v1::Event { patient_id: patient.to_string(), ..event }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fmt::Write as _;
 
     use proptest::prelude::*;
+    use serde_json::json;
+    use tsunagi_domain::PatientId;
 
     use super::*;
+    use crate::fhir::map::Mapper;
+    use crate::fhir::resource::Patient;
     use crate::fhir::{Directory, Ids};
 
     fn ours(members: Value) -> Map<String, Value> {

@@ -11,7 +11,8 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 use tsunagi_proto::v1;
 
-use super::{OF_META, group, is_kept, is_within, shown};
+use super::json::is_within;
+use super::{OF_META, group, is_kept, shown};
 
 type Members = BTreeMap<String, Box<RawValue>>;
 

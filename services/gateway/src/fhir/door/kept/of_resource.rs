@@ -1,0 +1,135 @@
+//! What is kept of a Patient or an Encounter, and the event by which it is.
+
+use serde_json::{Map, Value, json};
+use tsunagi_domain::{CareTime, EncounterId, EventId, PatientId, Zone};
+use tsunagi_proto::catalogue::Payload;
+use tsunagi_proto::v1;
+use uuid::Uuid;
+
+use super::super::chart::Chart;
+use super::super::emit;
+use super::{Elements, Kept, group};
+use crate::fhir::NotMapped;
+use crate::fhir::directory::key;
+use crate::fhir::map::{About, Mapper};
+use crate::fhir::resource::{Encounter, Patient};
+
+/// The codes of `administrative-gender`; or nothing is said.
+const GENDERS: [&str; 5] = ["", "female", "male", "other", "unknown"];
+
+impl Mapper<'_> {
+    /// What is kept of a patient.
+    pub fn kept_of_patient(
+        &self,
+        patient: &Patient,
+        sent: &Elements,
+        bytes_max: usize,
+    ) -> Result<Kept, NotMapped> {
+        if patient.is_restricted() {
+            // It would never be given back.
+            return Ok(Kept::nothing(sent.unread("Patient")));
+        }
+        let ours = emit::patient(&v1::PatientSummary {
+            identifiers: self.identifiers(patient),
+            demographics: Some(self.demographics(patient)),
+            ..v1::PatientSummary::default()
+        });
+        let mut kept = sent.kept(ours.as_object().unwrap_or(&Map::new()), bytes_max);
+        if !GENDERS.contains(&patient.gender.as_str()) {
+            kept.elements.retain(|element| group(&element.name) != "gender");
+            let why = "gender (it is none of male, female, other and unknown)";
+            kept.left_out.push(why.to_owned());
+        }
+        Kept {
+            resource_type: "Patient",
+            sent_as: key("Patient", &patient.id),
+            written: patient.meta.last_updated.clone(),
+            occurred_at: self.past(&self.registered_at(patient)),
+            ..kept
+        }
+        .checked()
+    }
+
+    /// What is kept of an encounter. Nothing of one that did not happen, or cannot be taken.
+    pub fn kept_of_encounter(
+        &self,
+        encounter: &Encounter,
+        sent: &Elements,
+        bytes_max: usize,
+    ) -> Result<Kept, NotMapped> {
+        let encounter_key = key("Encounter", &encounter.id);
+        let id = self.ids.encounter(&encounter_key);
+        let Some(ours) = self.shown_of(encounter, id).filter(|_| !encounter.is_withdrawn()) else {
+            return Ok(Kept::nothing(sent.unread("Encounter")));
+        };
+        let written = &encounter.meta.last_updated;
+        // Nobody writes of a visit before it begins, whatever a clock that was never set says. Of
+        // two that do not say when they were written, the one that comes later holds.
+        let time = |text: &str| CareTime::parse(text, &Zone::utc());
+        let start = encounter.period.start.as_str();
+        let occurred_at = match (time(written), time(start)) {
+            (Ok(at), Ok(start)) if !at.is_before(&start) => written,
+            _ => start,
+        };
+        let kept = sent.kept(ours.as_object().unwrap_or(&Map::new()), bytes_max);
+        Kept {
+            resource_type: "Encounter",
+            resource_id: id.uuid(),
+            sent_as: encounter_key,
+            written: written.clone(),
+            occurred_at: self.past(occurred_at),
+            ..kept
+        }
+        .checked()
+    }
+
+    /// An encounter as it would be given out if nothing else were known.
+    fn shown_of(&self, encounter: &Encounter, id: EncounterId) -> Option<Value> {
+        let mapped = self.encounter(encounter).ok()?;
+        let patient = PatientId::new(Uuid::nil());
+        let mut chart = Chart::new(patient, v1::PatientSummary::default());
+        for event in mapped.events {
+            let detail = prost_types::Any { value: event.payload, ..prost_types::Any::default() };
+            let entry = v1::TimelineEntry {
+                event_id: event.event_id,
+                r#type: event.r#type,
+                occurred_at: event.occurred_at,
+                actor: event.actor,
+                detail: Some(detail),
+                ..v1::TimelineEntry::default()
+            };
+            chart.fold(&entry, &Zone::utc());
+        }
+        let mut ours = emit::encounter(&chart, id)?;
+        // Whose it is has another id here.
+        ours.as_object_mut()?.insert("subject".to_owned(), json!({}));
+        Some(ours)
+    }
+
+    /// A time, or now if that is to come.
+    fn past(&self, time: &str) -> String {
+        let parse = |text: &str| CareTime::parse(text, &Zone::utc());
+        match (parse(self.now), parse(time)) {
+            (Ok(now), Ok(at)) if !now.is_before(&at) => time.to_owned(),
+            _ => self.now.to_owned(),
+        }
+    }
+
+    /// The event by which it is kept. The same of another version of the resource is another
+    /// fact; so is what is said again `after` something else.
+    pub fn received(&self, kept: &Kept, patient: PatientId, after: Option<EventId>) -> v1::Event {
+        let is_patient = kept.resource_id.is_nil();
+        let id = if is_patient { patient.uuid() } else { kept.resource_id };
+        let said = Payload::ResourceReceived(v1::ResourceReceived {
+            resource_type: kept.resource_type.to_owned(),
+            resource_id: id.to_string(),
+            sent_as: kept.sent_as.clone(),
+            elements: kept.elements.clone(),
+        });
+        let after = after.map(|after| format!(" after {after}")).unwrap_or_default();
+        let fact = format!("received {} {}{after}", kept.written, kept.content());
+        let about = About { key: &kept.sent_as, organisation: self.ids.source() };
+        let event = self.event(&about, &fact, &kept.occurred_at, &said);
+        v1::Event { patient_id: patient.to_string(), ..event }
+    }
+}
