@@ -188,6 +188,7 @@ impl Must {
         let found = match v1::Form::try_from(self.form) {
             Ok(v1::Form::Uuid) => None,
             Ok(v1::Form::Json) => json::my_number(text),
+            Ok(v1::Form::Name) => json::in_name(text),
             Ok(_) | Err(_) => my_number::find(text),
         };
         match found {
@@ -277,7 +278,7 @@ fn form_problem(form: i32, text: &str) -> Option<String> {
     match Form::try_from(form).unwrap_or(Form::Unspecified) {
         Form::Unspecified => None,
         Form::Uuid => parse_uuid(text).err().map(|error| error.to_string()),
-        Form::Id => (!is_code(text)).then(|| IdError::Code.to_string()),
+        Form::Id | Form::Name => (!is_code(text)).then(|| IdError::Code.to_string()),
         // The zone does not matter to the form.
         Form::Time => CareTime::parse(text, &Zone::utc()).err().map(|error| error.to_string()),
         Form::Date if text.len() > "2026-05-01".len() => {

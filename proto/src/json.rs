@@ -1,8 +1,12 @@
 //! Texts that are JSON, as other systems wrote it: whether they are, and whether a My Number is in
 //! them, however it is escaped there.
 
-use serde_json::{Map, Value};
+mod tree;
+
+use serde_json::Value;
 use tsunagi_domain::my_number::{self, Writing};
+
+use tree::Tree;
 
 /// Whether a text is one JSON value, nested no deeper than it is read.
 pub(crate) fn is_value(text: &str) -> bool {
@@ -17,31 +21,75 @@ pub(crate) fn my_number(text: &str) -> Option<Writing> {
     }
 }
 
-fn in_value(value: &Value, is_numbered_by_system: bool) -> Option<Writing> {
+fn in_value(value: &Tree, is_numbered_by_system: bool) -> Option<Writing> {
     let found = match value {
-        Value::Null | Value::Bool(_) => None,
-        Value::Number(number) => my_number::find(&number.to_string()),
-        Value::String(text) => my_number::find(text),
-        Value::Array(items) => {
+        Tree::Nothing => None,
+        Tree::Number(number) => my_number::find(number),
+        Tree::Text(text) => in_text(text),
+        Tree::Array(items) => {
             return items.iter().find_map(|item| in_value(item, is_numbered_by_system));
         }
-        Value::Object(object) => return in_object(object),
+        Tree::Object(members) => return in_object(members),
     };
     found.filter(|found| !(is_numbered_by_system && *found == Writing::InOnePiece))
 }
 
-fn in_object(object: &Map<String, Value>) -> Option<Writing> {
-    let system = object.get("system").and_then(Value::as_str);
-    // The system of a telephone number is `phone`.
-    let has_system = system.is_some_and(|system| system.contains(':'));
-    object.iter().find_map(|(name, value)| {
+fn in_object(members: &[(String, Tree)]) -> Option<Writing> {
+    // The system of a telephone number is `phone`. Of several systems, nobody knows which is meant.
+    let mut systems = members.iter().filter(|(name, _)| name == "system");
+    let is_system = |value: &Tree| matches!(value, Tree::Text(system) if system.contains(':'));
+    let has_system = systems.next().is_some_and(|(_, value)| is_system(value));
+    let has_system = has_system && systems.next().is_none();
+    members.iter().find_map(|(name, value)| {
         let is_numbered = match name.as_str() {
             "id" | "reference" | "url" => true,
             "value" | "code" => has_system,
             _ => false,
         };
-        my_number::find(name).or_else(|| in_value(value, is_numbered))
+        in_name(name).or_else(|| in_value(value, is_numbered))
     })
+}
+
+/// In a name, letters beside a number make nothing else of it: no system numbers its elements.
+pub(crate) fn in_name(name: &str) -> Option<Writing> {
+    my_number::find(name).or_else(|| name.split(char::is_alphabetic).find_map(my_number::find))
+}
+
+/// In a text, as it is written or as a narrative shows it.
+fn in_text(text: &str) -> Option<Writing> {
+    let shown = || text.contains('&').then(|| my_number::find(&without_references(text)));
+    my_number::find(text).or_else(|| shown().flatten())
+}
+
+/// A text with the characters to which its references lead (`&#49;`, `&#x31;`). Those that have a
+/// name (`&nbsp;`) stand for blanks and signs: none of them is a digit.
+fn without_references(text: &str) -> String {
+    let (mut shown, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some((before, reference)) = rest.split_once('&') {
+        shown.push_str(before);
+        let (sign, behind) = referred(reference).unwrap_or(('&', reference));
+        shown.push(sign);
+        rest = behind;
+    }
+    shown.push_str(rest);
+    shown
+}
+
+/// What the reference behind an ampersand leads to, and what stands behind it. Some readers do not
+/// ask for its semicolon.
+fn referred(reference: &str) -> Option<(char, &str)> {
+    let Some(number) = reference.strip_prefix('#') else {
+        let end = reference.find(|c: char| !c.is_ascii_alphanumeric())?;
+        let (name, behind) = reference.split_at_checked(end)?;
+        let behind = behind.strip_prefix(';')?;
+        return (!name.is_empty()).then_some((' ', behind));
+    };
+    let hexadecimal = number.strip_prefix(['x', 'X']);
+    let (radix, digits) = hexadecimal.map_or((10, number), |digits| (16, digits));
+    let end = digits.find(|c: char| !c.is_digit(radix)).unwrap_or(digits.len());
+    let (digits, behind) = digits.split_at_checked(end)?;
+    let sign = char::from_u32(u32::from_str_radix(digits, radix).ok()?)?;
+    Some((sign, behind.strip_prefix(';').unwrap_or(behind)))
 }
 
 #[cfg(test)]
@@ -59,6 +107,16 @@ mod tests {
             r#"{"system":"urn:oid:1.2","value":"1234-5678-9018"}"#,
             r#"{"value":"123456789018"}"#,
             "no JSON 123456789018",
+            r#"{"valueString":"123456789018","valueString":"a"}"#,
+            r#"{"system":"phone","value":"123456789018","system":"urn:oid:1.2"}"#,
+            r#"{"value":"123456789018","value":"1","system":"phone"}"#,
+            r#"{"n123456789018":true}"#,
+            r#"{"n1234-5678-9018x":true}"#,
+            r#"{"n１２３４５６７８９０１８":true}"#,
+            r#"{"div":"<p>&#49;&#50;&#x33;&#X34;56789018</p>"}"#,
+            r#"{"div":"<p>1234&#8203;5678&#0000160;9018</p>"}"#,
+            r#"{"div":"<p>1234&nbsp;5678&nbsp;9018</p>"}"#,
+            r#"{"div":"<p>&#49&#50&#51456789018</p>"}"#,
         ] {
             assert!(my_number(with_one).is_some(), "{with_one}");
         }
@@ -71,6 +129,8 @@ mod tests {
             r#"{"reference":"Encounter/123456789018","id":"123456789018"}"#,
             r#"["1234","5678","9018"]"#,
             r#"{"a":1234,"b":5678,"c":9018}"#,
+            r#"{"valueBase64Binary":"a","valueInteger64":1,"n123456789019":2}"#,
+            r#"{"div":"<p>&#99999999999999; &; &#; &#x; 1234 &amp; 5678 &lt;</p>"}"#,
             "null",
         ] {
             assert_eq!(my_number(without), None, "{without}");

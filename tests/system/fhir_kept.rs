@@ -394,6 +394,20 @@ async fn what_cannot_be_kept_is_named_or_refused() {
     let (_, answer) = request(&server, "POST", "", &escaped).await;
     assert_eq!(answer["entry"][0]["response"]["status"], "400 Bad Request", "{answer}");
     assert!(!answer.to_string().contains("5678"), "{answer}");
+    // Or in whatever place.
+    for (element, of_extension) in [
+        ("n123456789018", r#"{"url":"urn:a","valueString":"a"}"#),
+        ("extension", r#"{"url":"urn:a","n123456789018":"a"}"#),
+        ("extension", r#"{"url":"urn:a","valueString":"123456789018","valueString":"a"}"#),
+        ("extension", r#"{"url":"urn:a","valueString":"&#49;23456789018"}"#),
+    ] {
+        let mut holds = person();
+        holds[element] = json!(["HERE"]);
+        let text = bundle("batch", vec![holds]).replace(r#""HERE""#, of_extension);
+        let (_, answer) = request(&server, "POST", "", &text).await;
+        assert_eq!(answer["entry"][0]["response"]["status"], "400 Bad Request", "{answer}");
+        assert!(!answer.to_string().contains("456789018"), "{answer}");
+    }
     // What changes the meaning of what is read.
     for (at, part) in [
         ("modifierExtension", json!([{ "url": "urn:x", "valueBoolean": true }])),

@@ -63,11 +63,14 @@ async fn entries(channel: &Channel, number: &str) -> Vec<v1::TimelineEntry> {
     timeline(channel, &patient(channel, number).await.patient_id).await
 }
 
-/// The types of what stands on a timeline, and is not cancelled.
+/// The types of what stands on a timeline, and is neither cancelled nor in error.
 async fn standing(channel: &Channel, number: &str) -> Vec<String> {
     let entries = entries(channel, number).await;
+    let takes_back = |of: &str| of.ends_with("cancelled.v1") || of.ends_with("in_error.v1");
     let stands = |entry: &v1::TimelineEntry| {
-        entry.cancelled_by_event_id.is_empty() && !entry.r#type.ends_with("cancelled.v1")
+        entry.cancelled_by_event_id.is_empty()
+            && entry.entered_in_error_by_event_id.is_empty()
+            && !takes_back(&entry.r#type)
     };
     let short = |entry: v1::TimelineEntry| entry.r#type.replace("care.", "").replace(".v1", "");
     entries.into_iter().filter(stands).map(short).collect()
@@ -201,6 +204,38 @@ async fn a_visit_that_was_another_patient_s_is_moved_with_all_that_was_told_of_i
     let account = of("8", &format!("{}\r{}", merged("", "A-7", "V-1"), stay("W2", "V-1")));
     take(&mut sender, adt("A45", 17, &account)).await;
     assert_eq!(standing(&channel, "8").await, before);
+}
+
+#[tokio::test]
+async fn who_came_to_attend_a_visit_goes_with_it_and_stays_with_nobody_else() {
+    let data = folder();
+    let server = start(data.path());
+    let mut sender = Sender::connect(&server).await;
+    let channel = server.channel().await;
+    let by = |doctor: &str| stay("W2", "V-1").replacen("W2||||", &format!("W2||||{doctor}"), 1);
+    take(&mut sender, adt("A01", 9, &of("7", &by("1^Ito")))).await;
+    take(&mut sender, adt("A02", 10, &of("7", &by("1^Ito").replacen("W2", "W3", 1)))).await;
+    take(&mut sender, adt("A54", 11, &of("7", &by("2^Sato")))).await;
+    take(&mut sender, adt("A03", 12, &of("7", &by("2^Sato")))).await;
+    let of_visit = [
+        "patient.registered",
+        "encounter.admitted",
+        "encounter.transferred",
+        "encounter.attending_changed",
+        "encounter.discharged",
+    ];
+    assert_eq!(standing(&channel, "7").await, of_visit);
+    // To the other patient, and back again.
+    for (hour, from, to) in [(13, "7", "8"), (14, "8", "7")] {
+        let moved = of(to, &format!("{}\r{}", merged(from, "", "V-1"), by("2^Sato")));
+        for _ in 0..2 {
+            take(&mut sender, adt("A45", hour, &moved)).await;
+            assert_eq!(standing(&channel, to).await, of_visit);
+            assert_eq!(standing(&channel, from).await, ["patient.registered"]);
+        }
+    }
+    take(&mut sender, adt("A23", 15, &of("7", &by("2^Sato")))).await;
+    assert_eq!(standing(&channel, "7").await, ["patient.registered"], "never told of");
 }
 
 #[tokio::test]

@@ -147,6 +147,33 @@ async fn a_stay_that_became_a_visit_becomes_a_stay_again() {
 }
 
 #[tokio::test]
+async fn a_stay_becomes_a_visit_as_often_as_it_is_said_under_one_number() {
+    let [emergency, visit] = ["E", "O"].map(|class| Visit { class, place: "X1", ..STAY });
+    for begun in [("A04", &emergency), ("A01", &STAY)] {
+        let data = folder();
+        let server = start(data.path());
+        let mut sender = Sender::connect(&server).await;
+        let channel = server.channel().await;
+        take(&mut sender, begun.0, "202605010900", begun.1).await;
+        take(&mut sender, "A06", "202605011000", &STAY).await;
+        for day in 2..5 {
+            take(&mut sender, "A07", &format!("2026050{day}1200"), &visit).await;
+            assert_eq!(
+                take(&mut sender, "A07", &format!("2026050{day}1300"), &visit).await,
+                "known already"
+            );
+            assert_eq!(place(&channel).await, "PATIENT_STATE_VISITING X1");
+            if day < 4 {
+                take(&mut sender, "A06", &format!("2026050{day}1800"), &STAY).await;
+                assert_eq!(place(&channel).await, "PATIENT_STATE_IN_HOSPITAL 3W");
+            }
+        }
+        take(&mut sender, "A03", "202605050900", &visit).await;
+        assert_eq!(place(&channel).await, "PATIENT_STATE_VISITED X1");
+    }
+}
+
+#[tokio::test]
 async fn a_doctor_who_was_taken_back_is_not_said_again_by_an_older_message() {
     let data = folder();
     let server = start(data.path());

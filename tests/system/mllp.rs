@@ -294,6 +294,21 @@ async fn a_message_that_comes_to_no_end_holds_no_place_for_ever() {
 }
 
 #[tokio::test]
+async fn bytes_of_no_message_hold_no_place_for_ever() {
+    for byte in [b"x", b"\n"] {
+        let data = folder();
+        let server = start(data.path(), &["--mllp-connections", "1", "--mllp-idle-ms", "500"]);
+        let mut stray = Sender::connect(&server).await;
+        // Never silent: until the server has closed the connection.
+        while stray.stream.write_all(byte).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        let mut sender = Sender::connect(&server).await;
+        assert!(sender.send(message("A01", "c1", "7", ADMITTED)).await.contains("\rMSA|AA|c1\r"));
+    }
+}
+
+#[tokio::test]
 async fn fifty_senders_store_each_message_once() {
     let data = folder();
     let server = start(data.path(), &[]);

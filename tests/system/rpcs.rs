@@ -350,7 +350,7 @@ fn text(name: &str, form: i32, call: &Call) -> String {
         (name, v1::Form::Uuid) => {
             uuid::Uuid::new_v5(&call.patient.parse().unwrap(), name.as_bytes()).to_string()
         }
-        (_, v1::Form::Id) => "x-1".to_owned(),
+        (_, v1::Form::Id | v1::Form::Name) => "x-1".to_owned(),
         (_, v1::Form::Time | v1::Form::Date) => "2026-05-01".to_owned(),
         (_, v1::Form::Decimal) => "1".to_owned(),
         (_, v1::Form::Rrule) => "FREQ=DAILY".to_owned(),

@@ -105,7 +105,7 @@ fn meanwhile(
         other: Mutex::new(Some(other)),
     };
     let bus = Arc::new(bus);
-    let shared: Arc<dyn Bus> = Arc::clone(&bus) as Arc<dyn Bus>;
+    let shared: Arc<dyn Bus> = bus.clone();
     (Arc::new(Handler::new(shared, &config(folder.path()))), bus)
 }
 

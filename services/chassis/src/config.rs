@@ -298,7 +298,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "mllp-idle-ms",
         "3600000",
-        "Milliseconds of silence, or within one message, after which an MLLP connection is closed; 0 for never",
+        "Milliseconds of silence, of bytes outside all messages, or within one message, after which an MLLP connection is closed; 0 for never",
     ),
     setting(
         "mllp-tls-cert",

@@ -182,8 +182,11 @@ impl Situation<'_> {
         }
         told.extend(left);
         let visit = self.own(&format!("{} after {stay}", at.text), VISIT);
-        // The number is the stay's: the visit behind it has an id of its own.
-        let visit = if visit == stay { self.after(stay, &at) } else { visit };
+        // The number is the stay's, or that of what came before it: the visit behind it has an id
+        // of its own.
+        let is_numbered = self.visit.number().is_some();
+        let is_taken = visit == stay || (is_numbered && self.is_known(visit));
+        let visit = if is_taken { self.after(stay, &at) } else { visit };
         let mut visit = self.registered(visit, v1::EncounterClass::Outpatient, at);
         if let Payload::EncounterRegistered(message) = &mut visit.payload {
             message.preceding_encounter_id = stay.to_string();

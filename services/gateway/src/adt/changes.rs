@@ -11,20 +11,24 @@ use super::encounter::Situation;
 use super::refusal::Refusal;
 use super::trigger;
 use super::visit::Said;
-use crate::known::Step;
+use crate::known::{Attending, Step};
 
 impl Situation<'_> {
-    /// Takes back all that is in effect of a visit or stay, its last move first.
+    /// Takes back all that is in effect of a visit or stay, its last move first, and who came to
+    /// attend meanwhile, as far as it is the facility's own word.
     pub(super) fn delete_visit(&self) -> Tells {
         if self.visit.number().is_none() && self.visit.admitted_at()?.is_none() {
             return Err(trigger::deletes_the_patient());
         }
         let visit = self.current(|_| true)?.ok_or_else(unknown_to_cancel)?;
-        let events = self.in_force(visit);
-        if events.is_empty() {
-            return Err(nothing_to_cancel());
-        }
-        self.take_back(&events)
+        let at = self.visit.written_at()?;
+        let facility = self.visit.profile.facility.id.as_str();
+        let changes = self.known.attending_changes(visit);
+        let own = changes.filter(|change| change.changed_by.as_deref() == Some(facility));
+        let mut told: Vec<Told> = own.map(|change| in_error(change, at.clone())).collect();
+        told.reverse();
+        told.extend(self.take_back(&self.in_force(visit))?);
+        if told.is_empty() { Err(nothing_to_cancel()) } else { Ok(told) }
     }
 
     /// The steps of a visit that are in effect. Of plans, only the last of a kind is.
@@ -114,12 +118,16 @@ impl Situation<'_> {
         let encounter = self.current(|encounter| encounter.stage() != Stage::Expected)?;
         let changed = encounter.and_then(|of| self.known.attending_changed_by(facility, of));
         let changed = changed.ok_or_else(nothing_to_cancel)?;
-        let error = v1::EnteredInError {
-            corrects_event_id: changed.event.to_string(),
-            ..v1::EnteredInError::default()
-        };
-        Ok(vec![Told { at, payload: Payload::EnteredInError(error) }])
+        Ok(vec![in_error(changed, at)])
     }
+}
+
+fn in_error(change: &Attending, at: Said) -> Told {
+    let error = v1::EnteredInError {
+        corrects_event_id: change.event.to_string(),
+        ..v1::EnteredInError::default()
+    };
+    Told { at, payload: Payload::EnteredInError(error) }
 }
 
 /// Whether a place, as far as it is said, is another one than is known.

@@ -177,7 +177,7 @@ impl Situation<'_> {
         numbers.peek().is_some() && numbers.all(|of| of != number)
     }
 
-    fn is_known(&self, encounter: EncounterId) -> bool {
+    pub(super) fn is_known(&self, encounter: EncounterId) -> bool {
         self.known.record().encounter(encounter).is_some()
     }
 

@@ -29,7 +29,7 @@ use super::refusal::Refusal;
 use super::rules;
 use super::trigger::Act;
 use super::visit::Said;
-use crate::known::Step;
+use crate::known::{Attending, Step};
 
 /// Events that one move of a visit takes, beside those that say who the patient is.
 const MOVED_MAX: usize = 60;
@@ -302,6 +302,11 @@ impl Situation<'_> {
         let is_known = |told: &&Told| {
             let at = self.visit.care_time(&told.at.text);
             let visit = encounter_of(&told.payload);
+            if let Payload::AttendingChanged(said) = &told.payload {
+                let changes = visit.into_iter().flat_map(|of| self.known.attending_changes(of));
+                let is_it = |change: &Attending| Some(&change.doctor) == said.attending.as_ref();
+                return changes.filter(|change| Some(change.at) == at).any(is_it);
+            }
             let mut steps = self.known.steps.iter().filter(|step| Some(step.at) == at);
             steps.any(|step| {
                 let said = self.known.said_by(step.event);

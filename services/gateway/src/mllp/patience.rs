@@ -1,5 +1,6 @@
 //! How long a connection is waited for: as long as it may be silent, and for all of a message that
-//! has begun no longer than that. Else a byte now and then would hold a place for ever.
+//! has begun no longer than that, nor for bytes of no message. Else a byte now and then would hold
+//! a place for ever.
 
 use std::time::Duration;
 
@@ -18,20 +19,21 @@ impl Patience {
         Self { whole, waited: Duration::ZERO }
     }
 
-    /// None if it takes longer than is left.
+    /// None if it takes longer than is left. Of no time left, nothing is taken that is there.
     pub(super) async fn wait<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         match self.left() {
+            Some(Duration::ZERO) => None,
             Some(left) => tokio::time::timeout(left, work).await.ok(),
             None => Some(work.await),
         }
     }
 
-    /// Counts what was waited for a part of a message.
+    /// Counts what was waited for a part of a message, or for bytes of none.
     pub(super) fn waited(&mut self, time: Duration) {
         self.waited = self.waited.saturating_add(time);
     }
 
-    /// A message is there whole: the next one has all of the time.
+    /// A message has begun, or is there whole: it or the next one has all of the time.
     pub(super) fn renew(&mut self) {
         self.waited = Duration::ZERO;
     }
@@ -58,5 +60,14 @@ mod tests {
         patience.renew();
         assert_eq!(patience.left(), Some(Duration::from_millis(2_500)));
         assert_eq!(Patience::new(0).left(), None, "for as long as it takes");
+    }
+
+    #[tokio::test]
+    async fn who_has_used_up_the_time_is_not_heard_any_more() {
+        let mut patience = Patience::new(2_500);
+        assert_eq!(patience.wait(async { 1 }).await, Some(1));
+        patience.waited(3 * SECOND);
+        assert_eq!(patience.wait(async { 1 }).await, None);
+        assert_eq!(Patience::new(0).wait(async { 1 }).await, Some(1));
     }
 }

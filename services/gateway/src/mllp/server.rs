@@ -196,15 +196,16 @@ impl Connection {
                 }
             };
             frames.push(bytes.get(..count).unwrap_or_default());
-            // The silence before a message is none of its own.
-            if was_inside {
+            // The silence before a message is none of its own. Bytes of no message are as silence.
+            if was_inside || !frames.is_inside() {
                 patience.waited(began.elapsed());
-            }
-            if !frames.is_inside() {
+            } else {
                 patience.renew();
             }
             while let Some(frame) = frames.take() {
-                patience.renew();
+                if !matches!(frame, Frame::Stray(_)) {
+                    patience.renew();
+                }
                 if to_work.send(frame).await.is_err() {
                     return;
                 }

@@ -248,7 +248,12 @@ impl Kept {
         for (index, element) in self.elements.iter().enumerate() {
             let of = format!("elements[{index}]");
             if let Some(wrong) = wrong.iter().find(|wrong| wrong.field.starts_with(&of)) {
-                let message = format!("{}.{} {}", self.resource_type, element.name, wrong.problem);
+                // A name that is refused is not repeated: a My Number may be in it.
+                let message = if wrong.field == format!("{of}.name") {
+                    format!("{}: the name of an element {}", self.resource_type, wrong.problem)
+                } else {
+                    format!("{}.{} {}", self.resource_type, element.name, wrong.problem)
+                };
                 return Err(NotMapped { reason: "FIELDS_INVALID", message });
             }
         }
