@@ -477,7 +477,9 @@ fn changed_numbers(
         return (Vec::new(), Vec::new());
     }
     let mut after = loaded.record.clone();
-    events.iter().for_each(|event| after.apply(event));
+    for event in events {
+        after.apply(event);
+    }
     let before = loaded.record.patient();
     let gained = after.patient().identifiers().filter(|of| !before.has_identifier(of));
     (before.identifiers().cloned().collect(), gained.cloned().collect())
