@@ -30,7 +30,7 @@ use crate::store::Store;
 use crate::timeline::{Filter, Timeline, View, glance};
 
 const PAGE_SIZE: u32 = 100;
-/// Bytes of entries after which no more are put on a page.
+/// Bytes of entries, and of what was told while merged, after which no more are put on a page.
 const PAGE_BYTES: usize = 1 << 20;
 /// Bytes of a patient's events that every reader may have in memory.
 const SMALL_TIMELINE_BYTES: usize = 8 << 20;
@@ -263,11 +263,16 @@ impl TimelineService {
         let mut summary = timeline.summary(patient);
         self.make_ready(&mut summary, as_known_at);
         let skip = page.map_or(0, |page| page.skip);
-        let mut bytes = 0;
+        // Up to a thousand events each, the same on every page.
+        let told_while_merged = match page {
+            None => timeline.told_while_merged().to_vec(),
+            Some(_) => Vec::new(),
+        };
+        let mut bytes: usize = told_while_merged.iter().map(prost::Message::encoded_len).sum();
+        let mut is_first = true;
         let mut fits = |entry: &v1::TimelineEntry| {
-            let is_first = bytes == 0;
             bytes += entry.encoded_len();
-            is_first || bytes <= PAGE_BYTES
+            std::mem::take(&mut is_first) || bytes <= PAGE_BYTES
         };
         let filter = filter(request, &self.store.region().zone)?;
         let mut all = timeline.entries_after(skip, request.order(), &filter).peekable();
@@ -282,7 +287,7 @@ impl TimelineService {
         let next_page_token = all.peek().map(|_| pages.token(&next.place())).unwrap_or_default();
         drop(all);
         Ok(v1::ReadTimelineResponse {
-            told_while_merged: timeline.told_while_merged().to_vec(),
+            told_while_merged,
             patient: Some(summary),
             entries,
             next_page_token,

@@ -72,6 +72,10 @@ enum About {
 }
 
 fn about(payload: &Payload) -> About {
+    if let Payload::MoveGivenUp(_) = payload {
+        // The system's word, of a patient's events.
+        return About::Patient;
+    }
     match payload.family() {
         Family::Resource => About::Topic("resource_id"),
         Family::Organisation => About::Topic("organisation_id"),

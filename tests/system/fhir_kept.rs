@@ -438,3 +438,78 @@ async fn what_cannot_be_kept_is_named_or_refused() {
         "of what nothing is made, its modifiers come back with it"
     );
 }
+
+#[tokio::test]
+async fn what_was_taken_back_is_kept_again_when_it_is_sent_again() {
+    let data = folder();
+    let server = start(data.path(), &[]);
+    post(&server, vec![person()]).await;
+    let patient_id = patient(&server).await["id"].as_str().unwrap().to_owned();
+    let channel = server.channel().await;
+    let mut team = CareTeamClient::new(channel.clone());
+    for (round, count) in [(0x10, 2), (0x11, 5)] {
+        let sent = followed(&channel, count).await;
+        let error = v1::MarkEnteredInErrorRequest {
+            context: Some(context(&patient_id, &id(round), "2026-05-12")),
+            event: Some(v1::EnteredInError {
+                corrects_event_id: received_last(&sent),
+                ..v1::EnteredInError::default()
+            }),
+        };
+        team.mark_entered_in_error(by("acute", "liaison-nurse", error)).await.unwrap();
+        assert_eq!(patient(&server).await.get("maritalStatus"), None);
+        let answer = post(&server, vec![person(), visit()]).await;
+        assert!(answer[0]["status"].as_str().unwrap().starts_with("20"), "{answer:?}");
+        assert_eq!(patient(&server).await["maritalStatus"], person()["maritalStatus"]);
+        let version = summary(&channel, &patient_id).await.version;
+        post(&server, vec![person(), visit()]).await;
+        assert_eq!(summary(&channel, &patient_id).await.version, version, "said once");
+    }
+}
+
+#[tokio::test]
+async fn what_was_sent_of_two_who_were_merged_is_neither_s_when_they_are_apart() {
+    let data = folder();
+    let server = start(data.path(), &[]);
+    post(&server, vec![person()]).await;
+    let patient_id = patient(&server).await["id"].as_str().unwrap().to_owned();
+    let channel = server.channel().await;
+    register(&channel, &id(7), "MR70002").await;
+    let mut team = CareTeamClient::new(channel.clone());
+    let merge = v1::MergePatientsRequest {
+        context: Some(context(&id(7), &id(0x21), "2026-05-12T09:00:00+09:00")),
+        event: Some(v1::PatientsMerged {
+            retired_patient_id: patient_id.clone(),
+            ..v1::PatientsMerged::default()
+        }),
+    };
+    team.merge_patients(liaison(merge)).await.unwrap();
+    let mut newer = person();
+    newer["meta"]["lastUpdated"] = json!("2026-05-13T00:00:00+09:00");
+    newer["contact"] = json!([{ "address": { "text": "秘匿町9-8-7" } }]);
+    post(&server, vec![newer.clone()]).await;
+    let survivor = get(&server, &format!("/Patient/{}", id(7))).await;
+    assert_eq!(survivor["contact"], newer["contact"], "of the one person");
+    let unmerge = v1::UnmergePatientsRequest {
+        context: Some(context(&id(7), &id(0x22), "2026-05-14T09:00:00+09:00")),
+        event: Some(v1::PatientsUnmerged {
+            retired_patient_id: patient_id.clone(),
+            ..v1::PatientsUnmerged::default()
+        }),
+    };
+    team.unmerge_patients(liaison(unmerge)).await.unwrap();
+    let survivor = get(&server, &format!("/Patient/{}", id(7))).await;
+    assert_eq!(survivor.get("contact"), None, "{survivor}");
+    // Whose it is is said by sending it again.
+    post(&server, vec![newer.clone()]).await;
+    let own = get(&server, &format!("/Patient/{patient_id}")).await;
+    assert_eq!(own["contact"], newer["contact"], "{own}");
+    let survivor = get(&server, &format!("/Patient/{}", id(7))).await;
+    assert_eq!(survivor.get("contact"), None, "{survivor}");
+}
+
+/// The id of the last event that keeps what a system sent.
+fn received_last(sent: &[v1::Event]) -> String {
+    let mut kept = sent.iter().rev();
+    kept.find(|event| event.r#type.contains("resource_received")).unwrap().event_id.clone()
+}

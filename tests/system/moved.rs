@@ -57,10 +57,14 @@ async fn stay(channel: &Channel, patient: u128) {
 }
 
 async fn merge(channel: &Channel) {
+    merge_at(channel, MERGED, "2026-05-01T12:00:00+09:00").await;
+}
+
+async fn merge_at(channel: &Channel, event: u128, at: &str) {
     let merged =
         v1::PatientsMerged { retired_patient_id: id(OTHER), ..v1::PatientsMerged::default() };
     let request = v1::MergePatientsRequest {
-        context: Some(context(&id(ONE), &id(MERGED), "2026-05-01T12:00:00+09:00")),
+        context: Some(context(&id(ONE), &id(event), at)),
         event: Some(merged),
     };
     CareTeamClient::new(channel.clone()).merge_patients(liaison(request)).await.unwrap();
@@ -169,6 +173,39 @@ async fn what_was_told_while_two_were_merged_is_listed_and_moved_to_whose_it_is(
     };
     assert_eq!(versions(&again), versions(&moved));
     assert_eq!(holds(&channel, OTHER).await, STAY, "once");
+}
+
+#[tokio::test]
+async fn what_was_told_while_merged_is_on_the_first_page_and_on_none_once_merged_again() {
+    let data = folder();
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    told_while_merged(&channel).await;
+    let mut reader = TimelineClient::new(channel.clone());
+    let mut listed = async |patient: u128| {
+        let patient_id = id(patient);
+        let mut request =
+            v1::ReadTimelineRequest { patient_id, page_size: 1, ..Default::default() };
+        let mut listed = Vec::new();
+        loop {
+            let page = reader.read_timeline(liaison(request.clone())).await.unwrap().into_inner();
+            listed.push(page.told_while_merged.len());
+            request.page_token = page.next_page_token;
+            if request.page_token.is_empty() {
+                return listed;
+            }
+        }
+    };
+    for patient in [ONE, OTHER] {
+        let pages = listed(patient).await;
+        assert!(pages.len() > 1, "{pages:?}");
+        assert_eq!(pages.first(), Some(&1));
+        assert_eq!(pages.iter().sum::<usize>(), 1, "{pages:?}");
+    }
+    merge_at(&channel, 0x23, "2026-05-06T15:00:00+09:00").await;
+    for patient in [ONE, OTHER] {
+        assert_eq!(listed(patient).await.iter().sum::<usize>(), 0);
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 //! Records that were merged and taken apart again: what was told meanwhile stays in the one that
-//! survived, and both show it until somebody has said whose it is.
+//! survived, and both list it, with what became of each event since; unless they are merged again.
 
 use std::collections::BTreeSet;
 

@@ -19,6 +19,7 @@ mod handler;
 mod index;
 mod merges;
 mod model;
+mod moves;
 #[path = "../../../tests/nats/cluster.rs"]
 mod nats_cluster;
 mod nats_edges;

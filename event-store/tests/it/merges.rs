@@ -68,7 +68,7 @@ impl Bus for Dying {
 }
 
 /// A process that is killed after so many publications.
-fn killed_after(publications: i64, store: &Store, folder: &TempDir) -> Arc<Handler> {
+pub(crate) fn killed_after(publications: i64, store: &Store, folder: &TempDir) -> Arc<Handler> {
     let bus = Dying { store: store.clone(), left: AtomicI64::new(publications) };
     Arc::new(Handler::new(Arc::new(bus), &config(folder.path())))
 }

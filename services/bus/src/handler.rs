@@ -44,7 +44,8 @@ pub struct Submission {
     pub expected_version: Option<u64>,
 }
 
-/// Why a submission was not taken. Nothing of it was added, but for `OutcomeUnknown`.
+/// Why a submission was not taken. Nothing of it was added, but for `OutcomeUnknown` and
+/// `StillTold`.
 #[derive(Debug, thiserror::Error)]
 pub enum SubmitError {
     #[error("fields are not what they must be")]
@@ -79,6 +80,15 @@ pub enum SubmitError {
         "event {0} was taken before, with other content or without the events beside it: take a new id for a new event; a correction is a new event too"
     )]
     Reused(EventId),
+    #[error(
+        "event {0} was corrected while it was being moved, and stays where it was: read what it says now, and move it under a new id"
+    )]
+    CorrectedMeanwhile(EventId),
+    #[error(
+        "{refusal}; what was told again of the other patient stands there still, mark it as entered in error after whatever builds on it: {}",
+        listed(copies)
+    )]
+    StillTold { refusal: Box<SubmitError>, copies: Vec<EventId> },
     #[error("others write about the same all the time: try again")]
     Contended,
     #[error("the server takes no more at the moment: try again")]
@@ -663,6 +673,11 @@ fn is_same(one: &Bytes, other: &Bytes) -> bool {
         Some(event)
     };
     matches!((read(one), read(other)), (Some(one), Some(other)) if one == other)
+}
+
+/// Ids, one after the other.
+pub(crate) fn listed(events: &[EventId]) -> String {
+    events.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// A moment in protobuf's form.

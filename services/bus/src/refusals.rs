@@ -5,7 +5,7 @@ use tsunagi_chassis::Refused;
 use tsunagi_domain::RefusalKind;
 
 use crate::cursor::CursorError;
-use crate::handler::SubmitError;
+use crate::handler::{SubmitError, listed};
 use crate::port::ReadError;
 
 impl From<SubmitError> for Refused {
@@ -52,6 +52,12 @@ impl From<SubmitError> for Refused {
             }
             SubmitError::Reused(event) => {
                 Self::new(Code::AlreadyExists, "EVENT_ID_REUSED", message).with("event_id", &event)
+            }
+            SubmitError::CorrectedMeanwhile(event) => {
+                Self::new(Code::Aborted, "CORRECTED_MEANWHILE", message).with("event_id", &event)
+            }
+            SubmitError::StillTold { refusal, copies } => {
+                Self { message, ..Self::from(*refusal) }.with("still_told", &listed(&copies))
             }
             SubmitError::Contended => Self::new(Code::Aborted, "CONTENDED", message),
             SubmitError::Full => Self::new(Code::ResourceExhausted, "SERVER_FULL", message),

@@ -1,5 +1,6 @@
 //! What was told in a record while another was merged into it. It stays where it was told when the
-//! two are taken apart; whose it is, somebody has to say.
+//! two are taken apart; whose it is, somebody has to say. The list stays the same then: of each event
+//! it says what became of it.
 
 use prost::Message as _;
 use tsunagi_domain::{PatientId, Record};
@@ -14,7 +15,7 @@ const NAMED_MAX: usize = 1000;
 
 /// What was told in the record of `survivor` while `retired` was merged into it, now that it is not
 /// any more. `events` are all of the record's, and `record` what follows from them. None if the two
-/// were never taken apart, or nothing was told meanwhile.
+/// were never taken apart, or are merged again, or nothing was told meanwhile.
 pub fn told_while_merged(
     events: &[Stored],
     record: &Record,
@@ -36,6 +37,9 @@ pub fn told_while_merged(
         } else if is_merged && payload.family() != Family::System {
             meanwhile.push(said(stored, event, record));
         }
+    }
+    if is_merged {
+        return None;
     }
     let count = u32::try_from(told.len()).unwrap_or(u32::MAX);
     let events = told.split_off(told.len().saturating_sub(NAMED_MAX));

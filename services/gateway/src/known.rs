@@ -24,7 +24,7 @@ use tsunagi_proto::convert::happened;
 use tsunagi_proto::{fields, v1};
 
 use crate::person::Born;
-use crate::received::{Received, last_of_each};
+use crate::received::{Received, Words as ReceivedWords, last_of_each};
 use protection::Protection;
 pub(crate) use steps::{Step, StepKind};
 use steps::{step, taken_by};
@@ -64,7 +64,7 @@ struct Told {
     /// The records that this one is read from.
     records: BTreeSet<PatientId>,
     /// What was kept of resources, in the order of recording.
-    received: Vec<Received>,
+    received: ReceivedWords,
 }
 
 /// What an event says of who the person is, and when.
@@ -192,11 +192,23 @@ impl Known {
         Ok(None)
     }
 
-    /// What a system sent last of a resource, by the system's own id of it.
-    pub(crate) fn received_from(&self, system: &str, sent_as: &str) -> Option<&Received> {
-        let is_in_error = |word: &Received| self.record().outcome(word.event).error.is_some();
-        let all = self.told.received.iter().filter(|word| word.is_from(system, sent_as));
-        last_of_each(all.filter(|word| !is_in_error(word))).pop()
+    /// What a system sent last of a resource, by the system's own id of it, that holds of this
+    /// patient.
+    pub(crate) fn received_from(
+        &self,
+        patient: PatientId,
+        (system, sent_as): (&str, &str),
+    ) -> Option<&Received> {
+        let holds = |word: &Received| {
+            word.is_about(patient) && self.record().outcome(word.event).error.is_none()
+        };
+        let all = self.told.received.holding().filter(|word| word.is_from(system, sent_as));
+        last_of_each(all.filter(|word| holds(word))).pop()
+    }
+
+    /// The last event by which something was kept that a system sent as this.
+    pub(crate) fn last_received_from(&self, system: &str, sent_as: &str) -> Option<EventId> {
+        self.told.received.last_from(system, sent_as)
     }
 
     pub(crate) fn is_registered(&self) -> bool {
@@ -369,7 +381,7 @@ impl Told {
             self.corrections.insert(id, at);
         }
         self.protection.fold(stored, is_own, &event, &mut payload);
-        self.received.extend(Received::of_event(stored, &event, &payload, zone));
+        self.received.add((stored, is_own), &event, &payload, zone);
         let demographics = address::demographics(&mut payload);
         if let Some(said) = &demographics {
             let born = Born { on: said.birth_on.clone(), sex: said.sex() };

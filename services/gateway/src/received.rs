@@ -2,7 +2,8 @@
 //! events it is kept.
 //!
 //! What must stay true: of what one system said of one resource, the last by when it was said
-//! holds; of what was said at the same time, what was recorded last.
+//! holds; of what was said at the same time, what was recorded last. Of what was told while two
+//! records were merged, nobody knows whose it was when they are taken apart: it holds for neither.
 
 use std::collections::HashMap;
 
@@ -28,18 +29,61 @@ pub(crate) struct Received {
     from: (String, String),
     /// The resource's type, and its id here.
     of: (String, Uuid),
+    /// It was told while another record was merged into this one that is none of it any more.
+    is_nobodys: bool,
+}
+
+/// What was told of resources in one record, or in several, in the order of recording.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Words {
+    all: Vec<Received>,
+    /// Which records were merged into this one, and how much was told before.
+    merged: Vec<(String, usize)>,
+}
+
+impl Words {
+    /// Takes in an event of the record itself, or of one that is part of it.
+    pub(crate) fn add(
+        &mut self,
+        (stored, is_own): (&Stored, bool),
+        event: &v1::Event,
+        payload: &Payload,
+        zone: &Zone,
+    ) {
+        self.all.extend(Received::of_event(stored, event, payload, zone));
+        if !is_own {
+            return;
+        }
+        if let Payload::PatientsMerged(of) = payload {
+            self.merged.push((of.retired_patient_id.to_ascii_lowercase(), self.all.len()));
+        } else if let Payload::PatientsUnmerged(of) = payload {
+            let retired = of.retired_patient_id.to_ascii_lowercase();
+            let merged = self.merged.iter().rev().find(|(of, _)| *of == retired);
+            let since = merged.map_or(self.all.len(), |(_, before)| *before);
+            self.all.iter_mut().skip(since).for_each(|word| word.is_nobodys = true);
+        }
+    }
+
+    /// What may hold.
+    pub(crate) fn holding(&self) -> impl Iterator<Item = &Received> {
+        self.all.iter().filter(|word| !word.is_nobodys)
+    }
+
+    /// The last event by which something was kept that a system sent as this, whether it holds or
+    /// not.
+    pub(crate) fn last_from(&self, system: &str, sent_as: &str) -> Option<EventId> {
+        let mut all = self.all.iter().rev();
+        all.find(|word| word.is_from(system, sent_as)).map(|word| word.event)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
 }
 
 impl Received {
-    /// What a stored event says, if it is one by which something is kept.
-    pub(crate) fn read(stored: &Stored, zone: &Zone) -> Option<Self> {
-        let event = v1::Event::decode(stored.record.clone()).ok()?;
-        let payload = Payload::decode(&event.r#type, &event.payload).ok()?;
-        Self::of_event(stored, &event, &payload, zone)
-    }
-
-    /// The same of an event that was read.
-    pub(crate) fn of_event(
+    /// What an event says, if it is one by which something is kept.
+    fn of_event(
         stored: &Stored,
         event: &v1::Event,
         payload: &Payload,
@@ -57,6 +101,7 @@ impl Received {
             told_in: stored.stream.patient()?,
             from: (system.unwrap_or_default(), message.sent_as.clone()),
             of: (message.resource_type.clone(), id),
+            is_nobodys: false,
         })
     }
 
@@ -65,11 +110,15 @@ impl Received {
         self.from.0 == system && self.from.1 == sent_as
     }
 
-    /// Whether it is of this resource of this patient. What was told of another record's patient is
-    /// not of this one, also when they are merged.
+    /// Whether it is of this resource, and of this patient.
     pub(crate) fn is_of(&self, patient: PatientId, resource_type: &str, id: Uuid) -> bool {
-        let is_patient = resource_type == "Patient";
-        self.of.0 == resource_type && self.of.1 == id && (self.told_in == patient || !is_patient)
+        self.of.0 == resource_type && self.of.1 == id && self.is_about(patient)
+    }
+
+    /// Whether it is about this patient: of who somebody is, each record has its own word, also when
+    /// they are merged.
+    pub(crate) fn is_about(&self, patient: PatientId) -> bool {
+        self.told_in == patient || self.of.0 != "Patient"
     }
 }
 

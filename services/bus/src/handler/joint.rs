@@ -94,7 +94,9 @@ pub(super) fn is_final(error: &SubmitError) -> bool {
         | SubmitError::Refused(_)
         | SubmitError::IdentifierTaken { .. }
         | SubmitError::VersionConflict { .. }
-        | SubmitError::Reused(_) => true,
+        | SubmitError::Reused(_)
+        | SubmitError::CorrectedMeanwhile(_)
+        | SubmitError::StillTold { .. } => true,
     }
 }
 

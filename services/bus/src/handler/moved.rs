@@ -4,7 +4,11 @@
 //! What must stay true: of one act all ids are made of its own, so that whoever was not told what
 //! became of it sends it again and adds nothing (I3). The right patient's record comes first: what
 //! it refuses changes nothing, and what is interrupted after it is in both records, and lost from
-//! none.
+//! none. Whether an act comes about is decided in the record of the wrong patient, by the one event
+//! that stands there under the id of its first error (see `given_up`); and it comes about on the
+//! version on which the events were read, so that no correction of them is lost.
+
+mod given_up;
 
 use std::sync::Arc;
 
@@ -17,7 +21,7 @@ use tsunagi_proto::v1;
 use uuid::Uuid;
 
 use super::joint::{half_done, is_final};
-use super::{Handler, Prepared, Sender, Submission, SubmitError};
+use super::{Handler, Prepared, Submission, SubmitError};
 use crate::patients::Loaded;
 use crate::port::{PublishError, Stored};
 use crate::stream::StreamId;
@@ -52,11 +56,27 @@ struct Original {
     event: v1::Event,
 }
 
+/// What was told again by an act before, or is to be.
+struct Told {
+    events: Vec<v1::Event>,
+    /// Whether it was, by a call that was interrupted or goes on beside this one.
+    before: bool,
+    /// Why the act cannot come about with what was told.
+    outdated: Option<SubmitError>,
+}
+
+/// What stands under the id of the first error of an act.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Word {
+    TakenBack,
+    GivenUp,
+}
+
 impl Moving {
     /// The same part of an act has the same id, however often it is sent: also when it is sent with
     /// other events, which is refused by that.
-    fn id(&self, part: &str, of: &Original) -> EventId {
-        let name = format!("{part} {}", of.place);
+    fn id(&self, part: &str, place: usize) -> EventId {
+        let name = format!("{part} {place}");
         EventId::new(Uuid::new_v5(&self.act.uuid(), name.as_bytes()))
     }
 
@@ -83,13 +103,13 @@ impl Moving {
         }
     }
 
-    /// The event as it is told again.
+    /// The event as it is told again. It stays the word of whoever said it: who moves it says so
+    /// where it was.
     fn copy(&self, of: &Original) -> v1::Event {
         v1::Event {
-            event_id: self.id("again", of).to_string(),
+            event_id: self.id("again", of.place).to_string(),
             patient_id: self.to.to_string(),
             causation_id: of.id.to_string(),
-            actor: self.said.actor.clone(),
             source: self.said.source.clone(),
             ..of.event.clone()
         }
@@ -117,31 +137,56 @@ impl Handler {
         for patient in [moving.from, moving.to] {
             self.settle(patient).await?;
         }
-        let originals = self.originals(moving).await?;
-        let taking_back = self.taking_back(moving, &originals)?;
-        let (copies, are_told) = self.copies(moving, &originals).await?;
-        let telling = self.prepare(Submission { events: copies, expected_version: None })?;
-        if !self.is_taken_back(&taking_back).await?
-            && let Err(error) = self.check(&taking_back).await
-        {
-            if are_told && is_final(&error) {
-                self.untell(moving, &originals).await?;
+        for _ in 0..self.attempts_max {
+            if let Some(moved) = self.attempt_moving(moving).await? {
+                return Ok(moved);
             }
-            return Err(error);
         }
-        let told_again = self.take_alone(self.patients.turn(moving.to), &telling).await?;
-        match self.take_alone(self.patients.turn(moving.from), &taking_back).await {
-            Ok(taken_back) => Ok(Moved { taken_back, told_again }),
-            Err(error) if is_final(&error) => {
-                self.untell(moving, &originals).await?;
-                Err(error)
+        Err(half_done(&SubmitError::Contended))
+    }
+
+    /// One attempt; none if others wrote meanwhile of the patient of whom the events were told.
+    async fn attempt_moving(&self, moving: &Moving) -> Result<Option<Moved>, SubmitError> {
+        let (originals, version) = self.originals(moving).await?;
+        let taking_back = self.taking_back(moving, &originals, version)?;
+        let word = self.word(moving).await?;
+        if word == Some(Word::GivenUp) {
+            return Err(self.untell(moving, &originals, SubmitError::Reused(moving.act)).await);
+        }
+        let told = self.told(moving, &originals).await?;
+        if word == Some(Word::TakenBack) {
+            // Refused, if it took other events back.
+            self.stored_before(StreamId::Patient(moving.from), &taking_back.drafts).await?;
+        } else {
+            let checked = match self.check(moving, &taking_back).await {
+                Ok(false) => return Ok(None),
+                Ok(true) => told.outdated.map_or(Ok(()), Err),
+                Err(refusal) => Err(refusal),
+            };
+            match checked {
+                Err(error) if told.before && is_final(&error) => {
+                    return self.give_up(moving, &originals, error).await;
+                }
+                checked => checked?,
             }
+        }
+        let telling = self.prepare(Submission { events: told.events, expected_version: None })?;
+        let told_again = match self.take_alone(self.patients.turn(moving.to), &telling).await {
+            // Somebody else began to, with another version of them.
+            Err(SubmitError::Reused(_)) if !told.before => return Ok(None),
+            told_again => told_again?,
+        };
+        match self.take_alone(self.patients.turn(moving.from), &taking_back).await {
+            Ok(taken_back) => Ok(Some(Moved { taken_back, told_again })),
+            Err(SubmitError::VersionConflict { .. } | SubmitError::Reused(_)) => Ok(None),
+            Err(error) if is_final(&error) => self.give_up(moving, &originals, error).await,
             Err(error) => Err(half_done(&error)),
         }
     }
 
-    /// The events, as they are corrected, in the order in which they were told.
-    async fn originals(&self, moving: &Moving) -> Result<Vec<Original>, SubmitError> {
+    /// The events, as they are corrected, in the order in which they were told; and the version of
+    /// the record that says so.
+    async fn originals(&self, moving: &Moving) -> Result<(Vec<Original>, u64), SubmitError> {
         let mut loaded = self.patients.turn(moving.from).come().await;
         self.patients.catch_up(moving.from, &mut loaded).await?;
         if !loaded.record.patient().is_known() {
@@ -156,7 +201,7 @@ impl Handler {
         for (place, original) in originals.iter_mut().enumerate() {
             original.place = place;
         }
-        Ok(originals)
+        Ok((originals, loaded.version))
     }
 
     async fn original(
@@ -167,6 +212,7 @@ impl Handler {
     ) -> Result<Original, SubmitError> {
         let unknown = || SubmitError::Refused(correction::Refusal::UnknownEvent(id).into());
         let (stored, mut event) = self.event(patient, id).await?.ok_or_else(unknown)?;
+        check_movable(id, &event)?;
         let outcome = loaded.record.outcome(id);
         let corrections = outcome.value.map(|(by, _)| by).into_iter();
         for by in corrections.chain(outcome.time.map(|(by, _)| by)) {
@@ -199,60 +245,78 @@ impl Handler {
         &self,
         moving: &Moving,
         originals: &[Original],
+        version: u64,
     ) -> Result<Prepared, SubmitError> {
         let error = |of: &Original| {
-            moving.error(moving.id("error", of), moving.from, of.id, Some(moving.to))
+            moving.error(moving.id("error", of.place), moving.from, of.id, Some(moving.to))
         };
         let events = originals.iter().rev().map(error).collect();
-        self.prepare(Submission { events, expected_version: moving.expected_version })
+        self.prepare(Submission { events, expected_version: Some(version) })
     }
 
-    /// What tells them again, as it was told already if the act was interrupted; and whether it
-    /// was. An act that was given up is not taken up again.
-    async fn copies(
-        &self,
-        moving: &Moving,
-        originals: &[Original],
-    ) -> Result<(Vec<v1::Event>, bool), SubmitError> {
-        let (mut copies, mut are_told) = (Vec::with_capacity(originals.len()), false);
+    /// What tells them again, as it was told already if the act was interrupted. An act that was
+    /// given up is not taken up again, nor one of other events.
+    async fn told(&self, moving: &Moving, originals: &[Original]) -> Result<Told, SubmitError> {
+        let mut loaded = self.patients.turn(moving.to).come().await;
+        self.patients.catch_up(moving.to, &mut loaded).await?;
+        let (mut events, mut before, mut outdated) = (Vec::new(), false, None);
         for of in originals {
-            if self.event(moving.to, moving.id("given up", of)).await?.is_some() {
-                return Err(SubmitError::Reused(moving.act));
+            let (again, copy) = (moving.id("again", of.place), moving.copy(of));
+            let told = self.event(moving.to, again).await?.map(|(_, told)| told);
+            before |= told.is_some();
+            if let Some(told) = &told {
+                if told.causation_id != copy.causation_id {
+                    return Err(SubmitError::Reused(moving.act));
+                }
+                if loaded.record.outcome(again).error.is_some() {
+                    let refusal = correction::Refusal::AlreadyInError(again);
+                    outdated = Some(SubmitError::Refused(refusal.into()));
+                } else if !says_the_same(told, &copy) {
+                    outdated.get_or_insert(SubmitError::CorrectedMeanwhile(of.id));
+                }
             }
-            let told = self.event(moving.to, moving.id("again", of)).await?;
-            are_told |= told.is_some();
-            let copy = told.map_or_else(|| moving.copy(of), |(_, event)| event);
-            if copy.causation_id != of.id.to_string() {
-                return Err(SubmitError::Reused(moving.act));
-            }
-            copies.push(copy);
+            events.push(told.unwrap_or(copy));
         }
-        Ok((copies, are_told))
+        let more = moving.id("again", originals.len());
+        if before && self.event(moving.to, more).await?.is_some() {
+            return Err(SubmitError::Reused(moving.act));
+        }
+        Ok(Told { events, before, outdated })
     }
 
-    /// Whether the events were taken back by this act. It is refused if it took other events back.
-    async fn is_taken_back(&self, taking_back: &Prepared) -> Result<bool, SubmitError> {
-        let stream = StreamId::Patient(taking_back.patient);
-        Ok(self.stored_before(stream, &taking_back.drafts).await?.is_some())
-    }
-
-    /// Refuses what cannot be taken back where it was told.
-    async fn check(&self, taking_back: &Prepared) -> Result<(), SubmitError> {
+    /// Refuses what cannot be taken back where it was told. False if others wrote there since the
+    /// events were read.
+    async fn check(&self, moving: &Moving, taking_back: &Prepared) -> Result<bool, SubmitError> {
         let mut loaded = self.patients.turn(taking_back.patient).come().await;
         self.patients.catch_up(taking_back.patient, &mut loaded).await?;
-        super::decide(taking_back, &loaded).map(|_| ())
+        let actual = loaded.version;
+        if taking_back.expected_version != Some(actual) {
+            return Ok(false);
+        }
+        match moving.expected_version {
+            Some(expected) if expected != actual => {
+                Err(SubmitError::VersionConflict { expected, actual })
+            }
+            Some(_) | None => super::decide(taking_back, &loaded).map(|_| true),
+        }
     }
+}
 
-    /// Enters in error what was told again, because it cannot be taken back where it was.
-    async fn untell(&self, moving: &Moving, originals: &[Original]) -> Result<(), SubmitError> {
-        let error = |of: &Original| {
-            let told = moving.id("again", of);
-            moving.error(moving.id("given up", of), moving.to, told, None)
-        };
-        let events = originals.iter().rev().map(error).collect();
-        let submission = Submission { events, expected_version: None };
-        let prepared = self.prepare_from(submission, Sender::Outside)?;
-        let untold = self.take_alone(self.patients.turn(moving.to), &prepared).await;
-        untold.map(|_| ()).map_err(|lost| half_done(&lost))
-    }
+/// Refuses to move the link of a number: the other patient cannot have it while this one does.
+fn check_movable(id: EventId, event: &v1::Event) -> Result<(), SubmitError> {
+    let Payload::IdentifierLinked(_) = Payload::decode(&event.r#type, &event.payload)? else {
+        return Ok(());
+    };
+    let problem = format!(
+        "must not name event {id}, which links a number: mark it as entered in error (MarkEnteredInError), then link the number to the other patient (LinkIdentifier)"
+    );
+    Err(SubmitError::Fields(vec![Path::ROOT.field("event_ids").violation(problem)]))
+}
+
+/// Whether two events say the same in all that can be corrected.
+fn says_the_same(one: &v1::Event, other: &v1::Event) -> bool {
+    let said = |event: &v1::Event| {
+        (event.r#type.clone(), event.payload.clone(), event.occurred_at.clone())
+    };
+    said(one) == said(other)
 }

@@ -335,7 +335,8 @@ impl Work<'_> {
         kept: &Kept,
         patient: PatientId,
     ) -> Result<Option<v1::Event>, Problem> {
-        let before = known.received_from(&code(self.ids.source()), kept.sent_as());
+        let system = code(self.ids.source());
+        let before = known.received_from(patient, (&system, kept.sent_as()));
         let at = CareTime::parse(kept.occurred_at(), &Zone::utc()).ok();
         let is_news = match before {
             None => !kept.is_empty(),
@@ -351,7 +352,8 @@ impl Work<'_> {
         }
         let event = self.mapper().received(kept, patient, None);
         if self.is_stored(known, &event).await? {
-            let after = before.map(|before| before.event);
+            // It does not hold any more, or not for this patient: the same is said once more.
+            let after = known.last_received_from(&system, kept.sent_as());
             return Ok(Some(self.mapper().received(kept, patient, after)));
         }
         Ok(Some(event))

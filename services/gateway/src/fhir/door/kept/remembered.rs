@@ -16,7 +16,7 @@ use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::v1;
 use uuid::Uuid;
 
-use crate::received::{Received, last_of_each};
+use crate::received::{Received, Words, last_of_each};
 
 /// The patients who were asked for lately: of each, only what is new is read.
 pub(in super::super) struct Remembered {
@@ -31,7 +31,7 @@ pub(in super::super) struct OfPatient {
     /// How many events of the patient's own record were looked at.
     version: u64,
     /// What was told in the own record, in the order of recording.
-    told: Vec<Received>,
+    told: Words,
     /// Whether any event was marked as entered in error.
     has_errors: bool,
     /// Whether another record was ever merged into this one.
@@ -80,7 +80,7 @@ impl Remembered {
 
 impl OfPatient {
     pub(in super::super) fn is_empty(&self) -> bool {
-        self.holding().is_empty()
+        self.holding().next().is_none()
     }
 
     /// What each system sent last of a resource, as it is kept; the newest first.
@@ -90,7 +90,7 @@ impl OfPatient {
         patient: PatientId,
         (kind, id): (&str, Uuid),
     ) -> Result<Vec<v1::ResourceReceived>, ReadError> {
-        let words = self.holding().iter().filter(|word| word.is_of(patient, kind, id));
+        let words = self.holding().filter(|word| word.is_of(patient, kind, id));
         let mut kept = Vec::new();
         for word in last_of_each(words).into_iter().rev() {
             let stored = bus.find(StreamId::Patient(word.told_in), word.event).await?;
@@ -104,8 +104,9 @@ impl OfPatient {
         Ok(kept)
     }
 
-    fn holding(&self) -> &[Received] {
-        self.by_record.as_ref().unwrap_or(&self.told)
+    fn holding(&self) -> impl Iterator<Item = &Received> {
+        let told = self.by_record.is_none().then(|| self.told.holding());
+        self.by_record.iter().flatten().chain(told.into_iter().flatten())
     }
 
     /// The same with the events that were not looked at yet. None if there are none.
@@ -135,10 +136,13 @@ impl OfPatient {
         let Ok(event) = v1::Event::decode(stored.record.clone()) else { return false };
         // Which message it is: of most, no more is looked at.
         match Payload::decode(&event.r#type, &[]) {
-            Ok(Payload::ResourceReceived(_)) => self.told.extend(Received::read(stored, zone)),
+            Ok(Payload::ResourceReceived(_)) => {}
             Ok(Payload::EnteredInError(_)) => self.has_errors = true,
             Ok(Payload::PatientsMerged(_) | Payload::PatientsUnmerged(_)) => self.is_merged = true,
             Ok(_) | Err(_) => return false,
+        }
+        if let Ok(payload) = Payload::decode(&event.r#type, &event.payload) {
+            self.told.add((stored, true), &event, &payload, zone);
         }
         true
     }
@@ -146,10 +150,15 @@ impl OfPatient {
 
 /// What was told in a record and in those that are part of it, and not in error.
 async fn by_record(bus: &dyn Bus, patient: PatientId) -> Result<Vec<Received>, ReadError> {
-    let (mut loaded, mut told) = (Loaded::default(), Vec::new());
-    let zone = &bus.region().zone;
-    let mut seen = |stored: &Stored| told.extend(Received::read(stored, zone));
+    let (mut loaded, mut told) = (Loaded::default(), Words::default());
+    let (zone, own) = (&bus.region().zone, StreamId::Patient(patient));
+    let mut seen = |stored: &Stored| {
+        let Ok(event) = v1::Event::decode(stored.record.clone()) else { return };
+        if let Ok(payload) = Payload::decode(&event.r#type, &event.payload) {
+            told.add((stored, stored.stream == own), &event, &payload, zone);
+        }
+    };
     loaded.catch_up_seeing(bus, patient, &mut seen).await?;
-    told.retain(|word| loaded.record.outcome(word.event).error.is_none());
-    Ok(told)
+    let holds = |word: &&Received| loaded.record.outcome(word.event).error.is_none();
+    Ok(told.holding().filter(holds).cloned().collect())
 }

@@ -19,6 +19,9 @@ type Members = BTreeMap<String, Box<RawValue>>;
 /// References to what has another id here: the rest of what was said of it is given back.
 const OTHER_IDS: [&str; 2] = ["subject", "partOf"];
 
+/// What is not kept, and not given back if somebody told it by another door.
+const NEVER_GIVEN: [&str; 3] = ["contained", "implicitRules", "modifierExtension"];
+
 /// A resource, with the elements that were kept of what was `received` of it, the newest first.
 pub(in super::super) fn restored(
     ours: &Value,
@@ -67,7 +70,10 @@ fn members<'a>(elements: impl Iterator<Item = &'a v1::ReceivedElement>) -> Optio
     let mut all = Members::new();
     for element in elements {
         // No more than is looked into elsewhere: nothing is given back that nobody could read.
-        serde_json::from_str::<Value>(&element.json).ok().filter(|_| is_kept(&element.name))?;
+        let may_be_given = |name: &str| !NEVER_GIVEN.contains(&group(name)) && is_kept(name);
+        serde_json::from_str::<Value>(&element.json)
+            .ok()
+            .filter(|_| may_be_given(&element.name))?;
         all.insert(element.name.clone(), RawValue::from_string(element.json.clone()).ok()?);
     }
     Some(all)

@@ -1,0 +1,387 @@
+//! Events that are moved to another patient, while other processes do the same, are killed at it, or
+//! correct what is moved: whatever comes in between, each event holds in one record.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tempfile::TempDir;
+use tsunagi_bus::cursor::CursorError;
+use tsunagi_bus::handler::{Moved, Moving, SubmitError};
+use tsunagi_bus::patients::Loaded;
+use tsunagi_bus::port::ReadError;
+use tsunagi_bus::{
+    Bus, Cursor, Feed, Handler, Placed, Publication, PublishError, Region, Stored, StreamId,
+};
+use tsunagi_domain::{EventId, PatientId};
+use tsunagi_event_store::Store;
+use tsunagi_event_store::log::file::Patience;
+use tsunagi_proto::catalogue::Payload;
+use tsunagi_proto::v1;
+
+use crate::merges::killed_after;
+use crate::support::{
+    admitted, care_event, config, discharged, event, folder, handler, linked, one, open,
+    registered, stream, visited,
+};
+
+/// The patient of whom it is told, and the one whose it is.
+const WRONG: u128 = 0;
+const RIGHT: u128 = 1;
+const VISITED: u128 = 10;
+const ADMITTED: u128 = 11;
+const MOVE: u128 = 20;
+const CORRECTED: u128 = 30;
+
+type Other = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A bus on which something else is done whole before one of its calls.
+struct Meanwhile {
+    store: Store,
+    /// How many calls are made before.
+    left: AtomicI64,
+    other: Mutex<Option<Other>>,
+}
+
+impl Meanwhile {
+    async fn step(&self) {
+        if self.left.fetch_sub(1, Ordering::SeqCst) != 0 {
+            return;
+        }
+        let other = self.other.lock().unwrap().take();
+        if let Some(other) = other {
+            other.await;
+        }
+    }
+}
+
+#[async_trait]
+impl Bus for Meanwhile {
+    fn region(&self) -> &Region {
+        self.store.region()
+    }
+
+    async fn publish(&self, publication: Publication) -> Result<Vec<Placed>, PublishError> {
+        self.step().await;
+        self.store.publish(publication).await
+    }
+
+    async fn read(&self, stream: StreamId, after: u64) -> Result<Vec<Stored>, ReadError> {
+        self.step().await;
+        self.store.read(stream, after).await
+    }
+
+    async fn find(&self, stream: StreamId, event: EventId) -> Result<Option<Stored>, ReadError> {
+        self.step().await;
+        self.store.find(stream, event).await
+    }
+
+    fn end(&self) -> Cursor {
+        self.store.end()
+    }
+
+    async fn reach(&self, wanted: &Cursor, wait: Duration) -> Result<(), CursorError> {
+        Bus::reach(&self.store, wanted, wait).await
+    }
+
+    fn follow(&self, from: Cursor) -> Box<dyn Feed> {
+        Bus::follow(&self.store, from)
+    }
+}
+
+/// A process in the midst of whose work, after so many calls of the bus, another does its own. The
+/// bus tells whether it came to that.
+fn meanwhile(
+    calls: i64,
+    store: &Store,
+    folder: &TempDir,
+    other: Other,
+) -> (Arc<Handler>, Arc<Meanwhile>) {
+    let bus = Meanwhile {
+        store: store.clone(),
+        left: AtomicI64::new(calls),
+        other: Mutex::new(Some(other)),
+    };
+    let bus = Arc::new(bus);
+    let shared: Arc<dyn Bus> = Arc::clone(&bus) as Arc<dyn Bus>;
+    (Arc::new(Handler::new(shared, &config(folder.path()))), bus)
+}
+
+/// Two patients, and a visit that was told of the wrong one by a nurse of the same hospital.
+async fn told_of_the_wrong_one() -> (TempDir, Store) {
+    let folder = folder();
+    let store = open(&folder);
+    let first = handler(&store, &folder);
+    for number in [WRONG, RIGHT] {
+        first.submit(one(care_event(number, number, 1, &registered(&[])))).await.unwrap();
+    }
+    let visit = care_event(WRONG, VISITED, 3, &visited());
+    let nurse = v1::Actor { person: "n-7".to_owned(), ..visit.actor.clone().unwrap() };
+    first.submit(one(v1::Event { actor: Some(nurse), ..visit })).await.unwrap();
+    (folder, store)
+}
+
+fn patient(number: u128) -> PatientId {
+    let StreamId::Patient(patient) = stream(number) else { panic!("of no patient") };
+    patient
+}
+
+fn moving(act: u128, events: &[u128]) -> Moving {
+    let error = Payload::EnteredInError(v1::EnteredInError::default());
+    Moving {
+        act: event(act),
+        from: patient(WRONG),
+        to: patient(RIGHT),
+        events: events.iter().map(|number| event(*number)).collect(),
+        note: String::new(),
+        said: care_event(WRONG, act, 8, &error),
+        expected_version: None,
+    }
+}
+
+async fn moved(handler: &Arc<Handler>, act: u128) -> Result<Moved, SubmitError> {
+    handler.move_events(moving(act, &[VISITED])).await
+}
+
+fn refused(error: SubmitError) -> tsunagi_chassis::Refused {
+    error.into()
+}
+
+fn in_error(of: u128, number: u128, day: u8, corrects: &str) -> v1::Event {
+    let corrects_event_id = corrects.to_owned();
+    let error = v1::EnteredInError { corrects_event_id, ..v1::EnteredInError::default() };
+    care_event(of, number, day, &Payload::EnteredInError(error))
+}
+
+/// That the visit was on the next day.
+fn corrected() -> v1::Event {
+    let corrected = v1::TimeCorrected {
+        corrects_event_id: event(VISITED).to_string(),
+        occurred_at: LATER.to_owned(),
+        ..v1::TimeCorrected::default()
+    };
+    care_event(WRONG, CORRECTED, 7, &Payload::TimeCorrected(corrected))
+}
+
+const LATER: &str = "2026-05-04T10:00:00+09:00";
+
+/// What holds in a record but its registration, and when it happened, in the order in which it was
+/// told.
+async fn holding(store: &Store, number: u128) -> Vec<(v1::Event, String)> {
+    let mut loaded = Loaded::default();
+    loaded.catch_up(store, patient(number)).await.unwrap();
+    let events = store.read_all(stream(number), Patience::Wait).unwrap();
+    let read = |stored: &Stored| {
+        let said: v1::Event = prost::Message::decode(stored.record.clone()).unwrap();
+        let outcome = loaded.record.outcome(stored.event);
+        let holds = outcome.error.is_none()
+            && ["care.home.", "care.encounter."].iter().any(|of| said.r#type.starts_with(of));
+        let at = match outcome.time {
+            Some(_) => LATER.to_owned(),
+            None => said.occurred_at.clone(),
+        };
+        holds.then_some((said, at))
+    };
+    events.iter().filter_map(read).collect()
+}
+
+/// In how many places the visit holds in the wrong and in the right record.
+async fn visits(store: &Store) -> [usize; 2] {
+    [holding(store, WRONG).await.len(), holding(store, RIGHT).await.len()]
+}
+
+#[tokio::test]
+async fn a_move_that_is_asked_for_again_at_any_moment_is_one() {
+    for is_interrupted_first in [false, true] {
+        for calls in 0.. {
+            let (folder, store) = told_of_the_wrong_one().await;
+            if is_interrupted_first {
+                let killed = killed_after(1, &store, &folder);
+                moved(&killed, MOVE).await.unwrap_err();
+                assert_eq!(visits(&store).await, [1, 1], "half of it is there");
+            }
+            let again = handler(&store, &folder);
+            let again = Box::pin(async move {
+                moved(&again, MOVE).await.unwrap();
+            });
+            let (first, bus) = meanwhile(calls, &store, &folder, again);
+            moved(&first, MOVE).await.unwrap();
+            assert_eq!(visits(&store).await, [0, 1], "after {calls} calls");
+            if bus.left.load(Ordering::SeqCst) >= 0 {
+                break;
+            }
+        }
+    }
+}
+
+/// One call gives an interrupted move up, because it asks for another version of the record; the
+/// other finishes it.
+#[tokio::test]
+async fn a_move_that_is_given_up_and_finished_at_once_is_one_of_both() {
+    for calls in 0.. {
+        let (folder, store) = told_of_the_wrong_one().await;
+        moved(&killed_after(1, &store, &folder), MOVE).await.unwrap_err();
+        let finishes = handler(&store, &folder);
+        let finishes = Box::pin(async move {
+            let _moved_or_refused = moved(&finishes, MOVE).await;
+        });
+        let (gives_up, bus) = meanwhile(calls, &store, &folder, finishes);
+        let of_version = Moving { expected_version: Some(99), ..moving(MOVE, &[VISITED]) };
+        let outcome = gives_up.move_events(of_version).await;
+        let expected = match outcome {
+            Ok(_) => [0, 1],
+            Err(error) => {
+                let reason = refused(error).reason;
+                assert!(["VERSION_CONFLICT", "EVENT_ID_REUSED"].contains(&reason), "{reason}");
+                [1, 0]
+            }
+        };
+        assert_eq!(visits(&store).await, expected, "after {calls} calls");
+        if bus.left.load(Ordering::SeqCst) >= 0 {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_correction_at_any_moment_of_a_move_is_not_lost() {
+    for calls in 0.. {
+        let (folder, store) = told_of_the_wrong_one().await;
+        let corrects = handler(&store, &folder);
+        // Once it is moved, that it is corrected in the wrong record says nothing of the right one.
+        let is_moved = store.clone();
+        let corrects = Box::pin(async move {
+            if visits(&is_moved).await[0] == 1 {
+                corrects.submit(one(corrected())).await.unwrap();
+            }
+        });
+        let (first, bus) = meanwhile(calls, &store, &folder, corrects);
+        let outcome = moved(&first, MOVE).await;
+        let is_corrected = store.find(stream(WRONG), event(CORRECTED)).await.unwrap().is_some();
+        let at = if is_corrected { LATER } else { "2026-05-03T09:00:00+09:00" };
+        let place = match outcome {
+            Ok(_) => RIGHT,
+            Err(error) => {
+                assert_eq!(refused(error).reason, "CORRECTED_MEANWHILE");
+                WRONG
+            }
+        };
+        let there = holding(&store, place).await;
+        assert_eq!(there.iter().map(|(_, at)| at.as_str()).collect::<Vec<_>>(), [at], "{calls}");
+        assert_eq!(visits(&store).await.iter().sum::<usize>(), 1, "after {calls} calls");
+        if bus.left.load(Ordering::SeqCst) >= 0 {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_corrected_before_an_interrupted_move_is_asked_for_again_is_moved_by_another() {
+    let (folder, store) = told_of_the_wrong_one().await;
+    moved(&killed_after(1, &store, &folder), MOVE).await.unwrap_err();
+    let next = handler(&store, &folder);
+    next.submit(one(corrected())).await.unwrap();
+    let refusal = refused(moved(&next, MOVE).await.unwrap_err());
+    assert_eq!(refusal.reason, "CORRECTED_MEANWHILE");
+    assert_eq!(visits(&store).await, [1, 0]);
+    assert_eq!(refused(moved(&next, MOVE).await.unwrap_err()).reason, "EVENT_ID_REUSED");
+    moved(&next, MOVE + 1).await.unwrap();
+    assert_eq!(visits(&store).await, [0, 1]);
+    assert_eq!(holding(&store, RIGHT).await[0].0.occurred_at, LATER);
+}
+
+#[tokio::test]
+async fn a_move_that_cannot_come_about_is_undone_also_by_whoever_is_killed_at_it() {
+    for publications in 0..=2 {
+        let (folder, store) = told_of_the_wrong_one().await;
+        moved(&killed_after(1, &store, &folder), MOVE).await.unwrap_err();
+        let next = handler(&store, &folder);
+        let visit = event(VISITED).to_string();
+        next.submit(one(in_error(WRONG, 40, 7, &visit))).await.unwrap();
+        let undoing = killed_after(publications, &store, &folder);
+        let told = refused(moved(&undoing, MOVE).await.unwrap_err()).reason;
+        let is_undone = publications == 2;
+        assert_eq!(told, if is_undone { "ALREADY_IN_ERROR" } else { "OUTCOME_UNKNOWN" });
+        assert_eq!(visits(&store).await, [0, usize::from(!is_undone)]);
+        let again = refused(moved(&next, MOVE).await.unwrap_err()).reason;
+        let is_given_up = publications > 0;
+        assert_eq!(again, if is_given_up { "EVENT_ID_REUSED" } else { "ALREADY_IN_ERROR" });
+        assert_eq!(visits(&store).await, [0, 0]);
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_undone_is_named_until_somebody_else_has_undone_it() {
+    let (folder, store) = told_of_the_wrong_one().await;
+    let next = handler(&store, &folder);
+    next.submit(one(care_event(WRONG, ADMITTED, 4, &admitted("4E")))).await.unwrap();
+    let stay = || moving(MOVE, &[ADMITTED]);
+    killed_after(1, &store, &folder).move_events(stay()).await.unwrap_err();
+    let copy = holding(&store, RIGHT).await[0].0.event_id.clone();
+    next.submit(one(care_event(RIGHT, 41, 5, &discharged()))).await.unwrap();
+    let admission = event(ADMITTED).to_string();
+    next.submit(one(in_error(WRONG, 42, 6, &admission))).await.unwrap();
+    for reason in ["ALREADY_IN_ERROR", "EVENT_ID_REUSED"] {
+        let refusal = refused(next.move_events(stay()).await.unwrap_err());
+        assert_eq!(refusal.reason, reason);
+        assert!(refusal.message.contains(&copy), "{}", refusal.message);
+        assert_eq!(refusal.metadata.last(), Some(&("still_told", copy.clone())));
+    }
+    next.submit(one(in_error(RIGHT, 43, 8, &event(41).to_string()))).await.unwrap();
+    next.submit(one(in_error(RIGHT, 44, 8, &copy))).await.unwrap();
+    let refusal = refused(next.move_events(stay()).await.unwrap_err());
+    assert!(!refusal.message.contains(&copy), "{}", refusal.message);
+    assert!(holding(&store, RIGHT).await.is_empty());
+}
+
+#[tokio::test]
+async fn what_somebody_took_back_of_an_interrupted_move_stays_where_it_was() {
+    let (folder, store) = told_of_the_wrong_one().await;
+    moved(&killed_after(1, &store, &folder), MOVE).await.unwrap_err();
+    let copy = holding(&store, RIGHT).await[0].0.event_id.clone();
+    let next = handler(&store, &folder);
+    next.submit(one(in_error(RIGHT, 45, 7, &copy))).await.unwrap();
+    assert_eq!(refused(moved(&next, MOVE).await.unwrap_err()).reason, "ALREADY_IN_ERROR");
+    assert_eq!(visits(&store).await, [1, 0]);
+    moved(&next, MOVE + 1).await.unwrap();
+    assert_eq!(visits(&store).await, [0, 1]);
+}
+
+#[tokio::test]
+async fn of_an_interrupted_move_not_a_part_is_finished() {
+    let (folder, store) = told_of_the_wrong_one().await;
+    let next = handler(&store, &folder);
+    next.submit(one(care_event(WRONG, 46, 5, &visited()))).await.unwrap();
+    let both = || moving(MOVE, &[VISITED, 46]);
+    killed_after(1, &store, &folder).move_events(both()).await.unwrap_err();
+    assert_eq!(refused(moved(&next, MOVE).await.unwrap_err()).reason, "EVENT_ID_REUSED");
+    assert_eq!(visits(&store).await, [2, 2]);
+    next.move_events(both()).await.unwrap();
+    assert_eq!(visits(&store).await, [0, 2]);
+}
+
+#[tokio::test]
+async fn what_is_moved_stays_the_word_of_who_said_it() {
+    let (folder, store) = told_of_the_wrong_one().await;
+    moved(&handler(&store, &folder), MOVE).await.unwrap();
+    let there = holding(&store, RIGHT).await;
+    let [(visit, _)] = there.as_slice() else { panic!("{there:?}") };
+    assert_eq!(visit.actor.as_ref().unwrap().person, "n-7");
+    assert_eq!(visit.causation_id, event(VISITED).to_string());
+}
+
+#[tokio::test]
+async fn a_number_is_not_moved_and_the_refusal_says_what_to_do() {
+    let (folder, store) = told_of_the_wrong_one().await;
+    let next = handler(&store, &folder);
+    next.submit(one(care_event(WRONG, 47, 4, &linked("77")))).await.unwrap();
+    let refusal = refused(next.move_events(moving(MOVE, &[47, VISITED])).await.unwrap_err());
+    assert_eq!(refusal.reason, "FIELDS_INVALID");
+    assert_eq!(refusal.violations[0].field, "event_ids");
+    for named in ["MarkEnteredInError", "LinkIdentifier", &event(47).to_string()] {
+        assert!(refusal.message.contains(named), "{}", refusal.message);
+    }
+    assert_eq!(visits(&store).await, [1, 0]);
+}
