@@ -4,10 +4,9 @@
 //! events are looked at once, and decided on by nobody. Only where corrections or merges say what
 //! holds is the record put together. What is remembered is where things are, and not what they say.
 
-use std::num::NonZeroUsize;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lru::LruCache;
 use prost::Message as _;
 use tsunagi_bus::patients::Loaded;
 use tsunagi_bus::port::ReadError;
@@ -20,7 +19,11 @@ use uuid::Uuid;
 use crate::received::{Received, Words, last_of_each};
 
 /// The patients who were asked for lately: of each, only what is new is read.
-pub(in super::super) struct Remembered(Mutex<LruCache<PatientId, Arc<OfPatient>>>);
+pub(in super::super) struct Remembered {
+    patients_max: usize,
+    /// The young ones, and the old ones.
+    generations: Mutex<[HashMap<PatientId, Arc<OfPatient>>; 2]>,
+}
 
 /// What is kept of one patient's resources.
 #[derive(Debug, Clone, Default)]
@@ -40,8 +43,7 @@ pub(in super::super) struct OfPatient {
 
 impl Remembered {
     pub(in super::super) fn new(patients_max: usize) -> Self {
-        let patients_max = NonZeroUsize::new(patients_max).unwrap_or(NonZeroUsize::MIN);
-        Self(Mutex::new(LruCache::new(patients_max)))
+        Self { patients_max, generations: Mutex::default() }
     }
 
     /// What is kept of a patient's resources now.
@@ -50,12 +52,29 @@ impl Remembered {
         bus: &dyn Bus,
         patient: PatientId,
     ) -> Result<Arc<OfPatient>, ReadError> {
-        let remembered = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = remembered().get(&patient).cloned().unwrap_or_default();
+        let before = self.get(patient);
         let Some(now) = before.read_on(bus, patient).await? else { return Ok(before) };
         let now = Arc::new(now);
-        remembered().put(patient, Arc::clone(&now));
+        self.put(patient, &now);
         Ok(now)
+    }
+
+    fn get(&self, patient: PatientId) -> Arc<OfPatient> {
+        let generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = generations.iter().find_map(|generation| generation.get(&patient));
+        known.cloned().unwrap_or_default()
+    }
+
+    /// When the young generation is full it becomes the old one, and what was still old is
+    /// forgotten: it can be read again.
+    fn put(&self, patient: PatientId, now: &Arc<OfPatient>) {
+        let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
+        let [young, old] = &mut *generations;
+        if young.len() > self.patients_max / 2 {
+            *old = std::mem::take(young);
+        }
+        old.remove(&patient);
+        young.insert(patient, Arc::clone(now));
     }
 }
 
