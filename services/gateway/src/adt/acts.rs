@@ -195,13 +195,19 @@ impl Situation<'_> {
         Ok(told)
     }
 
-    /// Whether a stay has ended, and a visit is known that follows from it.
+    /// Whether a stay has ended, and a visit is known that follows from it, or from what followed
+    /// from it: that may have become a stay in its turn, and ended.
     fn became_visit(&self, stay: EncounterId) -> bool {
         let record = self.known.record();
+        let before = |of: &EncounterId| record.encounter(*of)?.preceding();
+        let longest = record.encounters().count();
+        let follows = |of| {
+            let chain = std::iter::successors(before(&of), before);
+            chain.take(longest).any(|before| before == stay)
+        };
         let has_ended = record.encounter(stay).is_some_and(|of| of.stage() == Stage::Ended);
-        let follows =
-            |of: &Encounter| of.preceding() == Some(stay) && of.class() != Class::Inpatient;
-        has_ended && record.encounters().any(|(_, encounter)| follows(encounter))
+        let mut visits = record.encounters().filter(|(_, of)| of.class() != Class::Inpatient);
+        has_ended && visits.any(|(visit, _)| follows(visit))
     }
 
     fn after(&self, stay: EncounterId, at: &Said) -> EncounterId {
