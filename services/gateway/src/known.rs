@@ -10,7 +10,7 @@ mod protection;
 mod steps;
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use prost::Message as _;
 use tokio::sync::Mutex as AsyncMutex;
@@ -25,6 +25,7 @@ use tsunagi_proto::{fields, v1};
 
 use crate::person::Born;
 use crate::received::{Received, Words as ReceivedWords, last_of_each};
+use crate::recent::Recent;
 use protection::Protection;
 pub(crate) use steps::{Step, StepKind};
 use steps::{step, taken_by};
@@ -429,26 +430,5 @@ fn words(payload: Payload, at: CareTime) -> Option<Words> {
     Some(Words { attending, number, is_change, ..Words::default() })
 }
 
-/// The patients in memory: those that messages were about lately.
-pub(crate) struct KnownPatients {
-    in_memory_max: usize,
-    generations: Mutex<[HashMap<PatientId, Arc<AsyncMutex<Known>>>; 2]>,
-}
-
-impl KnownPatients {
-    pub(crate) fn new(in_memory_max: usize) -> Self {
-        Self { in_memory_max, generations: Mutex::default() }
-    }
-
-    /// The patient, whom whoever locks it has alone. When the young generation is full it
-    /// becomes the old one, and what was still old is forgotten: it can be read again.
-    pub(crate) fn get(&self, patient: PatientId) -> Arc<AsyncMutex<Known>> {
-        let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
-        let [young, old] = &mut *generations;
-        if young.len() > self.in_memory_max / 2 {
-            *old = std::mem::take(young);
-        }
-        let known = old.remove(&patient).unwrap_or_default();
-        Arc::clone(young.entry(patient).or_insert(known))
-    }
-}
+/// The patients that messages were about lately. Whoever locks one has the patient alone.
+pub(crate) type KnownPatients = Recent<Arc<AsyncMutex<Known>>>;

@@ -20,5 +20,6 @@ pub mod metrics;
 pub mod mllp;
 pub mod person;
 mod received;
+mod recent;
 pub mod ssmix2;
 mod text;

@@ -4,8 +4,7 @@
 //! events are looked at once, and decided on by nobody. Only where corrections or merges say what
 //! holds is the record put together. What is remembered is where things are, and not what they say.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use prost::Message as _;
 use tsunagi_bus::patients::Loaded;
@@ -17,13 +16,10 @@ use tsunagi_proto::v1;
 use uuid::Uuid;
 
 use crate::received::{Received, Words, last_of_each};
+use crate::recent::Recent;
 
 /// The patients who were asked for lately: of each, only what is new is read.
-pub(in super::super) struct Remembered {
-    patients_max: usize,
-    /// The young ones, and the old ones.
-    generations: Mutex<[HashMap<PatientId, Arc<OfPatient>>; 2]>,
-}
+pub(in super::super) struct Remembered(Recent<Arc<OfPatient>>);
 
 /// What is kept of one patient's resources.
 #[derive(Debug, Clone, Default)]
@@ -43,7 +39,7 @@ pub(in super::super) struct OfPatient {
 
 impl Remembered {
     pub(in super::super) fn new(patients_max: usize) -> Self {
-        Self { patients_max, generations: Mutex::default() }
+        Self(Recent::new(patients_max))
     }
 
     /// What is kept of a patient's resources now.
@@ -52,29 +48,11 @@ impl Remembered {
         bus: &dyn Bus,
         patient: PatientId,
     ) -> Result<Arc<OfPatient>, ReadError> {
-        let before = self.get(patient);
+        let before = self.0.get(patient);
         let Some(now) = before.read_on(bus, patient).await? else { return Ok(before) };
         let now = Arc::new(now);
-        self.put(patient, &now);
+        self.0.put(patient, Arc::clone(&now));
         Ok(now)
-    }
-
-    fn get(&self, patient: PatientId) -> Arc<OfPatient> {
-        let generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = generations.iter().find_map(|generation| generation.get(&patient));
-        known.cloned().unwrap_or_default()
-    }
-
-    /// When the young generation is full it becomes the old one, and what was still old is
-    /// forgotten: it can be read again.
-    fn put(&self, patient: PatientId, now: &Arc<OfPatient>) {
-        let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
-        let [young, old] = &mut *generations;
-        if young.len() > self.patients_max / 2 {
-            *old = std::mem::take(young);
-        }
-        old.remove(&patient);
-        young.insert(patient, Arc::clone(now));
     }
 }
 
