@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use prost::Message as _;
+use tokio::sync::OwnedMutexGuard;
 use tsunagi_domain::{EventId, PatientId, Record, Zone};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::convert::happened;
@@ -64,6 +65,17 @@ impl Patients {
     /// Reads what `loaded` does not know yet.
     pub async fn catch_up(&self, patient: PatientId, loaded: &mut Loaded) -> Result<(), ReadError> {
         loaded.catch_up(self.bus.as_ref(), patient).await
+    }
+
+    /// The patient's record as it is when its turn comes. Nobody else in this process has it until
+    /// it is dropped.
+    pub(crate) async fn now(
+        &self,
+        patient: PatientId,
+    ) -> Result<OwnedMutexGuard<Loaded>, ReadError> {
+        let mut loaded = self.turn(patient).come().await;
+        self.catch_up(patient, &mut loaded).await?;
+        Ok(loaded)
     }
 }
 

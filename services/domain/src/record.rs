@@ -191,20 +191,10 @@ impl Record {
         self.state = State::default();
         for told in &self.told {
             let Some((stamp, fact)) = effective(told, &self.corrections) else { continue };
-            match (told.of, &fact) {
-                (Some(retired), Fact::Identity(event)) => {
-                    self.state.patient.absorb(retired, &stamp, event);
-                }
-                (
-                    _,
-                    Fact::Identity(_)
-                    | Fact::Encounter(..)
-                    | Fact::TransferRequest(..)
-                    | Fact::Referral(..)
-                    | Fact::Case(..)
-                    | Fact::Document(_)
-                    | Fact::Correction(_),
-                ) => self.state.apply(&stamp, &fact),
+            if let (Some(retired), Fact::Identity(event)) = (told.of, &fact) {
+                self.state.patient.absorb(retired, &stamp, event);
+            } else {
+                self.state.apply(&stamp, &fact);
             }
         }
     }

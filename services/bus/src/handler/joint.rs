@@ -187,8 +187,7 @@ impl Handler {
         retired: PatientId,
         mut receipts: Vec<v1::Receipt>,
     ) -> Result<Vec<v1::Receipt>, SubmitError> {
-        let mut loaded = self.patients.turn(survivor).come().await;
-        self.patients.catch_up(survivor, &mut loaded).await?;
+        let loaded = self.patients.now(survivor).await?;
         let (mut events, mut after) = (Vec::new(), 0);
         loop {
             let page = self.bus.read(StreamId::Patient(survivor), after).await?;
@@ -372,8 +371,7 @@ impl Handler {
 
     /// Into which record a patient's is merged, as it says itself.
     async fn retirement_of(&self, patient: PatientId) -> Result<Option<Retirement>, SubmitError> {
-        let mut loaded = self.patients.turn(patient).come().await;
-        self.patients.catch_up(patient, &mut loaded).await?;
+        let loaded = self.patients.now(patient).await?;
         Ok(loaded.record.patient().retirement())
     }
 
@@ -383,8 +381,7 @@ impl Handler {
         survivor: PatientId,
         retired: PatientId,
     ) -> Result<Option<EventId>, SubmitError> {
-        let mut loaded = self.patients.turn(survivor).come().await;
-        self.patients.catch_up(survivor, &mut loaded).await?;
+        let loaded = self.patients.now(survivor).await?;
         Ok(loaded.record.patient().merge_of(retired))
     }
 

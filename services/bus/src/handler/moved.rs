@@ -187,8 +187,7 @@ impl Handler {
     /// The events, as they are corrected, in the order in which they were told; and the version of
     /// the record that says so.
     async fn originals(&self, moving: &Moving) -> Result<(Vec<Original>, u64), SubmitError> {
-        let mut loaded = self.patients.turn(moving.from).come().await;
-        self.patients.catch_up(moving.from, &mut loaded).await?;
+        let loaded = self.patients.now(moving.from).await?;
         if !loaded.record.patient().is_known() {
             return Err(SubmitError::Refused(identity::Refusal::Unknown.into()));
         }
@@ -257,8 +256,7 @@ impl Handler {
     /// What tells them again, as it was told already if the act was interrupted. An act that was
     /// given up is not taken up again, nor one of other events.
     async fn told(&self, moving: &Moving, originals: &[Original]) -> Result<Told, SubmitError> {
-        let mut loaded = self.patients.turn(moving.to).come().await;
-        self.patients.catch_up(moving.to, &mut loaded).await?;
+        let loaded = self.patients.now(moving.to).await?;
         let (mut events, mut before, mut outdated) = (Vec::new(), false, None);
         for of in originals {
             let (again, copy) = (moving.id("again", of.place), moving.copy(of));
@@ -287,8 +285,7 @@ impl Handler {
     /// Refuses what cannot be taken back where it was told. False if others wrote there since the
     /// events were read.
     async fn check(&self, moving: &Moving, taking_back: &Prepared) -> Result<bool, SubmitError> {
-        let mut loaded = self.patients.turn(taking_back.patient).come().await;
-        self.patients.catch_up(taking_back.patient, &mut loaded).await?;
+        let loaded = self.patients.now(taking_back.patient).await?;
         let actual = loaded.version;
         if taking_back.expected_version != Some(actual) {
             return Ok(false);

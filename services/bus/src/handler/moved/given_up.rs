@@ -60,11 +60,7 @@ impl Handler {
 
     async fn say_given_up(&self, moving: &Moving) -> Result<Word, SubmitError> {
         for _ in 0..self.attempts_max {
-            let version = {
-                let mut loaded = self.patients.turn(moving.from).come().await;
-                self.patients.catch_up(moving.from, &mut loaded).await?;
-                loaded.version
-            };
+            let version = self.patients.now(moving.from).await?.version;
             if let Some(word) = self.word(moving).await? {
                 return Ok(word);
             }
@@ -126,8 +122,7 @@ impl Handler {
         moving: &Moving,
         originals: &[Original],
     ) -> Result<Vec<EventId>, SubmitError> {
-        let mut loaded = self.patients.turn(moving.to).come().await;
-        self.patients.catch_up(moving.to, &mut loaded).await?;
+        let loaded = self.patients.now(moving.to).await?;
         let mut copies = Vec::new();
         for of in originals.iter().rev() {
             let told = moving.id("again", of.place);
