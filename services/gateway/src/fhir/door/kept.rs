@@ -54,6 +54,7 @@ const NOT_KEPT_MAX: usize = 50;
 /// What is never kept. Resources in a resource stand there for references that may lead somewhere
 /// else here; and rules that nobody here knows would be said of what is told by others too.
 const NEVER_KEPT: [&str; 2] = ["contained", "implicitRules"];
+const MODIFIER: &str = "modifierExtension";
 /// Of `meta`, what the sender says of the content, and not of its own copy of it.
 const OF_META: [&str; 2] = ["security", "tag"];
 
@@ -75,7 +76,6 @@ impl Elements {
     /// known: FHIR forbids to read the element as though it were not there. Where nothing is read,
     /// it is kept with its element.
     pub fn check_modifiers(&self, kind: &str) -> Result<(), NotMapped> {
-        const MODIFIER: &str = "modifierExtension";
         let read = READ.iter().find(|(of, _)| *of == kind).map_or(&[][..], |(_, read)| *read);
         for (name, json) in &self.0 {
             let value = || serde_json::from_str::<Value>(json.get()).unwrap_or_default();

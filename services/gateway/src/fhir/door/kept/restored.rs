@@ -12,15 +12,12 @@ use serde_json::{Map, Value};
 use tsunagi_proto::v1;
 
 use super::json::is_within;
-use super::{OF_META, group, is_kept, shown};
+use super::{MODIFIER, NEVER_KEPT, OF_META, group, is_kept, shown};
 
 type Members = BTreeMap<String, Box<RawValue>>;
 
 /// References to what has another id here: the rest of what was said of it is given back.
 const OTHER_IDS: [&str; 2] = ["subject", "partOf"];
-
-/// What is not kept, and not given back if somebody told it by another door.
-const NEVER_GIVEN: [&str; 3] = ["contained", "implicitRules", "modifierExtension"];
 
 /// A resource, with the elements that were kept of what was `received` of it, the newest first.
 pub(in super::super) fn restored(
@@ -70,13 +67,17 @@ fn members<'a>(elements: impl Iterator<Item = &'a v1::ReceivedElement>) -> Optio
     let mut all = Members::new();
     for element in elements {
         // No more than is looked into elsewhere: nothing is given back that nobody could read.
-        let may_be_given = |name: &str| !NEVER_GIVEN.contains(&group(name)) && is_kept(name);
         serde_json::from_str::<Value>(&element.json)
             .ok()
             .filter(|_| may_be_given(&element.name))?;
         all.insert(element.name.clone(), RawValue::from_string(element.json.clone()).ok()?);
     }
     Some(all)
+}
+
+/// What is not kept is not given back either, if somebody told it by another door.
+fn may_be_given(name: &str) -> bool {
+    is_kept(name) && group(name) != MODIFIER && !NEVER_KEPT.contains(&group(name))
 }
 
 fn read<'a, T: Deserialize<'a> + Default>(members: &'a Members, name: &str) -> T {
