@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use jiff::Timestamp;
 use tonic::transport::Channel;
 use tsunagi_bus::handler::to_wire;
 use tsunagi_chassis::Config;
@@ -14,7 +13,7 @@ use tsunagi_proto::v1::boards_client::BoardsClient;
 
 use crate::client::{Connection, own, refused};
 use crate::output::{leave_a_line, say};
-use crate::timeline::{Language, moment, state, zone};
+use crate::timeline::{Language, known_at, state, zone};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Board {
@@ -106,10 +105,6 @@ pub(crate) async fn run(
 }
 
 type Boards = BoardsClient<Channel>;
-
-fn known_at(text: Option<&str>, zone: &Zone) -> anyhow::Result<Option<Timestamp>> {
-    text.map(|text| moment(text, zone)).transpose()
-}
 
 async fn liaison(client: &mut Boards, options: &LiaisonOptions, zone: &Zone) -> anyhow::Result<()> {
     let request = v1::ReadLiaisonBoardRequest {

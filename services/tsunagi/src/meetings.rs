@@ -14,7 +14,7 @@ use tsunagi_proto::v1::directory_client::DirectoryClient;
 
 use crate::client::{Connection, own, refused};
 use crate::output::say;
-use crate::timeline::{Language, moment, zone};
+use crate::timeline::{Language, known_at, zone};
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -44,7 +44,7 @@ pub(crate) async fn run(
     options: &Options,
 ) -> anyhow::Result<ExitCode> {
     let zone = zone(config)?;
-    let known = options.as_known_at.as_deref().map(|text| moment(text, &zone)).transpose()?;
+    let known = known_at(options.as_known_at.as_deref(), &zone)?;
     let connection = Connection::to_read(config, server).await?;
     let mut directory = DirectoryClient::new(connection.channel.clone());
     let mut request = v1::ListPartnerMeetingsRequest {

@@ -85,7 +85,7 @@ pub(crate) async fn run(
     options: &Options,
 ) -> anyhow::Result<ExitCode> {
     let zone = zone(config)?;
-    let as_known_at = options.as_known_at.as_deref().map(|text| moment(text, &zone)).transpose()?;
+    let as_known_at = known_at(options.as_known_at.as_deref(), &zone)?;
     let connection = Connection::to_read(config, server).await?;
     let mut client = TimelineClient::new(connection.channel.clone());
     let mut printer = Printer::new(options.lang, zone);
@@ -244,9 +244,10 @@ pub(crate) fn zone(config: &Config) -> anyhow::Result<Zone> {
     Zone::named(&config.zone).context("the time zone is unknown")
 }
 
-/// The moment that somebody names.
-pub(crate) fn moment(text: &str, zone: &Zone) -> anyhow::Result<Timestamp> {
+/// As of when somebody wants to know what the record said; none for now.
+pub(crate) fn known_at(text: Option<&str>, zone: &Zone) -> anyhow::Result<Option<Timestamp>> {
+    let Some(text) = text else { return Ok(None) };
     // What was known on a day is what was known at its end.
     let time = CareTime::parse(text, zone).with_context(|| format!("`{text}`"))?;
-    Ok(time.latest())
+    Ok(Some(time.latest()))
 }
