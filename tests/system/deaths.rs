@@ -93,11 +93,11 @@ async fn where_from_and_where_to_are_said_in_codes_that_are_known() {
     register(&channel, &id(1), "00123").await;
     let mut desk = desk(&channel);
     let mut from_nowhere = admit(2, "02", 0xa);
-    from_nowhere.event.as_mut().unwrap().admit_source = code("XXX");
+    from_nowhere.event.as_mut().unwrap().admit_source = code("no-such-code");
     let refused = desk.admit(signed(LIAISON, from_nowhere)).await.unwrap_err();
     assert_eq!(reason(&refused), "FIELDS_INVALID");
     desk.admit(signed(LIAISON, admit(3, "02", 0xa))).await.unwrap();
-    let refused = desk.discharge(signed(LIAISON, discharge(4, "09", code("XXX")))).await;
+    let refused = desk.discharge(signed(LIAISON, discharge(4, "09", code("no-such-code")))).await;
     assert_eq!(reason(&refused.unwrap_err()), "FIELDS_INVALID");
     let planned_at = "2026-05-09".to_owned();
     let plan = v1::PlanDischargeRequest {
@@ -105,7 +105,7 @@ async fn where_from_and_where_to_are_said_in_codes_that_are_known() {
         event: Some(v1::DischargePlanned {
             encounter_id: id(0xa),
             planned_at,
-            disposition: code("XXX"),
+            disposition: code("no-such-code"),
             ..v1::DischargePlanned::default()
         }),
     };
