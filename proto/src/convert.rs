@@ -172,8 +172,13 @@ fn step(event: &v1::Event, payload: &Payload, zone: &Zone) -> Result<Option<topi
     use topic::Step::{Organisation, Resource};
     let reader = Reader { zone, at: Path::ROOT };
     let of = || reader.id("organisation_id", &event.organisation_id, OrganisationId::parse);
-    Ok(if let Payload::ResourcePublished(_) = payload {
-        Some(Resource(resource::Step::Publish))
+    let run_by = |said: &v1::Resource| {
+        said.organisation.as_ref().and_then(|run_by| OrganisationId::parse(&run_by.id).ok())
+    };
+    Ok(if let Payload::ResourcePublished(said) = payload {
+        Some(Resource(resource::Step::Publish(run_by(said))))
+    } else if let Payload::ResourceChanged(said) = payload {
+        Some(Resource(resource::Step::Change(run_by(said))))
     } else if let Payload::ResourceWithdrawn(_) = payload {
         Some(Resource(resource::Step::Withdraw))
     } else if let Payload::PartnerMeetingHeld(_) = payload {
@@ -263,6 +268,20 @@ fn content(payload: &Payload) -> Option<Content> {
     let kind = document.kind.as_ref();
     let kind = kind.and_then(|kind| codes::words("document.kind", "", &kind.code, None));
     Some(Content { sha256, kind: kind.map(|known| known.code) })
+}
+
+/// Of which kind a payload says that the thing is of which it is a step.
+fn variant(payload: &Payload) -> Option<&'static str> {
+    /// Of a list of the sender's own.
+    const OTHER: &str = "other";
+    if let Payload::SpecialOrderIssued(_) = payload {
+        return Some(lists::SPECIAL_ORDER);
+    }
+    let (Payload::OrderIssued(order) | Payload::OrderAmended(order)) = payload else {
+        return None;
+    };
+    let kind = lists::order_kind(order);
+    Some(kind.map_or(OTHER, |kind| kind.code))
 }
 
 /// Violations of a message that stands in another one's field.
@@ -515,7 +534,9 @@ impl Reader<'_> {
                 from: step.from,
                 to: step.to,
                 by_person: step.by_person,
+                by_beginner: step.by_beginner,
                 content: content(payload),
+                variant: variant(payload),
             }),
             None => None,
         };

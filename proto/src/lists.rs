@@ -13,6 +13,15 @@ const INSTRUMENTS: &str = "sp.instrument";
 /// The set of what is observed, which has LOINC's codes.
 const OBSERVED: &str = "observation.kind";
 const ORDERS: &str = "jp.nursing-order-kind";
+/// What that set calls an order that is more than the usual one (特別訪問看護指示書).
+pub(crate) const SPECIAL_ORDER: &str = "special";
+/// An order that may hold for fewer days than these needs days: a month says nothing of it.
+const DAYS_OF_A_MONTH: u32 = 28;
+
+/// Of which kind an order is, if it is of one of the list's.
+pub(crate) fn order_kind(order: &v1::NursingOrder) -> Option<&'static KnownCode> {
+    known(ORDERS, order.kind.as_ref()?, None)
+}
 
 /// What of a payload contradicts a list. By another list, or another version of one, it may be
 /// right: so whoever knows that it was taken before, takes it again.
@@ -28,7 +37,7 @@ pub(crate) fn contradictions(payload: &Payload, moment: Option<Moment<'_>>) -> V
         let kind = order.kind.as_ref();
         wrong.extend(kind.and_then(|kind| days(order, known(ORDERS, kind, moment)?)));
     } else if let Payload::SpecialOrderIssued(order) = payload {
-        let special = codes::words(ORDERS, "", "special", moment);
+        let special = codes::words(ORDERS, "", SPECIAL_ORDER, moment);
         wrong.extend(special.and_then(|special| days(order, special)));
     }
     wrong.into_iter().map(|wrong| Violation { is_unlisted: true, ..wrong }).collect()
@@ -87,6 +96,15 @@ fn unit(index: usize, observed: &v1::Observation, moment: Option<Moment<'_>>) ->
 /// known to the month alone is too long only if it is so by any day.
 fn days(order: &v1::NursingOrder, kind: &KnownCode) -> Option<Violation> {
     let most = kind.days_at_most?;
+    let dates = [("valid_from_on", &order.valid_from_on), ("valid_to_on", &order.valid_to_on)];
+    let partial = dates.into_iter().find(|(_, date)| date.len() < "2026-05-01".len());
+    if let Some((field, _)) = partial.filter(|_| most < DAYS_OF_A_MONTH) {
+        let problem = format!(
+            "must be a day: an order of this kind holds for {most} days at most ({}: {})",
+            kind.code, kind.en
+        );
+        return Some(Path::ROOT.field(field).violation(problem));
+    }
     let day = |text: &str| CareTime::parse(text, &Zone::utc()).ok();
     let (from, to) = (day(&order.valid_from_on)?, day(&order.valid_to_on)?);
     let days_between = to.earliest().duration_since(from.latest()).as_hours() / 24;
@@ -173,7 +191,12 @@ mod tests {
         assert!(is_right("special", "2026-05-01", "2026-05-14"));
         assert!(!is_right("special", "2026-05-01", "2026-05-15"));
         assert!(!is_right("special", "2026-05-01", "2027-04-30"));
-        assert!(is_right("special", "2026-05-01", "2026-05"), "by a day that nobody knows");
+        assert!(is_right("nursing", "2026-05-10", "2026-11"), "by a day that nobody knows");
+        assert!(!is_right("nursing", "2026-05-01", "2026-12"), "by no day");
+        for (from, to) in [("2026-05-01", "2026-05"), ("2026-05", "2026-06"), ("2026", "2026")] {
+            assert!(!is_right("special", from, to), "{from} {to}");
+            assert!(!is_right("injection", from, to), "{from} {to}");
+        }
         assert!(is_right("nursing", "2026-07-01", "2026-12-31"), "six months");
         assert!(!is_right("nursing", "2026-07-01", "2027-01-01"));
         assert!(is_right("injection", "2026-05-01", "2026-05-07"));
