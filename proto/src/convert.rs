@@ -474,10 +474,17 @@ impl Reader<'_> {
 
     fn demographics(&self, demographics: Option<&v1::Demographics>) -> Result<Demographics> {
         let demographics = self.given(demographics)?;
+        if demographics.not_deceased
+            && (demographics.deceased || !demographics.deceased_at.is_empty())
+        {
+            let problem = "must be false of a person who died";
+            return Err(vec![self.at.field("not_deceased").violation(problem)]);
+        }
         Ok(Demographics {
             birth_on: self.optional_time("birth_on", &demographics.birth_on)?,
             deceased_at: self.optional_time("deceased_at", &demographics.deceased_at)?,
             deceased: demographics.deceased,
+            not_deceased: demographics.not_deceased,
         })
     }
 
@@ -604,6 +611,15 @@ impl Reader<'_> {
         if matches!(payload, Payload::ResourceReceived(_)) {
             let problem = "must not be that of what a system sent: it sends the resource again";
             return Err(vec![self.at.field("type").violation(problem)]);
+        }
+        if let Payload::PatientRegistered(registered) = &payload
+            && registered
+                .demographics
+                .as_ref()
+                .is_some_and(|said| *said != v1::Demographics::default())
+        {
+            let problem = "must be empty: a correction of a registration is one of its numbers; who the person is, `UpdateDemographics` says anew";
+            return Err(vec![at.field("demographics").violation(problem)]);
         }
         let order = order(&payload, self)?;
         let order = order.filter(|order| !matches!(order, Order::Correction(_)));

@@ -1,5 +1,5 @@
 //! What the lists of codes say of more than codes: which scores an instrument has, in which units an
-//! observation is measured, for how many days an order may hold.
+//! observation is measured and which values it can have, for how many days an order may hold.
 
 use tsunagi_domain::{CareTime, Zone};
 
@@ -32,7 +32,8 @@ pub(crate) fn contradictions(payload: &Payload, moment: Option<Moment<'_>>) -> V
         wrong.extend(score(measure, moment));
     } else if let Payload::ObservationRecorded(observed) = payload {
         let observations = observed.observations.iter().enumerate();
-        wrong.extend(observations.filter_map(|(index, observed)| unit(index, observed, moment)));
+        wrong
+            .extend(observations.filter_map(|(index, observed)| quantity(index, observed, moment)));
     } else if let Payload::OrderIssued(order) | Payload::OrderAmended(order) = payload {
         let kind = order.kind.as_ref();
         wrong.extend(kind.and_then(|kind| days(order, known(ORDERS, kind, moment)?)));
@@ -73,8 +74,12 @@ fn score(measure: &v1::MeasureRecorded, moment: Option<Moment<'_>>) -> Option<Vi
     Some(Path::ROOT.field("score").violation(problem))
 }
 
-/// The unit of an observation that is measured in others.
-fn unit(index: usize, observed: &v1::Observation, moment: Option<Moment<'_>>) -> Option<Violation> {
+/// The unit of an observation that is measured in others, or its value if it can be none.
+fn quantity(
+    index: usize,
+    observed: &v1::Observation,
+    moment: Option<Moment<'_>>,
+) -> Option<Violation> {
     let v1::observation::Value::Quantity(quantity) = observed.value.as_ref()? else { return None };
     let code = observed.code.as_ref()?;
     if !is_of(OBSERVED, code) && !codes::is_loinc(&code.system) {
@@ -82,12 +87,21 @@ fn unit(index: usize, observed: &v1::Observation, moment: Option<Moment<'_>>) ->
     }
     // The version is LOINC's own.
     let kind = codes::words(OBSERVED, "", &code.code, moment)?;
-    if kind.units.is_empty() || kind.units.contains(&quantity.unit.as_str()) {
-        return None;
-    }
     let at = Path::ROOT.field("observations");
     let at = at.item(index);
     let at = at.field("quantity");
+    if kind.units.is_empty() || kind.units.contains(&quantity.unit.as_str()) {
+        let (lowest, highest) = kind.range_in(&quantity.unit)?;
+        let can_be = |value: f64| (f64::from(lowest)..=f64::from(highest)).contains(&value);
+        if quantity.value.parse().is_ok_and(can_be) {
+            return None;
+        }
+        let problem = format!(
+            "must lie between {lowest} and {highest} {} for {} ({}): check the decimal point and the unit",
+            quantity.unit, kind.en, kind.code
+        );
+        return Some(at.field("value").violation(problem));
+    }
     let problem = format!("must be {} for {} ({})", kind.units.join(" or "), kind.en, kind.code);
     Some(at.field("unit").violation(problem))
 }
@@ -153,6 +167,41 @@ mod tests {
             let problem = "must be Cel for body temperature (8310-5)".to_owned();
             let field = "observations[0].quantity.unit".to_owned();
             assert_eq!(wrong(&observed("8310-5", unit)), [(field, problem)]);
+        }
+    }
+
+    #[test]
+    fn what_is_observed_has_a_value_that_somebody_can_have() {
+        let valued = |code: &str, value: &str, unit: &str| {
+            let mut payload = observed(code, unit);
+            let Payload::ObservationRecorded(recorded) = &mut payload else { unreachable!() };
+            let quantity = v1::Quantity { value: value.into(), unit: unit.into() };
+            recorded.observations[0].value = Some(v1::observation::Value::Quantity(quantity));
+            wrong(&payload)
+        };
+        for (code, value, unit) in [
+            ("8310-5", "36.8", "Cel"),
+            ("8310-5", "13.7", "Cel"),
+            ("59408-5", "100", "%"),
+            ("8867-4", "0", "/min"),
+            ("29463-7", "0.4", "kg"),
+            ("29463-7", "400", "g"),
+            ("2339-0", "1500", "mg/dL"),
+            ("x-1", "99999", "drops"),
+        ] {
+            assert_eq!(valued(code, value, unit), [], "{code} {value} {unit}");
+        }
+        let problem = "must lie between 10 and 46 Cel for body temperature (8310-5): check the decimal point and the unit";
+        let field = "observations[0].quantity.value";
+        assert_eq!(valued("8310-5", "368", "Cel"), [(field.to_owned(), problem.to_owned())]);
+        for (code, value, unit) in [
+            ("59408-5", "980", "%"),
+            ("59408-5", "-1", "%"),
+            ("8480-6", "1200", "mm[Hg]"),
+            ("29463-7", "4000", "kg"),
+            ("8302-2", "160", "m"),
+        ] {
+            assert_eq!(valued(code, value, unit).len(), 1, "{code} {value} {unit}");
         }
     }
 

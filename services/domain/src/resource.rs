@@ -3,7 +3,8 @@
 //!
 //! Whoever acts for an organisation may confirm a resource and report how many it can take: link
 //! workers of several offices keep one directory. But only who published a resource, or runs it,
-//! says what it is, and only who published it takes it out of the directory.
+//! says what it is, and only who published it takes it out of the directory. What a program took in
+//! from another directory is everybody's to keep.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -107,6 +108,8 @@ pub struct Resource {
     /// Without its descriptions: they lead nowhere, and a resource may say its capacity each day.
     path: path::Path<Listing>,
     publishers: BTreeSet<OrganisationId>,
+    /// Whether a person published it, and no program.
+    is_of_people: bool,
     /// Who runs it, by when that was said.
     run_by: BTreeMap<(Timestamp, EventId), OrganisationId>,
 }
@@ -138,9 +141,9 @@ impl Resource {
         receiver: Option<&OrganisationId>,
         now: Timestamp,
     ) -> Result<(), Refusal> {
-        match self.decide(stamp, &Step::Describe, now) {
-            Err(refusal @ (Refusal::Unknown | Refusal::Withdrawn)) => return Err(refusal),
-            Ok(()) | Err(_) => {}
+        let described = self.decide(stamp, &Step::Describe, now);
+        if let Err(refusal @ (Refusal::Unknown | Refusal::Withdrawn)) = described {
+            return Err(refusal);
         }
         match (self.run_by(&stamp.occurred_at), receiver) {
             (Some(run_by), Some(receiver)) if run_by != receiver => {
@@ -157,6 +160,7 @@ impl Resource {
         }
         if let Step::Publish(_) = step {
             self.publishers.insert(stamp.acting_for.clone());
+            self.is_of_people |= !stamp.by_program;
         }
         match step.listing() {
             listing @ (Listing::Publish | Listing::Withdraw) => self.path.insert(stamp, listing),
@@ -171,7 +175,7 @@ impl Resource {
         let runs_it = || self.run_by(&stamp.occurred_at) == Some(&stamp.acting_for);
         let may_say = match step {
             Step::Publish(_) | Step::Describe => true,
-            Step::Change(_) => is_publisher || runs_it(),
+            Step::Change(_) => is_publisher || !self.is_of_people || runs_it(),
             Step::Withdraw => is_publisher,
         };
         if may_say { Ok(()) } else { Err(Refusal::NotThePublisher(publisher.clone())) }
@@ -201,6 +205,7 @@ mod tests {
         resource
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "reads better in tests")]
     fn decide(resource: &Resource, step: Step, at: &str) -> Result<(), Refusal> {
         resource.decide(&stamp(99, at), &step, "2026-06-01T00:00:00Z".parse().unwrap())
     }
@@ -258,6 +263,17 @@ mod tests {
     }
 
     #[test]
+    fn what_a_program_took_in_is_changed_by_everybody() {
+        let mut resource = Resource::default();
+        let program = Stamp { by_program: true, ..stamp(1, "2026-05-01") };
+        resource.apply(&program, &PUBLISH);
+        let now = "2026-06-01T00:00:00Z".parse().unwrap();
+        let by = |step| resource.decide(&stamp_for(9, "2026-05-02", "office"), &step, now);
+        assert_eq!(by(Step::Change(None)), Ok(()));
+        assert!(by(Step::Withdraw).is_err());
+    }
+
+    #[test]
     fn a_referral_to_a_resource_asks_who_runs_it() {
         let org = |id: &str| OrganisationId::parse(id).unwrap();
         let resource = given(&[(Step::Publish(Some(org("salon"))), "2026-05-05")]);
@@ -269,7 +285,7 @@ mod tests {
         assert_eq!(send("2026-05-06", Some(&salon)), Ok(()));
         assert_eq!(send("2026-05-06", None), Ok(()));
         assert_eq!(send("2026-05-04", Some(&salon)), Ok(()), "it was there before");
-        assert_eq!(send("2026-05-06", Some(&other)), Err(Refusal::OfAnother(salon.clone())));
+        assert_eq!(send("2026-05-06", Some(&other)), Err(Refusal::OfAnother(salon)));
         let unknown = Resource::default();
         let sent = unknown.check_sending(&stamp(99, "2026-05-06"), None, now);
         assert_eq!(sent, Err(Refusal::Unknown));
