@@ -6,6 +6,7 @@ mod moved;
 pub(crate) mod objections;
 mod topic;
 
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -437,7 +438,9 @@ impl Handler {
         gained: &[Identifier],
         claimed: &mut Vec<Identifier>,
     ) -> Result<(), SubmitError> {
-        for identifier in identifiers(&prepared.commands).chain(gained) {
+        // Everybody claims in one order: of two who want the same numbers, the first one gets them.
+        let wanted: BTreeSet<_> = identifiers(&prepared.commands).chain(gained).collect();
+        for identifier in wanted {
             match self.claims.claim(identifier, &prepared.occasion).await {
                 Ok(Claim::Taken) => claimed.push(identifier.clone()),
                 Ok(Claim::Held) => {}
