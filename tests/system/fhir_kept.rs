@@ -140,7 +140,10 @@ async fn what_nothing_is_made_of_comes_back_as_it_was_sent_and_once() {
     let data = folder();
     let server = start(data.path(), &[]);
     let entries = post(&server, vec![person(), visit()]).await;
-    assert!(entries.iter().all(|entry| entry.get("outcome").is_none()), "{entries:?}");
+    // Its own label may mean that something is withheld, and nothing is; all of it is kept.
+    let told = &entries[0]["outcome"];
+    assert_eq!((reason(told), told["issue"].as_array().unwrap().len()), ("LABEL_NOT_READ", 1));
+    assert_eq!(entries[1].get("outcome"), None, "{entries:?}");
     let (given, stay) = (patient(&server).await, encounter(&server).await);
     assert_eq!(lost(&person(), &given), [""; 0], "{given}");
     assert_eq!(lost(&visit(), &stay), [""; 0], "{stay}");
@@ -408,6 +411,37 @@ async fn what_cannot_be_kept_is_named_or_refused() {
         assert_eq!(answer["entry"][0]["response"]["status"], "400 Bad Request", "{answer}");
         assert!(!answer.to_string().contains("456789018"), "{answer}");
     }
+    // What is of another type than FHIR says: given back, it would make of the answer no FHIR.
+    for (at, value, place) in [
+        ("maritalStatus", json!("既婚"), "maritalStatus"),
+        ("contact", json!([{ "name": { "given": "一郎" } }]), "contact[0].name.given"),
+        ("name", json!({ "text": "髙橋 花" }), "name"),
+    ] {
+        let mut wrong = person();
+        wrong[at] = value;
+        let (_, answer) =
+            request(&server, "POST", "", &bundle("transaction", vec![wrong.clone()])).await;
+        assert_eq!(reason(&answer), "ELEMENT_WRONG", "{answer}");
+        let expression = format!("Bundle.entry[0].resource.{place}");
+        assert_eq!(answer["issue"][0]["expression"], json!([expression]));
+        assert!(!answer.to_string().contains('郎') && !answer.to_string().contains("既婚"));
+        let (_, answer) = request(&server, "POST", "", &bundle("batch", vec![wrong])).await;
+        let outcome = &answer["entry"][0]["response"]["outcome"];
+        assert_eq!(outcome["issue"][0]["expression"], json!([expression]), "{answer}");
+    }
+    // A label by which its sender may mean that the address is confidential.
+    let labelled = |system: &str, code: &str| {
+        let mut labelled = person();
+        labelled["meta"]["security"] = json!([{ "system": system, "code": code }]);
+        labelled
+    };
+    let unknown = labelled("http://hl7.org/fhir/v3/Confidentiality", "DV");
+    let (why, words) = refusal(&server, vec![unknown]).await;
+    assert_eq!(why, "LABEL_UNKNOWN");
+    assert!(words.starts_with("Patient.meta.security[0] is a label"), "{words}");
+    let entries = post(&server, vec![labelled("urn:his:labels", "R")]).await;
+    assert_eq!(reason(&entries[0]["outcome"]), "LABEL_NOT_READ");
+    assert_eq!(entries[0]["outcome"]["issue"][0]["severity"], "warning");
     // What changes the meaning of what is read.
     for (at, part) in [
         ("modifierExtension", json!([{ "url": "urn:x", "valueBoolean": true }])),

@@ -9,6 +9,7 @@ mod json;
 mod of_resource;
 mod remembered;
 mod restored;
+mod types;
 
 use std::collections::BTreeMap;
 
@@ -35,7 +36,9 @@ pub struct Elements(BTreeMap<String, Box<RawValue>>);
 pub struct Kept {
     elements: Vec<v1::ReceivedElement>,
     /// The names of those that are neither kept nor said here otherwise.
-    pub(super) left_out: Vec<String>,
+    left_out: Vec<String>,
+    /// The labels that nothing is withheld by, by their places.
+    unread_labels: Vec<String>,
     resource_type: &'static str,
     /// Its id here; nil, where that is the patient's.
     resource_id: Uuid,
@@ -44,6 +47,17 @@ pub struct Kept {
     written: String,
     occurred_at: String,
 }
+
+/// What is told of a resource that was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remark {
+    pub reason: &'static str,
+    /// Holds names of elements, and nothing of what they say.
+    pub message: String,
+}
+
+/// A label by which its sender may mean that something is withheld, and nothing is.
+pub(super) const LABEL_NOT_READ: &str = "LABEL_NOT_READ";
 
 /// Bytes of what is kept of one resource, whatever the settings say: an event has no more.
 const BYTES_MAX: usize = 256 << 10;
@@ -66,7 +80,7 @@ impl Elements {
     }
 
     /// The names of those that nothing is made of here, of a resource of this type.
-    pub(super) fn unread(&self, kind: &str) -> Vec<String> {
+    fn unread(&self, kind: &str) -> Vec<String> {
         let read = READ.iter().find(|(of, _)| *of == kind).map_or(&[][..], |(_, read)| *read);
         let unread = self.0.keys().filter(|name| !read.contains(&name.as_str()));
         unread.take(NOT_KEPT_MAX).cloned().collect()
@@ -79,20 +93,21 @@ impl Elements {
         let read = READ.iter().find(|(of, _)| *of == kind).map_or(&[][..], |(_, read)| *read);
         for (name, json) in &self.0 {
             let value = || serde_json::from_str::<Value>(json.get()).unwrap_or_default();
+            let element = format!("{kind}.{name}");
             let place = match name.as_str() {
-                MODIFIER if !is_nothing(&value()) => format!("{kind}.{MODIFIER}"),
+                MODIFIER if !is_nothing(&value()) => element.clone(),
                 name if read.contains(&name)
                     && may_have(json.get(), MODIFIER)
                     && has(&value(), &|name, value| name == MODIFIER && !is_nothing(value)) =>
                 {
-                    format!("{kind}.{name} with a {MODIFIER}")
+                    format!("{element} with a {MODIFIER}")
                 }
                 _ => continue,
             };
             let message = format!(
                 "{place} changes what the resource means in a way that is not known here: send the resource without what it changes, or not at all"
             );
-            return Err(NotMapped { reason: "MODIFIER_UNKNOWN", message });
+            return Err(NotMapped { reason: "MODIFIER_UNKNOWN", message, element });
         }
         Ok(())
     }
@@ -220,8 +235,24 @@ fn bytes(elements: &[v1::ReceivedElement]) -> usize {
 }
 
 impl Kept {
-    pub(super) fn nothing(left_out: Vec<String>) -> Self {
-        Self { left_out, ..Self::default() }
+    /// Nothing: what is given out is made of all that were told, and theirs come back in none.
+    pub fn nothing_of(kind: &str, sent: &Elements) -> Self {
+        Self { left_out: sent.unread(kind), ..Self::default() }
+    }
+
+    /// What its sender is told of it.
+    pub fn remarks(&self) -> Vec<Remark> {
+        let remark = |reason, words: &str, of: &[String]| {
+            let message = format!("{words}: {}", of.join(", "));
+            (!of.is_empty()).then_some(Remark { reason, message })
+        };
+        let not_kept = "not kept here, and not given back";
+        let not_read = "nothing is withheld because of this label: only R and V of http://terminology.hl7.org/CodeSystem/v3-Confidentiality on a Patient are read, which withhold the address";
+        let remarks = [
+            remark(LABEL_NOT_READ, not_read, &self.unread_labels),
+            remark("ELEMENTS_NOT_KEPT", not_kept, &self.left_out),
+        ];
+        remarks.into_iter().flatten().collect()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -248,13 +279,16 @@ impl Kept {
         for (index, element) in self.elements.iter().enumerate() {
             let of = format!("elements[{index}]");
             if let Some(wrong) = wrong.iter().find(|wrong| wrong.field.starts_with(&of)) {
+                let place = format!("{}.{}", self.resource_type, element.name);
                 // A name that is refused is not repeated: a My Number may be in it.
-                let message = if wrong.field == format!("{of}.name") {
-                    format!("{}: the name of an element {}", self.resource_type, wrong.problem)
+                let (message, element) = if wrong.field == format!("{of}.name") {
+                    let message =
+                        format!("{}: the name of an element {}", self.resource_type, wrong.problem);
+                    (message, String::new())
                 } else {
-                    format!("{}.{} {}", self.resource_type, element.name, wrong.problem)
+                    (format!("{place} {}", wrong.problem), place)
                 };
-                return Err(NotMapped { reason: "FIELDS_INVALID", message });
+                return Err(NotMapped { reason: "FIELDS_INVALID", message, element });
             }
         }
         Ok(self)
@@ -322,14 +356,14 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_kept_comes_back_byte_for_byte(json in written(), other in written()) {
-            let sent = format!("{{\"resourceType\":\"Patient\",\"name\":{json},\"own\" : {other} }}");
-            let beside = json!({ "resourceType": "Patient", "name": { "": 7 } });
+            let sent = format!("{{\"name\":{json},\"own\" : {other} }}");
+            let beside = json!({ "resourceType": "Basic", "name": { "": 7 } });
             let kept = kept(&sent, beside.clone());
             prop_assert_eq!(names(&kept), ["name", "own"]);
             let given = back(&kept, &beside);
             prop_assert_eq!((&given["name"], &given["own"]), (&json, &other));
             // What is said in its place by now was said by somebody else.
-            let changed = json!({ "resourceType": "Patient", "name": { "": 8 } });
+            let changed = json!({ "resourceType": "Basic", "name": { "": 8 } });
             let given = back(&kept, &changed);
             prop_assert_eq!(&given["name"], "{\"\":8}");
             prop_assert_eq!(&given["own"], &other);
