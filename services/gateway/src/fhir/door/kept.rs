@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use crate::fhir::NotMapped;
 use crate::fhir::resource::READ;
-use crate::received::content;
+use crate::received::{content, hash};
 use json::{has, is_nothing, is_within, refers_into_the_resource};
 
 pub(super) use remembered::Remembered;
@@ -35,6 +35,8 @@ pub struct Elements(BTreeMap<String, Box<RawValue>>);
 #[derive(Debug, Clone, Default)]
 pub struct Kept {
     elements: Vec<v1::ReceivedElement>,
+    /// Those for which there is no room.
+    too_large: Vec<v1::ElementTooLarge>,
     /// The names of those that are neither kept nor said here otherwise.
     left_out: Vec<String>,
     /// The labels that nothing is withheld by, by their places.
@@ -137,9 +139,12 @@ impl Elements {
                     left = room;
                     kept.elements.extend(elements);
                 }
-                None => kept.left_out.extend(elements.into_iter().map(|element| element.name)),
+                None => kept.too_large.extend(elements.into_iter().map(too_large)),
             }
         }
+        kept.left_out.extend(kept.too_large.iter().map(|element| element.name.clone()));
+        kept.too_large.sort_by(|one, other| one.name.cmp(&other.name));
+        kept.too_large.truncate(ELEMENTS_MAX);
         kept.elements.sort_by(|one, other| one.name.cmp(&other.name));
         kept.left_out.sort_unstable();
         kept.left_out.truncate(NOT_KEPT_MAX);
@@ -230,6 +235,11 @@ fn meta_json(meta: &RawValue) -> String {
     serde_json::to_string(&members).unwrap_or_default()
 }
 
+fn too_large(element: v1::ReceivedElement) -> v1::ElementTooLarge {
+    let v1::ReceivedElement { name, json, shown } = element;
+    v1::ElementTooLarge { hash: hash(&name, &json).to_string(), name, shown }
+}
+
 fn bytes(elements: &[v1::ReceivedElement]) -> usize {
     elements.iter().map(|element| element.name.len() + element.json.len()).sum()
 }
@@ -246,7 +256,7 @@ impl Kept {
             let message = format!("{words}: {}", of.join(", "));
             (!of.is_empty()).then_some(Remark { reason, message })
         };
-        let not_kept = "not kept here, and not given back";
+        let not_kept = "not kept here, and not given back, unless the same was kept before";
         let not_read = "nothing is withheld because of this label: only R and V of http://terminology.hl7.org/CodeSystem/v3-Confidentiality on a Patient are read, which withhold the address";
         let remarks = [
             remark(LABEL_NOT_READ, not_read, &self.unread_labels),
@@ -260,7 +270,7 @@ impl Kept {
     }
 
     pub(super) fn content(&self) -> Uuid {
-        content(&self.elements)
+        content(&self.elements, &self.too_large)
     }
 
     pub(super) fn sent_as(&self) -> &str {
@@ -273,21 +283,25 @@ impl Kept {
 
     /// Only what could not be taken as a message: it has a My Number in it.
     fn checked(self) -> Result<Self, NotMapped> {
-        let elements = self.elements.clone();
-        let said = v1::ResourceReceived { elements, ..v1::ResourceReceived::default() };
+        let (elements, too_large) = (self.elements.clone(), self.too_large.clone());
+        let said = v1::ResourceReceived { elements, too_large, ..Default::default() };
         let wrong = Payload::ResourceReceived(said).violations(None);
+        // A name that is refused is not repeated: a My Number may be in it.
+        let wrong_name = |problem: &str| {
+            let message = format!("{}: the name of an element {problem}", self.resource_type);
+            NotMapped { reason: "FIELDS_INVALID", message, element: String::new() }
+        };
+        if let Some(wrong) = wrong.iter().find(|wrong| wrong.field.starts_with("too_large[")) {
+            return Err(wrong_name(&wrong.problem));
+        }
         for (index, element) in self.elements.iter().enumerate() {
             let of = format!("elements[{index}]");
             if let Some(wrong) = wrong.iter().find(|wrong| wrong.field.starts_with(&of)) {
-                let place = format!("{}.{}", self.resource_type, element.name);
-                // A name that is refused is not repeated: a My Number may be in it.
-                let (message, element) = if wrong.field == format!("{of}.name") {
-                    let message =
-                        format!("{}: the name of an element {}", self.resource_type, wrong.problem);
-                    (message, String::new())
-                } else {
-                    (format!("{place} {}", wrong.problem), place)
-                };
+                if wrong.field == format!("{of}.name") {
+                    return Err(wrong_name(&wrong.problem));
+                }
+                let element = format!("{}.{}", self.resource_type, element.name);
+                let message = format!("{element} {}", wrong.problem);
                 return Err(NotMapped { reason: "FIELDS_INVALID", message, element });
             }
         }

@@ -43,6 +43,7 @@ impl Mapper<'_> {
         let mut kept = sent.kept(ours.as_object().unwrap_or(&Map::new()), bytes_max);
         if !GENDERS.contains(&patient.gender.as_str()) {
             kept.elements.retain(|element| group(&element.name) != "gender");
+            kept.too_large.retain(|element| group(&element.name) != "gender");
             let why = "gender (it is none of male, female, other and unknown)";
             kept.left_out.push(why.to_owned());
         }
@@ -135,6 +136,7 @@ impl Mapper<'_> {
             resource_id: id.to_string(),
             sent_as: kept.sent_as.clone(),
             elements: kept.elements.clone(),
+            too_large: kept.too_large.clone(),
         });
         let after = after.map(|after| format!(" after {after}")).unwrap_or_default();
         let fact = format!("received {} {}{after}", kept.written, kept.content());
