@@ -116,6 +116,7 @@ impl Intake {
                 Said::Encounter(encounter) => {
                     mapper.kept_of_encounter(encounter, &entry.sent, self.kept_bytes)
                 }
+                // What is given out is one team, of all that were told: theirs come back in none.
                 Said::CareTeam(_) => Ok(Kept::nothing_of("CareTeam", &entry.sent)),
                 Said::Referred | Said::NotUsed(_) | Said::Unreadable(_) => Ok(Kept::default()),
             };

@@ -245,7 +245,7 @@ fn bytes(elements: &[v1::ReceivedElement]) -> usize {
 }
 
 impl Kept {
-    /// Nothing: what is given out is made of all that were told, and theirs come back in none.
+    /// Nothing: what is not read of a resource of this type is told to be left out.
     pub fn nothing_of(kind: &str, sent: &Elements) -> Self {
         Self { left_out: sent.unread(kind), ..Self::default() }
     }
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_keeps_nothing_else_from_being_given_out() {
+    fn what_is_no_json_or_of_another_type_keeps_nothing_else_from_being_given_out() {
         let beside = json!({ "resourceType": "Patient", "id": "ours", "birthDate": "1938-04-02" });
         let shown = shown("birthDate", &ours(beside.clone()));
         let element = |name: &str, json: &str| v1::ReceivedElement {
@@ -401,7 +401,7 @@ mod tests {
             json: json.to_owned(),
             shown: if group(name) == "birthDate" { shown.clone() } else { String::new() },
         };
-        for bad in ["", "{", "[1] 2", "\"\\ud800\"", "1e999", &"[".repeat(200)] {
+        for bad in ["", "7", "{", "[1] 2", "\"\\ud800\"", "1e999", &"[".repeat(200)] {
             let elements = vec![
                 element("_birthDate", "{\"id\":\"b\"}"),
                 element("birthDate", bad),
