@@ -118,6 +118,7 @@ async fn what_a_system_sent_and_nobody_reads_is_no_change() {
             resource_id: id(1),
             sent_as: "Patient/7".to_owned(),
             elements: vec![element],
+            ..v1::ResourceReceived::default()
         };
         let event = v1::Event {
             event_id: id(0x77),
