@@ -437,7 +437,6 @@ async fn an_admission_that_was_cancelled_leaves_neither_requests_nor_a_team() {
         v1::TeamMemberJoined {
             members: vec![person(NURSE)],
             encounter_id: id(0xa),
-            ..v1::TeamMemberJoined::default()
         }
     }));
     deed!(story, LIAISON, "05-04T09:00", desk.request_transfer(RequestTransferRequest {
