@@ -296,7 +296,7 @@ impl Timeline {
         let turn = fact.as_ref().map_or(Turn::Begun, |happened| happened.fact.turn());
         let mut encounter = None;
         if let Some(happened) = fact {
-            self.record.apply(&happened);
+            self.record.apply_recorded(&happened, stored.placed.recorded_at);
             encounter = self.encounter_of(&happened.fact);
             if let Fact::Identity(identity::Event::Unmerged(merge)) = &happened.fact {
                 let retired = Some(merge.retired);

@@ -575,8 +575,8 @@ impl Loaded {
         if first.version != self.version + 1 {
             return;
         }
-        for event in events {
-            self.record.apply(event);
+        for (event, placed) in events.iter().zip(placed) {
+            self.record.apply_recorded(event, placed.recorded_at);
         }
         self.version = last.version;
         self.is_stale = !self.record.wanted().is_empty();

@@ -202,11 +202,14 @@ fn is_of_same_kind(one: &Fact, other: &Fact) -> bool {
 mod tests {
     use super::*;
     use crate::encounter::Encounter;
+    use crate::id::PatientId;
     use crate::record::Command;
     use crate::record::testing::{
-        admit, discharge, encounter_id, event_id, noon, stamp, stamp_for, stay, time,
+        admit, discharge, encounter_id, event_id, given, noon, register, stamp, stamp_for, stay,
+        time,
     };
     use crate::time::CareTime;
+    use uuid::Uuid;
 
     fn correct(corrects: u128, change: Change) -> Order {
         Order::Correction(Correction { corrects: event_id(corrects), change })
@@ -225,6 +228,55 @@ mod tests {
         assert_eq!(began(&record), Some(time("2026-05-01")));
         let after_the_discharge = correct(2, Change::Time(time("2026-05-11")));
         assert!(record.when("2026-05-12", after_the_discharge).is_err());
+    }
+
+    #[test]
+    fn of_corrections_of_one_time_the_one_told_last_holds() {
+        let times = ["2026-05-10", "2026-05-10T10:00:00+09:00"];
+        for said in times.map(|first| times.map(|last| (first, last))).concat() {
+            let mut record = stay();
+            // The ids run against the order of telling.
+            for (number, at, began) in [(9, said.0, "2026-05-01"), (8, said.1, "2026-04-30")] {
+                let earlier = correct(2, Change::Time(time(began)));
+                record.apply(&Event { stamp: stamp(number, at), fact: earlier.into() });
+            }
+            assert_eq!(began(&record), Some(time("2026-04-30")), "{said:?}");
+            assert!(record.corrections_of(event_id(2)).eq([event_id(9), event_id(8)]), "{said:?}");
+        }
+    }
+
+    /// The record that takes the other over is told of a correction while they are one; the other
+    /// is, after they were taken apart: and then they are one again.
+    #[test]
+    fn of_corrections_in_records_that_were_merged_twice_the_one_recorded_last_holds() {
+        let retired = PatientId::new(Uuid::from_u128(7));
+        let merge = identity::Merge { retired };
+        let recorded = |second: i64| Timestamp::from_second(second).unwrap();
+        let corrected = |number, began| {
+            let fact = correct(2, Change::Time(time(began))).into();
+            Event { stamp: stamp(number, "2026-05-10"), fact }
+        };
+        let merged = |number, fact| Event { stamp: stamp(number, "2026-05-10"), fact };
+        let is_one = || Fact::Identity(identity::Event::Merged(merge));
+        let is_two = || Fact::Identity(identity::Event::Unmerged(merge));
+        let mut other = Record::default();
+        for (second, event) in (1..).zip(stay().told.iter().map(|told| told.event.clone())) {
+            other.apply_recorded(&event, recorded(second));
+        }
+        let mut record = given(&[("2026-05-01", register())]);
+        record.apply_recorded(&merged(20, is_one()), recorded(10));
+        record.absorb(retired, &other);
+        record.apply_recorded(&corrected(9, "2026-05-01"), recorded(11));
+        assert_eq!(began(&record), Some(time("2026-05-01")));
+        record.apply_recorded(&merged(21, is_two()), recorded(12));
+        for (number, second, began_on) in [(8, 13, "2026-04-30"), (7, 9, "2026-05-01")] {
+            let mut other = other.clone();
+            other.apply_recorded(&corrected(number, "2026-04-30"), recorded(second));
+            let mut again = record.clone();
+            again.apply_recorded(&merged(22, is_one()), recorded(14));
+            again.absorb(retired, &other);
+            assert_eq!(began(&again), Some(time(began_on)));
+        }
     }
 
     #[test]
