@@ -94,7 +94,8 @@ impl Record {
 
     /// The same, if those that `follow` are accepted as well, or none. A stay that is cancelled
     /// whole is not open again between the cancel of its discharge and that of its admission,
-    /// and so no later stay is in the way.
+    /// and so no later stay is in the way; nor does what is entered in error stand for a moment,
+    /// because the event that said so before is.
     pub fn decide_before(
         &self,
         command: Command,
@@ -123,7 +124,7 @@ impl Record {
         self.check_cancelled(&order)?;
         let fact = match order {
             Order::Correction(correction) => {
-                self.check_correction(&stamp, &correction, now)?;
+                self.check_correction(&stamp, &correction, follow, now)?;
                 Fact::Correction(correction)
             }
             order @ (Order::Identity(_)

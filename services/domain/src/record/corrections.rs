@@ -6,17 +6,19 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::state::{State, check_ends};
-use super::{Event, FUTURE_TOLERANCE, Fact, Note, Order, Record, Refusal, Stamp, Told};
+use super::{Command, Event, FUTURE_TOLERANCE, Fact, Note, Order, Record, Refusal, Stamp, Told};
 use crate::correction::{self, Change, Correction, Corrections};
 use crate::identity;
 use crate::note::Document;
 
 impl Record {
-    /// Whether everything else that was told still makes sense with the correction.
+    /// Whether everything else that was told still makes sense with the correction, and with those
+    /// that `follow` and are taken with it.
     pub(super) fn check_correction(
         &self,
         stamp: &Stamp,
         correction: &Correction,
+        follow: &[Command],
         now: Timestamp,
     ) -> Result<(), Refusal> {
         let target = correction.corrects;
@@ -32,6 +34,11 @@ impl Record {
         check_change(told, &correction.change, now)?;
         let mut corrections = self.corrections.clone();
         corrections.add(stamp, correction);
+        for Command { stamp, order } in follow {
+            if let Order::Correction(correction) = order {
+                corrections.add(stamp, correction);
+            }
+        }
         let refused_before = self.refused(&self.corrections);
         for (Stamp { event, occurred_at, .. }, refusal) in self.refused(&corrections) {
             if event == target {
@@ -203,7 +210,6 @@ mod tests {
     use super::*;
     use crate::encounter::Encounter;
     use crate::id::PatientId;
-    use crate::record::Command;
     use crate::record::testing::{
         admit, discharge, encounter_id, event_id, given, noon, register, stamp, stamp_for, stay,
         time,
@@ -332,6 +338,32 @@ mod tests {
         }
         assert!(after.corrections_of(event_id(4)).eq([event_id(5)]));
         assert_eq!(after.encounter(encounter_id(1)), record.encounter(encounter_id(1)));
+    }
+
+    /// An admission that was entered in error, and the right one of the same hospital.
+    #[test]
+    fn what_is_entered_in_error_once_more_stands_at_no_time_between() {
+        let mut record = stay();
+        let error = |number, corrects| Command {
+            stamp: stamp(number, "2026-05-10"),
+            order: correct(corrects, Change::EnteredInError),
+        };
+        for (number, corrects) in [(4, 3), (5, 2)] {
+            let Command { stamp, order } = error(number, corrects);
+            record.apply(&Event { stamp, fact: order.into() });
+        }
+        let right = Event { stamp: stamp(6, "2026-05-03"), fact: admit(2, "acute", None).into() };
+        record.apply(&right);
+        let now = noon();
+        assert_eq!(
+            record.decide(error(7, 5), now),
+            Err(correction::Refusal::LaterEventDepends(event_id(6)).into())
+        );
+        let events = record.decide_before(error(7, 5), &[error(8, 2)], now).unwrap();
+        events.iter().for_each(|event| record.apply(event));
+        let events = record.decide(error(8, 2), now).unwrap();
+        events.iter().for_each(|event| record.apply(event));
+        assert_eq!(record.outcome(event_id(2)).error, Some(event_id(8)));
     }
 
     #[test]
