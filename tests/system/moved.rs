@@ -28,10 +28,9 @@ const UNMERGED: u128 = 0x22;
 async fn visit(channel: &Channel, patient: u128, event: u128, at: &str) {
     let visited =
         v1::VisitCompleted { kind: v1::VisitKind::Nursing.into(), ..v1::VisitCompleted::default() };
-    let request = v1::RecordVisitRequest {
-        context: Some(context(&id(patient), &id(event), at)),
-        event: Some(visited),
-    };
+    let sensitivity = vec![v1::Sensitivity::Psychiatry.into()];
+    let context = v1::CommandContext { sensitivity, ..context(&id(patient), &id(event), at) };
+    let request = v1::RecordVisitRequest { context: Some(context), event: Some(visited) };
     let mut home = HomeCareClient::new(channel.clone());
     home.record_visit(by("nurses", "visiting-nurse", request)).await.unwrap();
 }
@@ -150,6 +149,9 @@ async fn what_was_told_while_two_were_merged_is_listed_and_moved_to_whose_it_is(
     let nurses =
         (id(VISITED), VISIT[0].into(), "2026-05-05T10:00:00+09:00".into(), "nurses".into());
     assert_eq!(told.events.last().map(of), Some(nurses));
+    let labels: Vec<_> = told.events.iter().map(|of| of.sensitivity.clone()).collect();
+    let psychiatry = i32::from(v1::Sensitivity::Psychiatry);
+    assert_eq!(labels, [vec![], vec![], vec![psychiatry]]);
     assert_eq!(unmerge(&channel).await, v1::Receipt { repeated: true, ..receipt });
     for patient in [ONE, OTHER] {
         assert_eq!(listed(&channel, patient).await, (all.to_vec(), 3));
