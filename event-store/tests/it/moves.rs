@@ -527,3 +527,34 @@ async fn what_is_kept_as_a_system_sent_it_is_not_moved_and_the_refusal_says_what
     }
     assert_eq!(visits(&store).await, [1, 0]);
 }
+
+#[tokio::test]
+async fn an_interrupted_move_is_finished_without_being_sent_again() {
+    let (folder, store) = told_of_the_wrong_one().await;
+    moved(&killed_after(1, &store, &folder), MOVE).await.unwrap_err();
+    assert_eq!(visits(&store).await, [1, 1]);
+    let next = handler(&store, &folder);
+    assert!(next.settle_moves(patient(RIGHT)).await.unwrap());
+    assert_eq!(visits(&store).await, [0, 1]);
+    assert!(!next.settle_moves(patient(RIGHT)).await.unwrap(), "once");
+    let again = moved(&next, MOVE).await.unwrap();
+    assert!(again.told_again.iter().chain(&again.taken_back).all(|receipt| receipt.repeated));
+}
+
+/// Whether it was corrected meanwhile, or is asked of another version; and also where whoever undoes
+/// it is killed.
+#[tokio::test]
+async fn an_interrupted_move_that_cannot_come_about_is_undone_without_being_sent_again() {
+    for publications in 0..=2 {
+        let (folder, store) = told_of_the_wrong_one().await;
+        let of_version = Moving { expected_version: Some(2), ..moving(MOVE, &[VISITED]) };
+        killed_after(1, &store, &folder).move_events(of_version).await.unwrap_err();
+        let next = handler(&store, &folder);
+        next.submit(one(care_event(WRONG, 46, 5, &visited()))).await.unwrap();
+        let killed = killed_after(publications, &store, &folder);
+        let _undone_or_not = killed.settle_moves(patient(RIGHT)).await;
+        assert_eq!(visits(&store).await, [2, usize::from(publications < 2)]);
+        next.settle_moves(patient(RIGHT)).await.unwrap();
+        assert_eq!(visits(&store).await, [2, 0]);
+    }
+}

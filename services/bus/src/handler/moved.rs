@@ -9,6 +9,7 @@
 //! version on which the events were read, so that no correction of them is lost.
 
 mod given_up;
+mod interrupted;
 mod originals;
 
 use std::sync::Arc;
