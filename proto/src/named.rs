@@ -55,6 +55,7 @@ fn for_each(payload: &mut Payload, see: &mut dyn FnMut(&mut String)) -> Result<(
 mod tests {
     use super::*;
     use crate::catalogue::{Family, TYPES};
+    use crate::fields::Fields;
     use crate::v1;
 
     /// A type that names an event in a field of its own is known here.
@@ -62,7 +63,7 @@ mod tests {
     fn no_event_that_is_named_is_overlooked() {
         for of in TYPES {
             let payload = Payload::decode(of.name, &[]).unwrap();
-            let fields = payload.fields().map(|fields| fields.names()).unwrap_or_default();
+            let fields = payload.fields().map(Fields::names).unwrap_or_default();
             let named = fields.iter().filter(|name| name.ends_with("_event_id")).count();
             if !matches!(of.family, Family::System | Family::Organisation) {
                 assert_eq!(event_ids(&payload).unwrap().len(), named, "{}", of.name);

@@ -18,7 +18,8 @@ pub(crate) fn begin(
     let (handler, patients, stop) = (Arc::clone(handler), patients.clone(), stop.clone());
     tokio::spawn(async move {
         // What is cancelled half way is settled the next time.
-        let settled = stop.run_until_cancelled(settle_all(&handler, &patients, &end)).await;
+        let settling = Box::pin(settle_all(&handler, &patients, &end));
+        let settled = stop.run_until_cancelled(settling).await;
         if let Some(Err(error)) = settled {
             tracing::warn!(%error, "merges and moves that are half done were not looked for");
         }

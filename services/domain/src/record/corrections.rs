@@ -359,10 +359,12 @@ mod tests {
             record.decide(error(7, 5), now),
             Err(correction::Refusal::LaterEventDepends(event_id(6)).into())
         );
-        let events = record.decide_before(error(7, 5), &[error(8, 2)], now).unwrap();
-        events.iter().for_each(|event| record.apply(event));
-        let events = record.decide(error(8, 2), now).unwrap();
-        events.iter().for_each(|event| record.apply(event));
+        for event in record.decide_before(error(7, 5), &[error(8, 2)], now).unwrap() {
+            record.apply(&event);
+        }
+        for event in record.decide(error(8, 2), now).unwrap() {
+            record.apply(&event);
+        }
         assert_eq!(record.outcome(event_id(2)).error, Some(event_id(8)));
     }
 
