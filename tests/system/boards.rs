@@ -9,6 +9,7 @@ use tsunagi_proto::v1::timeline_client::TimelineClient;
 use tsunagi_proto::v1::watch_board_response::Frame;
 
 use crate::desks::{place, register};
+use crate::import::summary;
 use crate::stories::{
     CARE_MANAGER, LIAISON, LINK_WORKER, NURSE, Story, Who, deed, organisation, person, signed,
 };
@@ -416,4 +417,51 @@ async fn a_link_worker_s_sixty_cases_stand_in_the_order_in_which_they_are_due() 
     server.kill();
     let server = Server::start(data.path());
     assert_eq!((caseload(&server, "").await, caseload(&server, "lw-2").await), (board, own));
+}
+
+#[tokio::test]
+async fn an_admission_that_was_cancelled_leaves_neither_requests_nor_a_team() {
+    let data = folder();
+    let server = Server::start(data.path());
+    register(&server.channel().await, &id(1), "00123").await;
+    let mut story = Story::new();
+    let admission = deed!(story, LIAISON, "05-03T09:00", desk.admit(AdmitRequest {
+        v1::Admitted {
+            encounter_id: id(0xa),
+            place: Some(place("acute", "4E")),
+            ..v1::Admitted::default()
+        }
+    }));
+    deed!(story, LIAISON, "05-03T10:00", team.join_team(JoinTeamRequest {
+        v1::TeamMemberJoined {
+            members: vec![person(NURSE)],
+            encounter_id: id(0xa),
+            ..v1::TeamMemberJoined::default()
+        }
+    }));
+    deed!(story, LIAISON, "05-04T09:00", desk.request_transfer(RequestTransferRequest {
+        v1::TransferRequested {
+            transfer_request_id: id(0xb),
+            encounter_id: id(0xa),
+            facility: Some(v1::Organisation { id: "rehab".into(), name: String::new() }),
+            ..v1::TransferRequested::default()
+        }
+    }));
+    send(&story, &server).await;
+    let channel = server.channel().await;
+    let before = summary(&channel, &id(1)).await;
+    assert_eq!((before.team.len(), before.transfer_requests.len()), (1, 1));
+    assert_eq!(liaison_board(&server).await.transfers_waiting.len(), 1);
+    story.parts = vec![Vec::new()];
+    deed!(story, LIAISON, "05-05T09:00", desk.cancel_admission(CancelAdmissionRequest {
+        v1::EncounterCancellation {
+            encounter_id: id(0xa),
+            cancelled_event_id: admission,
+            ..v1::EncounterCancellation::default()
+        }
+    }));
+    send(&story, &server).await;
+    let after = summary(&channel, &id(1)).await;
+    assert_eq!((after.team.len(), after.transfer_requests.len()), (0, 0));
+    assert!(liaison_board(&server).await.transfers_waiting.is_empty());
 }
