@@ -72,7 +72,7 @@ enum About {
 }
 
 fn about(payload: &Payload) -> About {
-    if let Payload::MoveGivenUp(_) = payload {
+    if let Payload::MoveGivenUp(_) | Payload::EventsMoved(_) = payload {
         // The system's word, of a patient's events.
         return About::Patient;
     }
