@@ -72,7 +72,7 @@ enum About {
 }
 
 fn about(payload: &Payload) -> About {
-    if let Payload::MoveGivenUp(_) = payload {
+    if let Payload::MoveGivenUp(_) | Payload::EventsMoved(_) = payload {
         // The system's word, of a patient's events.
         return About::Patient;
     }
@@ -238,6 +238,14 @@ fn contradictions(said: &v1::Resource) -> Violations {
     {
         let of = at.field("eligibility");
         violations.push(of.field("age_max").violation("must be at least `age_min`"));
+    }
+    for (index, location) in said.locations.iter().enumerate() {
+        let of = at.field("locations");
+        let of = of.item(index);
+        if location.address.as_ref().is_some_and(|address| address.confidential) {
+            let problem = "must not be: a directory is for everybody; leave the address out";
+            violations.push(of.field("address").field("confidential").violation(problem));
+        }
     }
     for (index, schedule) in said.schedules.iter().enumerate() {
         let (from, to) = (schedule.valid_from_on.as_str(), schedule.valid_to_on.as_str());

@@ -9,6 +9,7 @@ use tsunagi_proto::v1::timeline_client::TimelineClient;
 use tsunagi_proto::v1::watch_board_response::Frame;
 
 use crate::desks::{place, register};
+use crate::import::summary;
 use crate::stories::{
     CARE_MANAGER, LIAISON, LINK_WORKER, NURSE, Story, Who, deed, organisation, person, signed,
 };
@@ -117,6 +118,7 @@ async fn what_a_system_sent_and_nobody_reads_is_no_change() {
             resource_id: id(1),
             sent_as: "Patient/7".to_owned(),
             elements: vec![element],
+            ..v1::ResourceReceived::default()
         };
         let event = v1::Event {
             event_id: id(0x77),
@@ -163,7 +165,7 @@ async fn boards_survive_a_restart_and_are_made_again_from_the_log() {
     let server = Server::start(data.path());
     assert_eq!((team_board(&server, "").await, liaison_board(&server).await), before);
     server.kill();
-    std::fs::remove_dir_all(data.path().join("rows-5.sled")).unwrap();
+    std::fs::remove_dir_all(data.path().join("rows-6.sled")).unwrap();
     let server = Server::start(data.path());
     assert_eq!((team_board(&server, "").await, liaison_board(&server).await), before);
 }
@@ -416,4 +418,50 @@ async fn a_link_worker_s_sixty_cases_stand_in_the_order_in_which_they_are_due() 
     server.kill();
     let server = Server::start(data.path());
     assert_eq!((caseload(&server, "").await, caseload(&server, "lw-2").await), (board, own));
+}
+
+#[tokio::test]
+async fn an_admission_that_was_cancelled_leaves_neither_requests_nor_a_team() {
+    let data = folder();
+    let server = Server::start(data.path());
+    register(&server.channel().await, &id(1), "00123").await;
+    let mut story = Story::new();
+    let admission = deed!(story, LIAISON, "05-03T09:00", desk.admit(AdmitRequest {
+        v1::Admitted {
+            encounter_id: id(0xa),
+            place: Some(place("acute", "4E")),
+            ..v1::Admitted::default()
+        }
+    }));
+    deed!(story, LIAISON, "05-03T10:00", team.join_team(JoinTeamRequest {
+        v1::TeamMemberJoined {
+            members: vec![person(NURSE)],
+            encounter_id: id(0xa),
+        }
+    }));
+    deed!(story, LIAISON, "05-04T09:00", desk.request_transfer(RequestTransferRequest {
+        v1::TransferRequested {
+            transfer_request_id: id(0xb),
+            encounter_id: id(0xa),
+            facility: Some(v1::Organisation { id: "rehab".into(), name: String::new() }),
+            ..v1::TransferRequested::default()
+        }
+    }));
+    send(&story, &server).await;
+    let channel = server.channel().await;
+    let before = summary(&channel, &id(1)).await;
+    assert_eq!((before.team.len(), before.transfer_requests.len()), (1, 1));
+    assert_eq!(liaison_board(&server).await.transfers_waiting.len(), 1);
+    story.parts = vec![Vec::new()];
+    deed!(story, LIAISON, "05-05T09:00", desk.cancel_admission(CancelAdmissionRequest {
+        v1::EncounterCancellation {
+            encounter_id: id(0xa),
+            cancelled_event_id: admission,
+            ..v1::EncounterCancellation::default()
+        }
+    }));
+    send(&story, &server).await;
+    let after = summary(&channel, &id(1)).await;
+    assert_eq!((after.team.len(), after.transfer_requests.len()), (0, 0));
+    assert!(liaison_board(&server).await.transfers_waiting.is_empty());
 }

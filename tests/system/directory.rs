@@ -230,7 +230,7 @@ async fn the_directory_is_read_as_it_was_known_and_survives_a_restart() {
     server.kill();
     for rebuilds in [false, true] {
         if rebuilds {
-            std::fs::remove_dir_all(data.path().join("rows-5.sled")).unwrap();
+            std::fs::remove_dir_all(data.path().join("rows-6.sled")).unwrap();
         }
         let server = Server::start(data.path());
         let mut desk = Desk::new(&server.channel().await);
@@ -253,6 +253,12 @@ async fn what_cannot_be_said_of_a_resource_is_refused() {
     let refused = desk.try_publish(1, 0xa, sometimes, "2026-01-10").await.unwrap_err();
     assert_eq!(reason(&refused), "FIELDS_INVALID");
     assert!(refused.message().contains("event.schedules[0].rrule"), "{}", refused.message());
+    let mut shelter = salon("サロン");
+    let address = v1::Address { text: "1-1".into(), confidential: true, ..Default::default() };
+    shelter.locations = vec![v1::ResourceLocation { address: Some(address), ..Default::default() }];
+    let refused = desk.try_publish(1, 0xa, shelter, "2026-01-10").await.unwrap_err();
+    let field = "event.locations[0].address.confidential";
+    assert!(refused.message().contains(field), "{}", refused.message());
     desk.publish(1, 0xa, "サロン", "2026-01-10").await;
     let exists = desk.try_publish(2, 0xa, salon("サロン"), "2026-02-10").await.unwrap_err();
     assert_eq!(reason(&exists), "RESOURCE_EXISTS");

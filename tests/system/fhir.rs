@@ -248,7 +248,7 @@ async fn every_error_is_an_operation_outcome() {
                 vec![json!({ "resourceType": "Patient", "id": "a", "name": 7 })],
             ),
             400,
-            "UNREADABLE",
+            "ELEMENT_WRONG",
         ),
         ("POST", "", &"x".repeat(4096), 413, "MESSAGE_TOO_LARGE"),
     ] {

@@ -13,7 +13,7 @@ use tsunagi_proto::v1::subscribe_response::Frame;
 use crate::desks::register;
 use crate::fhir::{bundle, get, reason, request, start};
 use crate::import::{import, open_encounter, summary, write};
-use crate::support::{Server, by, context, folder, id, liaison, sentences, stdout, timeline};
+use crate::support::{Server, by, context, folder, id, liaison, run, sentences, stdout, timeline};
 
 const NUMBERS: &str = "urn:oid:1.2.392.100495.20.3.51.1";
 
@@ -140,7 +140,10 @@ async fn what_nothing_is_made_of_comes_back_as_it_was_sent_and_once() {
     let data = folder();
     let server = start(data.path(), &[]);
     let entries = post(&server, vec![person(), visit()]).await;
-    assert!(entries.iter().all(|entry| entry.get("outcome").is_none()), "{entries:?}");
+    // Its own label may mean that something is withheld, and nothing is; all of it is kept.
+    let told = &entries[0]["outcome"];
+    assert_eq!((reason(told), told["issue"].as_array().unwrap().len()), ("LABEL_NOT_READ", 1));
+    assert_eq!(entries[1].get("outcome"), None, "{entries:?}");
     let (given, stay) = (patient(&server).await, encounter(&server).await);
     assert_eq!(lost(&person(), &given), [""; 0], "{given}");
     assert_eq!(lost(&visit(), &stay), [""; 0], "{stay}");
@@ -408,6 +411,37 @@ async fn what_cannot_be_kept_is_named_or_refused() {
         assert_eq!(answer["entry"][0]["response"]["status"], "400 Bad Request", "{answer}");
         assert!(!answer.to_string().contains("456789018"), "{answer}");
     }
+    // What is of another type than FHIR says: given back, it would make of the answer no FHIR.
+    for (at, value, place) in [
+        ("maritalStatus", json!("既婚"), "maritalStatus"),
+        ("contact", json!([{ "name": { "given": "一郎" } }]), "contact[0].name.given"),
+        ("name", json!({ "text": "髙橋 花" }), "name"),
+    ] {
+        let mut wrong = person();
+        wrong[at] = value;
+        let (_, answer) =
+            request(&server, "POST", "", &bundle("transaction", vec![wrong.clone()])).await;
+        assert_eq!(reason(&answer), "ELEMENT_WRONG", "{answer}");
+        let expression = format!("Bundle.entry[0].resource.{place}");
+        assert_eq!(answer["issue"][0]["expression"], json!([expression]));
+        assert!(!answer.to_string().contains('郎') && !answer.to_string().contains("既婚"));
+        let (_, answer) = request(&server, "POST", "", &bundle("batch", vec![wrong])).await;
+        let outcome = &answer["entry"][0]["response"]["outcome"];
+        assert_eq!(outcome["issue"][0]["expression"], json!([expression]), "{answer}");
+    }
+    // A label by which its sender may mean that the address is confidential.
+    let labelled = |system: &str, code: &str| {
+        let mut labelled = person();
+        labelled["meta"]["security"] = json!([{ "system": system, "code": code }]);
+        labelled
+    };
+    let unknown = labelled("http://hl7.org/fhir/v3/Confidentiality", "DV");
+    let (why, words) = refusal(&server, vec![unknown]).await;
+    assert_eq!(why, "LABEL_UNKNOWN");
+    assert!(words.starts_with("Patient.meta.security[0] is a label"), "{words}");
+    let entries = post(&server, vec![labelled("urn:his:labels", "R")]).await;
+    assert_eq!(reason(&entries[0]["outcome"]), "LABEL_NOT_READ");
+    assert_eq!(entries[0]["outcome"]["issue"][0]["severity"], "warning");
     // What changes the meaning of what is read.
     for (at, part) in [
         ("modifierExtension", json!([{ "url": "urn:x", "valueBoolean": true }])),
@@ -440,7 +474,7 @@ async fn what_cannot_be_kept_is_named_or_refused() {
     let entries = post(&server, vec![large.clone()]).await;
     let outcome = &entries[0]["outcome"];
     assert_eq!(reason(outcome), "ELEMENTS_NOT_KEPT");
-    let words = "not kept here, and not given back: contained, managingOrganization, photo";
+    let words = "not kept here, and not given back, unless the same was kept before: contained, managingOrganization, photo";
     assert_eq!(outcome["issue"][0]["diagnostics"], words);
     let given = patient(&server).await;
     assert_eq!(
@@ -451,6 +485,42 @@ async fn what_cannot_be_kept_is_named_or_refused() {
         given["contact"], large["contact"],
         "of what nothing is made, its modifiers come back with it"
     );
+}
+
+#[tokio::test]
+async fn what_was_kept_is_not_lost_to_a_smaller_limit() {
+    let (data, export) = (folder(), folder());
+    let server = start(data.path(), &[]);
+    post(&server, vec![person()]).await;
+    assert!(server.terminate().await.success());
+    // Through the door, and by an import, in the name of the same system.
+    let server = start(data.path(), &["--fhir-kept-bytes", "0"]);
+    let of = |hour: u8, marital: &str| {
+        let mut sent = person();
+        sent["meta"]["lastUpdated"] = json!(format!("2026-01-01T{hour:02}:00:00+09:00"));
+        sent["maritalStatus"] = json!({ "text": marital });
+        sent
+    };
+    for hour in 1..4 {
+        post(&server, vec![of(hour, "既婚")]).await;
+        let given = patient(&server).await;
+        assert_eq!(lost(&person(), &given), [""; 0], "{given}");
+    }
+    write(export.path(), "Patient.ndjson", &[of(4, "既婚")]);
+    let (url, path) = (server.url.clone(), export.path().to_str().unwrap().to_owned());
+    let import = tokio::task::spawn_blocking(move || {
+        let all =
+            ["import", "fhir", "--server", &url, "--source", "acute", "--fhir-kept-bytes", "60"];
+        run(&[&all[..], &[&path]].concat())
+    });
+    let output = import.await.unwrap();
+    assert!(stdout(&output).contains("ELEMENTS_NOT_KEPT 1"), "{}", stdout(&output));
+    assert_eq!(lost(&person(), &patient(&server).await), [""; 0]);
+    // What is said otherwise now does not come back as it was.
+    let entries = post(&server, vec![of(5, "死別")]).await;
+    assert_eq!(reason(&entries[0]["outcome"]), "LABEL_NOT_READ");
+    let given = patient(&server).await;
+    assert_eq!(lost(&person(), &given), ["Patient.maritalStatus"], "{given}");
 }
 
 #[tokio::test]

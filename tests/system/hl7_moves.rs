@@ -315,6 +315,8 @@ async fn two_numbers_that_are_one_visit_leave_one_visit() {
     };
     take(&mut sender, adt("A04", 9, &of("7", &clinic("V-1", 9)))).await;
     take(&mut sender, adt("A04", 10, &of("7", &clinic("V-2", 10)))).await;
+    let by = clinic("V-1", 9).replacen("OPD||||", "OPD||||2^Sato", 1);
+    take(&mut sender, adt("A54", 10, &of("7", &by))).await;
     let one = of("7", &format!("{}\r{}", merged("7", "", "V-1"), clinic("V-2", 10)));
     take(&mut sender, adt("A42", 11, &one)).await;
     assert_eq!(standing(&channel, "7").await, ["patient.registered", "encounter.registered"]);

@@ -6,7 +6,7 @@ use std::path::Path;
 use tonic::transport::Channel;
 
 use crate::mllp::{Sender, code, find};
-use crate::support::{Server, folder, timeline};
+use crate::support::{Server, folder, run, stdout, timeline};
 
 fn start(data: &Path) -> Server {
     Server::start_with(data, &["--mllp-listen", "127.0.0.1:0"])
@@ -170,6 +170,96 @@ async fn a_stay_becomes_a_visit_as_often_as_it_is_said_under_one_number() {
         }
         take(&mut sender, "A03", "202605050900", &visit).await;
         assert_eq!(place(&channel).await, "PATIENT_STATE_VISITED X1");
+    }
+}
+
+#[tokio::test]
+async fn a_stay_that_became_a_visit_does_not_end_once_more() {
+    let data = folder();
+    let server = start(data.path());
+    let mut sender = Sender::connect(&server).await;
+    let channel = server.channel().await;
+    let visit = Visit { class: "O", place: "X1", ..STAY };
+    take(&mut sender, "A01", "202605010900", &STAY).await;
+    take(&mut sender, "A07", "202605021200", &visit).await;
+    let says = ["[ENCOUNTER_ENDED]", "PV1-2"];
+    refuse(&mut sender, "A03", "202605021500", &STAY, &says).await;
+    let ended = Visit { to: "202605021500", ..STAY };
+    refuse(&mut sender, "A03", "202605021501", &ended, &says).await;
+    assert_eq!(place(&channel).await, "PATIENT_STATE_VISITING X1");
+    // What the refusal says to do does it.
+    take(&mut sender, "A03", "202605021502", &visit).await;
+    assert_eq!(place(&channel).await, "PATIENT_STATE_VISITED X1");
+    assert_eq!(take(&mut sender, "A03", "202605021503", &STAY).await, "known already");
+}
+
+#[tokio::test]
+async fn the_end_of_an_earlier_stay_is_known_after_it_became_a_stay_again() {
+    let data = folder();
+    let server = start(data.path());
+    let mut sender = Sender::connect(&server).await;
+    let channel = server.channel().await;
+    let visit = Visit { class: "O", place: "X1", ..STAY };
+    take(&mut sender, "A01", "202605010900", &STAY).await;
+    take(&mut sender, "A07", "202605021200", &visit).await;
+    take(&mut sender, "A06", "202605021800", &STAY).await;
+    for at in ["202605021100", "202605021300"] {
+        assert_eq!(take(&mut sender, "A07", at, &visit).await, "known already");
+    }
+    assert_eq!(place(&channel).await, "PATIENT_STATE_IN_HOSPITAL 3W");
+    take(&mut sender, "A07", "202605031200", &visit).await;
+    assert_eq!(place(&channel).await, "PATIENT_STATE_VISITING X1");
+}
+
+/// Replays all that is in quarantine, and says how many.
+async fn replay_all(server: &Server) -> usize {
+    let (url, mllp) = (server.url.clone(), server.mllp.clone().unwrap());
+    let replayed = tokio::task::spawn_blocking(move || {
+        let listed = stdout(&run(&["quarantine", "--server", &url]));
+        let ids = listed.lines().filter_map(|line| line.split_whitespace().next());
+        let replay = |id: &str| run(&["quarantine", id, "--replay", &mllp, "--server", &url]);
+        let all: Vec<_> = ids.map(replay).collect();
+        assert!(all.iter().all(|one| one.status.code() == Some(0)), "{all:?}");
+        assert_eq!(stdout(&run(&["quarantine", "--server", &url])), "");
+        all.len()
+    });
+    replayed.await.unwrap()
+}
+
+#[tokio::test]
+async fn a_cancel_that_came_before_its_act_is_kept_and_replayed_after_it() {
+    for (act, cancel, before) in [
+        ("A01", "A11", None),
+        ("A02", "A12", Some("A01")),
+        ("A03", "A13", Some("A01")),
+        ("A04", "A11", None),
+        ("A14", "A27", None),
+        ("A21", "A52", Some("A01")),
+    ] {
+        let data = folder();
+        let server = start(data.path());
+        let mut sender = Sender::connect(&server).await;
+        let class = if act == "A04" { "O" } else { "I" };
+        let visit = Visit { class, from: "202605010900", ..STAY };
+        if let Some(before) = before {
+            take(&mut sender, before, "202605010900", &visit).await;
+        }
+        refuse(
+            &mut sender,
+            cancel,
+            "202605021000",
+            &visit,
+            &["send this again after it", "quarantine"],
+        )
+        .await;
+        let other = Visit { place: "9N", ..visit };
+        take(&mut sender, act, "202605020900", &other).await;
+        let channel = server.channel().await;
+        let told = standing(&channel).await;
+        assert_eq!(replay_all(&server).await, 1, "{act}");
+        let (last, before) = told.split_last().unwrap();
+        let now = standing(&channel).await;
+        assert!(now.starts_with(before) && !now.contains(last), "{act}: {now:?}");
     }
 }
 

@@ -81,6 +81,58 @@ async fn a_restricted_patient_s_address_is_confidential() {
 }
 
 #[tokio::test]
+async fn what_is_taken_and_not_kept_or_not_read_is_in_the_report() {
+    let (data, export) = (folder(), folder());
+    let _server = Server::start(data.path());
+    let mut resource = patient(0);
+    resource["contained"] =
+        json!([{ "resourceType": "Organization", "id": "o1", "name": "髙橋医院" }]);
+    resource["managingOrganization"] = json!({ "reference": "#o1" });
+    resource["meta"]["security"] = json!([{ "system": "urn:his:labels", "code": "R" }]);
+    let mut unknown = patient(1);
+    let old = "http://hl7.org/fhir/v3/Confidentiality";
+    unknown["meta"]["security"] = json!([{ "system": old, "code": "住所秘匿" }]);
+    let mut wrong = patient(2);
+    wrong["maritalStatus"] = json!("既婚");
+    let team = json!({
+        "resourceType": "CareTeam", "id": "t1", "period": { "start": "2026-03-01" },
+        "note": [{ "text": "要注意" }],
+        "subject": { "reference": format!("Patient/{}", resource["id"].as_str().unwrap()) },
+        "participant": [{ "member": { "display": "佐藤" }, "role": [{ "text": "看護師" }] }],
+    });
+    let observation = json!({ "resourceType": "Observation", "id": "ob1" });
+    let all = [resource, unknown, wrong, team, observation.clone(), observation];
+    write(export.path(), "all.ndjson", &all);
+    let told = export.path().join("told.txt");
+    let arguments = [export.path().to_str().unwrap(), "--report", told.to_str().unwrap()];
+    for round in ["taken", "repeated"] {
+        let output = import(data.path(), &arguments);
+        let lines = report(&told);
+        let of = |reason: &str| {
+            let line = lines.iter().find(|line| line["reason"] == reason);
+            let line = line.unwrap_or_else(|| panic!("{round}: no {reason} in {lines:?}"));
+            (line["number"].as_u64().unwrap(), line["message"].as_str().unwrap().to_owned())
+        };
+        let (number, words) = of("ELEMENTS_NOT_KEPT");
+        assert_eq!(number, 1);
+        assert!(words.ends_with(": contained, managingOrganization"), "{words}");
+        assert_eq!(of("LABEL_NOT_READ").0, 1);
+        assert!(of("LABEL_NOT_READ").1.ends_with(": Patient.meta.security[0]"));
+        assert_eq!(of("LABEL_UNKNOWN").0, 2);
+        assert_eq!(of("UNREADABLE").0, 3);
+        assert!(of("UNREADABLE").1.starts_with("Patient.maritalStatus must be an object"));
+        let team = lines.iter().find(|line| line["resource"] == "CareTeam/t1").unwrap();
+        assert!(team["message"].as_str().unwrap().ends_with(": note"), "{team}");
+        let (number, words) = of("NOT_USED");
+        assert!(number == 0 && words.starts_with("2 of this file"), "{words}");
+        let told = format!("{}{lines:?}", stdout(&output));
+        assert!(told.contains("ELEMENTS_NOT_KEPT 2"), "{told}");
+        assert!(["髙橋", "要注意", "住所秘匿", "既婚"].iter().all(|text| !told.contains(text)));
+        assert_eq!(output.status.code(), Some(2));
+    }
+}
+
+#[tokio::test]
 async fn a_stay_that_ends_before_it_begins_is_not_begun() {
     let (data, export) = (folder(), folder());
     let path = export.path().to_str().unwrap();

@@ -111,6 +111,27 @@ async fn every_kind_of_bad_input_is_refused_in_its_own_way() {
 }
 
 #[tokio::test]
+async fn of_two_who_register_the_same_numbers_in_other_orders_one_gets_them() {
+    let data = folder();
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    for round in 0..20_u128 {
+        let register = |who: u128, numbers: [&str; 2]| {
+            let numbers = numbers.map(|number| format!("{number}-{round}"));
+            let mut event = registration(&numbers[0]);
+            event.identifiers.extend(registration(&numbers[1]).identifiers);
+            let context = context(&id(0x100 + 2 * round + who), &id(1), "2026-04-01");
+            let request = v1::RegisterPatientRequest { context: Some(context), event: Some(event) };
+            let mut desk = DischargeDeskClient::new(channel.clone());
+            async move { desk.register_patient(liaison(request)).await }
+        };
+        let both = tokio::join!(register(0, ["a", "b"]), register(1, ["b", "a"]));
+        let ((Ok(_), Err(refused)) | (Err(refused), Ok(_))) = both else { panic!("{both:?}") };
+        assert_eq!(reason(&refused), "IDENTIFIER_TAKEN");
+    }
+}
+
+#[tokio::test]
 async fn a_visit_ends_after_it_begins_and_begins_after_birth() {
     let data = folder();
     let server = Server::start(data.path());

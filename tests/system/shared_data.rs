@@ -149,7 +149,7 @@ async fn every_real_message_is_answered_and_taken_or_refused_for_a_reason() {
     let server = server_for_real_messages(data.path());
     let mut sender = Sender::connect(&server).await;
     let mut table: BTreeMap<String, BTreeMap<String, usize>> = BTreeMap::new();
-    let mut reasons = BTreeSet::new();
+    let mut reasons: BTreeMap<(String, String), usize> = BTreeMap::new();
     for (file, message) in messages(&folder_of_messages) {
         let (kind, answer) = send(&mut sender, &message).await;
         let (code, text) = code(&answer);
@@ -159,15 +159,19 @@ async fn every_real_message_is_answered_and_taken_or_refused_for_a_reason() {
         });
         *table.entry(kind.clone()).or_default().entry(code[1..].to_owned()).or_default() += 1;
         if !code.ends_with('A') {
+            if kind.starts_with("ADT") {
+                eprintln!("{}: {kind} {text}", file.display());
+            }
             let reason = text.rsplit_once('[').unwrap_or_else(|| panic!("{answer}")).1;
-            reasons.insert(reason.trim_end_matches(']').to_owned());
+            *reasons.entry((kind, reason.trim_end_matches(']').to_owned())).or_default() += 1;
             assert!(text.len() > 40 && answer.contains("\rERR|"), "{}: {answer}", file.display());
         }
     }
     for (kind, answers) in &table {
-        eprintln!("{kind:12} {answers:?}");
+        let why = reasons.iter().filter(|((of, _), _)| of == kind);
+        let why: Vec<_> = why.map(|((_, why), count)| format!("{why} {count}")).collect();
+        eprintln!("{kind:12} {answers:?} {}", why.join(", "));
     }
-    eprintln!("{reasons:?}");
     let taken = |kind: &str| table[kind].get("A").copied().unwrap_or_default();
     assert!(taken("ADT A01") >= 1290 && taken("ADT A03") >= 105 && taken("ADT A08") >= 94);
     assert_eq!(table["no ADT"].keys().collect::<Vec<_>>(), ["R"], "what is no ADT is refused");

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tsunagi_domain::encounter::Stage;
+use tsunagi_domain::encounter::{Encounter, Stage};
 use tsunagi_domain::{CaseId, EncounterId, case, referral, transfer_request};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::v1;
@@ -258,13 +258,13 @@ impl<'a> Glance<'a> {
         self.timeline.record().course(of, key(id)).map_or("none", |course| course.state())
     }
 
-    /// Those who belong to a stay that has ended, or to a case that is closed, have left.
+    /// Those who belong to a stay that is over, or to a case that is closed, have left.
     fn team(&mut self) -> Vec<v1::TeamMember> {
         let record = self.timeline.record();
         let has_ended = |of: &Member| {
             let stay = of.encounter.and_then(|id| record.encounter(id));
             let case = of.case.and_then(|id| record.cases().find(|(case, _)| *case == id));
-            stay.is_some_and(|stay| stay.stage() == Stage::Ended)
+            stay.is_some_and(is_over)
                 || case.is_some_and(|(_, case)| case.state() != case::State::Open)
         };
         self.team.retain(|of| !has_ended(of));
@@ -320,7 +320,7 @@ impl<'a> Glance<'a> {
         let shown = record.transfer_requests().filter_map(|(id, request)| {
             let (requester, facility, _) = request.parties()?;
             let stay = request.encounter().and_then(|stay| record.encounter(stay));
-            if stay.is_none_or(|stay| stay.stage() == Stage::Ended) {
+            if stay.is_none_or(is_over) {
                 return None;
             }
             let (ja, en) = match request.state() {
@@ -445,6 +445,15 @@ pub fn on_day(summary: &mut v1::PatientSummary, day: &str) {
 /// Whether a day, written as far as it is known, comes after a time.
 fn is_ahead(day: &str, of: &str) -> bool {
     of.get(..day.len()).is_some_and(|of| of < day)
+}
+
+/// Whether a stay has ended, or never was: its admission was cancelled and none is planned.
+fn is_over(stay: &Encounter) -> bool {
+    match stay.stage() {
+        Stage::Ended => true,
+        Stage::Expected => stay.planned_admission().is_none(),
+        Stage::Visiting | Stage::InHospital | Stage::OnLeave => false,
+    }
 }
 
 /// An id as it is compared: who writes it in capital letters means the same.

@@ -21,6 +21,10 @@ pub(crate) fn sent(event: v1::Event) -> v1::Event {
         let name = std::mem::take(&mut element.name);
         *element = v1::ReceivedElement { name, ..v1::ReceivedElement::default() };
     }
+    for element in &mut message.too_large {
+        let name = std::mem::take(&mut element.name);
+        *element = v1::ElementTooLarge { name, ..v1::ElementTooLarge::default() };
+    }
     v1::Event { payload: message.encode_to_vec(), ..event }
 }
 
@@ -36,10 +40,16 @@ mod tests {
             json: json.to_owned(),
             shown: shown.to_owned(),
         };
+        let too_large = |shown: &str| v1::ElementTooLarge {
+            name: "photo".to_owned(),
+            hash: shown.to_owned(),
+            shown: shown.to_owned(),
+        };
         let event = |event_type: &str, json: &str, shown: &str| v1::Event {
             r#type: event_type.to_owned(),
             payload: v1::ResourceReceived {
                 elements: vec![element(json, shown)],
+                too_large: vec![too_large(shown)],
                 ..Default::default()
             }
             .encode_to_vec(),

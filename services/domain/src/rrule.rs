@@ -17,9 +17,18 @@ pub fn is_rule(text: &str) -> bool {
     let is_numbered = |part: &str| {
         part.strip_prefix("BYDAY=").is_some_and(|days| days.split(',').any(|day| day.len() > 2))
     };
-    let has_frequency_for_numbers =
-        text.split(';').any(|part| matches!(part, "FREQ=MONTHLY" | "FREQ=YEARLY"));
-    if text.split(';').any(is_numbered) && !has_frequency_for_numbers {
+    let of = |frequency: &str| text.split(';').any(|part| part == frequency);
+    if text.split(';').any(is_numbered) && !of("FREQ=MONTHLY") && !of("FREQ=YEARLY") {
+        return false;
+    }
+    // No month has a sixth of a weekday.
+    let is_of_no_month = |part: &str| {
+        part.strip_prefix("BYDAY=").is_some_and(|days| {
+            let numbers = days.split(',').filter_map(|day| day.get(..day.len().saturating_sub(2)));
+            numbers.filter(|number| !number.is_empty()).any(|of| !is_from_either_end(of, 5))
+        })
+    };
+    if of("FREQ=MONTHLY") && text.split(';').any(is_of_no_month) {
         return false;
     }
     text.len() <= MAX_LENGTH && has("FREQ") && !(has("COUNT") && has("UNTIL"))
@@ -102,6 +111,7 @@ mod tests {
         for rule in [
             "FREQ=WEEKLY;BYDAY=TU,TH",
             "FREQ=MONTHLY;BYDAY=2TU",
+            "FREQ=YEARLY;BYDAY=20MO",
             "FREQ=MONTHLY;BYDAY=-1FR;INTERVAL=2",
             "FREQ=MONTHLY;BYMONTHDAY=1,-1",
             "FREQ=YEARLY;BYMONTH=4;BYMONTHDAY=29;UNTIL=20301231",
@@ -126,6 +136,8 @@ mod tests {
             "FREQ=WEEKLY;BYDAY=",
             "FREQ=WEEKLY;BYDAY=0TU",
             "FREQ=WEEKLY;BYDAY=2TU",
+            "FREQ=MONTHLY;BYDAY=9TU",
+            "FREQ=MONTHLY;BYDAY=-6TU",
             "BYDAY=TU,-1FR;FREQ=DAILY",
             "FREQ=MONTHLY;BYMONTHDAY=32",
             "FREQ=DAILY;COUNT=1;UNTIL=20301231",

@@ -22,7 +22,8 @@ pub(crate) struct Received {
     pub(crate) at: CareTime,
     /// Of the elements: the same have the same.
     pub(crate) content: Uuid,
-    pub(crate) has_elements: bool,
+    /// Which elements it keeps, by their hashes.
+    pub(crate) kept: Vec<Uuid>,
     /// The record in which it was told.
     pub(crate) told_in: PatientId,
     /// The system, and its own id of the resource.
@@ -96,8 +97,8 @@ impl Received {
         Some(Self {
             event: stamp.event,
             at: stamp.occurred_at,
-            content: content(&message.elements),
-            has_elements: !message.elements.is_empty(),
+            content: content(&message.elements, &message.too_large),
+            kept: message.elements.iter().map(|kept| hash(&kept.name, &kept.json)).collect(),
             told_in: stored.stream.patient()?,
             from: (system.unwrap_or_default(), message.sent_as.clone()),
             of: (message.resource_type.clone(), id),
@@ -108,6 +109,11 @@ impl Received {
     /// Whether the system sent it as this.
     pub(crate) fn is_from(&self, system: &str, sent_as: &str) -> bool {
         self.from.0 == system && self.from.1 == sent_as
+    }
+
+    /// Whether the same system sent both, as the same.
+    pub(crate) fn is_from_where(&self, other: &Self) -> bool {
+        self.from == other.from
     }
 
     /// Whether it is of this resource, and of this patient.
@@ -123,9 +129,15 @@ impl Received {
 }
 
 /// By which the same elements are known to be the same.
-pub(crate) fn content(elements: &[v1::ReceivedElement]) -> Uuid {
-    let said = v1::ResourceReceived { elements: elements.to_vec(), ..Default::default() };
+pub(crate) fn content(elements: &[v1::ReceivedElement], too_large: &[v1::ElementTooLarge]) -> Uuid {
+    let (elements, too_large) = (elements.to_vec(), too_large.to_vec());
+    let said = v1::ResourceReceived { elements, too_large, ..Default::default() };
     Uuid::new_v5(&Uuid::NAMESPACE_OID, &said.encode_to_vec())
+}
+
+/// By which an element is known to be the same.
+pub(crate) fn hash(name: &str, json: &str) -> Uuid {
+    Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("{name} {json}").as_bytes())
 }
 
 /// The last of each system and resource, in the order of time. They are given in the order of

@@ -54,7 +54,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "URL")]
     base: Option<String>,
 
-    /// Write what was refused or could not be read to this file, one JSON object a line
+    /// Write what was refused, could not be read, or was taken and not kept or not used to this file,
+    /// one JSON object a line: ids and reasons
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
 }

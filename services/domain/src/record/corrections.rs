@@ -6,17 +6,19 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::state::{State, check_ends};
-use super::{Event, FUTURE_TOLERANCE, Fact, Note, Order, Record, Refusal, Stamp, Told};
+use super::{Command, Event, FUTURE_TOLERANCE, Fact, Note, Order, Record, Refusal, Stamp, Told};
 use crate::correction::{self, Change, Correction, Corrections};
 use crate::identity;
 use crate::note::Document;
 
 impl Record {
-    /// Whether everything else that was told still makes sense with the correction.
+    /// Whether everything else that was told still makes sense with the correction, and with those
+    /// that `follow` and are taken with it.
     pub(super) fn check_correction(
         &self,
         stamp: &Stamp,
         correction: &Correction,
+        follow: &[Command],
         now: Timestamp,
     ) -> Result<(), Refusal> {
         let target = correction.corrects;
@@ -32,6 +34,11 @@ impl Record {
         check_change(told, &correction.change, now)?;
         let mut corrections = self.corrections.clone();
         corrections.add(stamp, correction);
+        for Command { stamp, order } in follow {
+            if let Order::Correction(correction) = order {
+                corrections.add(stamp, correction);
+            }
+        }
         let refused_before = self.refused(&self.corrections);
         for (Stamp { event, occurred_at, .. }, refusal) in self.refused(&corrections) {
             if event == target {
@@ -226,11 +233,13 @@ fn is_of_same_kind(one: &Fact, other: &Fact) -> bool {
 mod tests {
     use super::*;
     use crate::encounter::Encounter;
-    use crate::record::Command;
+    use crate::id::PatientId;
     use crate::record::testing::{
-        admit, discharge, encounter_id, event_id, noon, stamp, stamp_for, stay, time,
+        admit, discharge, encounter_id, event_id, given, noon, register, stamp, stamp_for, stay,
+        time,
     };
     use crate::time::CareTime;
+    use uuid::Uuid;
 
     fn correct(corrects: u128, change: Change) -> Order {
         Order::Correction(Correction { corrects: event_id(corrects), change })
@@ -249,6 +258,55 @@ mod tests {
         assert_eq!(began(&record), Some(time("2026-05-01")));
         let after_the_discharge = correct(2, Change::Time(time("2026-05-11")));
         assert!(record.when("2026-05-12", after_the_discharge).is_err());
+    }
+
+    #[test]
+    fn of_corrections_of_one_time_the_one_told_last_holds() {
+        let times = ["2026-05-10", "2026-05-10T10:00:00+09:00"];
+        for said in times.map(|first| times.map(|last| (first, last))).concat() {
+            let mut record = stay();
+            // The ids run against the order of telling.
+            for (number, at, began) in [(9, said.0, "2026-05-01"), (8, said.1, "2026-04-30")] {
+                let earlier = correct(2, Change::Time(time(began)));
+                record.apply(&Event { stamp: stamp(number, at), fact: earlier.into() });
+            }
+            assert_eq!(began(&record), Some(time("2026-04-30")), "{said:?}");
+            assert!(record.corrections_of(event_id(2)).eq([event_id(9), event_id(8)]), "{said:?}");
+        }
+    }
+
+    /// The record that takes the other over is told of a correction while they are one; the other
+    /// is, after they were taken apart: and then they are one again.
+    #[test]
+    fn of_corrections_in_records_that_were_merged_twice_the_one_recorded_last_holds() {
+        let retired = PatientId::new(Uuid::from_u128(7));
+        let merge = identity::Merge { retired };
+        let recorded = |second: i64| Timestamp::from_second(second).unwrap();
+        let corrected = |number, began| {
+            let fact = correct(2, Change::Time(time(began))).into();
+            Event { stamp: stamp(number, "2026-05-10"), fact }
+        };
+        let merged = |number, fact| Event { stamp: stamp(number, "2026-05-10"), fact };
+        let is_one = || Fact::Identity(identity::Event::Merged(merge));
+        let is_two = || Fact::Identity(identity::Event::Unmerged(merge));
+        let mut other = Record::default();
+        for (second, event) in (1..).zip(stay().told.iter().map(|told| told.event.clone())) {
+            other.apply_recorded(&event, recorded(second));
+        }
+        let mut record = given(&[("2026-05-01", register())]);
+        record.apply_recorded(&merged(20, is_one()), recorded(10));
+        record.absorb(retired, &other);
+        record.apply_recorded(&corrected(9, "2026-05-01"), recorded(11));
+        assert_eq!(began(&record), Some(time("2026-05-01")));
+        record.apply_recorded(&merged(21, is_two()), recorded(12));
+        for (number, second, began_on) in [(8, 13, "2026-04-30"), (7, 9, "2026-05-01")] {
+            let mut other = other.clone();
+            other.apply_recorded(&corrected(number, "2026-04-30"), recorded(second));
+            let mut again = record.clone();
+            again.apply_recorded(&merged(22, is_one()), recorded(14));
+            again.absorb(retired, &other);
+            assert_eq!(began(&again), Some(time(began_on)));
+        }
     }
 
     #[test]
@@ -306,6 +364,34 @@ mod tests {
         assert_eq!(after.encounter(encounter_id(1)), record.encounter(encounter_id(1)));
     }
 
+    /// An admission that was entered in error, and the right one of the same hospital.
+    #[test]
+    fn what_is_entered_in_error_once_more_stands_at_no_time_between() {
+        let mut record = stay();
+        let error = |number, corrects| Command {
+            stamp: stamp(number, "2026-05-10"),
+            order: correct(corrects, Change::EnteredInError),
+        };
+        for (number, corrects) in [(4, 3), (5, 2)] {
+            let Command { stamp, order } = error(number, corrects);
+            record.apply(&Event { stamp, fact: order.into() });
+        }
+        let right = Event { stamp: stamp(6, "2026-05-03"), fact: admit(2, "acute", None).into() };
+        record.apply(&right);
+        let now = noon();
+        assert_eq!(
+            record.decide(error(7, 5), now),
+            Err(correction::Refusal::LaterEventDepends(event_id(6)).into())
+        );
+        for event in record.decide_before(error(7, 5), &[error(8, 2)], now).unwrap() {
+            record.apply(&event);
+        }
+        for event in record.decide(error(8, 2), now).unwrap() {
+            record.apply(&event);
+        }
+        assert_eq!(record.outcome(event_id(2)).error, Some(event_id(8)));
+    }
+
     #[test]
     fn what_happened_after_a_late_correction_does_not_speak_against_it() {
         let record = stay();
@@ -342,7 +428,7 @@ mod tests {
         let registered = |value| Order::Identity(identity::Command::Register(registration(value)));
         let linked = |value| Order::Identity(identity::Command::LinkIdentifier(number(value)));
         let instead = |order: Order| Change::Value(Box::new(order.into()));
-        let mut record = crate::record::testing::given(&[
+        let mut record = given(&[
             ("2026-05-01", registered("1")),
             ("2026-05-02", linked("2")),
             ("2026-05-03", admit(1, "acute", None)),
@@ -380,11 +466,11 @@ mod tests {
                 demographics,
             }))
         };
-        let retired = PatientId::new(uuid::Uuid::from_u128(7));
+        let retired = PatientId::new(Uuid::from_u128(7));
         let mut other = Record::default();
         let of_other = Event { stamp: stamp(21, "2026-04-01"), fact: registered("1").into() };
         other.apply(&of_other);
-        let mut record = crate::record::testing::given(&[("2026-05-01", registered("2"))]);
+        let mut record = given(&[("2026-05-01", registered("2"))]);
         let merged = Fact::Identity(identity::Event::Merged(identity::Merge { retired }));
         record.apply(&Event { stamp: stamp(4, "2026-05-10"), fact: merged });
         record.absorb(retired, &other);

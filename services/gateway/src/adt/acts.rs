@@ -171,10 +171,10 @@ impl Situation<'_> {
     /// The stay ends, and the patient remains for a visit that follows from it.
     fn become_outpatient(&self) -> Tells {
         let (mut told, stay) = self.known_stay()?;
-        if self.became_visit(stay) {
+        let at = self.visit.happened_at()?;
+        if self.became_visit(stay) || self.began_after_a_stay(stay, &at) {
             return Ok(Vec::new());
         }
-        let at = self.visit.happened_at()?;
         let left = self.step(stay, StepKind::Discharged, self.discharged(stay, at.clone()))?;
         // Known before, with the visit behind it.
         if !matches!(left.as_slice(), [Told { payload: Payload::Discharged(_), .. }]) {
@@ -208,6 +208,29 @@ impl Situation<'_> {
         let has_ended = record.encounter(stay).is_some_and(|of| of.stage() == Stage::Ended);
         let mut visits = record.encounters().filter(|(_, of)| of.class() != Class::Inpatient);
         has_ended && visits.any(|(visit, _)| follows(visit))
+    }
+
+    /// Whether a stay was not yet one at a time, and had been a visit behind another stay: what
+    /// ended then was that one, and its end is known.
+    fn began_after_a_stay(&self, stay: EncounterId, at: &Said) -> bool {
+        let began = self.known.last(stay, &[StepKind::Admitted]);
+        let was_visit = self.known.last(stay, &[StepKind::Registered]).is_some();
+        let followed = self.known.record().encounter(stay).and_then(Encounter::preceding).is_some();
+        let at = self.visit.care_time(&at.text);
+        was_visit && followed && began.zip(at).is_some_and(|(began, at)| at.is_before(&began.at))
+    }
+
+    /// Refuses the end of a stay that had become a visit before: the visit goes on.
+    fn check_visit_behind(&self, ended: &Step, at: &Said) -> Result<(), Refusal> {
+        let mut all = self.known.record().encounters();
+        let goes_on = all.any(|(_, of)| {
+            of.preceding() == Some(ended.encounter) && of.stage() == Stage::Visiting
+        });
+        let at = self.visit.care_time(&at.text);
+        if goes_on && at.is_some_and(|at| ended.at.is_before(&at)) {
+            return Err(became_visit());
+        }
+        Ok(())
     }
 
     fn after(&self, stay: EncounterId, at: &Said) -> EncounterId {
@@ -323,6 +346,7 @@ impl Situation<'_> {
         if self.was_taken_back(encounter, StepKind::Discharged, &new)? || self.is_older(before)? {
             return Ok(told);
         }
+        self.check_visit_behind(before, &new.at)?;
         // It has ended already: it did so otherwise, or at another time.
         match &end {
             Some(end) if self.visit.number().is_none() => {
@@ -543,6 +567,14 @@ fn is_in_passing(step: &Step) -> bool {
     matches!(step.by.as_str(), IN_PASSING | TRACKING)
 }
 
+fn became_visit() -> Refusal {
+    Refusal::contradicts(
+        "PV1-2",
+        "ENCOUNTER_ENDED",
+        "the stay had become a visit by then (A07), which goes on: if that has ended, say its class in PV1-2 (O); if the stay went on until then, take its end back first (A13) and the visit (A11)",
+    )
+}
+
 pub(super) fn unknown_visit() -> Refusal {
     Refusal::unknown(
         "PV1-44",
@@ -555,7 +587,7 @@ pub(super) fn nothing_to_cancel() -> Refusal {
     Refusal::unknown(
         "PV1-19",
         "NOTHING_TO_CANCEL",
-        "nothing that this takes back is in effect here: it never came, or was taken back before; if it comes yet, send this again after it",
+        "nothing that this takes back is in effect here: it never came, or was taken back before; if it comes yet, send this again after it, or have it replayed from the quarantine, where it is",
     )
 }
 
@@ -563,7 +595,7 @@ pub(super) fn unknown_to_cancel() -> Refusal {
     Refusal::unknown(
         "PV1-44",
         "ENCOUNTER_UNKNOWN",
-        "no visit is known here of which this takes anything back: if what it takes back comes yet, send this again after it; if its number (PV1-19) or beginning (PV1-44) is wrong, correct it",
+        "no visit is known here of which this takes anything back: if what it takes back comes yet, send this again after it, or have it replayed from the quarantine, where it is; if its number (PV1-19) or beginning (PV1-44) is wrong, correct it",
     )
 }
 

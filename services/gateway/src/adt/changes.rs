@@ -14,13 +14,19 @@ use super::visit::Said;
 use crate::known::{Attending, Step};
 
 impl Situation<'_> {
-    /// Takes back all that is in effect of a visit or stay, its last move first, and who came to
-    /// attend meanwhile, as far as it is the facility's own word.
+    /// Takes back all that is in effect of a visit or stay.
     pub(super) fn delete_visit(&self) -> Tells {
         if self.visit.number().is_none() && self.visit.admitted_at()?.is_none() {
             return Err(trigger::deletes_the_patient());
         }
         let visit = self.current(|_| true)?.ok_or_else(unknown_to_cancel)?;
+        let told = self.all_taken_back(visit)?;
+        if told.is_empty() { Err(nothing_to_cancel()) } else { Ok(told) }
+    }
+
+    /// All that is in effect of a visit, taken back: its last move first. Who came to attend by
+    /// another organisation's word stays: nobody takes back what others said.
+    pub(super) fn all_taken_back(&self, visit: EncounterId) -> Tells {
         let at = self.visit.written_at()?;
         let facility = self.visit.profile.facility.id.as_str();
         let changes = self.known.attending_changes(visit);
@@ -28,7 +34,7 @@ impl Situation<'_> {
         let mut told: Vec<Told> = own.map(|change| in_error(change, at.clone())).collect();
         told.reverse();
         told.extend(self.take_back(&self.in_force(visit))?);
-        if told.is_empty() { Err(nothing_to_cancel()) } else { Ok(told) }
+        Ok(told)
     }
 
     /// The steps of a visit that are in effect. Of plans, only the last of a kind is.

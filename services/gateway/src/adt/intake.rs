@@ -162,7 +162,11 @@ impl Intake {
         let remarks = profile.as_ref().map(|profile| self.remarks(&message, profile));
         let remarks = remarks.unwrap_or_default();
         let mut outcome = match &profile {
-            Ok(profile) if names.is_some_and(|names| !profile.is_spoken_for_by(names)) => {
+            Ok(profile)
+                if names.is_some_and(|names| {
+                    !self.profiles.may_be_sent_by(names, &message, profile)
+                }) =>
+            {
                 Outcome::Refused(Refusal::unproven())
             }
             Ok(profile) => {

@@ -112,9 +112,8 @@ impl Profiles {
     /// what the message says.
     pub(super) fn of(&self, message: &Message<'_>) -> Result<Profile, Refusal> {
         let [application, facility] = [3, 4].map(|number| message.field("MSH", number));
-        let says = |field: Field<'_>, wanted: &Option<String>| {
-            let parts = [1, 2].map(|part| field.component(part).text());
-            wanted.as_ref().is_none_or(|wanted| parts.iter().any(|part| part == wanted))
+        let says = |field, wanted: &Option<String>| {
+            wanted.as_ref().is_none_or(|wanted| is_called(field, wanted))
         };
         let is_sender = |profile: &&Profile| {
             says(application, &profile.entry.application) && says(facility, &profile.entry.facility)
@@ -139,6 +138,30 @@ impl Profiles {
         })?;
         Ok(profile.of_facility(text::code(&name)))
     }
+
+    /// Whether somebody whose certificate has these names may send this message, in whose facility's
+    /// name its events are said. By whatever profile it is read, and however it names a facility:
+    /// what some may say alone for it nobody else does.
+    pub(super) fn may_be_sent_by(
+        &self,
+        names: &[String],
+        message: &Message<'_>,
+        profile: &Profile,
+    ) -> bool {
+        let sender = message.field("MSH", 4);
+        let guards =
+            self.listed.iter().filter(|listed| !listed.entry.client_certificate.is_empty());
+        let mut guards =
+            guards.filter(|guard| guard.is_of(&profile.facility.id, sender)).peekable();
+        let is_free = guards.peek().is_none();
+        profile.is_spoken_for_by(names)
+            && (is_free || guards.any(|guard| guard.is_spoken_for_by(names)))
+    }
+}
+
+/// Whether a sender (HD) has this name or universal id.
+fn is_called(sender: Field<'_>, name: &str) -> bool {
+    [1, 2].iter().any(|part| sender.component(*part).text() == name)
 }
 
 /// What a sender calls itself (HD): its name, and the universal id that tells it from others of
@@ -218,8 +241,17 @@ impl Profile {
         !OTHER_NUMBERS.contains(&kind) || self.entry.record_numbers.contains(kind)
     }
 
-    /// Whether somebody whose certificate has these names may speak for the facility.
-    pub(super) fn is_spoken_for_by(&self, names: &[String]) -> bool {
+    /// Whether it is that of a facility, by the id that this has here or as the sender names it.
+    fn is_of(&self, facility: &str, sender: Field<'_>) -> bool {
+        let name = self.entry.facility.as_deref();
+        self.facility.id == facility
+            || name.is_some_and(|name| is_called(sender, name))
+            || (self.facility.id.is_empty()
+                && name.is_some_and(|name| text::code(name) == facility))
+    }
+
+    /// Whether the profile lets somebody whose certificate has these names speak for the facility.
+    fn is_spoken_for_by(&self, names: &[String]) -> bool {
         let own = &self.entry.client_certificate;
         own.is_empty() || names.iter().any(|name| own.contains(name))
     }
@@ -375,6 +407,45 @@ mod tests {
         for (at, system) in systems.iter().enumerate() {
             assert_eq!(systems.iter().position(|other| other == system), Some(at), "{system}");
             assert!(system.chars().count() <= SYSTEM_LENGTH_MAX, "{system}");
+        }
+    }
+
+    #[test]
+    fn a_facility_that_must_be_proven_is_spoken_for_by_nobody_else_whatever_the_message_calls_it() {
+        let profiles = read(
+            "[[facility]]\nid = \"0810112345\"\nfacility = \"HOSP1\"\nclient-certificate = [\"his\"]\n\
+             [[facility]]\napplication = \"LIS\"\nclient-certificate = [\"lab\"]\n\
+             [[facility]]\nfacility = \"HOSP2\"\napplication = \"HIS\"\nclient-certificate = [\"two\"]\n\
+             [[facility]]\napplication = \"OPEN\"\n",
+        )
+        .unwrap();
+        let may = |names: &[&str], application: &str, facility: &str| {
+            let text = format!("MSH|^~\\&|{application}|{facility}|GW|R");
+            let message = Message::parse(&text).unwrap();
+            let profile = profiles.of(&message).unwrap();
+            let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+            profiles.may_be_sent_by(&names, &message, &profile)
+        };
+        for (names, application, facility, is_let) in [
+            (&["his"], "HIS", "HOSP1", true),
+            (&["other"], "HIS", "HOSP1", false),
+            (&["other"], "HIS", "0810112345", false),
+            (&["other"], "0810112345", "", false),
+            (&["other"], "HIS", "9^0810112345^ISO", true),
+            (&["other"], "OPEN", "HOSP1", false),
+            (&["lab"], "LIS", "elsewhere", true),
+            (&["lab"], "LIS", "0810112345", false),
+            (&["lab"], "LIS", "HOSP1", false),
+            (&["two"], "HIS", "HOSP2", true),
+            (&["other"], "OPEN", "HOSP2", false),
+            (&["other"], "HOSP2", "", false),
+            (&["other"], "HIS", "elsewhere", true),
+        ] {
+            assert_eq!(
+                may(names, application, facility),
+                is_let,
+                "{names:?} {application} {facility}"
+            );
         }
     }
 

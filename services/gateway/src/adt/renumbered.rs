@@ -39,10 +39,10 @@ impl Situation<'_> {
             (Some(visit), Some(prior)) => {
                 let state = self.known.record().encounter(visit);
                 if state.is_some_and(|state| state.stage() != Stage::Expected) {
-                    return self.taken_back(prior);
+                    return self.all_taken_back(prior);
                 }
                 // It was planned under the one number, and began under the other.
-                let mut told = self.taken_back(visit)?;
+                let mut told = self.all_taken_back(visit)?;
                 told.extend(self.renumbered(prior, &number)?);
                 Ok(told)
             }
@@ -109,11 +109,6 @@ impl Situation<'_> {
             ..v1::ValueCorrected::default()
         };
         Some(Told { at: at.clone(), payload: Payload::ValueCorrected(correction) })
-    }
-
-    /// All that is in effect of a visit, taken back: its last move first.
-    fn taken_back(&self, visit: EncounterId) -> Tells {
-        self.take_back(&self.in_force(visit))
     }
 }
 

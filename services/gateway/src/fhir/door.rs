@@ -12,5 +12,5 @@ mod outcome;
 mod search;
 mod server;
 
-pub use kept::{Elements, Kept};
+pub use kept::{Elements, Kept, Remark};
 pub use server::{DoorError, Server};

@@ -29,6 +29,8 @@ use crate::text::{code, cut};
 pub struct NotMapped {
     pub reason: &'static str,
     pub message: String,
+    /// The element that it is about, such as `Patient.contact[0].name`; empty if it is the whole.
+    pub element: String,
 }
 
 /// The events that a resource says, and whom they are about.
@@ -492,7 +494,7 @@ fn ends_before_it_begins(period: &Period) -> bool {
 }
 
 fn not_mapped(reason: &'static str, message: &str) -> NotMapped {
-    NotMapped { reason, message: message.to_owned() }
+    NotMapped { reason, message: message.to_owned(), element: String::new() }
 }
 
 /// Codes of v3-ActCode.
@@ -620,6 +622,10 @@ mod tests {
         assert_eq!(lives_at(system, "R", "本町1"), address("本町1", true));
         assert_eq!(lives_at(system, "V", ""), address("", true));
         assert_eq!(lives_at(system, "N", "本町1"), address("本町1", false));
+        assert_eq!(
+            lives_at("http://hl7.org/fhir/v3/Confidentiality", "R", "本町1"),
+            address("本町1", true)
+        );
         assert_eq!(lives_at("urn:other", "R", "本町1"), address("本町1", false));
     }
 

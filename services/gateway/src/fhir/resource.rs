@@ -254,14 +254,46 @@ pub fn is_id(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(may_be)
 }
 
+/// What a label of `meta.security` says of who may read the resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Label {
+    Restricts,
+    Open,
+    /// A code of confidentiality that nobody here knows: it may restrict.
+    Unknown,
+    /// It is about something else.
+    Other,
+}
+
+impl Coding {
+    /// What it says as a label. HL7's codes of confidentiality have had several names, and without
+    /// one they are meant all the same: what must not get out is rather withheld once too often.
+    pub fn label(&self) -> Label {
+        let system = self.system.to_ascii_lowercase();
+        let oid = system.strip_prefix("urn:oid:").unwrap_or(&system);
+        let is_confidentiality =
+            oid == "2.16.840.1.113883.5.25" || system.contains("confidentiality");
+        match self.code.as_str() {
+            "R" | "V" if is_confidentiality || system.is_empty() => Label::Restricts,
+            "U" | "L" | "M" | "N" if is_confidentiality => Label::Open,
+            _ if is_confidentiality => Label::Unknown,
+            _ => Label::Other,
+        }
+    }
+}
+
+impl Meta {
+    /// The places of the labels of this kind.
+    pub fn labelled(&self, as_one: impl Fn(Label) -> bool) -> impl Iterator<Item = usize> {
+        let labels = self.security.iter().map(Coding::label).enumerate();
+        labels.filter(move |(_, label)| as_one(*label)).map(|(at, _)| at)
+    }
+}
+
 impl Patient {
     /// Whether the sending system restricts who may read of the patient.
     pub fn is_restricted(&self) -> bool {
-        const CONFIDENTIALITY: &str = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality";
-        let restricts = |label: &Coding| {
-            label.system == CONFIDENTIALITY && matches!(label.code.as_str(), "R" | "V")
-        };
-        self.meta.security.iter().any(restricts)
+        self.meta.labelled(|label| label == Label::Restricts).next().is_some()
     }
 }
 
@@ -300,6 +332,34 @@ impl CodeableConcept {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_label_restricts_under_each_name_of_its_code_system() {
+        let label = |system: &str, code: &str| {
+            let (system, code) = (system.to_owned(), code.to_owned());
+            Coding { system, code, ..Coding::default() }.label()
+        };
+        for system in [
+            "http://terminology.hl7.org/CodeSystem/v3-Confidentiality",
+            "https://terminology.hl7.org/CodeSystem/v3-Confidentiality",
+            "http://terminology.hl7.org/ValueSet/v3-ConfidentialityClassification",
+            "http://hl7.org/fhir/v3/Confidentiality",
+            "http://hl7.org/implement/standards/fhir/v3/Confidentiality",
+            "urn:oid:2.16.840.1.113883.5.25",
+            "urn:OID:2.16.840.1.113883.5.25",
+            "2.16.840.1.113883.5.25",
+        ] {
+            assert_eq!(label(system, "R"), Label::Restricts, "{system}");
+            assert_eq!(label(system, "V"), Label::Restricts, "{system}");
+            assert_eq!(label(system, "N"), Label::Open, "{system}");
+            for unknown in ["r", "DV", ""] {
+                assert_eq!(label(system, unknown), Label::Unknown, "{system} {unknown}");
+            }
+        }
+        assert_eq!(label("", "R"), Label::Restricts, "of no system, to be on the safe side");
+        assert_eq!(label("", "N"), Label::Other);
+        assert_eq!(label("urn:oid:2.16.840.1.113883.5.250", "R"), Label::Other);
+    }
 
     #[test]
     fn an_id_has_up_to_64_letters_digits_hyphens_and_points() {

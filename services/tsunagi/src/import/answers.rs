@@ -85,6 +85,7 @@ impl Work {
         patient: Option<Box<Patient>>,
     ) -> Vec<Tagged> {
         let Mapped { events, ending, .. } = mapped;
+        let remarks = kept.remarks();
         let of = events.first().and_then(|event| PatientId::parse(&event.patient_id).ok());
         let kept = Some(kept).filter(|kept| !kept.is_empty()).zip(of);
         let received = kept.as_ref().map(|(kept, of)| self.mapper().received(kept, *of, None));
@@ -101,6 +102,7 @@ impl Work {
                 patient,
                 ending,
                 kept,
+                remarks,
             },
         );
         let mut tagged = Vec::with_capacity(requests.len());
@@ -195,12 +197,13 @@ impl Work {
             return self.keep(session, resource, kept).await;
         }
         self.report.note_events(resource.stored);
+        let Resource { origin, name, remarks, .. } = resource;
         let outcome = match resource.refused {
             Some(refused) => refused,
             None if resource.stored > 0 => Outcome::Taken,
             None => Outcome::Repeated,
         };
-        self.report.note(&resource.origin, &resource.name, &outcome)
+        self.report.note_with((&origin, &name), &outcome, &remarks)
     }
 
     /// Sends what is kept of a resource that was taken: of a patient, in whose record it is.

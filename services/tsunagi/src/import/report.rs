@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use serde::Serialize;
+use tsunagi_gateway::fhir::door::Remark;
 use tsunagi_gateway::fhir::{NotMapped, Origin};
 use tsunagi_proto::v1;
 
@@ -40,7 +41,7 @@ impl From<v1::Refused> for Outcome {
 }
 
 impl From<NotMapped> for Outcome {
-    fn from(NotMapped { reason, message }: NotMapped) -> Self {
+    fn from(NotMapped { reason, message, .. }: NotMapped) -> Self {
         Self::Refused { reason: reason.to_owned(), message }
     }
 }
@@ -56,6 +57,10 @@ struct Counts {
 pub(super) struct Report {
     by_type: BTreeMap<String, Counts>,
     not_used: BTreeMap<String, u64>,
+    /// The same by file, for the report.
+    not_used_of: BTreeMap<(PathBuf, String), u64>,
+    /// Resources that were taken with a remark, by its reason.
+    remarks: BTreeMap<&'static str, u64>,
     events: u64,
     shown: Vec<String>,
     /// Refusals and unreadable items altogether.
@@ -63,7 +68,7 @@ pub(super) struct Report {
     file: Option<BufWriter<File>>,
 }
 
-/// A line of the report file. `number` is the line or the Bundle's entry.
+/// A line of the report file. `number` is the line or the Bundle's entry, 0 for the whole file.
 #[derive(Serialize)]
 struct Line<'a> {
     file: String,
@@ -82,6 +87,8 @@ impl Report {
         Ok(Self {
             by_type: BTreeMap::new(),
             not_used: BTreeMap::new(),
+            not_used_of: BTreeMap::new(),
+            remarks: BTreeMap::new(),
             events: 0,
             shown: Vec::new(),
             not_taken: 0,
@@ -120,23 +127,45 @@ impl Report {
         if self.shown.len() < SHOWN_MAX {
             self.shown.push(format!("{origin}  {resource}  {reason}: {message}"));
         }
-        if let Some(file) = &mut self.file {
-            let line = Line {
-                file: origin.file.display().to_string(),
-                number: origin.number,
-                resource,
-                reason,
-                message,
-            };
-            serde_json::to_writer(&mut *file, &line)?;
-            file.write_all(b"\n")?;
+        self.write(origin, resource, reason, message)
+    }
+
+    /// The same with what is to be told of the resource if it was taken.
+    pub(super) fn note_with(
+        &mut self,
+        (origin, resource): (&Origin, &str),
+        outcome: &Outcome,
+        remarks: &[Remark],
+    ) -> anyhow::Result<()> {
+        if matches!(outcome, Outcome::Taken | Outcome::Repeated) {
+            for Remark { reason, message } in remarks {
+                *self.remarks.entry(reason).or_default() += 1;
+                self.write(origin, resource, reason, message)?;
+            }
         }
+        self.note(origin, resource, outcome)
+    }
+
+    fn write(
+        &mut self,
+        origin: &Origin,
+        resource: &str,
+        reason: &str,
+        message: &str,
+    ) -> anyhow::Result<()> {
+        let Some(file) = &mut self.file else { return Ok(()) };
+        let (path, number) = (origin.file.display().to_string(), origin.number);
+        let line = Line { file: path, number, resource, reason, message };
+        serde_json::to_writer(&mut *file, &line)?;
+        file.write_all(b"\n")?;
         Ok(())
     }
 
     /// Notes a resource of a type that says nothing to the timeline.
-    pub(super) fn note_not_used(&mut self, resource_type: &str) {
+    pub(super) fn note_not_used(&mut self, origin: &Origin, resource_type: &str) {
         self.note_not_used_times(resource_type, 1);
+        let of = (origin.file.clone(), resource_type.to_owned());
+        *self.not_used_of.entry(of).or_default() += 1;
     }
 
     pub(super) fn note_not_used_times(&mut self, resource_type: &str, times: u64) {
@@ -149,6 +178,11 @@ impl Report {
     }
 
     pub(super) fn finish(&mut self) -> anyhow::Result<()> {
+        for ((file, resource_type), count) in std::mem::take(&mut self.not_used_of) {
+            let message =
+                format!("{count} of this file: nothing is made of them, and they are not kept");
+            self.write(&Origin { file, number: 0 }, &resource_type, "NOT_USED", &message)?;
+        }
         if let Some(file) = &mut self.file {
             file.flush().context("cannot write the report")?;
         }
@@ -176,6 +210,12 @@ impl Report {
         if !not_used.is_empty() {
             heading("Not used:");
             say(format_args!("  {}", not_used.join(", ")));
+        }
+        if !self.remarks.is_empty() {
+            heading("Taken with a remark (`--report FILE` has them all):");
+            for (reason, count) in &self.remarks {
+                say(format_args!("  {reason} {count}"));
+            }
         }
         if !self.shown.is_empty() {
             heading("Not taken:");

@@ -10,13 +10,13 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 use tonic::transport::Channel;
 use tsunagi_domain::PatientId;
-use tsunagi_gateway::fhir::door::{Elements, Kept};
+use tsunagi_gateway::fhir::door::{Elements, Kept, Remark};
 use tsunagi_gateway::fhir::map::{Mapper, set_patient};
 use tsunagi_gateway::fhir::resource::{
     self, AnyResource, CareTeam, Encounter, Location, Organization, Patient, Practitioner,
     PractitionerRole,
 };
-use tsunagi_gateway::fhir::{Directory, Ids, Item, Origin};
+use tsunagi_gateway::fhir::{Directory, Ids, Item, NotMapped, Origin};
 use tsunagi_proto::v1;
 
 use super::odd::{is_type, is_used};
@@ -105,6 +105,8 @@ pub(super) struct Resource {
     pub(super) ending: Option<v1::Event>,
     /// What is kept of it when it is taken, and of which patient.
     pub(super) kept: Option<(Kept, PatientId)>,
+    /// What is told of it when it is taken.
+    pub(super) remarks: Vec<Remark>,
 }
 
 impl Work {
@@ -235,9 +237,9 @@ impl Work {
     }
 
     fn take_patient(&mut self, found: Found<'_>) -> Taken {
+        let sent = elements(found.json, "Patient")?;
         let patient = Patient { id: found.id, ..parse(found.json)? };
         let name = format!("Patient/{}", patient.id);
-        let sent = elements(found.json)?;
         let kept = sent
             .check_modifiers("Patient")
             .and_then(|()| self.mapper().kept_of_patient(&patient, &sent, self.kept_bytes));
@@ -252,9 +254,9 @@ impl Work {
     }
 
     async fn take_encounter(&mut self, found: Found<'_>, session: &mut Session) -> Taken {
+        let sent = elements(found.json, "Encounter")?;
         let encounter = Encounter { id: found.id, ..parse(found.json)? };
         let name = format!("Encounter/{}", encounter.id);
-        let sent = elements(found.json)?;
         let kept = sent
             .check_modifiers("Encounter")
             .and_then(|()| self.mapper().kept_of_encounter(&encounter, &sent, self.kept_bytes));
@@ -263,7 +265,7 @@ impl Work {
             // What these files said of it before may still be under way.
             self.settle(session).await?;
             if let Some(outcome) = self.withdraw(&encounter).await? {
-                self.report.note(found.origin, &name, &outcome)?;
+                self.report.note_with((found.origin, &name), &outcome, &kept.remarks())?;
                 return Ok(Vec::new());
             }
         }
@@ -280,9 +282,11 @@ impl Work {
     async fn take_care_team(&mut self, found: Found<'_>) -> Taken {
         let team = CareTeam { id: found.id, ..parse(found.json)? };
         let name = format!("CareTeam/{}", team.id);
-        let mapped = elements(found.json)?.check_modifiers("CareTeam");
+        let sent = elements(found.json, "CareTeam")?;
+        let mapped = sent.check_modifiers("CareTeam");
         let mapped = mapped.and_then(|()| self.mapper().care_team(&team));
-        Ok(self.about_patient(found.origin, name, mapped, Kept::default()).await?)
+        let kept = Kept::nothing_of("CareTeam", &sent);
+        Ok(self.about_patient(found.origin, name, mapped, kept).await?)
     }
 
     /// Gathers what other resources refer to, and notes which files are read again.
@@ -300,7 +304,7 @@ impl Work {
             "PractitionerRole" => self.directory.add_role(PractitionerRole { id, ..parse(json)? }),
             "Encounter" => self.want(Stage::Encounters, origin),
             "CareTeam" => self.want(Stage::CareTeams, origin),
-            other => self.report.note_not_used(other),
+            other => self.report.note_not_used(origin, other),
         }
         Ok(Vec::new())
     }
@@ -343,8 +347,11 @@ fn parse<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, NotTaken> {
     serde_json::from_str(json).map_err(|error| unreadable(&error))
 }
 
-fn elements(json: &str) -> Result<Elements, NotTaken> {
-    Elements::read(json).map_err(|error| unreadable(&error))
+fn elements(json: &str, kind: &str) -> Result<Elements, NotTaken> {
+    let elements = Elements::read(json).map_err(|error| unreadable(&error))?;
+    let of_types = elements.check_types(kind);
+    of_types.map_err(|NotMapped { message, .. }| NotTaken::Unreadable(message))?;
+    Ok(elements)
 }
 
 /// Without what serde quotes: it may be a patient's.

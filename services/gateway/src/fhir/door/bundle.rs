@@ -215,6 +215,7 @@ impl Bundle {
         self.directory.add_alias(&full_url, &any.resource_type, &id);
         let name = format!("{}/{id}", any.resource_type);
         let sent = Elements::read(json).map_err(|error| unreadable(&error))?;
+        sent.check_types(&any.resource_type)?;
         if USED.contains(&any.resource_type.as_str()) {
             sent.check_modifiers(&any.resource_type)?;
         }

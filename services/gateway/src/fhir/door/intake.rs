@@ -14,7 +14,7 @@ use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::v1;
 
 use super::bundle::{Bundle, Entry, Mode, Said};
-use super::kept::Kept;
+use super::kept::{Kept, Remark};
 use super::outcome::Problem;
 use crate::fhir::directory::key;
 use crate::fhir::map::{Mapped, Mapper, set_patient};
@@ -41,8 +41,8 @@ pub(super) enum Outcome {
 pub(super) struct Taken {
     pub(super) mode: Mode,
     pub(super) names: Vec<String>,
-    /// The elements of each that are not kept.
-    pub(super) unread: Vec<Vec<String>>,
+    /// What is told of each that was taken.
+    pub(super) remarks: Vec<Vec<Remark>>,
     pub(super) outcomes: Vec<Outcome>,
     pub(super) patients: HashMap<String, PatientId>,
 }
@@ -99,9 +99,9 @@ impl Intake {
             work.all_or_nothing(&bundle.entries, &order).await?
         };
         let patients = work.patients;
-        let read = bundle.entries.into_iter().map(|entry| (entry.name, entry.kept.left_out));
-        let (names, unread) = read.unzip();
-        Ok(Taken { mode: bundle.mode, names, unread, outcomes, patients })
+        let read = bundle.entries.into_iter().map(|entry| (entry.name, entry.kept.remarks()));
+        let (names, remarks) = read.unzip();
+        Ok(Taken { mode: bundle.mode, names, remarks, outcomes, patients })
     }
 
     /// Decides what is kept of each entry.
@@ -117,7 +117,7 @@ impl Intake {
                     mapper.kept_of_encounter(encounter, &entry.sent, self.kept_bytes)
                 }
                 // What is given out is one team, of all that were told: theirs come back in none.
-                Said::CareTeam(_) => Ok(Kept::nothing(entry.sent.unread("CareTeam"))),
+                Said::CareTeam(_) => Ok(Kept::nothing_of("CareTeam", &entry.sent)),
                 Said::Referred | Said::NotUsed(_) | Said::Unreadable(_) => Ok(Kept::default()),
             };
             match kept.map_err(Problem::from) {
@@ -343,7 +343,7 @@ impl Work<'_> {
             Some(before) => {
                 before.content != kept.content()
                     && !kept.sent_as().is_empty()
-                    && (before.has_elements || !kept.is_empty())
+                    && (!before.kept.is_empty() || !kept.is_empty())
                     && !at.is_some_and(|at| at.is_before(&before.at))
             }
         };

@@ -9,6 +9,7 @@ mod json;
 mod of_resource;
 mod remembered;
 mod restored;
+mod types;
 
 use std::collections::BTreeMap;
 
@@ -20,7 +21,7 @@ use uuid::Uuid;
 
 use crate::fhir::NotMapped;
 use crate::fhir::resource::READ;
-use crate::received::content;
+use crate::received::{content, hash};
 use json::{has, is_nothing, is_within, refers_into_the_resource};
 
 pub(super) use remembered::Remembered;
@@ -34,8 +35,12 @@ pub struct Elements(BTreeMap<String, Box<RawValue>>);
 #[derive(Debug, Clone, Default)]
 pub struct Kept {
     elements: Vec<v1::ReceivedElement>,
+    /// Those for which there is no room.
+    too_large: Vec<v1::ElementTooLarge>,
     /// The names of those that are neither kept nor said here otherwise.
-    pub(super) left_out: Vec<String>,
+    left_out: Vec<String>,
+    /// The labels that nothing is withheld by, by their places.
+    unread_labels: Vec<String>,
     resource_type: &'static str,
     /// Its id here; nil, where that is the patient's.
     resource_id: Uuid,
@@ -44,6 +49,17 @@ pub struct Kept {
     written: String,
     occurred_at: String,
 }
+
+/// What is told of a resource that was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remark {
+    pub reason: &'static str,
+    /// Holds names of elements, and nothing of what they say.
+    pub message: String,
+}
+
+/// A label by which its sender may mean that something is withheld, and nothing is.
+pub(super) const LABEL_NOT_READ: &str = "LABEL_NOT_READ";
 
 /// Bytes of what is kept of one resource, whatever the settings say: an event has no more.
 const BYTES_MAX: usize = 256 << 10;
@@ -66,7 +82,7 @@ impl Elements {
     }
 
     /// The names of those that nothing is made of here, of a resource of this type.
-    pub(super) fn unread(&self, kind: &str) -> Vec<String> {
+    fn unread(&self, kind: &str) -> Vec<String> {
         let read = READ.iter().find(|(of, _)| *of == kind).map_or(&[][..], |(_, read)| *read);
         let unread = self.0.keys().filter(|name| !read.contains(&name.as_str()));
         unread.take(NOT_KEPT_MAX).cloned().collect()
@@ -79,20 +95,21 @@ impl Elements {
         let read = READ.iter().find(|(of, _)| *of == kind).map_or(&[][..], |(_, read)| *read);
         for (name, json) in &self.0 {
             let value = || serde_json::from_str::<Value>(json.get()).unwrap_or_default();
+            let element = format!("{kind}.{name}");
             let place = match name.as_str() {
-                MODIFIER if !is_nothing(&value()) => format!("{kind}.{MODIFIER}"),
+                MODIFIER if !is_nothing(&value()) => element.clone(),
                 name if read.contains(&name)
                     && may_have(json.get(), MODIFIER)
                     && has(&value(), &|name, value| name == MODIFIER && !is_nothing(value)) =>
                 {
-                    format!("{kind}.{name} with a {MODIFIER}")
+                    format!("{element} with a {MODIFIER}")
                 }
                 _ => continue,
             };
             let message = format!(
                 "{place} changes what the resource means in a way that is not known here: send the resource without what it changes, or not at all"
             );
-            return Err(NotMapped { reason: "MODIFIER_UNKNOWN", message });
+            return Err(NotMapped { reason: "MODIFIER_UNKNOWN", message, element });
         }
         Ok(())
     }
@@ -122,9 +139,12 @@ impl Elements {
                     left = room;
                     kept.elements.extend(elements);
                 }
-                None => kept.left_out.extend(elements.into_iter().map(|element| element.name)),
+                None => kept.too_large.extend(elements.into_iter().map(too_large)),
             }
         }
+        kept.left_out.extend(kept.too_large.iter().map(|element| element.name.clone()));
+        kept.too_large.sort_by(|one, other| one.name.cmp(&other.name));
+        kept.too_large.truncate(ELEMENTS_MAX);
         kept.elements.sort_by(|one, other| one.name.cmp(&other.name));
         kept.left_out.sort_unstable();
         kept.left_out.truncate(NOT_KEPT_MAX);
@@ -215,13 +235,34 @@ fn meta_json(meta: &RawValue) -> String {
     serde_json::to_string(&members).unwrap_or_default()
 }
 
+fn too_large(element: v1::ReceivedElement) -> v1::ElementTooLarge {
+    let v1::ReceivedElement { name, json, shown } = element;
+    v1::ElementTooLarge { hash: hash(&name, &json).to_string(), name, shown }
+}
+
 fn bytes(elements: &[v1::ReceivedElement]) -> usize {
     elements.iter().map(|element| element.name.len() + element.json.len()).sum()
 }
 
 impl Kept {
-    pub(super) fn nothing(left_out: Vec<String>) -> Self {
-        Self { left_out, ..Self::default() }
+    /// Nothing: what is not read of a resource of this type is told to be left out.
+    pub fn nothing_of(kind: &str, sent: &Elements) -> Self {
+        Self { left_out: sent.unread(kind), ..Self::default() }
+    }
+
+    /// What its sender is told of it.
+    pub fn remarks(&self) -> Vec<Remark> {
+        let remark = |reason, words: &str, of: &[String]| {
+            let message = format!("{words}: {}", of.join(", "));
+            (!of.is_empty()).then_some(Remark { reason, message })
+        };
+        let not_kept = "not kept here, and not given back, unless the same was kept before";
+        let not_read = "nothing is withheld because of this label: only R and V of http://terminology.hl7.org/CodeSystem/v3-Confidentiality on a Patient are read, which withhold the address";
+        let remarks = [
+            remark(LABEL_NOT_READ, not_read, &self.unread_labels),
+            remark("ELEMENTS_NOT_KEPT", not_kept, &self.left_out),
+        ];
+        remarks.into_iter().flatten().collect()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -229,7 +270,7 @@ impl Kept {
     }
 
     pub(super) fn content(&self) -> Uuid {
-        content(&self.elements)
+        content(&self.elements, &self.too_large)
     }
 
     pub(super) fn sent_as(&self) -> &str {
@@ -242,19 +283,26 @@ impl Kept {
 
     /// Only what could not be taken as a message: it has a My Number in it.
     fn checked(self) -> Result<Self, NotMapped> {
-        let elements = self.elements.clone();
-        let said = v1::ResourceReceived { elements, ..v1::ResourceReceived::default() };
+        let (elements, too_large) = (self.elements.clone(), self.too_large.clone());
+        let said = v1::ResourceReceived { elements, too_large, ..Default::default() };
         let wrong = Payload::ResourceReceived(said).violations(None);
+        // A name that is refused is not repeated: a My Number may be in it.
+        let wrong_name = |problem: &str| {
+            let message = format!("{}: the name of an element {problem}", self.resource_type);
+            NotMapped { reason: "FIELDS_INVALID", message, element: String::new() }
+        };
+        if let Some(wrong) = wrong.iter().find(|wrong| wrong.field.starts_with("too_large[")) {
+            return Err(wrong_name(&wrong.problem));
+        }
         for (index, element) in self.elements.iter().enumerate() {
             let of = format!("elements[{index}]");
             if let Some(wrong) = wrong.iter().find(|wrong| wrong.field.starts_with(&of)) {
-                // A name that is refused is not repeated: a My Number may be in it.
-                let message = if wrong.field == format!("{of}.name") {
-                    format!("{}: the name of an element {}", self.resource_type, wrong.problem)
-                } else {
-                    format!("{}.{} {}", self.resource_type, element.name, wrong.problem)
-                };
-                return Err(NotMapped { reason: "FIELDS_INVALID", message });
+                if wrong.field == format!("{of}.name") {
+                    return Err(wrong_name(&wrong.problem));
+                }
+                let element = format!("{}.{}", self.resource_type, element.name);
+                let message = format!("{element} {}", wrong.problem);
+                return Err(NotMapped { reason: "FIELDS_INVALID", message, element });
             }
         }
         Ok(self)
@@ -322,14 +370,14 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_kept_comes_back_byte_for_byte(json in written(), other in written()) {
-            let sent = format!("{{\"resourceType\":\"Patient\",\"name\":{json},\"own\" : {other} }}");
-            let beside = json!({ "resourceType": "Patient", "name": { "": 7 } });
+            let sent = format!("{{\"name\":{json},\"own\" : {other} }}");
+            let beside = json!({ "resourceType": "Basic", "name": { "": 7 } });
             let kept = kept(&sent, beside.clone());
             prop_assert_eq!(names(&kept), ["name", "own"]);
             let given = back(&kept, &beside);
             prop_assert_eq!((&given["name"], &given["own"]), (&json, &other));
             // What is said in its place by now was said by somebody else.
-            let changed = json!({ "resourceType": "Patient", "name": { "": 8 } });
+            let changed = json!({ "resourceType": "Basic", "name": { "": 8 } });
             let given = back(&kept, &changed);
             prop_assert_eq!(&given["name"], "{\"\":8}");
             prop_assert_eq!(&given["own"], &other);
@@ -345,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_keeps_nothing_else_from_being_given_out() {
+    fn what_is_no_json_or_of_another_type_keeps_nothing_else_from_being_given_out() {
         let beside = json!({ "resourceType": "Patient", "id": "ours", "birthDate": "1938-04-02" });
         let shown = shown("birthDate", &ours(beside.clone()));
         let element = |name: &str, json: &str| v1::ReceivedElement {
@@ -353,7 +401,7 @@ mod tests {
             json: json.to_owned(),
             shown: if group(name) == "birthDate" { shown.clone() } else { String::new() },
         };
-        for bad in ["", "{", "[1] 2", "\"\\ud800\"", "1e999", &"[".repeat(200)] {
+        for bad in ["", "7", "{", "[1] 2", "\"\\ud800\"", "1e999", &"[".repeat(200)] {
             let elements = vec![
                 element("_birthDate", "{\"id\":\"b\"}"),
                 element("birthDate", bad),

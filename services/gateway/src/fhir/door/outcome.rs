@@ -77,12 +77,22 @@ impl Problem {
 
     /// The same, told of an entry of a Bundle.
     pub(super) fn at(mut self, entry: usize) -> Self {
-        self.expression = format!("Bundle.entry[{entry}]");
+        if !self.expression.starts_with("Bundle.") {
+            self.expression = in_entry(entry, &self.expression);
+        }
         self
     }
 
     pub(super) fn issue(&self) -> Value {
         issue("error", self.issue, &self.reason, &self.message, &self.expression)
+    }
+}
+
+/// The place of an element of an entry's resource, such as `Patient.name`; or of the entry.
+pub(super) fn in_entry(entry: usize, element: &str) -> String {
+    match element.split_once('.') {
+        Some((_, path)) => format!("Bundle.entry[{entry}].resource.{path}"),
+        None => format!("Bundle.entry[{entry}]"),
     }
 }
 
@@ -163,10 +173,11 @@ impl From<ReadError> for Problem {
 
 impl From<NotMapped> for Problem {
     fn from(not_mapped: NotMapped) -> Self {
-        let NotMapped { reason, message } = not_mapped;
-        if reason == "FIELDS_INVALID" {
-            return Self::invalid(reason, &message);
-        }
-        Self::rule(reason, &message)
+        let NotMapped { reason, message, element: expression } = not_mapped;
+        let problem = match reason {
+            "FIELDS_INVALID" | "ELEMENT_WRONG" => Self::invalid(reason, &message),
+            _ => Self::rule(reason, &message),
+        };
+        Self { expression, ..problem }
     }
 }

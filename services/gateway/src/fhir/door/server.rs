@@ -31,7 +31,7 @@ use super::capability;
 use super::chart::{Chart, Timeline};
 use super::emit::{self, Given};
 use super::intake::{Intake, Outcome, Taken};
-use super::kept::{Remembered, restored};
+use super::kept::{LABEL_NOT_READ, Remark, Remembered, restored};
 use super::outcome::{Problem, answer, issue, outcome};
 use super::search::{Query, token};
 use crate::known::KnownPatients;
@@ -230,12 +230,14 @@ fn told(taken: &Taken, at: usize) -> Vec<Value> {
             &place,
         )],
         Some(Outcome::Stored | Outcome::Known) => {
-            let unread = taken.unread.get(at).filter(|unread| !unread.is_empty());
-            let message = unread.map(|unread| {
-                let unread = unread.join(", ");
-                format!("not kept here, and not given back: {unread}")
-            });
-            message.iter().map(|message| informs("ELEMENTS_NOT_KEPT", message)).collect()
+            let remarks = taken.remarks.get(at).into_iter().flatten();
+            let told = |remark: &Remark| match remark.reason {
+                reason @ LABEL_NOT_READ => {
+                    issue("warning", "not-supported", reason, &remark.message, &place)
+                }
+                reason => informs(reason, &remark.message),
+            };
+            remarks.map(told).collect()
         }
         Some(Outcome::NotUsed(kind)) => {
             let message = format!("nothing is made of a {kind} here, and it is not kept");

@@ -12,7 +12,7 @@ use super::{Elements, Kept, group};
 use crate::fhir::NotMapped;
 use crate::fhir::directory::key;
 use crate::fhir::map::{About, Mapper};
-use crate::fhir::resource::{Encounter, Patient};
+use crate::fhir::resource::{Encounter, Label, Patient};
 
 /// The codes of `administrative-gender`; or nothing is said.
 const GENDERS: [&str; 5] = ["", "female", "male", "other", "unknown"];
@@ -25,9 +25,15 @@ impl Mapper<'_> {
         sent: &Elements,
         bytes_max: usize,
     ) -> Result<Kept, NotMapped> {
+        let mut unknown = patient.meta.labelled(|label| label == Label::Unknown);
+        if let Some(at) = unknown.next() {
+            return Err(label_unknown(format!("Patient.meta.security[{at}]")));
+        }
+        let other = patient.meta.labelled(|label| label == Label::Other);
+        let unread_labels = other.map(|at| format!("Patient.meta.security[{at}]")).collect();
         if patient.is_restricted() {
             // It would never be given back.
-            return Ok(Kept::nothing(sent.unread("Patient")));
+            return Ok(Kept { unread_labels, ..Kept::nothing_of("Patient", sent) });
         }
         let ours = emit::patient(&v1::PatientSummary {
             identifiers: self.identifiers(patient),
@@ -37,10 +43,12 @@ impl Mapper<'_> {
         let mut kept = sent.kept(ours.as_object().unwrap_or(&Map::new()), bytes_max);
         if !GENDERS.contains(&patient.gender.as_str()) {
             kept.elements.retain(|element| group(&element.name) != "gender");
+            kept.too_large.retain(|element| group(&element.name) != "gender");
             let why = "gender (it is none of male, female, other and unknown)";
             kept.left_out.push(why.to_owned());
         }
         Kept {
+            unread_labels,
             resource_type: "Patient",
             sent_as: key("Patient", &patient.id),
             written: patient.meta.last_updated.clone(),
@@ -59,8 +67,10 @@ impl Mapper<'_> {
     ) -> Result<Kept, NotMapped> {
         let encounter_key = key("Encounter", &encounter.id);
         let id = self.ids.encounter(&encounter_key);
+        let labels = encounter.meta.labelled(|label| label != Label::Open);
+        let unread_labels = labels.map(|at| format!("Encounter.meta.security[{at}]")).collect();
         let Some(ours) = self.shown_of(encounter, id).filter(|_| !encounter.is_withdrawn()) else {
-            return Ok(Kept::nothing(sent.unread("Encounter")));
+            return Ok(Kept { unread_labels, ..Kept::nothing_of("Encounter", sent) });
         };
         let written = &encounter.meta.last_updated;
         // Nobody writes of a visit before it begins, whatever a clock that was never set says. Of
@@ -73,6 +83,7 @@ impl Mapper<'_> {
         };
         let kept = sent.kept(ours.as_object().unwrap_or(&Map::new()), bytes_max);
         Kept {
+            unread_labels,
             resource_type: "Encounter",
             resource_id: id.uuid(),
             sent_as: encounter_key,
@@ -125,6 +136,7 @@ impl Mapper<'_> {
             resource_id: id.to_string(),
             sent_as: kept.sent_as.clone(),
             elements: kept.elements.clone(),
+            too_large: kept.too_large.clone(),
         });
         let after = after.map(|after| format!(" after {after}")).unwrap_or_default();
         let fact = format!("received {} {}{after}", kept.written, kept.content());
@@ -132,4 +144,12 @@ impl Mapper<'_> {
         let event = self.event(&about, &fact, &kept.occurred_at, &said);
         v1::Event { patient_id: patient.to_string(), ..event }
     }
+}
+
+/// An address must never get out because its label is spelt in a way that nobody here knows.
+fn label_unknown(element: String) -> NotMapped {
+    let message = format!(
+        "{element} is a label of confidentiality that is not known here: say R or V, by which the address is withheld, or one of N, M, L and U, by which it is not"
+    );
+    NotMapped { reason: "LABEL_UNKNOWN", message, element }
 }

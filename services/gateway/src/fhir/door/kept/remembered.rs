@@ -4,6 +4,7 @@
 //! events are looked at once, and decided on by nobody. Only where corrections or merges say what
 //! holds is the record put together. What is remembered is where things are, and not what they say.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use prost::Message as _;
@@ -15,6 +16,7 @@ use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::v1;
 use uuid::Uuid;
 
+use super::group;
 use crate::received::{Received, Words, last_of_each};
 use crate::recent::Recent;
 
@@ -68,16 +70,19 @@ impl OfPatient {
         patient: PatientId,
         (kind, id): (&str, Uuid),
     ) -> Result<Vec<v1::ResourceReceived>, ReadError> {
-        let words = self.holding().filter(|word| word.is_of(patient, kind, id));
+        let words: Vec<_> = self.holding().filter(|word| word.is_of(patient, kind, id)).collect();
         let mut kept = Vec::new();
-        for word in last_of_each(words).into_iter().rev() {
-            let stored = bus.find(StreamId::Patient(word.told_in), word.event).await?;
-            let event = stored.and_then(|stored| v1::Event::decode(stored.record).ok());
-            let payload =
-                event.and_then(|event| Payload::decode(&event.r#type, &event.payload).ok());
-            if let Some(Payload::ResourceReceived(message)) = payload {
-                kept.push(message);
+        for word in last_of_each(words.iter().copied()).into_iter().rev() {
+            let Some(mut message) = read(bus, word).await? else { continue };
+            let too_large = std::mem::take(&mut message.too_large);
+            for (of, too_large) in by_group(&too_large) {
+                let theirs = words.iter().copied().filter(|other| other.is_from_where(word));
+                let before = kept_before(theirs, &too_large);
+                let Some(before) = before.map(|before| read(bus, before)) else { continue };
+                let before = before.await?.unwrap_or_default().elements;
+                message.elements.extend(again(before, of, &too_large));
             }
+            kept.push(message);
         }
         Ok(kept)
     }
@@ -124,6 +129,52 @@ impl OfPatient {
         }
         true
     }
+}
+
+/// The message by which something is kept.
+async fn read(bus: &dyn Bus, word: &Received) -> Result<Option<v1::ResourceReceived>, ReadError> {
+    let stored = bus.find(StreamId::Patient(word.told_in), word.event).await?;
+    let event = stored.and_then(|stored| v1::Event::decode(stored.record).ok());
+    let payload = event.and_then(|event| Payload::decode(&event.r#type, &event.payload).ok());
+    Ok(match payload {
+        Some(Payload::ResourceReceived(message)) => Some(message),
+        Some(_) | None => None,
+    })
+}
+
+/// What there was no room for, by what says one thing.
+fn by_group(too_large: &[v1::ElementTooLarge]) -> BTreeMap<&str, Vec<&v1::ElementTooLarge>> {
+    let mut groups = BTreeMap::<_, Vec<_>>::new();
+    for element in too_large {
+        groups.entry(group(&element.name)).or_default().push(element);
+    }
+    groups
+}
+
+/// Where elements for which there was no room were kept last: all of them, since half of what says
+/// one thing would say something else.
+fn kept_before<'r>(
+    theirs: impl DoubleEndedIterator<Item = &'r Received>,
+    too_large: &[&v1::ElementTooLarge],
+) -> Option<&'r Received> {
+    let has = |word: &Received, one: &v1::ElementTooLarge| {
+        Uuid::try_parse(&one.hash).is_ok_and(|hash| word.kept.contains(&hash))
+    };
+    let mut theirs = theirs.rev();
+    theirs.find(|word| too_large.iter().all(|one| has(word, one)))
+}
+
+/// The elements of a group as they were kept, beside what is said here in their place now.
+fn again(
+    kept: Vec<v1::ReceivedElement>,
+    of: &str,
+    too_large: &[&v1::ElementTooLarge],
+) -> impl Iterator<Item = v1::ReceivedElement> {
+    let kept = kept.into_iter().filter(move |element| group(&element.name) == of);
+    kept.filter_map(|element| {
+        let now = too_large.iter().find(|one| one.name == element.name)?;
+        Some(v1::ReceivedElement { shown: now.shown.clone(), ..element })
+    })
 }
 
 /// What was told in a record and in those that are part of it, and not in error.

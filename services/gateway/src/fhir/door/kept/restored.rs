@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use tsunagi_proto::v1;
 
 use super::json::is_within;
+use super::types::is_of_its_type;
 use super::{MODIFIER, NEVER_KEPT, OF_META, group, is_kept, shown};
 
 type Members = BTreeMap<String, Box<RawValue>>;
@@ -30,15 +31,15 @@ pub(in super::super) fn restored(
     for (name, value) in ours {
         given.insert(name.clone(), to_raw_value(value)?);
     }
-    let is_patient = ours.get("resourceType").is_some_and(|kind| kind == "Patient");
+    let kind = ours.get("resourceType").and_then(Value::as_str).unwrap_or_default();
     let mut done = BTreeSet::new();
     for word in received {
         let groups: BTreeSet<&str> = word.elements.iter().map(|e| group(&e.name)).collect();
         for of in groups {
             let elements = || word.elements.iter().filter(|element| group(&element.name) == of);
             // Half of what was said in one place would say something else.
-            let Some(all) = members(elements()) else { continue };
-            if of == "identifier" && is_patient {
+            let Some(all) = members(kind, elements()) else { continue };
+            if of == "identifier" && kind == "Patient" {
                 // Each number has its own word.
                 identifiers(&mut given, &all)?;
                 continue;
@@ -62,14 +63,18 @@ pub(in super::super) fn restored(
     to_raw_value(&given)
 }
 
-/// The elements by their names. None if one of them is no JSON, or one that is never kept.
-fn members<'a>(elements: impl Iterator<Item = &'a v1::ReceivedElement>) -> Option<Members> {
+/// The elements by their names. None if one of them is no JSON, of another type than FHIR says, or
+/// one that is never kept.
+fn members<'a>(
+    kind: &str,
+    elements: impl Iterator<Item = &'a v1::ReceivedElement>,
+) -> Option<Members> {
     let mut all = Members::new();
     for element in elements {
         // No more than is looked into elsewhere: nothing is given back that nobody could read.
-        serde_json::from_str::<Value>(&element.json)
-            .ok()
-            .filter(|_| may_be_given(&element.name))?;
+        serde_json::from_str::<Value>(&element.json).ok().filter(|value| {
+            may_be_given(&element.name) && is_of_its_type(kind, &element.name, value)
+        })?;
         all.insert(element.name.clone(), RawValue::from_string(element.json.clone()).ok()?);
     }
     Some(all)
