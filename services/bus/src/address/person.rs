@@ -18,7 +18,7 @@ const ERRORS_MAX: usize = 64;
 /// What all records of one person say, and those of which they were part once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Person {
-    /// The record that is asked for.
+    /// The record that is asked for; none as long as nothing is known that any record says.
     of: Option<PatientId>,
     words: BTreeMap<PatientId, Word>,
 }
@@ -52,7 +52,7 @@ impl Person {
     pub fn withholds(&self, told_in: PatientId, placed: Placed, said_at: Timestamp) -> bool {
         let records = self.records();
         self.is_too_many()
-            || !records.contains(&told_in)
+            || self.of.is_some() && !records.contains(&told_in)
             || records.into_iter().any(|patient| {
                 self.confidential(patient).is_some_and(|confidential| {
                     let is_told_after = if patient == told_in {
