@@ -96,6 +96,7 @@ pub(super) fn is_final(error: &SubmitError) -> bool {
         | SubmitError::VersionConflict { .. }
         | SubmitError::Reused(_)
         | SubmitError::CorrectedMeanwhile(_)
+        | SubmitError::InMerged { .. }
         | SubmitError::StillTold { .. } => true,
     }
 }
