@@ -442,3 +442,90 @@ async fn the_confidential_address_of_a_record_is_not_read_in_another_that_it_was
     assert_eq!(served.doors(&[A, B], "SECRET-TOWN").await, NOWHERE);
     assert!(!served.doors(&[A], "ALPHA-TOWN").await.is_empty());
 }
+
+impl Served {
+    /// What is listed as told while merged of these patients: in which record, while which one was
+    /// part of it, how many, and of the events what became of them.
+    async fn told_while_merged(&self, of_patient: u128) -> Vec<(String, String, u32, Vec<String>)> {
+        let page = self.read(of(of_patient)).await;
+        let told = page.told_while_merged.into_iter().map(|told| {
+            let marks = told.events.into_iter().map(|event| event.entered_in_error_by_event_id);
+            (told.survivor_patient_id, told.retired_patient_id, told.count, marks.collect())
+        });
+        told.collect()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_told_of_a_chain_of_records_is_listed_for_each_of_them() {
+    const C: u128 = 2;
+    let mut served = Served::open();
+    for number in [A, B, C] {
+        served.tell(number, 1, &registered(&[])).await;
+    }
+    served.tell(B, 2, &merged(C)).await;
+    served.tell(A, 3, &merged(B)).await;
+    served.tell(A, 4, &visited()).await;
+    served.tell(A, 5, &unmerged(B)).await;
+    served.tell(B, 6, &unmerged(C)).await;
+    // Neither was part of the first then.
+    served.tell(A, 7, &visited()).await;
+    let left = || vec![String::new()];
+    let of_b = (patient(A), patient(B), 1, left());
+    let of_c = (patient(A), patient(C), 1, left());
+    assert_eq!(served.told_while_merged(A).await, std::slice::from_ref(&of_b));
+    assert_eq!(served.told_while_merged(B).await, [of_b]);
+    assert_eq!(served.told_while_merged(C).await, std::slice::from_ref(&of_c));
+    served.tell(A, 8, &merged(B)).await;
+    assert_eq!(served.told_while_merged(C).await, [of_c]);
+    served.tell(A, 9, &merged(C)).await;
+    assert_eq!(served.told_while_merged(C).await, []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_listed_while_two_are_merged_again_whichever_way_round() {
+    const C: u128 = 2;
+    for into_a_third in [false, true] {
+        let mut served = Served::open();
+        for number in [A, B, C] {
+            served.tell(number, 1, &registered(&[])).await;
+        }
+        served.tell(A, 2, &merged(B)).await;
+        served.tell(A, 3, &visited()).await;
+        served.tell(A, 4, &unmerged(B)).await;
+        assert_eq!(served.told_while_merged(A).await.len(), 1);
+        assert_eq!(served.told_while_merged(B).await.len(), 1);
+        if into_a_third {
+            served.tell(C, 5, &merged(A)).await;
+            assert_eq!(served.told_while_merged(B).await.len(), 1);
+            served.tell(C, 5, &merged(B)).await;
+        } else {
+            served.tell(B, 5, &merged(A)).await;
+        }
+        assert_eq!(served.told_while_merged(A).await, []);
+        assert_eq!(served.told_while_merged(B).await, []);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_correction_of_an_event_is_left_of_nothing_once_that_is_in_error() {
+    let mut served = Served::open();
+    for number in [A, B] {
+        served.tell(number, 1, &registered(&[])).await;
+    }
+    served.tell(A, 2, &merged(B)).await;
+    served.tell(A, 3, &visited()).await;
+    let visit = served.number;
+    let corrected = Payload::TimeCorrected(v1::TimeCorrected {
+        corrects_event_id: event(visit).to_string(),
+        occurred_at: "2026-05-02".to_owned(),
+        ..v1::TimeCorrected::default()
+    });
+    served.tell(A, 4, &corrected).await;
+    served.tell(A, 5, &unmerged(B)).await;
+    let told = |marks: [String; 2]| [(patient(A), patient(B), 2, marks.to_vec())];
+    assert_eq!(served.told_while_merged(B).await, told([String::new(), String::new()]));
+    served.tell(A, 6, &in_error(visit)).await;
+    let by = event(served.number).to_string();
+    assert_eq!(served.told_while_merged(B).await, told([by.clone(), by]));
+}

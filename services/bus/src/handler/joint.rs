@@ -19,7 +19,7 @@ use crate::claims::Occasion;
 use crate::patients::{Loaded, MERGES_MAX};
 use crate::port::{PublishError, Stored};
 use crate::stream::StreamId;
-use crate::told_while_merged::told_while_merged;
+use crate::told_while_merged::{Part, told_while_merged};
 
 /// A merge or its end.
 #[derive(Debug, Clone, Copy)]
@@ -196,7 +196,7 @@ impl Handler {
             after = last.placed.version;
             events.extend(page);
         }
-        let told = told_while_merged(&events, &loaded.record, survivor, retired);
+        let told = told_while_merged(&events, &loaded.record, survivor, &Part::itself(retired));
         if let Some(receipt) = receipts.first_mut() {
             receipt.told_while_merged = told;
         }
