@@ -195,11 +195,7 @@ impl Record {
         self.state = State::default();
         for told in &self.told {
             let Some((stamp, fact)) = effective(told, &self.corrections) else { continue };
-            if let (Some(retired), Fact::Identity(event)) = (told.of, &fact) {
-                self.state.patient.absorb(retired, &stamp, event);
-            } else {
-                self.state.apply(&stamp, &fact);
-            }
+            self.state.take_over(told.of, &stamp, &fact);
         }
     }
 
@@ -312,9 +308,11 @@ mod tests {
     #[test]
     fn who_is_dead_by_one_of_several_records_is_dead() {
         let retired = PatientId::new(Uuid::from_u128(7));
-        let known = |deceased| identity::Demographics { deceased, ..Default::default() };
-        let update =
-            |deceased| Order::Identity(identity::Command::UpdateDemographics(known(deceased)));
+        let update = |deceased: bool| {
+            let not_deceased = !deceased;
+            let known = identity::Demographics { deceased, not_deceased, ..Default::default() };
+            Order::Identity(identity::Command::UpdateDemographics(known))
+        };
         let death =
             || Order::Identity(identity::Command::RecordDeath(identity::Death { at: None }));
         for said in [update(true), death()] {
@@ -327,7 +325,7 @@ mod tests {
             assert!(record.is_deceased());
             let dead = Err(Refusal::Identity(identity::Refusal::Deceased));
             assert_eq!(record.when("2026-05-11", admit(1, "acute", None)), dead);
-            // The own record says nothing of that, and does not speak against it.
+            // The own record says so of itself, and does not speak against the other.
             record.apply(&Event { stamp: stamp(5, "2026-05-11"), fact: update(false).into() });
             assert!(record.is_deceased());
             let unmerged = Fact::Identity(identity::Event::Unmerged(merge));

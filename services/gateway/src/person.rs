@@ -5,6 +5,7 @@ use tsunagi_proto::v1;
 /// What `said` adds to what is known, where the address that is known is not shown. None if
 /// that is nothing.
 pub fn news(known: &v1::Demographics, mut said: v1::Demographics) -> Option<v1::Demographics> {
+    set_death(known, &mut said);
     if known.address.as_ref().is_some_and(|address| address.confidential) {
         // Whether it is another address cannot be told: nobody is shown the one that is known.
         // Few systems say that an address is confidential, so it stays so; and where no address
@@ -19,6 +20,17 @@ pub fn news(known: &v1::Demographics, mut said: v1::Demographics) -> Option<v1::
     (*known != said).then_some(said)
 }
 
+/// Silence takes no death back, and that nobody died is news only of somebody who did.
+fn set_death(known: &v1::Demographics, said: &mut v1::Demographics) {
+    if said.not_deceased {
+        said.not_deceased = known.deceased || known.not_deceased;
+    } else if !said.deceased {
+        said.deceased = known.deceased;
+        said.deceased_at.clone_from(&known.deceased_at);
+        said.not_deceased = known.not_deceased;
+    }
+}
+
 /// What is never too late to be said of a patient of whom something later is known: that the
 /// address is confidential, and that the patient died, unless that was taken back since.
 pub fn never_too_late(
@@ -31,7 +43,7 @@ pub fn never_too_late(
         now.address.get_or_insert_default().confidential = true;
     }
     if said.deceased && !was_taken_back {
-        now.deceased = true;
+        (now.deceased, now.not_deceased) = (true, false);
         if now.deceased_at.is_empty() {
             now.deceased_at.clone_from(&said.deceased_at);
         }
@@ -138,6 +150,19 @@ mod tests {
                 Some(with_birth(v1::Demographics::default()))
             );
         }
+    }
+
+    #[test]
+    fn silence_on_a_death_is_no_news_and_a_word_is() {
+        let dead = v1::Demographics { deceased: true, ..Default::default() };
+        let lives = v1::Demographics { not_deceased: true, ..Default::default() };
+        assert_eq!(news(&dead, v1::Demographics::default()), None);
+        assert_eq!(news(&dead, lives.clone()), Some(lives.clone()));
+        assert_eq!(news(&lives, v1::Demographics::default()), None);
+        assert_eq!(news(&lives, lives.clone()), None);
+        assert_eq!(news(&v1::Demographics::default(), lives.clone()), None, "nobody died");
+        assert_eq!(news(&lives, dead.clone()), Some(dead.clone()));
+        assert_eq!(never_too_late(&lives, &dead, false), Some(dead));
     }
 
     #[test]

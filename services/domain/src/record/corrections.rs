@@ -113,18 +113,21 @@ impl Record {
     fn refused(&self, corrections: &Corrections) -> Vec<(Stamp, Refusal)> {
         let effective = |told: &Arc<Told>| Some((told.of, effective(told, corrections)?));
         let mut left: Vec<_> = self.told.iter().filter_map(effective).collect();
-        left.sort_by_key(|(_, (stamp, _))| stamp.occurred_at.earliest());
+        // What the own record begins with comes first, also where another of the person is older.
+        left.sort_by_key(|(of, (stamp, fact))| {
+            let begins = matches!(fact, Fact::Identity(identity::Event::Registered(_)));
+            (of.is_some() || !begins, stamp.occurred_at.earliest())
+        });
         let mut state = State::default();
         loop {
             let (before, mut again, mut refused) = (left.len(), Vec::new(), Vec::new());
             for (of, (stamp, fact)) in left {
-                if of.is_none()
-                    && let Err(refusal) = state.decide(&stamp, fact.clone().into())
-                {
-                    refused.push((stamp.clone(), refusal));
-                    again.push((of, (stamp, fact)));
-                } else {
-                    state.apply(&stamp, &fact);
+                match (of, state.decide(&stamp, fact.clone().into())) {
+                    (None, Err(refusal)) => {
+                        refused.push((stamp.clone(), refusal));
+                        again.push((of, (stamp, fact)));
+                    }
+                    (of, _) => state.take_over(of, &stamp, &fact),
                 }
             }
             // Of what happened at the same time, one may be what the other waits for.
@@ -147,8 +150,21 @@ pub(super) fn effective(told: &Told, corrections: &Corrections) -> Option<(Stamp
         return None;
     }
     let occurred_at = outcome.time.map_or(stamp.occurred_at, |(_, at)| at);
-    let fact = outcome.value.map_or(fact, |(_, fact)| fact);
-    Some((Stamp { occurred_at, ..stamp.clone() }, fact.clone()))
+    let fact = outcome.value.map_or_else(|| fact.clone(), |(_, instead)| corrected(fact, instead));
+    Some((Stamp { occurred_at, ..stamp.clone() }, fact))
+}
+
+/// What is said instead. Of a registration, its numbers alone: who the person is, is said anew.
+fn corrected(fact: &Fact, instead: &Fact) -> Fact {
+    use identity::Event::Registered;
+    match (fact, instead) {
+        (Fact::Identity(Registered(said)), Fact::Identity(Registered(numbers))) => {
+            let demographics = said.demographics.clone();
+            let registration = identity::Registration { demographics, ..numbers.clone() };
+            Fact::Identity(Registered(registration))
+        }
+        (_, instead) => instead.clone(),
+    }
 }
 
 /// Whether an event can be corrected in this way.
@@ -167,7 +183,7 @@ fn check_change(told: &Told, change: &Change, now: Timestamp) -> Result<(), Refu
                 | identity::Event::DeathRecorded(_),
             ),
         ) => return Ok(()),
-        (_, Fact::Identity(_)) => {
+        (change, Fact::Identity(event)) if !corrects_numbers(change, event) => {
             return Err(correction::Refusal::NotCorrectable(*target).into());
         }
         (
@@ -176,7 +192,8 @@ fn check_change(told: &Told, change: &Change, now: Timestamp) -> Result<(), Refu
             | Fact::TransferRequest(..)
             | Fact::Referral(..)
             | Fact::Case(..)
-            | Fact::Document(_),
+            | Fact::Document(_)
+            | Fact::Identity(_),
         ) => {}
     }
     match change {
@@ -189,9 +206,16 @@ fn check_change(told: &Told, change: &Change, now: Timestamp) -> Result<(), Refu
     }
 }
 
+/// Whether it mends numbers: one may have been mistyped.
+fn corrects_numbers(change: &Change, event: &identity::Event) -> bool {
+    use identity::Event::{IdentifierLinked, Registered};
+    matches!((change, event), (Change::Value(_), Registered(_) | IdentifierLinked(_)))
+}
+
 /// Whether two facts tell of the same thing in the same way.
 fn is_of_same_kind(one: &Fact, other: &Fact) -> bool {
     match (one, other) {
+        (Fact::Identity(one), Fact::Identity(other)) => discriminant(one) == discriminant(other),
         (Fact::Encounter(id, one), Fact::Encounter(of, other)) => {
             let is_same_kind = discriminant(one) == discriminant(other);
             id == of && (is_same_kind || one.is_discharge() && other.is_discharge())
@@ -430,6 +454,69 @@ mod tests {
                 record.when("2026-05-10", correct(2, instead(other))),
                 Err(correction::Refusal::OtherKind(event_id(2)).into())
             );
+        }
+    }
+
+    #[test]
+    fn a_number_that_was_mistyped_is_corrected_also_where_it_was_registered() {
+        let number = |value: &str| identity::Identifier { system: "s".into(), value: value.into() };
+        let registration = |value: &str| {
+            let identifiers = vec![number(value)];
+            let demographics = identity::Demographics::default();
+            identity::Registration { identifiers, demographics }
+        };
+        let registered = |value| Order::Identity(identity::Command::Register(registration(value)));
+        let linked = |value| Order::Identity(identity::Command::LinkIdentifier(number(value)));
+        let instead = |order: Order| Change::Value(Box::new(order.into()));
+        let mut record = given(&[
+            ("2026-05-01", registered("1")),
+            ("2026-05-02", linked("2")),
+            ("2026-05-03", admit(1, "acute", None)),
+        ]);
+        for (event, right, wrong) in
+            [(1, registered("3"), linked("3")), (2, linked("4"), registered("4"))]
+        {
+            let corrected = correct(event, instead(right));
+            assert_eq!(
+                record.when("2026-05-05", correct(event, instead(wrong))),
+                Err(correction::Refusal::OtherKind(event_id(event)).into())
+            );
+            assert_eq!(record.when("2026-05-05", corrected.clone()), Ok(()));
+            let stamp = stamp(10 + event, "2026-05-05");
+            record.apply(&Event { stamp, fact: corrected.into() });
+        }
+        let numbers: Vec<&str> = record.patient().identifiers().map(|of| &*of.value).collect();
+        assert_eq!(numbers, ["3", "4"]);
+        let none = Order::Identity(identity::Command::Register(identity::Registration {
+            identifiers: Vec::new(),
+            ..registration("")
+        }));
+        assert_eq!(record.when("2026-05-06", correct(1, instead(none))), Ok(()), "taken back");
+    }
+
+    #[test]
+    fn a_registration_is_corrected_also_while_an_older_record_is_merged_into_it() {
+        use crate::id::PatientId;
+        let registered = |value: &str| {
+            let identifiers =
+                vec![identity::Identifier { system: "s".into(), value: value.into() }];
+            let demographics = identity::Demographics::default();
+            Order::Identity(identity::Command::Register(identity::Registration {
+                identifiers,
+                demographics,
+            }))
+        };
+        let retired = PatientId::new(Uuid::from_u128(7));
+        let mut other = Record::default();
+        let of_other = Event { stamp: stamp(21, "2026-04-01"), fact: registered("1").into() };
+        other.apply(&of_other);
+        let mut record = given(&[("2026-05-01", registered("2"))]);
+        let merged = Fact::Identity(identity::Event::Merged(identity::Merge { retired }));
+        record.apply(&Event { stamp: stamp(4, "2026-05-10"), fact: merged });
+        record.absorb(retired, &other);
+        for event in [1, 21] {
+            let instead = Change::Value(Box::new(registered("3").into()));
+            assert_eq!(record.when("2026-05-11", correct(event, instead)), Ok(()), "{event}");
         }
     }
 

@@ -105,7 +105,7 @@ pub struct Patient {
     pub telecom: Vec<ContactPoint>,
     pub gender: String,
     pub birth_date: String,
-    pub deceased_boolean: bool,
+    pub deceased_boolean: Option<bool>,
     pub deceased_date_time: String,
     pub address: Vec<Address>,
 }

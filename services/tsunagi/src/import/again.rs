@@ -61,14 +61,15 @@ impl Work {
         let timeline = self.timeline(owner).await?;
         let said = timeline.iter().filter(|entry| DEMOGRAPHICS.contains(&entry.r#type.as_str()));
         let said: Vec<_> = said.collect();
-        let died = said.iter().any(|entry| says_dead(entry));
+        let lives_after_all = {
+            let words = said.iter().filter_map(|entry| Some((entry.version, says_dead(entry)?)));
+            let died = words.clone().any(|(_, is_dead)| is_dead);
+            died && words.max().is_some_and(|(_, is_dead)| !is_dead)
+        };
         let last = said.into_iter().max_by_key(|entry| entry.version);
         let last = last
             .filter(|last| time(&last.occurred_at).is_some_and(|last| written.is_before(&last)));
-        Ok(last.map(|last| Overtaking {
-            at: last.occurred_at.clone(),
-            lives_after_all: died && !says_dead(last),
-        }))
+        Ok(last.map(|last| Overtaking { at: last.occurred_at.clone(), lives_after_all }))
     }
 }
 
@@ -79,10 +80,11 @@ pub(super) struct Overtaking {
     pub(super) lives_after_all: bool,
 }
 
-fn says_dead(entry: &v1::TimelineEntry) -> bool {
+/// Whether an entry says that the patient died, or did not; none if it is silent on that.
+fn says_dead(entry: &v1::TimelineEntry) -> Option<bool> {
     let detail = entry.detail.as_ref();
     let payload = detail.and_then(|detail| Payload::decode(&entry.r#type, &detail.value).ok());
-    payload.is_some_and(|mut payload| {
-        address::demographics(&mut payload).is_some_and(|said| said.deceased)
-    })
+    let mut payload = payload?;
+    let said = address::demographics(&mut payload)?;
+    (said.deceased || said.not_deceased).then_some(said.deceased)
 }
