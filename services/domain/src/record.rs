@@ -213,14 +213,14 @@ impl Record {
         corrections
     }
 
-    /// What is to be cancelled is no event of something else; one that is not known yet may be told
-    /// late.
+    /// What is to be cancelled is no event of something else, and no cancel: that is entered in error.
+    /// One that is not known yet may be told late.
     fn check_cancelled(&self, order: &Order) -> Result<(), Refusal> {
         let Order::Encounter(id, command) = order else { return Ok(()) };
         let Some(target) = encounter::Event::from(command.clone()).cancelled() else {
             return Ok(());
         };
-        let is_of_it = |told: &Told| matches!(told.event.fact, Fact::Encounter(of, _) if of == *id);
+        let is_of_it = |told: &Told| matches!(&told.event.fact, Fact::Encounter(of, said) if of == id && said.cancelled().is_none());
         let told = self.told.iter().find(|told| told.event.stamp.event == target);
         let is_note = || self.notes.iter().any(|note| note.event == target);
         if told.map_or_else(is_note, |told| !is_of_it(told)) {
