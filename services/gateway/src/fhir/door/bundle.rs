@@ -234,8 +234,16 @@ impl Bundle {
                 Said::Referred
             }
             "Patient" => Said::Patient(Box::new(Patient { id, ..parse(json)? })),
-            "Encounter" => Said::Encounter(Box::new(Encounter { id, ..parse(json)? })),
-            "CareTeam" => Said::CareTeam(Box::new(CareTeam { id, ..parse(json)? })),
+            "Encounter" => {
+                let mut encounter = Encounter { id, ..parse(json)? };
+                encounter.look_within(&mut self.directory, now);
+                Said::Encounter(Box::new(encounter))
+            }
+            "CareTeam" => {
+                let mut team = CareTeam { id, ..parse(json)? };
+                team.look_within(&mut self.directory, now);
+                Said::CareTeam(Box::new(team))
+            }
             "Organization" => {
                 self.directory.add_organization(Organization { id, ..parse(json)? });
                 Said::Referred
