@@ -145,7 +145,7 @@ impl Directory {
         if key.is_empty() {
             match self.numbered(&reference.identifier) {
                 Some(numbered) => key.clone_from(numbered),
-                None => return self.unseen(reference),
+                None => return unseen(reference),
             }
         }
         let id = id_of(&key);
@@ -173,17 +173,6 @@ impl Directory {
     /// The key of the organisation that has a number, if it is among those that were sent.
     fn numbered(&self, identifier: &Identifier) -> Option<&String> {
         self.numbers.get(&(identifier.system.clone(), identifier.value.clone()))
-    }
-
-    /// What a reference names of which no more was sent than the number, if it has one.
-    fn unseen(&self, reference: &Reference) -> Result<Option<Provider>, LeadsNowhere> {
-        let Reference { reference: to, identifier, display } = reference;
-        if identifier.value.is_empty() {
-            let is_silent = to.is_empty() && display.is_empty() && identifier.system.is_empty();
-            return if is_silent { Ok(None) } else { Err(LeadsNowhere) };
-        }
-        let facility_id = by_number(identifier);
-        Ok(Some(Provider { facility_id, facility_name: display.clone(), ..Provider::default() }))
     }
 
     /// The id of a facility. None of one that stands within another resource without a number:
@@ -237,6 +226,17 @@ fn id_of(key: &str) -> String {
         Some((scheme, address)) if !scheme.contains('?') => address.to_owned(),
         Some(_) | None => key.rsplit('/').next().unwrap_or_default().to_owned(),
     }
+}
+
+/// What a reference names of which no more was sent than the number, if it has one.
+fn unseen(reference: &Reference) -> Result<Option<Provider>, LeadsNowhere> {
+    let Reference { reference: to, identifier, display } = reference;
+    if identifier.value.is_empty() {
+        let is_silent = to.is_empty() && display.is_empty() && identifier.system.is_empty();
+        return if is_silent { Ok(None) } else { Err(LeadsNowhere) };
+    }
+    let facility_id = by_number(identifier);
+    Ok(Some(Provider { facility_id, facility_name: display.clone(), ..Provider::default() }))
 }
 
 /// The 10-digit number that the health insurance knows a facility by (医療機関コード).
@@ -416,7 +416,7 @@ mod tests {
             facility(&directory, "http://other.example/Organization/1"),
             "other.example/Organization/1"
         );
-        let number = super::super::resource::Identifier {
+        let number = Identifier {
             system: "http://jpfhir.jp/fhir/core/IdSystem/insurance-medical-institution-no"
                 .to_owned(),
             value: "1319999999".to_owned(),

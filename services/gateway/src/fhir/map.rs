@@ -15,13 +15,14 @@ use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::v1;
 use uuid::Uuid;
 
-use super::directory::{Directory, Provider, key};
+use super::directory::{Directory, LeadsNowhere, Provider, key};
 use super::ids::Ids;
 use super::names::names;
 use super::resource::{
     Address, CareTeam, CodeableConcept, ContactPoint, Encounter, EncounterLocation, Patient, Period,
 };
 use super::stations::stations;
+use crate::person::{Words, completed};
 use crate::text::{code, cut};
 
 /// Why a resource is not taken: a stable reason, and what to do.
@@ -68,8 +69,26 @@ impl Mapper<'_> {
             address: lives_at(patient),
             contacts: patient.telecom.iter().take(10).map(contact).collect(),
             deceased_at: patient.deceased_date_time.clone(),
-            deceased: patient.deceased_boolean || !patient.deceased_date_time.is_empty(),
+            deceased: patient.deceased_boolean == Some(true)
+                || !patient.deceased_date_time.is_empty(),
         }
+    }
+
+    /// Who the patient is, with what the resource does not say of it as it is known: what is empty
+    /// says nothing of what others said, and takes back what its own sender said.
+    pub fn demographics_after(
+        &self,
+        patient: &Patient,
+        known: &v1::Demographics,
+        words: &Words,
+    ) -> v1::Demographics {
+        let is_alive = patient.deceased_boolean == Some(false);
+        completed(self.demographics(patient), is_alive, known, words)
+    }
+
+    /// Whether a word of this person, told by this system, is the own one of the sending system.
+    pub fn is_own(&self, person: &str, system: &str) -> bool {
+        person == PERSON && system == code(self.ids.source())
     }
 
     /// The numbers by which the patient can be found. The first leads back to the resource.
@@ -214,7 +233,8 @@ impl Mapper<'_> {
         })?;
         let owner = team.managing_organization.first();
         let provider = owner.map_or(Ok(None), |owner| self.directory.provider(owner));
-        let provider = provider.map_err(|_| provider_unknown("CareTeam.managingOrganization"))?;
+        let provider =
+            provider.map_err(|LeadsNowhere| provider_unknown("CareTeam.managingOrganization"))?;
         let provider = provider.unwrap_or_else(|| self.sender());
         let members: Vec<v1::Participant> = team
             .participant
@@ -361,13 +381,14 @@ impl Mapper<'_> {
 
     fn named_provider(&self, encounter: &Encounter) -> Result<Option<Provider>> {
         let named = self.directory.provider(&encounter.service_provider);
-        let named = named.map_err(|_| provider_unknown("Encounter.serviceProvider"))?;
+        let named = named.map_err(|LeadsNowhere| provider_unknown("Encounter.serviceProvider"))?;
         let location = encounter.location.first();
         let location = location.and_then(|first| self.directory.location(&first.location));
         match (named, location) {
             (None, Some(location)) => {
                 let of_location = self.directory.provider(&location.managing_organization);
-                of_location.map_err(|_| provider_unknown("Encounter.location[0].location"))
+                of_location
+                    .map_err(|LeadsNowhere| provider_unknown("Encounter.location[0].location"))
             }
             (named, _) => Ok(named),
         }

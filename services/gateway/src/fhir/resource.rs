@@ -20,6 +20,7 @@ pub struct Meta {
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
+#[expect(clippy::struct_field_names, reason = "FHIR calls it so")]
 pub struct Reference {
     pub reference: String,
     /// What it names, where that is no resource that can be followed to.
@@ -107,7 +108,7 @@ pub struct Patient {
     pub telecom: Vec<ContactPoint>,
     pub gender: String,
     pub birth_date: String,
-    pub deceased_boolean: bool,
+    pub deceased_boolean: Option<bool>,
     pub deceased_date_time: String,
     pub address: Vec<Address>,
 }

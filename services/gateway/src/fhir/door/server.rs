@@ -250,24 +250,27 @@ fn told(taken: &Taken, at: usize) -> Vec<Value> {
 
 fn response(taken: &Taken) -> Value {
     let kind = if taken.mode == Mode::Batch { "batch-response" } else { "transaction-response" };
-    let entry = |((at, one), name): ((usize, &Outcome), &String)| {
+    let entry = |((at, one), place): ((usize, &Outcome), &Option<String>)| {
         let status = match one {
             Outcome::Stored => "201 Created".to_owned(),
             Outcome::Known | Outcome::NotInForce | Outcome::NotUsed(_) => "200 OK".to_owned(),
             Outcome::Refused(problem) => problem.status.to_string(),
         };
         let mut response = json!({ "status": status });
-        let place = taken.patients.get(name).map(|patient| format!("Patient/{patient}"));
         if let Some(response) = response.as_object_mut() {
-            response.extend(place.map(|place| ("location".to_owned(), json!(place))));
+            response.extend(place.iter().map(|place| ("location".to_owned(), json!(place))));
             let issues = told(taken, at);
             let outcome = (!issues.is_empty()).then(|| outcome(&issues));
             response.extend(outcome.map(|outcome| ("outcome".to_owned(), outcome)));
         }
         json!({ "response": response })
     };
-    let entries = taken.outcomes.iter().enumerate().zip(&taken.names).map(entry);
-    json!({ "resourceType": "Bundle", "type": kind, "entry": entries.collect::<Vec<_>>() })
+    let entries = taken.outcomes.iter().enumerate().zip(&taken.places).map(entry);
+    let entries: Vec<Value> = entries.collect();
+    if entries.is_empty() {
+        return json!({ "resourceType": "Bundle", "type": kind });
+    }
+    json!({ "resourceType": "Bundle", "type": kind, "entry": entries })
 }
 
 async fn read(
