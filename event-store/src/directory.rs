@@ -58,7 +58,7 @@ impl Folded {
         let Some((stamp, Step::Resource(step))) = topic_happened(&event, &payload, zone) else {
             return;
         };
-        self.resource.apply(&stamp, step);
+        self.resource.apply(&stamp, &step);
         let at = stamp.occurred_at.earliest();
         if let Payload::ResourcePublished(what) | Payload::ResourceChanged(what) = payload {
             self.confirm(&what.assured_on, zone);

@@ -30,7 +30,7 @@ pub(crate) fn fold(text: &str) -> String {
             c if c.is_whitespace() || matches!(c, '・' | '･' | ',' | '.' | '，' | '．') => {}
             // Selectors of how a kanji is drawn.
             '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}' => {}
-            'ぁ'..='ゖ' => folded.extend(char::from_u32(u32::from(c) + 0x60)),
+            'ぁ'..='ゖ' | 'ゝ' | 'ゞ' => folded.extend(char::from_u32(u32::from(c) + 0x60)),
             'ｦ'..='ﾝ' => folded.push(full_width(c)),
             '！'..='～' => folded.extend(char::from_u32(u32::from(c) - 0xfee0)),
             c => folded.push(USUAL.get(&c).copied().unwrap_or(c)),
@@ -39,16 +39,58 @@ pub(crate) fn fold(text: &str) -> String {
     folded.to_uppercase()
 }
 
-/// A name as it is compared: small kana as large ones, ヴ as the sounds it is heard as, and a long
-/// vowel the same however it is written.
+/// A name as it is compared: small kana as large ones, ヴ and kana that are heard as others as these,
+/// marks of iteration as what they repeat, and a long vowel the same however it is written.
 pub(crate) fn heard(name: &str) -> String {
-    sounds(&fold(name))
+    sounds(&repeated(&fold(name)))
+}
+
+/// A name with what its marks of iteration repeat: みすゞ is みすず, 佐々木 is 佐佐木.
+fn repeated(name: &str) -> String {
+    let mut whole = String::with_capacity(name.len());
+    for c in name.chars() {
+        let last = whole.chars().next_back();
+        match (c, last) {
+            ('ヽ', Some(last)) => whole.push(unvoiced(last)),
+            ('ヾ', Some(last)) => {
+                whole.push(unvoiced(last));
+                voiced(&mut whole, 1);
+            }
+            ('々' | '〻', Some(last)) => whole.push(last),
+            (c, _) => whole.push(c),
+        }
+    }
+    whole
+}
+
+/// The kana to which a mark of a voiced sound was added, if that is one.
+fn unvoiced(kana: char) -> char {
+    const VOICED: &str = "ガギグゲゴザジズゼゾダヂヅデドバビブベボ";
+    const PLAIN: &str = "カキクケコサシスセソタチツテトハヒフヘホ";
+    let mut pairs = VOICED.chars().zip(PLAIN.chars());
+    pairs.find(|(voiced, _)| *voiced == kana).map_or(kana, |(_, plain)| plain)
+}
+
+/// A kana that is heard as another one, as that one.
+fn alike(kana: char) -> char {
+    match kana {
+        'ヂ' => 'ジ',
+        'ヅ' => 'ズ',
+        'ヰ' => 'イ',
+        'ヱ' => 'エ',
+        'ヲ' => 'オ',
+        'ヷ' => 'バ',
+        'ヸ' => 'ビ',
+        'ヹ' => 'ベ',
+        'ヺ' => 'ボ',
+        _ => kana,
+    }
 }
 
 /// Katakana by how they sound.
 fn sounds(name: &str) -> String {
     let mut sounds = String::new();
-    for c in name.chars().map(large) {
+    for c in name.chars().map(large).map(alike) {
         let last = sounds.chars().next_back();
         let heard = match (last, c) {
             (Some('ヴ'), 'ア' | 'イ' | 'エ' | 'オ') => {
@@ -96,8 +138,12 @@ fn lengthens(vowel: char, before: char) -> bool {
 /// Makes the last sound of a text a voiced one: カ, ガ and ハ, バ, パ follow each other.
 fn voiced(text: &mut String, by: u32) {
     if let Some(last) = text.pop() {
-        let is_wu = last == 'ウ';
-        text.extend(if is_wu { Some('ヴ') } else { char::from_u32(u32::from(last) + by) });
+        text.extend(match last {
+            'ウ' => Some('ヴ'),
+            // ワ to ヲ have theirs elsewhere.
+            'ワ'..='ヲ' => char::from_u32(u32::from(last) + 8),
+            last => char::from_u32(u32::from(last) + by),
+        });
     }
 }
 
@@ -143,10 +189,28 @@ mod tests {
             ("ＳＭＩＴＨ　Ａｎｎｅ", "Smith Anne"),
             ("龍ヶ崎", "竜ケ崎"),
             ("ハットリ", "ハツトリ"),
+            ("ミヅホ", "ミズホ"),
+            ("チヅル", "ちずる"),
+            ("フヂタ", "フジタ"),
+            ("スヱ", "スエ"),
+            ("ヰネ", "イネ"),
+            ("カヲル", "かおる"),
+            ("ヷイオレット", "ヴァイオレット"),
+            ("ヸクトリア", "ビクトリア"),
+            ("ヹラ", "ベラ"),
+            ("ヺルガ", "ボルガ"),
+            ("ワ\u{3099}ン", "ヷン"),
+            ("みすゞ", "ミスズ"),
+            ("いすヾ", "イスズ"),
+            ("みすゝ", "ミスス"),
+            ("ヾ", "ヾ"),
+            ("佐々木", "佐佐木"),
+            ("ﾐﾂﾞﾎ", "みづほ"),
         ] {
             assert_eq!(heard(one), heard(other), "{one} {other}");
         }
-        for (one, other) in [("オオノ", "オノ"), ("ユウキ", "ユキ"), ("ハナ", "パナ")]
+        for (one, other) in
+            [("オオノ", "オノ"), ("ユウキ", "ユキ"), ("ハナ", "パナ"), ("みすゞ", "みすす")]
         {
             assert_ne!(heard(one), heard(other), "{one} {other}");
         }

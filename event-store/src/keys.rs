@@ -5,6 +5,7 @@
 //! |------------------------------------------|-----------------------------------------------|
 //! | `c`                                      | the cursor up to which the rows are made      |
 //! | `e` + organisation id + 0 + patient id   | nothing: it ever had to do with them           |
+//! | `m` + patient id                         | nothing: events were moved to their record    |
 //! | `o` + organisation id + 0 + patient id   | nothing: the organisation has to do with them |
 //! | `p` + patient id                         | the patient's row, a `care.v1.PatientSummary` |
 //! | `r` + resource id                        | the resource's, a `care.v1.DirectoryEntry`    |
@@ -12,21 +13,27 @@
 use tsunagi_domain::{PatientId, ResourceId};
 use uuid::Uuid;
 
-/// The folder of the rows. Its number is the layout's.
-pub(crate) const FOLDER: &str = "rows-5.sled";
+/// The folder of the rows. Its number is the layout's, and that of the rules by which they are made.
+pub(crate) const FOLDER: &str = "rows-6.sled";
 /// The folders of earlier layouts, which nobody needs any more.
-pub(crate) const EARLIER_FOLDERS: [&str; 4] =
-    ["patients-1.sled", "patients-2.sled", "rows-3.sled", "rows-4.sled"];
+pub(crate) const EARLIER_FOLDERS: [&str; 5] =
+    ["patients-1.sled", "patients-2.sled", "rows-3.sled", "rows-4.sled", "rows-5.sled"];
 
 pub(crate) const CHECKPOINT: &[u8] = b"c";
 const PATIENT: u8 = b'p';
 const ORGANISATION: u8 = b'o';
 const EVER: u8 = b'e';
+const MOVED_TO: u8 = b'm';
 const RESOURCE: u8 = b'r';
 
 /// Sorts as patient ids do.
 pub(crate) fn patient(id: PatientId) -> [u8; 17] {
     key(PATIENT, id.uuid())
+}
+
+/// Of a patient to whose record events were moved.
+pub(crate) fn moved_to(id: PatientId) -> [u8; 17] {
+    key(MOVED_TO, id.uuid())
 }
 
 /// Sorts as resource ids do.
@@ -43,10 +50,15 @@ fn key(kind: u8, id: Uuid) -> [u8; 17] {
 }
 
 pub(crate) const PATIENTS: &[u8] = &[PATIENT];
+pub(crate) const MOVED_TO_ALL: &[u8] = &[MOVED_TO];
 pub(crate) const RESOURCES: &[u8] = &[RESOURCE];
 
 pub(crate) fn read_patient(key: &[u8]) -> Option<PatientId> {
     read(PATIENT, key).map(PatientId::new)
+}
+
+pub(crate) fn read_moved_to(key: &[u8]) -> Option<PatientId> {
+    read(MOVED_TO, key).map(PatientId::new)
 }
 
 pub(crate) fn read_resource(key: &[u8]) -> Option<ResourceId> {

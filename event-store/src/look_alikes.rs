@@ -73,17 +73,19 @@ impl Person {
         };
         for name in &known.names {
             let whole = format!("{}{}{}", name.family, name.given, name.text);
-            let folded = heard(&whole);
-            if folded.is_empty() {
-                continue;
-            }
-            if folded.chars().all(|c| matches!(c, 'ァ'..='ー')) {
-                person.kana.push(folded);
-            } else {
-                person.kanji.push(folded);
+            person.add(heard(&whole));
+            // Somebody may have typed each in the field of the other.
+            if !name.family.is_empty() && !name.given.is_empty() && name.text.is_empty() {
+                person.add(heard(&format!("{}{}", name.given, name.family)));
             }
         }
         person
+    }
+
+    fn add(&mut self, name: String) {
+        let is_kana = name.chars().all(|c| matches!(c, 'ァ'..='ー'));
+        let names = if is_kana { &mut self.kana } else { &mut self.kanji };
+        names.extend((!name.is_empty()).then_some(name));
     }
 
     /// In what two people resemble each other, if it is worth looking at.
@@ -128,6 +130,25 @@ mod tests {
         };
         let demographics = Some(demographics);
         Person::of(&v1::PatientSummary { demographics, ..Default::default() })
+    }
+
+    #[test]
+    fn a_person_whose_family_and_given_name_were_swapped_is_recognised() {
+        let named = |family: &str, given: &str| {
+            let name =
+                v1::HumanName { family: family.into(), given: given.into(), ..Default::default() };
+            let demographics = v1::Demographics {
+                names: vec![name],
+                birth_on: "1938-04-02".into(),
+                ..Default::default()
+            };
+            let demographics = Some(demographics);
+            Person::of(&v1::PatientSummary { demographics, ..Default::default() })
+        };
+        let alike = |one: Person, other: Person| one.resembles(&other).is_some();
+        assert!(alike(named("髙橋", "みづほ"), named("ミズホ", "高橋")));
+        assert!(alike(named("タカハシ", "スヱ"), named("スエ", "タカハシ")));
+        assert!(!alike(named("高橋", "花"), named("高橋", "みづほ")));
     }
 
     #[test]

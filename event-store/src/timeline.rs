@@ -52,6 +52,8 @@ pub struct Timeline {
     last: Option<Placed>,
     /// Whether only the entries are kept that the summary looks at.
     is_for_summary: bool,
+    /// Whether events were moved here from another patient's record.
+    is_moved_to: bool,
     cancelled_by: BTreeMap<EventId, EventId>,
     names: names::Names,
     /// The organisations that its events name.
@@ -128,6 +130,7 @@ impl Timeline {
             absorbed: Vec::new(),
             last: None,
             is_for_summary: false,
+            is_moved_to: false,
             cancelled_by: BTreeMap::new(),
             names: names::Names::default(),
             organisations: BTreeSet::new(),
@@ -296,7 +299,7 @@ impl Timeline {
         let turn = fact.as_ref().map_or(Turn::Begun, |happened| happened.fact.turn());
         let mut encounter = None;
         if let Some(happened) = fact {
-            self.record.apply(&happened);
+            self.record.apply_recorded(&happened, stored.placed.recorded_at);
             encounter = self.encounter_of(&happened.fact);
             if let Fact::Identity(identity::Event::Unmerged(merge)) = &happened.fact {
                 let retired = Some(merge.retired);
@@ -336,6 +339,7 @@ impl Timeline {
                 merged: None,
             });
         }
+        self.is_moved_to |= matches!(payload, Payload::EventsMoved(_));
         self.last = Some(stored.placed);
         if self.is_for_summary && encounter.is_none() && !glance::looks_at(&payload) {
             return;
@@ -379,6 +383,11 @@ impl Timeline {
     /// in the other.
     pub fn told_while_merged(&self) -> &[v1::ToldWhileMerged] {
         &self.told_meanwhile
+    }
+
+    /// Whether events were moved to its own record from another patient's.
+    pub(crate) fn is_moved_to(&self) -> bool {
+        self.is_moved_to
     }
 
     /// How many events it is folded from.

@@ -36,6 +36,7 @@ struct Step {
     from: Vec<String>,
     to: String,
     by_person: bool,
+    by_beginner: bool,
 }
 
 /// The catalogue, and the fields of all messages.
@@ -223,6 +224,7 @@ fn read_event_type(
             from: from.iter().filter_map(|from| from.as_str().map(str::to_owned)).collect(),
             to: text(step, "to"),
             by_person: flag(step, "by_person"),
+            by_beginner: flag(step, "by_beginner"),
         }
     });
     if let Some(step) = &step
@@ -259,8 +261,8 @@ fn write_catalogue(types: &[EventType], code: &mut String) -> std::fmt::Result {
     for one in types.iter().filter(|one| !one.is_ruled) {
         let step = match &one.step {
             None => "None".to_owned(),
-            Some(Step { of, from, to, by_person }) => format!(
-                "Some(StepOf {{ of: {of:?}, from: &{from:?}, to: {to:?}, by_person: {by_person} }})"
+            Some(Step { of, from, to, by_person, by_beginner }) => format!(
+                "Some(StepOf {{ of: {of:?}, from: &{from:?}, to: {to:?}, by_person: {by_person}, by_beginner: {by_beginner} }})"
             ),
         };
         writeln!(code, "        {}: {step},", one.name)?;

@@ -50,11 +50,12 @@ fn write_set(set: &Table, code: &mut String) -> Result<(), Box<dyn Error>> {
         }
         writeln!(
             code,
-            "        KnownCode {{ code: {known:?}, ja: {:?}, en: {:?}, scores: {:?}, units: &{:?}, days_at_most: {:?} }},",
+            "        KnownCode {{ code: {known:?}, ja: {:?}, en: {:?}, scores: {:?}, units: &{:?}, ranges: &[{}], days_at_most: {:?} }},",
             text(one, "ja")?,
             text(one, "en")?,
             scores(one)?,
             units(one)?,
+            literals(&ranges(one)?),
             days_at_most(one)?,
         )?;
         before.push(known);
@@ -79,6 +80,35 @@ fn units(one: &Table) -> Result<Vec<&str>, String> {
     let units: Option<Vec<&str>> =
         units.as_array().and_then(|units| units.iter().map(Value::as_str).collect());
     units.filter(|units| !units.is_empty()).ok_or("`units` are texts".to_owned())
+}
+
+/// As they are written in code.
+fn literals(ranges: &[(i64, i64)]) -> String {
+    let literal = |number: i64| {
+        let digits = number.to_string();
+        let thousands = digits.len().checked_sub(3).filter(|_| digits.len() > 5);
+        let parts = thousands.and_then(|at| digits.split_at_checked(at));
+        parts.map_or(digits.clone(), |(thousands, rest)| format!("{thousands}_{rest}"))
+    };
+    let range =
+        |(lowest, highest): &(i64, i64)| format!("({}, {})", literal(*lowest), literal(*highest));
+    ranges.iter().map(range).collect::<Vec<_>>().join(", ")
+}
+
+/// Between which values an observation lies, in each of its units.
+fn ranges(one: &Table) -> Result<Vec<(i64, i64)>, String> {
+    let Some(ranges) = one.get("ranges") else { return Ok(Vec::new()) };
+    let range = |range: &Value| match range.as_array()?.as_slice() {
+        [lowest, highest] => Some((lowest.as_integer()?, highest.as_integer()?)),
+        _ => None,
+    };
+    let ranges: Option<Vec<(i64, i64)>> =
+        ranges.as_array().and_then(|ranges| ranges.iter().map(range).collect());
+    let are_right =
+        |ranges: &Vec<(i64, i64)>| ranges.iter().all(|(lowest, highest)| lowest < highest);
+    let ranges =
+        ranges.filter(are_right).filter(|ranges| Ok(ranges.len()) == units(one).map(|of| of.len()));
+    ranges.ok_or("`ranges` are two whole numbers in their order for each of `units`".to_owned())
 }
 
 /// How many days something of a kind may be valid.

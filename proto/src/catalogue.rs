@@ -27,6 +27,8 @@ pub struct StepOf {
     pub to: &'static str,
     /// Whether only a person may take it.
     pub by_person: bool,
+    /// Whether only those who took a first step take it, or the facility of the encounter.
+    pub by_beginner: bool,
 }
 
 /// What the schema says of an event type.

@@ -41,11 +41,19 @@ pub struct KnownCode {
     pub scores: Option<(i32, i32)>,
     /// The units in UCUM in which it is measured, if it is a kind of observation; empty: any.
     pub units: &'static [&'static str],
+    /// Between which values it can lie, in each of the units in turn; empty: any.
+    pub ranges: &'static [(i32, i32)],
     /// How many days it may be valid, the first and the last counted, if there is a rule.
     pub days_at_most: Option<u32>,
 }
 
 impl KnownCode {
+    /// Between which values one in this unit lies, if that is known.
+    pub fn range_in(&self, unit: &str) -> Option<(i32, i32)> {
+        let mut ranges = self.units.iter().zip(self.ranges);
+        ranges.find(|(of, _)| **of == unit).map(|(_, range)| *range)
+    }
+
     /// Whether a score, as a decimal number in text, can be one of this instrument's.
     pub fn can_score(&self, score: &str) -> bool {
         let Some((lowest, highest)) = self.scores else { return true };
@@ -182,6 +190,8 @@ mod tests {
             for known in set.codes {
                 let words = !known.ja.is_empty() && known.en.is_ascii() && !known.en.is_empty();
                 assert!(words, "{} {}", set.name, known.code);
+                let has_ranges = !known.ranges.is_empty();
+                assert!(!has_ranges || known.ranges.len() == known.units.len(), "{}", known.code);
                 assert!(tsunagi_domain::id::is_code(known.code), "{} {}", set.name, known.code);
             }
         }
@@ -226,6 +236,7 @@ mod tests {
             en: "new level B",
             scores: None,
             units: &[],
+            ranges: &[],
             days_at_most: None,
         }];
         let set = set("jp.care-level").unwrap();

@@ -72,7 +72,7 @@ enum About {
 }
 
 fn about(payload: &Payload) -> About {
-    if let Payload::MoveGivenUp(_) = payload {
+    if let Payload::MoveGivenUp(_) | Payload::EventsMoved(_) = payload {
         // The system's word, of a patient's events.
         return About::Patient;
     }
@@ -172,8 +172,13 @@ fn step(event: &v1::Event, payload: &Payload, zone: &Zone) -> Result<Option<topi
     use topic::Step::{Organisation, Resource};
     let reader = Reader { zone, at: Path::ROOT };
     let of = || reader.id("organisation_id", &event.organisation_id, OrganisationId::parse);
-    Ok(if let Payload::ResourcePublished(_) = payload {
-        Some(Resource(resource::Step::Publish))
+    let run_by = |said: &v1::Resource| {
+        said.organisation.as_ref().and_then(|run_by| OrganisationId::parse(&run_by.id).ok())
+    };
+    Ok(if let Payload::ResourcePublished(said) = payload {
+        Some(Resource(resource::Step::Publish(run_by(said))))
+    } else if let Payload::ResourceChanged(said) = payload {
+        Some(Resource(resource::Step::Change(run_by(said))))
     } else if let Payload::ResourceWithdrawn(_) = payload {
         Some(Resource(resource::Step::Withdraw))
     } else if let Payload::PartnerMeetingHeld(_) = payload {
@@ -271,6 +276,20 @@ fn content(payload: &Payload) -> Option<Content> {
     let kind = document.kind.as_ref();
     let kind = kind.and_then(|kind| codes::words("document.kind", "", &kind.code, None));
     Some(Content { sha256, kind: kind.map(|known| known.code) })
+}
+
+/// Of which kind a payload says that the thing is of which it is a step.
+fn variant(payload: &Payload) -> Option<&'static str> {
+    /// Of a list of the sender's own.
+    const OTHER: &str = "other";
+    if let Payload::SpecialOrderIssued(_) = payload {
+        return Some(lists::SPECIAL_ORDER);
+    }
+    let (Payload::OrderIssued(order) | Payload::OrderAmended(order)) = payload else {
+        return None;
+    };
+    let kind = lists::order_kind(order);
+    Some(kind.map_or(OTHER, |kind| kind.code))
 }
 
 /// Violations of a message that stands in another one's field.
@@ -463,10 +482,17 @@ impl Reader<'_> {
 
     fn demographics(&self, demographics: Option<&v1::Demographics>) -> Result<Demographics> {
         let demographics = self.given(demographics)?;
+        if demographics.not_deceased
+            && (demographics.deceased || !demographics.deceased_at.is_empty())
+        {
+            let problem = "must be false of a person who died";
+            return Err(vec![self.at.field("not_deceased").violation(problem)]);
+        }
         Ok(Demographics {
             birth_on: self.optional_time("birth_on", &demographics.birth_on)?,
             deceased_at: self.optional_time("deceased_at", &demographics.deceased_at)?,
             deceased: demographics.deceased,
+            not_deceased: demographics.not_deceased,
         })
     }
 
@@ -523,7 +549,9 @@ impl Reader<'_> {
                 from: step.from,
                 to: step.to,
                 by_person: step.by_person,
+                by_beginner: step.by_beginner,
                 content: content(payload),
+                variant: variant(payload),
             }),
             None => None,
         };
@@ -591,6 +619,15 @@ impl Reader<'_> {
         if matches!(payload, Payload::ResourceReceived(_)) {
             let problem = "must not be that of what a system sent: it sends the resource again";
             return Err(vec![self.at.field("type").violation(problem)]);
+        }
+        if let Payload::PatientRegistered(registered) = &payload
+            && registered
+                .demographics
+                .as_ref()
+                .is_some_and(|said| *said != v1::Demographics::default())
+        {
+            let problem = "must be empty: a correction of a registration is one of its numbers; who the person is, `UpdateDemographics` says anew";
+            return Err(vec![at.field("demographics").violation(problem)]);
         }
         let order = order(&payload, self)?;
         let order = order.filter(|order| !matches!(order, Order::Correction(_)));

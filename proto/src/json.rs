@@ -64,8 +64,41 @@ pub(crate) fn in_name(name: &str) -> Option<Writing> {
 
 /// In a text, as it is written or as a narrative shows it.
 fn in_text(text: &str) -> Option<Writing> {
-    let shown = || text.contains('&').then(|| my_number::find(&without_references(text)));
-    my_number::find(text).or_else(|| shown().flatten())
+    let referred = |text: &str| {
+        let shown = || text.contains('&').then(|| my_number::find(&without_references(text)));
+        my_number::find(text).or_else(|| shown().flatten())
+    };
+    let untagged = || text.contains('<').then(|| referred(&without_tags(text)));
+    referred(text).or_else(|| untagged().flatten())
+}
+
+/// A text as it is shown without its tags: those within a line leave nothing, others begin a line,
+/// and what stands in two cells or items is never one number.
+fn without_tags(text: &str) -> String {
+    const APART: &str = " | | ";
+    let (mut shown, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some((before, behind)) = rest.split_once('<') {
+        shown.push_str(before);
+        let is_tag =
+            behind.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '/' | '!'));
+        let Some((tag, behind)) = behind.split_once('>').filter(|_| is_tag) else {
+            shown.push('<');
+            rest = behind;
+            continue;
+        };
+        let name = tag.trim_start_matches('/');
+        let end = name.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(name.len());
+        let name = name.get(..end).unwrap_or_default();
+        shown.push_str(match name.to_ascii_lowercase().as_str() {
+            "td" | "th" | "tr" | "li" | "dt" | "dd" => APART,
+            "br" | "p" | "div" | "h1" | "h2" | "h3" | "h4" | "h5" | "h6" | "hr" | "pre" | "ul"
+            | "ol" | "dl" | "table" | "blockquote" => "\n",
+            _ => "",
+        });
+        rest = behind;
+    }
+    shown.push_str(rest);
+    shown
 }
 
 /// A text with the characters to which its references lead (`&#49;`, `&#x31;`). Those that have a
@@ -125,6 +158,11 @@ mod tests {
             r#"{"div":"<p>&#49;&#50;&#x33;&#X34;56789018</p>"}"#,
             r#"{"div":"<p>1234&#8195;5678&#0000160;9018</p>"}"#,
             r#"{"div":"<p>1234&nbsp;5678&nbsp;9018</p>"}"#,
+            r#"{"div":"<p>1234<b>5678</b>9018</p>"}"#,
+            r#"{"div":"<span>1</span><span class=\"x\">2</span>3456789018"}"#,
+            r#"{"div":"<p>12345678<br/>9018</p>"}"#,
+            r#"{"div":"<p>1234<i>&#53;678</i><!-- --> 9018</p>"}"#,
+            r#"{"div":"<table><tr><td>123456789018</td><td>1</td></tr></table>"}"#,
             r#"{"div":"<p>&#49&#50&#51&#52&#53&#54&#55&#56&#57&#48&#49&#56</p>"}"#,
         ] {
             assert!(my_number(with_one).is_some(), "{with_one}");
@@ -141,6 +179,9 @@ mod tests {
             r#"{"a":1234,"b":5678,"c":9018}"#,
             r#"{"valueBase64Binary":"a","valueInteger64":1,"n123456789019":2}"#,
             r#"{"div":"<p>&#99999999999999; &; &#; &#x; 1234 &amp; 5678 &lt;</p>"}"#,
+            r#"{"div":"<tr><td>1234</td><td>5678</td><td>9018</td></tr>"}"#,
+            r#"{"div":"<ul><li>12345678</li><li>9018</li></ul>"}"#,
+            r#"{"div":"1 < 2 <b>1234</b> <5678 9019"}"#,
             "null",
         ] {
             assert_eq!(my_number(without), None, "{without}");

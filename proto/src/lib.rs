@@ -9,6 +9,7 @@ pub mod convert;
 pub mod fields;
 mod json;
 mod lists;
+pub mod named;
 
 /// The schema's packages, nested as the generated code expects them.
 pub mod care {

@@ -411,3 +411,108 @@ async fn a_timeline_is_filtered_by_family_role_episode_and_time() {
     assert_eq!((first.entries.len(), second.entries.len()), (3, 1));
     assert!(second.next_page_token.is_empty());
 }
+
+#[tokio::test]
+async fn a_number_that_was_mistyped_at_the_registration_is_free_when_it_is_corrected() {
+    let data = folder();
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    register(&channel, &id(1), "00123").await;
+    let event = id(1);
+    let entries = timeline(&channel, &event).await;
+    let corrects_event_id = entries[0].event_id.clone();
+    let numbered = |number: &str, demographics| {
+        let registered = v1::PatientRegistered { demographics, ..registration(number) };
+        let instead = v1::ValueCorrected {
+            corrects_event_id: corrects_event_id.clone(),
+            r#type: "care.patient.registered.v1".to_owned(),
+            payload: registered.encode_to_vec(),
+            ..v1::ValueCorrected::default()
+        };
+        let context = Some(context(&id(1), &id(2), "2026-05-10T09:00:00+09:00"));
+        v1::CorrectValueRequest { context, event: Some(instead) }
+    };
+    let mut team = CareTeamClient::new(channel.clone());
+    let whole = numbered("00132", registration("00132").demographics);
+    let refused = team.correct_value(liaison(whole)).await.unwrap_err();
+    assert_eq!(reason(&refused), "FIELDS_INVALID");
+    let correction = numbered("00132", Some(v1::Demographics::default()));
+    team.correct_value(liaison(correction.clone())).await.unwrap();
+    assert!(team.correct_value(liaison(correction)).await.unwrap().into_inner().repeated);
+    let mut reader = TimelineClient::new(channel.clone());
+    let mut found = async |number: &str| {
+        let identifier = registration(number).identifiers.pop();
+        let request = v1::FindPatientRequest { identifier, as_known_at: None };
+        let found = reader.find_patient(liaison(request)).await.ok()?.into_inner();
+        found.patient.map(|patient| patient.patient_id)
+    };
+    assert_eq!(found("00132").await, Some(id(1)));
+    assert_eq!(found("00123").await, None);
+    register(&channel, &id(0x77), "00123").await;
+    assert_eq!(found("00123").await, Some(id(0x77)));
+    let request = v1::ReadTimelineRequest { patient_id: id(1), ..Default::default() };
+    let page = reader.read_timeline(liaison(request)).await.unwrap().into_inner();
+    let patient = page.patient.unwrap();
+    assert_eq!(patient.identifiers, registration("00132").identifiers);
+    assert_eq!(patient.demographics, registration("00132").demographics, "as it was said");
+}
+
+#[tokio::test]
+async fn a_number_that_was_taken_back_while_merged_stays_so_when_that_is_undone() {
+    let data = folder();
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    register(&channel, &id(1), "00123").await;
+    let mut desk = DischargeDeskClient::new(channel.clone());
+    // Under another event id than the first.
+    let registered = id(0xf);
+    desk.register_patient(liaison(v1::RegisterPatientRequest {
+        context: Some(context(&id(2), &registered, "2026-04-01")),
+        event: Some(registration("00456")),
+    }))
+    .await
+    .unwrap();
+    let mut team = CareTeamClient::new(channel.clone());
+    let at = |patient, number, day: &str| {
+        Some(context(&id(patient), &id(number), &format!("2026-05-{day}T09:00:00+09:00")))
+    };
+    let linked = v1::IdentifierLinked { identifier: registration("00789").identifiers.pop() };
+    let request = v1::LinkIdentifierRequest { context: at(2, 0x10, "02"), event: Some(linked) };
+    desk.link_identifier(liaison(request)).await.unwrap();
+    let retired_patient_id = id(2);
+    let merge = v1::PatientsMerged { retired_patient_id, ..Default::default() };
+    let request = v1::MergePatientsRequest { context: at(1, 0x11, "03"), event: Some(merge) };
+    team.merge_patients(liaison(request)).await.unwrap();
+    let wrong = v1::EnteredInError { corrects_event_id: id(0x10), ..Default::default() };
+    let request = v1::MarkEnteredInErrorRequest { context: at(1, 0x12, "04"), event: Some(wrong) };
+    team.mark_entered_in_error(liaison(request)).await.unwrap();
+    let right = v1::PatientRegistered {
+        demographics: Some(v1::Demographics::default()),
+        ..registration("00465")
+    };
+    let right = v1::ValueCorrected {
+        corrects_event_id: registered,
+        r#type: "care.patient.registered.v1".to_owned(),
+        payload: right.encode_to_vec(),
+        ..Default::default()
+    };
+    let request = v1::CorrectValueRequest { context: at(1, 0x13, "05"), event: Some(right) };
+    team.correct_value(liaison(request)).await.unwrap();
+    let retired_patient_id = id(2);
+    let apart = v1::PatientsUnmerged { retired_patient_id, ..Default::default() };
+    let request = v1::UnmergePatientsRequest { context: at(1, 0x14, "06"), event: Some(apart) };
+    team.unmerge_patients(liaison(request)).await.unwrap();
+    let mut reader = TimelineClient::new(channel.clone());
+    for (patient, number) in [(1, "00123"), (2, "00465")] {
+        let request = v1::ReadTimelineRequest { patient_id: id(patient), ..Default::default() };
+        let page = reader.read_timeline(liaison(request)).await.unwrap().into_inner();
+        assert_eq!(page.patient.unwrap().identifiers, registration(number).identifiers);
+        let identifier = registration(number).identifiers.pop();
+        let request = v1::FindPatientRequest { identifier, as_known_at: None };
+        let found = reader.find_patient(liaison(request)).await.unwrap().into_inner();
+        assert_eq!(found.patient.unwrap().patient_id, id(patient));
+    }
+    // What was given back is free.
+    register(&channel, &id(0x77), "00789").await;
+    register(&channel, &id(0x78), "00456").await;
+}

@@ -305,6 +305,67 @@ async fn a_ready_date_and_the_version_of_a_plan_fit_what_is_known() {
     );
 }
 
+#[tokio::test]
+async fn a_conference_an_order_and_a_ready_date_stay_what_they_can_be() {
+    let mut story = registered();
+    admit(&mut story, "05-01T09:00", admitted(0xa, "4E"));
+    deed!(story, LIAISON, "05-02T09:00", desk.declare_discharge_ready(DeclareDischargeReadyRequest {
+        v1::DischargeReadyDeclared {
+            encounter_id: id(0xa),
+            ready_on: "2299-01-01".to_owned(),
+            ..Default::default()
+        }
+    }));
+    deed!(story, LIAISON, "05-03T09:00", desk.schedule_conference(ScheduleConferenceRequest {
+        v1::ConferenceScheduled {
+            encounter_id: id(0xa),
+            conference_id: id(0xc),
+            scheduled_at: "2026-05-09T14:00:00+09:00".to_owned(),
+            ..Default::default()
+        }
+    }));
+    for (who, at) in [(NURSE, "05-04T09:00"), (LIAISON, "05-05T09:00")] {
+        deed!(story, who, at, desk.cancel_conference(CancelConferenceRequest {
+            v1::ConferenceCancelled {
+                encounter_id: id(0xa),
+                conference_id: id(0xc),
+                ..Default::default()
+            }
+        }));
+    }
+    deed!(story, LIAISON, "05-09T15:00", desk.record_conference(RecordConferenceRequest {
+        v1::ConferenceHeld {
+            encounter_id: id(0xa),
+            conference_id: id(0xc),
+            ..Default::default()
+        }
+    }));
+    let special = |to: &str| v1::NursingOrder {
+        order_id: id(0x0d),
+        kind: code("special"),
+        valid_from_on: "2026-05-10".to_owned(),
+        valid_to_on: to.to_owned(),
+        recipient: organisation("nurses"),
+        ..v1::NursingOrder::default()
+    };
+    for (at, to) in [("05-10T09:00", "2026-06"), ("05-10T10:00", "2026-05-23")] {
+        deed!(story, DOCTOR, at, home.issue_special_order(IssueSpecialOrderRequest { special(to) }));
+    }
+    deed!(story, DOCTOR, "05-11T09:00", home.amend_order(AmendOrderRequest {
+        v1::NursingOrder { kind: code("nursing"), ..special("2026-10-31") }
+    }));
+    assert_eq!(
+        refused(&story).await,
+        reasons(&[
+            ("declare_discharge_ready", "READY_TOO_FAR"),
+            ("cancel_conference", "NOT_THE_ORGANISER"),
+            ("record_conference", "IN_WRONG_STATE"),
+            ("issue_special_order", "FIELDS_INVALID"),
+            ("amend_order", "KIND_DIFFERS"),
+        ])
+    );
+}
+
 fn in_error(story: &mut Story, who: Who, at: &str, event: &str) -> String {
     deed!(story, who, at, team.mark_entered_in_error(MarkEnteredInErrorRequest {
         v1::EnteredInError { corrects_event_id: event.to_owned(), ..Default::default() }

@@ -32,12 +32,15 @@ struct Made {
     row: v1::PatientSummary,
     /// The organisations that ever had to do with the patient.
     ever: Vec<String>,
+    /// Whether events were moved to the record from another.
+    is_moved_to: bool,
 }
 
 impl Made {
     fn of(timeline: &Timeline, patient: PatientId, store: &Store) -> Self {
         let ever = timeline.organisations().map(str::to_owned).collect();
-        Self { patient, row: row(timeline, patient, store), ever }
+        let is_moved_to = timeline.is_moved_to();
+        Self { patient, row: row(timeline, patient, store), ever, is_moved_to }
     }
 }
 
@@ -237,9 +240,13 @@ impl Patients {
     /// Notes with which organisations the patient has to do now, no longer, and ever had. Returns
     /// how many entries that takes.
     fn index(rows: &sled::Db, batch: &mut sled::Batch, made: &Made) -> Result<usize, RowsError> {
-        let Made { patient, row, ever } = made;
+        let Made { patient, row, ever, is_moved_to } = made;
         let patient = *patient;
         let mut entries = 0;
+        if *is_moved_to {
+            batch.insert(&keys::moved_to(patient)[..], &[][..]);
+            entries += 1;
+        }
         for organisation in ever {
             let key = keys::in_organisation(&keys::ever_of_organisation(organisation), patient);
             if !rows.contains_key(&key)? {

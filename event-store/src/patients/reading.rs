@@ -206,6 +206,17 @@ impl Patients {
         Ok(half)
     }
 
+    /// The records to which events were moved from others: whether all that were begun came about,
+    /// is not known here.
+    pub fn moved_to(&self) -> Result<Vec<PatientId>, RowsError> {
+        let mut patients = Vec::new();
+        for row in self.rows().scan_prefix(keys::MOVED_TO_ALL) {
+            patients.extend(keys::read_moved_to(&row?.0));
+        }
+        patients.retain(|patient| self.records.has(StreamId::Patient(*patient)));
+        Ok(patients)
+    }
+
     /// All patients of whom `filter` holds.
     pub fn all(
         &self,

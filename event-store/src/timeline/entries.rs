@@ -156,6 +156,11 @@ impl Timeline {
         {
             demographics.names.clone_from(&named.demographics.names);
         }
+        let died = self.record.patient().death_said_by();
+        if let Some(died) = self.said.iter().rev().find(|said| Some(said.by) == died) {
+            demographics.deceased = true;
+            demographics.deceased_at.clone_from(&died.demographics.deceased_at);
+        }
         if let Some(address) = &mut demographics.address {
             if self.is_withheld(said.told_in, said.placed, said.as_of) {
                 address::withhold(address);

@@ -23,7 +23,7 @@ use tsunagi_proto::v1;
 
 use crate::merges::killed_after;
 use crate::support::{
-    admitted, care_event, config, discharged, event, folder, handler, linked, one, open,
+    ENCOUNTER, admitted, care_event, config, discharged, event, folder, handler, linked, one, open,
     registered, stream, visited,
 };
 
@@ -167,11 +167,16 @@ fn corrected() -> v1::Event {
 
 const LATER: &str = "2026-05-04T10:00:00+09:00";
 
+async fn loaded(store: &Store, number: u128) -> Loaded {
+    let mut loaded = Loaded::default();
+    loaded.catch_up(store, patient(number)).await.unwrap();
+    loaded
+}
+
 /// What holds in a record but its registration, and when it happened, in the order in which it was
 /// told.
 async fn holding(store: &Store, number: u128) -> Vec<(v1::Event, String)> {
-    let mut loaded = Loaded::default();
-    loaded.catch_up(store, patient(number)).await.unwrap();
+    let loaded = loaded(store, number).await;
     let events = store.read_all(stream(number), Patience::Wait).unwrap();
     let read = |stored: &Stored| {
         let said: v1::Event = prost::Message::decode(stored.record.clone()).unwrap();
@@ -384,4 +389,172 @@ async fn a_number_is_not_moved_and_the_refusal_says_what_to_do() {
         assert!(refusal.message.contains(named), "{}", refusal.message);
     }
     assert_eq!(visits(&store).await, [1, 0]);
+}
+
+const CANCELLED: u128 = 48;
+
+fn admission_cancelled(number: u128, cancels: u128) -> v1::Event {
+    let cancelled = Payload::AdmitCancelled(v1::EncounterCancellation {
+        encounter_id: ENCOUNTER.to_owned(),
+        cancelled_event_id: event(cancels).to_string(),
+        ..Default::default()
+    });
+    care_event(WRONG, number, 5, &cancelled)
+}
+
+/// What became of each event of a record, in the order in which they were told: the event's type,
+/// and whether it counts as entered in error.
+async fn outcomes(store: &Store, number: u128) -> Vec<(String, bool)> {
+    let loaded = loaded(store, number).await;
+    let events = store.read_all(stream(number), Patience::Wait).unwrap();
+    let outcome = |stored: &Stored| {
+        let said: v1::Event = prost::Message::decode(stored.record.clone()).unwrap();
+        (said.r#type, loaded.record.outcome(stored.event).error.is_some())
+    };
+    events.iter().map(outcome).collect()
+}
+
+fn named_in(error: SubmitError) -> tsunagi_chassis::Refused {
+    let refusal = refused(error);
+    assert_eq!((refusal.reason, &*refusal.violations[0].field), ("FIELDS_INVALID", "event_ids"));
+    refusal
+}
+
+#[tokio::test]
+async fn what_was_cancelled_is_moved_with_its_cancel() {
+    let (folder, store) = told_of_the_wrong_one().await;
+    let next = handler(&store, &folder);
+    next.submit(one(care_event(WRONG, ADMITTED, 4, &admitted("4E")))).await.unwrap();
+    next.submit(one(admission_cancelled(CANCELLED, ADMITTED))).await.unwrap();
+    for (alone, other) in [(ADMITTED, CANCELLED), (CANCELLED, ADMITTED)] {
+        let refusal = named_in(next.move_events(moving(MOVE, &[alone])).await.unwrap_err());
+        assert!(refusal.message.contains(&event(other).to_string()), "{}", refusal.message);
+        assert_eq!(store.read_all(stream(RIGHT), Patience::Wait).unwrap().len(), 1);
+    }
+    let both = || moving(MOVE, &[CANCELLED, ADMITTED]);
+    killed_after(1, &store, &folder).move_events(both()).await.unwrap_err();
+    let moved = next.move_events(both()).await.unwrap();
+    let again = next.move_events(both()).await.unwrap();
+    assert!(again.told_again.iter().chain(&again.taken_back).all(|receipt| receipt.repeated));
+    let [admission, cancel] = moved.told_again.as_slice() else { panic!("{moved:?}") };
+    let there = holding(&store, RIGHT).await;
+    let [(_, _), (told, _)] = there.as_slice() else { panic!("{there:?}") };
+    assert_eq!(told.event_id, cancel.event_id);
+    let Payload::AdmitCancelled(told) = Payload::decode(&told.r#type, &told.payload).unwrap()
+    else {
+        panic!("{told:?}")
+    };
+    assert_eq!(told.cancelled_event_id, admission.event_id);
+    assert_eq!(holding(&store, WRONG).await.len(), 1, "the visit");
+    let loaded = loaded(&store, RIGHT).await;
+    assert!(loaded.record.whereabouts().is_none(), "nobody is in hospital");
+}
+
+#[tokio::test]
+async fn what_was_corrected_is_moved_with_its_corrections_or_as_it_was_corrected() {
+    let (folder, store) = told_of_the_wrong_one().await;
+    let next = handler(&store, &folder);
+    next.submit(one(corrected())).await.unwrap();
+    let alone = next.move_events(moving(MOVE, &[CORRECTED])).await.unwrap_err();
+    assert!(named_in(alone).message.contains(&event(VISITED).to_string()));
+    let last = v1::Event { event_id: event(CORRECTED + 1).to_string(), ..corrected() };
+    next.submit(one(last)).await.unwrap();
+    let a_part = next.move_events(moving(MOVE, &[VISITED, CORRECTED])).await.unwrap_err();
+    assert!(named_in(a_part).message.contains(&event(CORRECTED + 1).to_string()));
+    let all = moving(MOVE, &[CORRECTED + 1, VISITED, CORRECTED]);
+    let moved = next.move_events(all).await.unwrap();
+    assert_eq!(visits(&store).await, [0, 1]);
+    let there = holding(&store, RIGHT).await;
+    let [(visit, at)] = there.as_slice() else { panic!("{there:?}") };
+    assert_eq!((visit.occurred_at.as_str(), at.as_str()), ("2026-05-03T09:00:00+09:00", LATER));
+    let visit = EventId::parse(&visit.event_id).unwrap();
+    let trail = loaded(&store, RIGHT).await;
+    let trail: Vec<String> = trail.record.corrections_of(visit).map(|by| by.to_string()).collect();
+    let told = moved.told_again.iter().skip(1).map(|receipt| receipt.event_id.clone());
+    assert!(told.eq(trail), "{moved:?}");
+}
+
+#[tokio::test]
+async fn what_was_entered_in_error_is_moved_with_that() {
+    let (folder, store) = told_of_the_wrong_one().await;
+    let next = handler(&store, &folder);
+    let visit = event(VISITED).to_string();
+    next.submit(one(in_error(WRONG, 49, 7, &visit))).await.unwrap();
+    let both = || moving(MOVE, &[VISITED, 49]);
+    killed_after(1, &store, &folder).move_events(both()).await.unwrap_err();
+    next.move_events(both()).await.unwrap();
+    assert_eq!(visits(&store).await, [0, 0]);
+    let is_in_error = |of: (String, bool)| of.1;
+    let outcomes_of = async |number| {
+        outcomes(&store, number).await.into_iter().map(is_in_error).collect::<Vec<_>>()
+    };
+    // The registration, the visit, the error; then both errors of the move, or that it is one.
+    assert_eq!(outcomes_of(WRONG).await, [false, true, true, false, false]);
+    assert_eq!(outcomes_of(RIGHT).await, [false, true, false, false]);
+}
+
+/// A move of an event and of what says that it was an error, which somebody made impossible.
+#[tokio::test]
+async fn what_was_moved_with_that_it_was_an_error_is_undone_whole() {
+    let (folder, store) = told_of_the_wrong_one().await;
+    let next = handler(&store, &folder);
+    let visit = event(VISITED).to_string();
+    next.submit(one(in_error(WRONG, 49, 7, &visit))).await.unwrap();
+    let both = || moving(MOVE, &[VISITED, 49]);
+    killed_after(1, &store, &folder).move_events(both()).await.unwrap_err();
+    next.submit(one(in_error(WRONG, 50, 7, &event(49).to_string()))).await.unwrap();
+    let refusal = refused(next.move_events(both()).await.unwrap_err());
+    assert_eq!(refusal.reason, "ALREADY_IN_ERROR");
+    assert_eq!(visits(&store).await, [1, 0]);
+    let untold = outcomes(&store, RIGHT).await.into_iter().filter(|(_, is_error)| *is_error);
+    assert_eq!(untold.count(), 2);
+}
+
+#[tokio::test]
+async fn what_is_kept_as_a_system_sent_it_is_not_moved_and_the_refusal_says_what_to_do() {
+    let (folder, store) = told_of_the_wrong_one().await;
+    let next = handler(&store, &folder);
+    let received = Payload::ResourceReceived(v1::ResourceReceived {
+        resource_type: "Patient".to_owned(),
+        resource_id: patient(WRONG).to_string(),
+        sent_as: "Patient/1".to_owned(),
+        ..Default::default()
+    });
+    next.submit(one(care_event(WRONG, 51, 4, &received))).await.unwrap();
+    let refusal = named_in(next.move_events(moving(MOVE, &[51, VISITED])).await.unwrap_err());
+    for named in ["send the resource again", &event(51).to_string()] {
+        assert!(refusal.message.contains(named), "{}", refusal.message);
+    }
+    assert_eq!(visits(&store).await, [1, 0]);
+}
+
+#[tokio::test]
+async fn an_interrupted_move_is_finished_without_being_sent_again() {
+    let (folder, store) = told_of_the_wrong_one().await;
+    moved(&killed_after(1, &store, &folder), MOVE).await.unwrap_err();
+    assert_eq!(visits(&store).await, [1, 1]);
+    let next = handler(&store, &folder);
+    assert!(next.settle_moves(patient(RIGHT)).await.unwrap());
+    assert_eq!(visits(&store).await, [0, 1]);
+    assert!(!next.settle_moves(patient(RIGHT)).await.unwrap(), "once");
+    let again = moved(&next, MOVE).await.unwrap();
+    assert!(again.told_again.iter().chain(&again.taken_back).all(|receipt| receipt.repeated));
+}
+
+/// Whether it was corrected meanwhile, or is asked of another version; and also where whoever undoes
+/// it is killed.
+#[tokio::test]
+async fn an_interrupted_move_that_cannot_come_about_is_undone_without_being_sent_again() {
+    for publications in 0..=2 {
+        let (folder, store) = told_of_the_wrong_one().await;
+        let of_version = Moving { expected_version: Some(2), ..moving(MOVE, &[VISITED]) };
+        killed_after(1, &store, &folder).move_events(of_version).await.unwrap_err();
+        let next = handler(&store, &folder);
+        next.submit(one(care_event(WRONG, 46, 5, &visited()))).await.unwrap();
+        let killed = killed_after(publications, &store, &folder);
+        let _undone_or_not = killed.settle_moves(patient(RIGHT)).await;
+        assert_eq!(visits(&store).await, [2, usize::from(publications < 2)]);
+        next.settle_moves(patient(RIGHT)).await.unwrap();
+        assert_eq!(visits(&store).await, [2, 0]);
+    }
 }

@@ -187,9 +187,9 @@ async fn more_events_than_are_taken_at_once_are_told_from_more_bytes() {
     let (data, servers) = (folder(), folder());
     let nats = NatsServer::start(servers.path());
     let opened = Opened::on_nats(&data, &nats.url(), 1).await;
-    let many = (0..101).map(|number| saying(number, "x")).collect();
+    let many = (0..102).map(|number| saying(number, "x")).collect();
     let refused = publish(opened.bus.as_ref(), 0, Expected::Any, many).await;
-    assert!(matches!(refused, Err(PublishError::TooMany { limit: 100 })), "{refused:?}");
+    assert!(matches!(refused, Err(PublishError::TooMany { limit: 101 })), "{refused:?}");
     let large = vec![saying(0, &"x".repeat(60_000))];
     let refused = publish(opened.bus.as_ref(), 0, Expected::Any, large).await;
     assert!(matches!(refused, Err(PublishError::TooLarge { .. })), "{refused:?}");

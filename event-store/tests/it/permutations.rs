@@ -1,5 +1,5 @@
 //! News arrives in any order, and the timeline is the same: what happened decides, and not when it
-//! was told.
+//! was told; but of corrections of one event that were made at one time, the one told last holds.
 
 use jiff::SignedDuration;
 use proptest::prelude::*;
@@ -115,11 +115,40 @@ fn month() -> Vec<v1::Event> {
             ..Default::default()
         }),
     ];
-    (0..)
-        .zip(1..)
-        .zip(&payloads)
-        .map(|((number, day), told)| care_event(0, number, day, told))
+    let told = (0..).zip(1..).zip(&payloads);
+    told.map(|((number, day), told)| care_event(0, number, day, told))
+        .chain(corrections())
         .collect()
+}
+
+/// Two corrections of when a wish was said that were made at one time. Their ids run against the order
+/// of telling.
+fn corrections() -> [v1::Event; 2] {
+    [(31, "2026-05-14T09:00:00+09:00"), (30, LAST_SAID)].map(|(number, at)| {
+        let corrected = Payload::TimeCorrected(v1::TimeCorrected {
+            corrects_event_id: event(11).to_string(),
+            occurred_at: at.to_owned(),
+            ..Default::default()
+        });
+        care_event(0, number, 23, &corrected)
+    })
+}
+
+const LAST_SAID: &str = "2026-05-13T09:00:00+09:00";
+
+/// The month told in another order. Which of two corrections of one time holds, the order of telling
+/// alone can say: there is nothing else to go by that means anything to whoever made them. So that
+/// order they keep.
+fn told_out_of_order() -> impl Strategy<Value = Vec<v1::Event>> {
+    Just(month()).prop_shuffle().prop_map(|mut order| {
+        let [first, last] = corrections();
+        let place = |of: &v1::Event| order.iter().position(|told| told == of).unwrap();
+        let (one, other) = (place(&first), place(&last));
+        if one > other {
+            order.swap(one, other);
+        }
+        order
+    })
 }
 
 /// The summary of these events, told on one day after the other, as it is read on `day`.
@@ -226,7 +255,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_order_of_arrival_makes_no_difference(order in Just(month()).prop_shuffle()) {
+    fn the_order_of_arrival_makes_no_difference(order in told_out_of_order()) {
         let in_order = seen(&month());
         let (entries, summary) = seen(&order);
         prop_assert_eq!(entries, in_order.0);
@@ -238,7 +267,7 @@ proptest! {
 fn the_month_says_what_it_should() {
     let (entries, summary) = seen(&month());
     let summary = at_the_end(summary);
-    assert_eq!(entries.len(), 22);
+    assert_eq!(entries.len(), 24);
     assert_eq!(summary.state(), v1::PatientState::InHospital);
     assert_eq!(summary.since_at, "2026-05-02T20:00:00+09:00");
     assert_eq!(summary.planned_discharge_at, "2026-05-20");
@@ -249,6 +278,10 @@ fn the_month_says_what_it_should() {
     assert_eq!(summary.cases[0].next_contact_on, "2026-05-20");
     let visit = entries.iter().find(|entry| entry.event_id == event(14).to_string()).unwrap();
     assert_eq!(visit.entered_in_error_by_event_id, event(16).to_string());
+    let wish = entries.iter().find(|entry| entry.event_id == event(11).to_string()).unwrap();
+    assert_eq!(wish.occurred_at, LAST_SAID);
+    let earlier = wish.earlier.iter().map(|earlier| earlier.corrected_by_event_id.clone());
+    assert!(earlier.eq([event(31).to_string(), event(30).to_string()]));
 }
 
 /// What is said of a resource in two weeks, on one day after the other.

@@ -345,10 +345,13 @@ impl Handler {
         let (command, of_no_list) =
             convert::command(event, &payload, zone).map_err(SubmitError::Fields)?;
         match sender {
-            Sender::Outside if payload.family() == Family::System => {
-                return Err(SubmitError::SystemType(event.r#type.clone()));
+            Sender::Outside | Sender::Mover => {
+                let is_own = sender == Sender::Mover && matches!(payload, Payload::EventsMoved(_));
+                if payload.family() == Family::System && !is_own {
+                    return Err(SubmitError::SystemType(event.r#type.clone()));
+                }
+                objections.add(event, &payload, of_no_list);
             }
-            Sender::Outside => objections.add(event, &payload, of_no_list),
             Sender::System => {}
         }
         let command = command.ok_or_else(|| SubmitError::UnknownType(event.r#type.clone()))?;
@@ -502,6 +505,8 @@ fn changed_numbers(
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sender {
     Outside,
+    /// Somebody who moves events to another patient: the system says beside them that they are.
+    Mover,
     System,
 }
 
@@ -578,8 +583,8 @@ impl Loaded {
         if first.version != self.version + 1 {
             return;
         }
-        for event in events {
-            self.record.apply(event);
+        for (event, placed) in events.iter().zip(placed) {
+            self.record.apply_recorded(event, placed.recorded_at);
         }
         self.version = last.version;
         self.is_stale = !self.record.wanted().is_empty();

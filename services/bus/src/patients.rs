@@ -158,7 +158,7 @@ impl Loaded {
             happened(&event, &payload, zone)
         };
         if let Some(event) = read(stored) {
-            self.record.apply(&event);
+            self.record.apply_recorded(&event, stored.placed.recorded_at);
         }
         self.version = stored.placed.version;
     }

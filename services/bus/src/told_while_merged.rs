@@ -59,6 +59,7 @@ fn said(stored: &Stored, event: v1::Event, record: &Record) -> v1::ToldEvent {
         occurred_at: event.occurred_at,
         recorded_at: Some(to_wire(stored.placed.recorded_at)),
         actor: event.actor,
+        sensitivity: event.sensitivity,
         entered_in_error_by_event_id: error.map(|by| by.to_string()).unwrap_or_default(),
     }
 }

@@ -1,7 +1,6 @@
 //! What is said of community resources and organisations: decided on a stream of each one's own,
 //! as what is said of patients is decided on theirs.
 
-use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -9,7 +8,7 @@ use jiff::Timestamp;
 use prost::Message as _;
 use tokio::sync::OwnedMutexGuard;
 use tsunagi_domain::topic::{Known, Step};
-use tsunagi_domain::{CareTime, EventId, OrganisationId, Refusal, Stamp, Topic, Zone};
+use tsunagi_domain::{OrganisationId, Refusal, Stamp, Topic, Zone};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::convert::topic_happened;
 use tsunagi_proto::v1;
@@ -23,8 +22,6 @@ use crate::turns::{Turn, Turns};
 #[derive(Debug, Default)]
 pub struct Loaded {
     known: Known,
-    /// Whose a resource is, by when that was said.
-    run_by: BTreeMap<(Timestamp, EventId), OrganisationId>,
     /// How many of its events `known` knows.
     pub version: u64,
     /// Whether there may be events that it does not know.
@@ -88,19 +85,20 @@ impl Loaded {
         Ok(())
     }
 
-    /// Whose the resource was at a time, as far as it was said by then.
-    pub(crate) fn run_by(&self, at: &CareTime) -> Option<&OrganisationId> {
-        let by_then = self.run_by.iter().take_while(|((said_at, _), _)| *said_at <= at.latest());
-        by_then.last().or(self.run_by.iter().next()).map(|(_, organisation)| organisation)
+    /// Whether somebody can be sent to the resource.
+    pub(crate) fn check_sending(
+        &self,
+        stamp: &Stamp,
+        receiver: Option<&OrganisationId>,
+    ) -> Result<(), Refusal> {
+        self.known.check_sending(stamp, receiver, Timestamp::now())
     }
 
     /// Goes on with what was just published, if nobody else wrote in between; otherwise it
     /// stays stale.
     pub(crate) fn advance(&mut self, placed: &[Placed], steps: &[(Stamp, Step)]) {
         let (Some(first), Some(last)) = (placed.first(), placed.last()) else { return };
-        let is_of_resource = |(_, step): &(Stamp, Step)| matches!(step, Step::Resource(_));
-        // Whose it is, stands in the event alone: it is read there.
-        if first.version != self.version + 1 || steps.iter().any(is_of_resource) {
+        if first.version != self.version + 1 {
             return;
         }
         for (stamp, step) in steps {
@@ -116,22 +114,11 @@ impl Loaded {
         let read = |stored: &Stored| {
             let event = v1::Event::decode(stored.record.clone()).ok()?;
             let payload = Payload::decode(&event.r#type, &event.payload).ok()?;
-            let (stamp, step) = topic_happened(&event, &payload, zone)?;
-            Some((stamp, step, run_by(&payload)))
+            topic_happened(&event, &payload, zone)
         };
-        if let Some((stamp, step, run_by)) = read(stored) {
-            let said_at = (stamp.occurred_at.earliest(), stamp.event);
-            self.run_by.extend(run_by.map(|organisation| (said_at, organisation)));
+        if let Some((stamp, step)) = read(stored) {
             self.known.apply(&stamp, &step);
         }
         self.version = stored.placed.version;
     }
-}
-
-/// Whose a resource is, by what is said of it.
-fn run_by(payload: &Payload) -> Option<OrganisationId> {
-    let (Payload::ResourcePublished(said) | Payload::ResourceChanged(said)) = payload else {
-        return None;
-    };
-    OrganisationId::parse(&said.organisation.as_ref()?.id).ok()
 }

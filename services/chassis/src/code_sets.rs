@@ -74,7 +74,8 @@ fn read(text: &str) -> Result<CodeSet, String> {
             return Err(format!("it has `{code}` twice"));
         }
         let (scores, units, days_at_most) = (scores(one)?, units(one)?, days_at_most(one)?);
-        known.push(KnownCode { code, ja, en, scores, units, days_at_most });
+        let ranges = ranges(one, units.len())?;
+        known.push(KnownCode { code, ja, en, scores, units, ranges, days_at_most });
     }
     let verified = set.get("verified").and_then(Value::as_bool);
     let in_force_from = kept(&set, "in_force_from")?;
@@ -116,6 +117,24 @@ fn units(one: &Table) -> Result<&'static [&'static str], String> {
         units.as_array().and_then(|units| units.iter().map(text).collect());
     let units = units.filter(|units| !units.is_empty()).ok_or("`units` are texts in UCUM")?;
     Ok(units.leak())
+}
+
+/// Between which values an observation lies, in each of its units.
+fn ranges(one: &Table, units: usize) -> Result<&'static [(i32, i32)], String> {
+    let Some(ranges) = one.get("ranges") else { return Ok(&[]) };
+    let end = |end: &Value| i32::try_from(end.as_integer()?).ok();
+    let range = |range: &Value| match range.as_array()?.as_slice() {
+        [lowest, highest] => Some((end(lowest)?, end(highest)?)),
+        _ => None,
+    };
+    let ranges: Option<Vec<(i32, i32)>> =
+        ranges.as_array().and_then(|ranges| ranges.iter().map(range).collect());
+    let are_right =
+        |of: &Vec<(i32, i32)>| of.len() == units && of.iter().all(|(low, high)| low < high);
+    let ranges = ranges.filter(are_right);
+    let ranges =
+        ranges.ok_or("`ranges` are two whole numbers in their order for each of `units`")?;
+    Ok(ranges.leak())
 }
 
 /// How many days something of a kind may be valid.

@@ -1,5 +1,6 @@
 //! What was recorded wrongly is never changed (I1): a correction is an event that names it. What
-//! holds is what was corrected last; what was there before stays to be read.
+//! holds is what was corrected last, by when the corrections were made; of those made at one time, or
+//! on one day of which no more is known, the one told last. What was there before stays to be read.
 
 use std::collections::BTreeMap;
 
@@ -79,12 +80,12 @@ impl Corrections {
         self.of.is_empty()
     }
 
+    /// Adds a correction that was told after all that were added before.
     pub(crate) fn add(&mut self, stamp: &Stamp, correction: &Correction) {
         let made = self.of.entry(correction.corrects).or_default();
         let (event, at) = (stamp.event, stamp.occurred_at);
-        // Made later holds, however it came; of those made at the same time, that with the last id.
-        let new = (at.earliest(), event);
-        let place = made.partition_point(|before| (before.at.earliest(), before.event) <= new);
+        // Two of which it is known which was made first stand so in whatever order they are told.
+        let place = made.iter().position(|other| at.is_before(&other.at)).unwrap_or(made.len());
         made.insert(place, Made { event, at, change: correction.change.clone() });
     }
 

@@ -23,6 +23,8 @@ pub struct Demographics {
     pub deceased_at: Option<CareTime>,
     /// Also if it is not known when.
     pub deceased: bool,
+    /// The person did not die, whatever was said before. Silence does not say so.
+    pub not_deceased: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -116,6 +118,14 @@ pub enum Refusal {
 /// What holds of what one record says of the person.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Said {
+    all: Word,
+    /// Of those that say whether the person died: the others take no death back.
+    death: Word,
+}
+
+/// Demographics that hold.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Word {
     demographics: Demographics,
     /// As of when they are: who is dead by them had died by then.
     as_of: Option<CareTime>,
@@ -127,6 +137,25 @@ struct Said {
 }
 
 impl Said {
+    fn hear(&mut self, stamp: &Stamp, demographics: &Demographics, is_update: bool) {
+        self.all.hear(stamp, demographics, is_update);
+        if demographics.is_deceased() || demographics.not_deceased {
+            self.death.hear(stamp, demographics, is_update);
+        }
+    }
+
+    /// When the patient had died at the latest, by this.
+    fn dead_by(&self) -> Option<CareTime> {
+        let said = &self.death.demographics;
+        said.deceased_at.or(self.death.as_of.filter(|_| said.deceased))
+    }
+
+    fn is_deceased(&self) -> bool {
+        self.death.demographics.is_deceased()
+    }
+}
+
+impl Word {
     /// What a program says is what its system knows when it says so, however old that is there.
     fn hear(&mut self, stamp: &Stamp, demographics: &Demographics, is_update: bool) {
         let at = (stamp.occurred_at.earliest(), is_update, stamp.event);
@@ -137,16 +166,6 @@ impl Said {
             self.at = (!stamp.by_program).then_some(at);
             self.by = Some(stamp.event);
         }
-    }
-
-    /// When the patient had died at the latest, by this.
-    fn dead_by(&self) -> Option<CareTime> {
-        let said = &self.demographics;
-        said.deceased_at.or(self.as_of.filter(|_| said.deceased))
-    }
-
-    fn is_deceased(&self) -> bool {
-        self.demographics.deceased || self.demographics.deceased_at.is_some()
     }
 }
 
@@ -193,12 +212,14 @@ impl Patient {
                 Err(Refusal::AlreadyLinked)
             }
             Command::UpdateDemographics(demographics) => demographics.check(stamp),
-            Command::RecordDeath(Death { at }) => match (at, &self.said.demographics.birth_on) {
-                (Some(death), Some(birth)) if death.is_before(birth) => {
-                    Err(Refusal::DiedBeforeBirth)
+            Command::RecordDeath(Death { at }) => {
+                match (at, &self.said.all.demographics.birth_on) {
+                    (Some(death), Some(birth)) if death.is_before(birth) => {
+                        Err(Refusal::DiedBeforeBirth)
+                    }
+                    (Some(_) | None, _) => Ok(()),
                 }
-                (Some(_) | None, _) => Ok(()),
-            },
+            }
             Command::Merge(Merge { retired }) if self.merged.contains_key(retired) => {
                 Err(Refusal::AlreadyMerged)
             }
@@ -336,11 +357,16 @@ impl Patient {
 
     /// The event whose word holds on who the person is.
     pub fn said_by(&self) -> Option<EventId> {
-        self.said.by
+        self.said.all.by
+    }
+
+    /// The event by whose demographics the person died, if they did. Later ones may be silent on it.
+    pub fn death_said_by(&self) -> Option<EventId> {
+        self.said.death.by.filter(|_| self.said.is_deceased())
     }
 
     pub fn birth_on(&self) -> Option<CareTime> {
-        self.said.demographics.birth_on
+        self.said.all.demographics.birth_on
     }
 
     /// Of several, the earliest holds, however they came.
@@ -367,6 +393,10 @@ impl Patient {
 }
 
 impl Demographics {
+    fn is_deceased(&self) -> bool {
+        self.deceased || self.deceased_at.is_some()
+    }
+
     fn check(&self, stamp: &Stamp) -> Result<(), Refusal> {
         let Some(birth) = &self.birth_on else { return Ok(()) };
         if stamp.occurred_at.is_before(birth) {
@@ -435,10 +465,14 @@ mod tests {
         let dead = Demographics { deceased: true, ..Demographics::default() };
         let mut patient = given(&[Event::Registered(registration())]);
         patient.apply(&stamp(2, "2026-05-09"), &Event::DemographicsUpdated(dead));
-        let alive = Event::DemographicsUpdated(Demographics::default());
-        patient.apply(&stamp(3, "2026-05-02"), &alive);
+        let lives = Demographics { not_deceased: true, ..Demographics::default() };
+        let lives = Event::DemographicsUpdated(lives);
+        patient.apply(&stamp(3, "2026-05-02"), &lives);
         assert!(patient.is_deceased(), "told late, of before");
-        patient.apply(&stamp(4, "2026-05-10"), &alive);
+        let silent = Event::DemographicsUpdated(Demographics::default());
+        patient.apply(&stamp(4, "2026-05-10"), &silent);
+        assert!(patient.is_deceased(), "silence takes nothing back");
+        patient.apply(&stamp(5, "2026-05-10"), &lives);
         assert!(!patient.is_deceased());
     }
 
@@ -462,6 +496,7 @@ mod tests {
                 birth_on: Some(time(birth)),
                 deceased_at: death.map(time),
                 deceased: false,
+                not_deceased: false,
             };
             Command::Register(Registration { demographics, ..registration() })
         };

@@ -2,12 +2,13 @@
 //!
 //! People write it in many ways, and one number of twelve digits in eleven could be one. So it is
 //! known by its digits, whatever script they are in, and by how they are grouped: twelve together,
-//! or in groups of four, three or one. Dates, times and readings are grouped otherwise.
+//! in groups of four, three or one, or eight and four. Dates, times and readings are grouped otherwise.
 
 /// How a My Number is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Writing {
-    /// Twelve digits in a row: a number that a system gave out may look like that by chance.
+    /// Twelve digits in a row, or eight and four: a number that a system gave out may look like that
+    /// by chance.
     InOnePiece,
     /// In groups, as a person writes it.
     InGroups,
@@ -27,10 +28,37 @@ pub fn find(text: &str) -> Option<Writing> {
     scripts.into_iter().find_map(|digit| {
         // Most texts have no twelve digits.
         text.chars().filter_map(digit).nth(LENGTH - 1)?;
-        let mut chars: Vec<char> = text.chars().filter(|c| !is_invisible(*c)).collect();
-        blot_uuids_out(&mut chars);
-        (0..chars.len()).find_map(|start| starts_at(&chars, start, digit))
+        let shown: Vec<char> = text.chars().filter(|c| !is_invisible(*c)).collect();
+        let found = find_in(shown, digit);
+        found.or_else(|| find_in(without_soft_breaks(text)?, digit))
     })
+}
+
+fn find_in(mut chars: Vec<char>, digit: fn(char) -> Option<u32>) -> Option<Writing> {
+    blot_uuids_out(&mut chars);
+    (0..chars.len()).find_map(|start| starts_at(&chars, start, digit))
+}
+
+/// The text with its lines joined where they were broken beside a mark that nobody sees: what a
+/// page broke there is one number. None if none was.
+fn without_soft_breaks(text: &str) -> Option<Vec<char>> {
+    let is_break = |c: &char| matches!(c, '\n' | '\r');
+    let chars: Vec<char> = text.chars().collect();
+    let runs = chars.chunk_by(|one, next| {
+        let may_be_dropped = |c: &char| is_break(c) || is_invisible(*c);
+        may_be_dropped(one) == may_be_dropped(next)
+    });
+    let is_soft = |run: &&[char]| run.iter().any(is_break) && run.iter().any(|c| is_invisible(*c));
+    let mut is_broken = false;
+    let mut joined = Vec::with_capacity(chars.len());
+    for run in runs {
+        if is_soft(&run) {
+            is_broken = true;
+        } else {
+            joined.extend(run.iter().filter(|c| !is_invisible(**c)));
+        }
+    }
+    is_broken.then_some(joined)
 }
 
 const LENGTH: usize = 12;
@@ -59,6 +87,10 @@ fn starts_at(chars: &[char], start: usize, digit: fn(char) -> Option<u32>) -> Op
     match groups.sizes.as_slice() {
         [LENGTH] => (!is_timestamp(&groups.digits)).then_some(Writing::InOnePiece),
         [4, 4, 4] => (!groups.are_years()).then_some(Writing::InGroups),
+        [8, 4] | [4, 8] => {
+            let alone = groups.are_alike(before, after, digit) && !groups.have_a_day();
+            alone.then_some(Writing::InOnePiece)
+        }
         sizes if sizes == [3; 4] || sizes == [1; LENGTH] => {
             groups.are_alike(before, after, digit).then_some(Writing::InGroups)
         }
@@ -104,6 +136,12 @@ impl<'a> Groups<'a> {
         self.are_separated_alike() && !is_list && !follows && !precedes
     }
 
+    /// `20260501 1200`.
+    fn have_a_day(&self) -> bool {
+        let starts = if self.sizes == [8, 4] { 0 } else { 4 };
+        self.digits.get(starts..starts + 8).is_some_and(is_day)
+    }
+
     /// `2024/2025/2026`.
     fn are_years(&self) -> bool {
         self.digits.chunks(4).all(|group| matches!(group, [1, 9, ..] | [2, 0, ..]))
@@ -113,13 +151,15 @@ impl<'a> Groups<'a> {
 /// Whether it reads as a minute: `202604301200`. Of the numbers of people, one in ten thousand
 /// does.
 fn is_timestamp(digits: &[u32; LENGTH]) -> bool {
-    let [y1, y2, _, _, m1, m2, d1, d2, h1, h2, min, _] = *digits;
-    let (month, day, hour) = (m1 * 10 + m2, d1 * 10 + d2, h1 * 10 + h2);
-    matches!((y1, y2), (1, 9) | (2, 0))
-        && (1..=12).contains(&month)
-        && (1..=31).contains(&day)
-        && hour < 24
-        && min < 6
+    let [day @ .., h1, h2, min, _] = digits;
+    is_day(day) && h1 * 10 + h2 < 24 && *min < 6
+}
+
+/// Whether it reads as a day: `20260430`.
+fn is_day(digits: &[u32]) -> bool {
+    let [y1, y2, _, _, m1, m2, d1, d2] = digits else { return false };
+    let (month, day) = (m1 * 10 + m2, d1 * 10 + d2);
+    matches!((y1, y2), (1, 9) | (2, 0)) && (1..=12).contains(&month) && (1..=31).contains(&day)
 }
 
 /// Whatever is no letter and no number, and what looks like a hyphen.
@@ -270,6 +310,14 @@ mod tests {
             "一二三四五六七八九〇一八",
             "一二三四 五六七八 九〇一八",
             "𝟏𝟐𝟑𝟒𝟓𝟔𝟕𝟖𝟗𝟎𝟏𝟖",
+            "12345678 9018",
+            "1234-56789018",
+            "１２３４５６７８　９０１８",
+            "番号は12345678-9018です",
+            "123456\n\u{200b}789018",
+            "1234567\u{200b}\r\n89018",
+            "123456789018\n\u{200b}5",
+            "12345678\n\u{200b}9018",
         ] {
             assert!(is_in(text), "{text}");
         }
@@ -294,6 +342,12 @@ mod tests {
             "2026-05-01T20:00:00+09:00",
             "A123456789018",
             "feed123456789018",
+            "12345678, 9018",
+            "12345678/9018",
+            "12345678-9018-1",
+            "1-12345678-9018",
+            "123456\n789018",
+            "12345\u{200b}\n6\n789018",
         ] {
             assert!(!is_in(text), "{text}");
         }
@@ -323,6 +377,10 @@ mod tests {
                 format!("2024/2025/202{last}"),
                 format!("1 2 3 4 5 6 7 8 9 0 1 2 {last}"),
                 format!("03-1234-567{last} 04"),
+                format!("20260501 123{last}"),
+                format!("20260501-000{last}"),
+                format!("{last}200 20260501"),
+                format!("0{last}00-20260501"),
             ] {
                 assert!(!is_in(&text), "{text}");
             }
@@ -333,5 +391,6 @@ mod tests {
     fn what_a_person_writes_in_groups_is_told_from_what_a_system_counts() {
         assert_eq!(find("123456789018"), Some(Writing::InOnePiece));
         assert_eq!(find("1234-5678-9018"), Some(Writing::InGroups));
+        assert_eq!(find("12345678-9018"), Some(Writing::InOnePiece), "a number and its branch");
     }
 }

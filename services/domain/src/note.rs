@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::id::{CaseId, EncounterId, EventId, ReferralId};
+use crate::id::{CaseId, EncounterId, EventId, OrganisationId, ReferralId};
 use crate::path;
 use crate::record::{Stamp, Turn};
 use crate::time::CareTime;
@@ -49,8 +49,12 @@ pub struct Step {
     pub to: &'static str,
     /// Whether only a person may take it.
     pub by_person: bool,
+    /// Whether only those who took a first step take it, or the facility of the encounter.
+    pub by_beginner: bool,
     /// The bytes that it is about, if it is about any.
     pub content: Option<Content>,
+    /// Of which kind it says that the thing is, where it stays of one kind.
+    pub variant: Option<&'static str>,
 }
 
 /// One version of a plan that is told whole, again and again.
@@ -129,7 +133,9 @@ pub enum Refusal {
     Unknown(&'static str),
     #[error("there is something with this `{0}` already: take a new id for each")]
     Exists(&'static str),
-    #[error("what `{of}` names is {state} now, and this cannot be said of it")]
+    #[error(
+        "what `{of}` names is {state} now, and this cannot be said of it: look it up in the timeline, or take a new id for another one"
+    )]
     WrongState { of: &'static str, state: &'static str },
     #[error(
         "a person must say this: send it as a draft, if there is one for it, and have a person confirm it; a program's draft changes nothing until then"
@@ -139,6 +145,14 @@ pub enum Refusal {
         "under this `{0}` another document is known, by its `sha256` or `kind`: a document that was changed is a new one with an id of its own, which supersedes the other"
     )]
     Differs(&'static str),
+    #[error(
+        "what `{0}` names is of another `kind`: one of another kind is a new one, with an id of its own"
+    )]
+    OtherKind(&'static str),
+    #[error(
+        "what `{of}` names was begun by organisation {by}: only that one, or the facility of the encounter, says this; an entry on its behalf names it in `on_behalf_of`"
+    )]
+    NotTheBeginner { of: &'static str, by: OrganisationId },
     #[error("it must be valid to a day that is not before the first: check `valid_to_on`")]
     NeverValid,
     #[error(
@@ -159,6 +173,8 @@ pub enum Refusal {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Course {
     path: path::Path<Step>,
+    /// Who took the first steps that only they follow up.
+    begun_by: BTreeMap<EventId, OrganisationId>,
 }
 
 /// Where everything begins.
@@ -193,20 +209,43 @@ impl Course {
         if step.content.is_some_and(differs) {
             return Err(Refusal::Differs(step.of));
         }
+        let is_of_other_kind = |kind| {
+            let mut others = self.path.iter().filter_map(|taken| taken.step.variant);
+            others.any(|other| other != kind)
+        };
+        if step.variant.is_some_and(is_of_other_kind) {
+            return Err(Refusal::OtherKind(step.of));
+        }
         if self.path.accepts(stamp, step) {
             return Ok(());
         }
         let state = self.path.state();
         Err(if state == NONE {
             Refusal::Unknown(step.of)
-        } else if step.from.contains(&NONE) {
+        } else if step.from == [NONE] {
             Refusal::Exists(step.of)
         } else {
             Refusal::WrongState { of: step.of, state }
         })
     }
 
+    /// Whether this organisation may say what only those say who began it.
+    pub(crate) fn check_beginner(&self, stamp: &Stamp, step: Step) -> Result<(), Refusal> {
+        let mut beginners = self.begun_by.values();
+        match beginners.next() {
+            Some(first) if step.by_beginner && *first != stamp.acting_for => {
+                let is_other = !beginners.any(|of| *of == stamp.acting_for);
+                let refusal = Refusal::NotTheBeginner { of: step.of, by: first.clone() };
+                if is_other { Err(refusal) } else { Ok(()) }
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
     pub fn apply(&mut self, stamp: &Stamp, step: Step) {
+        if step.by_beginner && step.from.contains(&NONE) {
+            self.begun_by.insert(stamp.event, stamp.acting_for.clone());
+        }
         self.path.insert(stamp, step);
     }
 
@@ -227,7 +266,9 @@ mod tests {
             from,
             to,
             by_person: false,
+            by_beginner: false,
             content: None,
+            variant: None,
         }
     }
 
@@ -270,6 +311,33 @@ mod tests {
         assert_eq!(course.decide(&at, of(RECEIVED, 1, Some("letter"))), differs());
         assert_eq!(course.decide(&at, of(RECEIVED, 1, None)), Ok(()));
         assert_eq!(course.decide(&at, of(RECEIVED, 1, Some("summary"))), Ok(()));
+    }
+
+    #[test]
+    fn a_conference_that_was_called_off_is_not_held() {
+        const CALLED: (&[&str], &str) = (&["none", "scheduled", "cancelled"], "scheduled");
+        const CALLED_OFF: (&[&str], &str) = (&["scheduled"], "cancelled");
+        let held = step(&["none", "scheduled", "held"], "held");
+        let course = given(&[CALLED, CALLED_OFF]);
+        let state = Refusal::WrongState { of: "question_id", state: "cancelled" };
+        assert_eq!(course.decide(&stamp(9, "2026-05-09"), held), Err(state));
+        let again = given(&[CALLED, CALLED_OFF, CALLED]);
+        assert_eq!(again.decide(&stamp(9, "2026-05-09"), held), Ok(()));
+    }
+
+    #[test]
+    fn what_was_begun_of_one_kind_stays_of_it() {
+        let of = |(from, to): (&'static [&'static str], &'static str), variant| Step {
+            variant,
+            ..step(from, to)
+        };
+        let mut course = Course::default();
+        course.apply(&stamp(1, "2026-05-01"), of(ASKED, Some("special")));
+        let at = stamp(2, "2026-05-02");
+        let amended = |variant| course.decide(&at, of((&["open"], "open"), variant));
+        assert_eq!(amended(Some("nursing")), Err(Refusal::OtherKind("question_id")));
+        assert_eq!(amended(Some("special")), Ok(()));
+        assert_eq!(amended(None), Ok(()), "what does not say it");
     }
 
     #[test]

@@ -266,11 +266,37 @@ fn live(commands: Vec<Command>) -> (Vec<Event>, Record) {
     (accepted, record)
 }
 
-/// Another order for another seed.
+/// Another order for another seed. Of corrections of one event of which nobody can say which was
+/// made first, the one told last holds: what corrects such an event keeps its order.
 fn shuffle(events: &mut [Event], seed: u64) {
+    let told = events.to_vec();
     events.sort_by_cached_key(|event| {
         Uuid::new_v5(&Uuid::from_u128(seed.into()), event.stamp.event.uuid().as_bytes())
     });
+    let tied: BTreeSet<EventId> =
+        told.iter().filter(|one| is_tied(one, &told)).filter_map(corrected).collect();
+    for target in tied {
+        let is_of_it = |event: &&Event| corrected(event) == Some(target);
+        let mut in_order = told.iter().filter(is_of_it);
+        for place in events.iter_mut().filter(|event| corrected(event) == Some(target)) {
+            place.clone_from(in_order.next().unwrap());
+        }
+    }
+}
+
+fn corrected(event: &Event) -> Option<EventId> {
+    let Fact::Correction(correction) = &event.fact else { return None };
+    Some(correction.corrects)
+}
+
+/// Whether another event corrects the same, and nobody can say which was made first.
+fn is_tied(one: &Event, all: &[Event]) -> bool {
+    corrected(one).is_some()
+        && all.iter().any(|other| {
+            let (at, of) = (one.stamp.occurred_at, other.stamp.occurred_at);
+            let is_known = at.is_before(&of) || of.is_before(&at);
+            one.stamp.event != other.stamp.event && corrected(one) == corrected(other) && !is_known
+        })
 }
 
 /// Tells of events as a sender does whose messages overtook each other: what is refused is sent

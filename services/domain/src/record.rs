@@ -1,7 +1,8 @@
 //! One patient's whole record: the state that commands about the patient are decided on.
 //!
 //! The state is made of what was told, as it was corrected since, and of the times at which it
-//! happened: in which order it was told makes no difference.
+//! happened: in which order it was told makes no difference, but for corrections of one event that
+//! were made at one time: of them, the one told last holds.
 
 mod casework;
 mod corrections;
@@ -71,6 +72,8 @@ pub struct Record {
 #[derive(Debug, PartialEq)]
 struct Told {
     event: Event,
+    /// The last of all moments if it is not recorded yet.
+    recorded_at: Timestamp,
     /// The record that was merged into this one, if it was told there.
     of: Option<PatientId>,
 }
@@ -91,7 +94,8 @@ impl Record {
 
     /// The same, if those that `follow` are accepted as well, or none. A stay that is cancelled
     /// whole is not open again between the cancel of its discharge and that of its admission,
-    /// and so no later stay is in the way.
+    /// and so no later stay is in the way; nor does what is entered in error stand for a moment,
+    /// because the event that said so before is.
     pub fn decide_before(
         &self,
         command: Command,
@@ -120,7 +124,7 @@ impl Record {
         self.check_cancelled(&order)?;
         let fact = match order {
             Order::Correction(correction) => {
-                self.check_correction(&stamp, &correction, now)?;
+                self.check_correction(&stamp, &correction, follow, now)?;
                 Fact::Correction(correction)
             }
             order @ (Order::Identity(_)
@@ -141,9 +145,14 @@ impl Record {
         Ok(vec![Event { stamp, fact }])
     }
 
+    /// Adds what is to have happened, and is not recorded yet.
+    pub fn apply(&mut self, event: &Event) {
+        self.apply_recorded(event, Timestamp::MAX);
+    }
+
     /// Adds what happened. What was told before is looked at again if this corrects it, or takes
     /// another record off.
-    pub fn apply(&mut self, event: &Event) {
+    pub fn apply_recorded(&mut self, event: &Event, recorded_at: Timestamp) {
         let Event { stamp, fact } = event;
         if let Fact::Document(Document { step: None, edition: None, kind, .. }) = fact {
             let by = stamp.acting_for.clone();
@@ -152,7 +161,7 @@ impl Record {
         }
         let is_corrected = !self.corrections.is_empty()
             && self.corrections.outcome(stamp.event) != correction::Outcome::default();
-        self.told.push(Arc::new(Told { event: event.clone(), of: None }));
+        self.told.push(Arc::new(Told { event: event.clone(), recorded_at, of: None }));
         if let Fact::Identity(identity::Event::Unmerged(merge)) = &event.fact {
             self.told.retain(|told| told.of != Some(merge.retired));
             self.notes.retain(|note| note.of != Some(merge.retired));
@@ -166,10 +175,10 @@ impl Record {
 
     /// Takes over what was told of the same person in another record.
     pub fn absorb(&mut self, retired: PatientId, other: &Self) {
-        let told = other.told.iter();
-        let told = told.map(|told| Arc::new(Told { event: told.event.clone(), of: Some(retired) }));
-        self.told.extend(told);
         let of = Some(retired);
+        let absorbed =
+            |told: &Arc<Told>| Arc::new(Told { event: told.event.clone(), of, ..**told });
+        self.told.extend(other.told.iter().map(absorbed));
         self.notes.extend(other.notes.iter().map(|note| Note { of, ..note.clone() }));
         self.rebuild();
     }
@@ -182,21 +191,26 @@ impl Record {
     }
 
     fn rebuild(&mut self) {
-        self.corrections = Corrections::default();
-        for told in &self.told {
-            if let Fact::Correction(correction) = &told.event.fact {
-                self.corrections.add(&told.event.stamp, correction);
-            }
-        }
+        self.corrections = self.corrections_told();
         self.state = State::default();
         for told in &self.told {
             let Some((stamp, fact)) = effective(told, &self.corrections) else { continue };
-            if let (Some(retired), Fact::Identity(event)) = (told.of, &fact) {
-                self.state.patient.absorb(retired, &stamp, event);
-            } else {
-                self.state.apply(&stamp, &fact);
+            self.state.take_over(told.of, &stamp, &fact);
+        }
+    }
+
+    /// In the order of recording: of what was told in several records, that of this list is another.
+    fn corrections_told(&self) -> Corrections {
+        let is_correction = |told: &&Arc<Told>| matches!(told.event.fact, Fact::Correction(_));
+        let mut told: Vec<_> = self.told.iter().filter(is_correction).collect();
+        told.sort_by_key(|told| told.recorded_at);
+        let mut corrections = Corrections::default();
+        for told in told {
+            if let Fact::Correction(correction) = &told.event.fact {
+                corrections.add(&told.event.stamp, correction);
             }
         }
+        corrections
     }
 
     /// What is to be cancelled is no event of something else; one that is not known yet may be told
@@ -294,9 +308,11 @@ mod tests {
     #[test]
     fn who_is_dead_by_one_of_several_records_is_dead() {
         let retired = PatientId::new(Uuid::from_u128(7));
-        let known = |deceased| identity::Demographics { deceased, ..Default::default() };
-        let update =
-            |deceased| Order::Identity(identity::Command::UpdateDemographics(known(deceased)));
+        let update = |deceased: bool| {
+            let not_deceased = !deceased;
+            let known = identity::Demographics { deceased, not_deceased, ..Default::default() };
+            Order::Identity(identity::Command::UpdateDemographics(known))
+        };
         let death =
             || Order::Identity(identity::Command::RecordDeath(identity::Death { at: None }));
         for said in [update(true), death()] {
@@ -309,7 +325,7 @@ mod tests {
             assert!(record.is_deceased());
             let dead = Err(Refusal::Identity(identity::Refusal::Deceased));
             assert_eq!(record.when("2026-05-11", admit(1, "acute", None)), dead);
-            // The own record says nothing of that, and does not speak against it.
+            // The own record says so of itself, and does not speak against the other.
             record.apply(&Event { stamp: stamp(5, "2026-05-11"), fact: update(false).into() });
             assert!(record.is_deceased());
             let unmerged = Fact::Identity(identity::Event::Unmerged(merge));

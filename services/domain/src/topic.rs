@@ -32,14 +32,24 @@ pub struct Known {
 impl Known {
     pub fn decide(&self, stamp: &Stamp, step: &Step, now: Timestamp) -> Result<(), Refusal> {
         match step {
-            Step::Resource(step) => Ok(self.resource.decide(stamp, *step, now)?),
+            Step::Resource(step) => Ok(self.resource.decide(stamp, step, now)?),
             Step::Organisation(of, step) => Ok(self.organisation.decide(of, stamp, *step, now)?),
         }
     }
 
+    /// Whether somebody can be sent to it, if it is a resource.
+    pub fn check_sending(
+        &self,
+        stamp: &Stamp,
+        receiver: Option<&OrganisationId>,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        Ok(self.resource.check_sending(stamp, receiver, now)?)
+    }
+
     pub fn apply(&mut self, stamp: &Stamp, step: &Step) {
         match step {
-            Step::Resource(step) => self.resource.apply(stamp, *step),
+            Step::Resource(step) => self.resource.apply(stamp, step),
             Step::Organisation(_, step) => self.organisation.apply(stamp, *step),
         }
     }

@@ -35,6 +35,8 @@ use steps::{step, taken_by};
 pub(crate) struct Known {
     loaded: Loaded,
     told: Told,
+    /// Who the person is.
+    demographics: v1::Demographics,
     /// Whether `steps` are still to be made of what was told.
     is_changed: bool,
     /// In the order in which they happened.
@@ -51,7 +53,6 @@ struct Told {
     /// What was said of the person in the patient's own record.
     said: Vec<Word>,
     protection: Protection,
-    nothing: v1::Demographics,
     /// When and of what sex the patient was said to be born, by the event that said so, in all
     /// records.
     born: Vec<(EventId, Born)>,
@@ -122,6 +123,7 @@ impl Known {
         if std::mem::take(&mut self.is_changed) {
             (self.steps, self.taken_back) = self.steps_in_effect();
             self.attending = self.attending_in_effect();
+            self.demographics = self.demographics_in_effect();
         }
         Ok(())
     }
@@ -136,7 +138,18 @@ impl Known {
 
     /// What is known of the person; nothing, if nobody has said anything.
     pub(crate) fn demographics(&self) -> &v1::Demographics {
-        self.said().map_or(&self.told.nothing, |word| &word.demographics)
+        &self.demographics
+    }
+
+    /// What was said last, and of a death also what was said before.
+    fn demographics_in_effect(&self) -> v1::Demographics {
+        let mut now = self.said().map(|word| word.demographics.clone()).unwrap_or_default();
+        let died = self.record().patient().death_said_by();
+        if let Some(died) = self.told.said.iter().rev().find(|word| Some(word.event) == died) {
+            now.deceased = true;
+            now.deceased_at.clone_from(&died.demographics.deceased_at);
+        }
+        now
     }
 
     /// All that was said of when and of what sex the patient was born, and not in error.

@@ -5,6 +5,7 @@ use tsunagi_proto::v1;
 /// What `said` adds to what is known, where the address that is known is not shown. None if
 /// that is nothing.
 pub fn news(known: &v1::Demographics, mut said: v1::Demographics) -> Option<v1::Demographics> {
+    set_death(known, &mut said);
     if known.address.as_ref().is_some_and(|address| address.confidential) {
         // Whether it is another address cannot be told: nobody is shown the one that is known.
         // Few systems say that an address is confidential, so it stays so; and where no address
@@ -36,14 +37,20 @@ impl Words {
         let since = self.0.iter().rev().take_while(|(_, said)| has(said));
         since.last().is_some_and(|(is_own, _)| *is_own)
     }
+
+    /// Whether it was whoever speaks now who told first of the death that holds. Silence took it
+    /// back in none of the words since.
+    fn is_own_death(&self) -> bool {
+        let since = self.0.iter().rev().take_while(|(_, said)| !said.not_deceased);
+        since.filter(|(_, said)| said.deceased).last().is_some_and(|(is_own, _)| *is_own)
+    }
 }
 
 /// What is said, with what it is silent about as it is known: an empty field says nothing, but
 /// that its own word is taken back. A death is taken back by whoever told of it alone, and in
-/// words (`is_alive`); that an address is confidential, never so.
+/// words; that an address is confidential, never so.
 pub fn completed(
     said: v1::Demographics,
-    is_alive: bool,
     known: &v1::Demographics,
     words: &Words,
 ) -> v1::Demographics {
@@ -63,12 +70,12 @@ pub fn completed(
     if said.address.is_none() && !words.is_own(|of| of.address.as_ref() == lives_at) {
         said.address = lives_at.cloned();
     }
-    let is_taken_back = is_alive && words.is_own(|of| of.deceased);
-    if known.deceased && !is_taken_back {
-        said.deceased = true;
-        if said.deceased_at.is_empty() {
-            said.deceased_at.clone_from(&known.deceased_at);
-        }
+    // Many systems say of everybody for ever that nobody died.
+    if said.not_deceased && known.deceased && !words.is_own_death() {
+        said.not_deceased = false;
+    }
+    if said.deceased && said.deceased_at.is_empty() {
+        said.deceased_at.clone_from(&known.deceased_at);
     }
     said
 }
@@ -119,6 +126,17 @@ fn is_same_name(one: &v1::HumanName, other: &v1::HumanName) -> bool {
     words(one) == words(other)
 }
 
+/// Silence takes no death back, and that nobody died is news only of somebody who did.
+fn set_death(known: &v1::Demographics, said: &mut v1::Demographics) {
+    if said.not_deceased {
+        said.not_deceased = known.deceased || known.not_deceased;
+    } else if !said.deceased {
+        said.deceased = known.deceased;
+        said.deceased_at.clone_from(&known.deceased_at);
+        said.not_deceased = known.not_deceased;
+    }
+}
+
 /// What is never too late to be said of a patient of whom something later is known: that the
 /// address is confidential, and that the patient died, unless that was taken back since.
 pub fn never_too_late(
@@ -131,7 +149,7 @@ pub fn never_too_late(
         now.address.get_or_insert_default().confidential = true;
     }
     if said.deceased && !was_taken_back {
-        now.deceased = true;
+        (now.deceased, now.not_deceased) = (true, false);
         if now.deceased_at.is_empty() {
             now.deceased_at.clone_from(&said.deceased_at);
         }
@@ -229,15 +247,14 @@ mod tests {
         let said = |family: &str, words: &Words| {
             let names = vec![named(Unspecified, family)];
             let said = v1::Demographics { names, ..Default::default() };
-            completed(said, false, &known, words).names
+            completed(said, &known, words).names
         };
         assert_eq!(said("小林", &Words::default()), both);
         assert_eq!(said("佐藤", &Words::default()), [named(Unspecified, "佐藤")]);
         let by = |is_own| Words::from_iter([(is_own, known.clone())]);
         assert_eq!(said("小林", &by(false)), both);
         assert_eq!(said("小林", &by(true)), [named(Ideographic, "小林")]);
-        let silent =
-            |words: &Words| completed(v1::Demographics::default(), false, &known, words).names;
+        let silent = |words: &Words| completed(v1::Demographics::default(), &known, words).names;
         assert_eq!(silent(&by(false)), both);
         assert!(silent(&by(true)).is_empty());
     }
@@ -246,27 +263,30 @@ mod tests {
     fn silence_takes_back_what_the_sender_brought_in_itself_alone() {
         let (none, born) = (v1::Demographics::default(), person("1938", v1::Sex::Female));
         let dead = v1::Demographics { deceased: true, ..born };
-        let after = |words: &[(bool, &v1::Demographics)], is_alive| {
+        let alive = v1::Demographics { not_deceased: true, ..none.clone() };
+        let after = |words: &[(bool, &v1::Demographics)], said: &v1::Demographics| {
             let words = words.iter().map(|(is_own, said)| (*is_own, (*said).clone())).collect();
-            completed(none.clone(), is_alive, &dead, &words)
+            let said = completed(said.clone(), &dead, &words);
+            news(&dead, said).unwrap_or_else(|| dead.clone())
         };
-        let by_other = after(&[(false, &dead), (true, &dead)], true);
+        let by_other = after(&[(false, &dead), (true, &dead)], &alive);
         assert_eq!(by_other, dead, "carried on, and no word of its own");
-        let own = after(&[(false, &none), (true, &dead), (false, &dead)], false);
+        let own = after(&[(false, &none), (true, &dead), (false, &dead)], &none);
         assert_eq!((own.birth_on.as_str(), own.sex()), ("", v1::Sex::Unspecified));
         assert!(own.deceased, "no death is taken back by silence");
-        assert!(!after(&[(true, &dead)], true).deceased, "but in words");
-        let since = after(&[(true, &dead), (false, &none), (false, &dead)], true);
+        let taken_back = after(&[(true, &dead), (false, &none)], &alive);
+        assert!(!taken_back.deceased && taken_back.not_deceased, "but in words");
+        let since = after(&[(true, &dead), (false, &alive), (false, &dead)], &alive);
         assert_eq!(since, dead, "it was taken back, and said anew by another");
     }
 
     #[test]
     fn a_confidential_address_is_carried_on_by_nobody() {
         let known = living_at("", true);
-        let said = completed(v1::Demographics::default(), false, &known, &Words::default());
+        let said = completed(v1::Demographics::default(), &known, &Words::default());
         assert_eq!(said.address, None);
         let open = living_at("本町1", false);
-        assert_eq!(completed(v1::Demographics::default(), false, &open, &Words::default()), open);
+        assert_eq!(completed(v1::Demographics::default(), &open, &Words::default()), open);
     }
 
     #[test]
@@ -290,6 +310,19 @@ mod tests {
                 Some(with_birth(v1::Demographics::default()))
             );
         }
+    }
+
+    #[test]
+    fn silence_on_a_death_is_no_news_and_a_word_is() {
+        let dead = v1::Demographics { deceased: true, ..Default::default() };
+        let lives = v1::Demographics { not_deceased: true, ..Default::default() };
+        assert_eq!(news(&dead, v1::Demographics::default()), None);
+        assert_eq!(news(&dead, lives.clone()), Some(lives.clone()));
+        assert_eq!(news(&lives, v1::Demographics::default()), None);
+        assert_eq!(news(&lives, lives.clone()), None);
+        assert_eq!(news(&v1::Demographics::default(), lives.clone()), None, "nobody died");
+        assert_eq!(news(&lives, dead.clone()), Some(dead.clone()));
+        assert_eq!(never_too_late(&lives, &dead, false), Some(dead));
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod codes;
 mod config;
 mod demo;
 mod doors;
-mod half_merges;
+mod half_done;
 mod import;
 mod links;
 mod meetings;

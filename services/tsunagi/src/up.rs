@@ -41,7 +41,7 @@ use tsunagi_proto::v1::link_worker_server::LinkWorkerServer;
 use tsunagi_proto::v1::timeline_server::TimelineServer;
 
 use crate::doors::{self, Addresses};
-use crate::half_merges;
+use crate::half_done;
 use crate::links::Links;
 use crate::open_files;
 use crate::output::say;
@@ -101,7 +101,7 @@ pub(crate) async fn start(config: &Config) -> anyhow::Result<Running> {
     let mut bus = RegionBus::start(config, &store, log).await?;
     let on_nats = bus.told(config);
     let handler = Arc::new(Handler::new(Arc::clone(&bus.bus), config));
-    half_merges::begin(&handler, &patients, store.end(), &stop);
+    half_done::begin(&handler, &patients, store.end(), &stop);
     let notices = notices(config, bus.notifier.take(), &patients, &stop).await?;
     let others = Others::new(store.region().slots, config, links.clone())?;
     let (health, routes) = routes(config, &handler, &store, (patients, others), &stop).await?;

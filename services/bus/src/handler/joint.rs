@@ -6,9 +6,11 @@
 //! was abandoned. So whoever finds a merge half done, because a process was killed or lost its
 //! way to the log, can settle it, also while its first process goes on: both come to the same.
 
+use std::collections::BTreeSet;
+
 use prost::Message as _;
-use tsunagi_domain::identity::{self, Command as IdentityCommand, Retirement};
-use tsunagi_domain::{EventId, Order, PatientId, Refusal};
+use tsunagi_domain::identity::{self, Command as IdentityCommand, Identifier, Retirement};
+use tsunagi_domain::{EventId, Fact, Order, PatientId, Refusal};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::check::{Path, Violation};
 use tsunagi_proto::v1;
@@ -163,7 +165,9 @@ impl Handler {
             }
             JointStep::Unmerge => {
                 let merge = self.merge_of(survivor, joint.other).await?;
+                let numbers = self.numbers_of(survivor).await?;
                 let unmerged = self.take_alone(self.patients.turn(survivor), prepared).await?;
+                self.release_lost(prepared, numbers).await.map_err(|error| half_done(&error))?;
                 let is_repeat = unmerged.iter().any(|receipt| receipt.repeated);
                 let restored = match merge {
                     // A repeat may name two records that were merged anew since.
@@ -188,13 +192,7 @@ impl Handler {
         mut receipts: Vec<v1::Receipt>,
     ) -> Result<Vec<v1::Receipt>, SubmitError> {
         let loaded = self.patients.now(survivor).await?;
-        let (mut events, mut after) = (Vec::new(), 0);
-        loop {
-            let page = self.bus.read(StreamId::Patient(survivor), after).await?;
-            let Some(last) = page.last() else { break };
-            after = last.placed.version;
-            events.extend(page);
-        }
+        let events = self.all_of(survivor).await?;
         let told = told_while_merged(&events, &loaded.record, survivor, retired);
         if let Some(receipt) = receipts.first_mut() {
             receipt.told_while_merged = told;
@@ -335,7 +333,17 @@ impl Handler {
     ) -> Result<(), SubmitError> {
         let payload = Payload::PatientRestored(written(retirement));
         let id = of_merge(retirement.merge, "restore");
-        match self.say(patient, id, &payload, cause).await {
+        let restored = event_of_system(patient, id, &payload, cause);
+        let corrections =
+            Box::pin(self.corrections_of_numbers(retirement.survivor, patient)).await?;
+        let has_corrections = !corrections.is_empty();
+        let events = [restored.clone()].into_iter().chain(corrections).collect();
+        let said = match self.say_all(events).await {
+            // What is refused in the record itself stays where it was told.
+            Err(error) if has_corrections && is_final(&error) => self.say_all(vec![restored]).await,
+            said => said,
+        };
+        match said {
             // It was never retired, or is restored already; perhaps by somebody else just now.
             Err(
                 SubmitError::Refused(Refusal::Identity(identity::Refusal::NotMerged))
@@ -353,20 +361,90 @@ impl Handler {
         payload: &Payload,
         cause: &Cause,
     ) -> Result<(), SubmitError> {
-        let event = v1::Event {
-            event_id: id.to_string(),
-            r#type: payload.event_type().to_owned(),
-            patient_id: patient.to_string(),
-            occurred_at: cause.occurred_at.clone(),
-            actor: Some(cause.actor.clone()),
-            causation_id: cause.event.to_string(),
-            payload: payload.encode_to_vec(),
-            ..v1::Event::default()
-        };
-        let submission = Submission { events: vec![event], expected_version: None };
+        self.say_all(vec![event_of_system(patient, id, payload, cause)]).await
+    }
+
+    /// Writes events to a patient's record, all or none.
+    async fn say_all(&self, events: Vec<v1::Event>) -> Result<(), SubmitError> {
+        let submission = Submission { events, expected_version: None };
         let prepared = self.prepare_from(submission, Sender::System)?;
         let turn = self.patients.turn(prepared.patient);
         self.take_alone(turn, &prepared).await.map(|_| ())
+    }
+
+    /// The corrections of the retired record's numbers that were told in the survivor, as they are
+    /// told in the record itself when that is its own again: it must not have a number that was
+    /// given back, and that may be somebody else's by now.
+    async fn corrections_of_numbers(
+        &self,
+        survivor: PatientId,
+        retired: PatientId,
+    ) -> Result<Vec<v1::Event>, SubmitError> {
+        let mut other = Loaded::default();
+        self.patients.catch_up(retired, &mut other).await?;
+        let is_number = |fact: &Fact| {
+            use identity::Event::{IdentifierLinked, Registered};
+            matches!(fact, Fact::Identity(Registered(_) | IdentifierLinked(_)))
+        };
+        let standing = other.record.standing().filter(|(_, fact)| is_number(fact));
+        let numbers: BTreeSet<EventId> = standing.map(|(stamp, _)| stamp.event).collect();
+        let mut corrections = Vec::new();
+        for stored in self.all_of(survivor).await? {
+            let Ok(event) = v1::Event::decode(stored.record.clone()) else { continue };
+            let corrects = match Payload::decode(&event.r#type, &event.payload) {
+                Ok(Payload::EnteredInError(of)) => EventId::parse(&of.corrects_event_id),
+                Ok(Payload::ValueCorrected(of)) => EventId::parse(&of.corrects_event_id),
+                Ok(_) | Err(_) => continue,
+            };
+            if corrects.is_ok_and(|corrects| numbers.contains(&corrects)) {
+                corrections.push((stored.event, event));
+            }
+        }
+        let loaded = self.patients.now(survivor).await?;
+        corrections.retain(|(event, _)| loaded.record.outcome(*event).error.is_none());
+        drop(loaded);
+        let mut carried = Vec::with_capacity(corrections.len());
+        for (id, event) in corrections {
+            let own = EventId::new(Uuid::new_v5(&id.uuid(), retired.uuid().as_bytes()));
+            if self.bus.find(StreamId::Patient(retired), own).await?.is_none() {
+                carried.push(v1::Event {
+                    event_id: own.to_string(),
+                    patient_id: retired.to_string(),
+                    causation_id: id.to_string(),
+                    ..event
+                });
+            }
+        }
+        Ok(carried)
+    }
+
+    async fn all_of(&self, patient: PatientId) -> Result<Vec<Stored>, SubmitError> {
+        let (mut events, mut after) = (Vec::new(), 0);
+        loop {
+            let page = self.bus.read(StreamId::Patient(patient), after).await?;
+            let Some(last) = page.last() else { return Ok(events) };
+            after = last.placed.version;
+            events.extend(page);
+        }
+    }
+
+    async fn numbers_of(&self, patient: PatientId) -> Result<Vec<Identifier>, SubmitError> {
+        let loaded = self.patients.now(patient).await?;
+        Ok(loaded.record.patient().identifiers().cloned().collect())
+    }
+
+    /// Gives back what the survivor had claimed for the other record: a number that was corrected.
+    async fn release_lost(
+        &self,
+        prepared: &Prepared,
+        before: Vec<Identifier>,
+    ) -> Result<(), SubmitError> {
+        let held = self.numbers_of(prepared.patient).await?;
+        for identifier in before.iter().filter(|of| !held.contains(of)) {
+            let released = self.claims.release_own(identifier, &prepared.occasion).await;
+            released.map_err(SubmitError::OutcomeUnknown)?;
+        }
+        Ok(())
     }
 
     /// Into which record a patient's is merged, as it says itself.
@@ -421,6 +499,20 @@ impl Handler {
                 cause = Some(Cause::from(end.event, event));
             }
         }
+    }
+}
+
+/// An event of the system's in a patient's record.
+fn event_of_system(patient: PatientId, id: EventId, payload: &Payload, cause: &Cause) -> v1::Event {
+    v1::Event {
+        event_id: id.to_string(),
+        r#type: payload.event_type().to_owned(),
+        patient_id: patient.to_string(),
+        occurred_at: cause.occurred_at.clone(),
+        actor: Some(cause.actor.clone()),
+        causation_id: cause.event.to_string(),
+        payload: payload.encode_to_vec(),
+        ..v1::Event::default()
     }
 }
 

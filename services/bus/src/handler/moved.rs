@@ -4,26 +4,27 @@
 //! What must stay true: of one act all ids are made of its own, so that whoever was not told what
 //! became of it sends it again and adds nothing (I3). The right patient's record comes first: what
 //! it refuses changes nothing, and what is interrupted after it is in both records, and lost from
-//! none. Whether an act comes about is decided in the record of the wrong patient, by the one event
+//! none; it says there what the act was, so that it can be finished. Whether an act comes about is decided in the record of the wrong patient, by the one event
 //! that stands there under the id of its first error (see `given_up`); and it comes about on the
 //! version on which the events were read, so that no correction of them is lost.
 
 mod given_up;
+mod interrupted;
+mod originals;
 
 use std::sync::Arc;
 
-use prost::Message as _;
 use tsunagi_chassis::{Trace, trace};
-use tsunagi_domain::{EventId, PatientId, correction, identity};
+use tsunagi_domain::{EventId, PatientId, Record, correction};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::check::Path;
 use tsunagi_proto::v1;
 use uuid::Uuid;
 
+use self::originals::{Original, Originals};
 use super::joint::{half_done, is_final};
-use super::{Handler, Prepared, Submission, SubmitError};
-use crate::patients::Loaded;
-use crate::port::{PublishError, Stored};
+use super::{Handler, Prepared, Sender, Submission, SubmitError};
+use crate::port::PublishError;
 use crate::stream::StreamId;
 
 /// Who says that events were told of the wrong patient.
@@ -45,15 +46,6 @@ pub struct Moving {
 pub struct Moved {
     pub taken_back: Vec<v1::Receipt>,
     pub told_again: Vec<v1::Receipt>,
-}
-
-/// An event as it is corrected, and its place.
-struct Original {
-    id: EventId,
-    version: u64,
-    /// Which of the events that are moved.
-    place: usize,
-    event: v1::Event,
 }
 
 /// What was told again by an act before, or is to be.
@@ -103,15 +95,27 @@ impl Moving {
         }
     }
 
-    /// The event as it is told again. It stays the word of whoever said it: who moves it says so
-    /// where it was.
-    fn copy(&self, of: &Original) -> v1::Event {
+    /// Whether what was told again was entered in error since, by anything that was not moved with it.
+    fn was_untold(&self, again: EventId, originals: &[Original], record: &Record) -> bool {
+        let with_it = |by: EventId| originals.iter().any(|of| self.id("again", of.place) == by);
+        record.outcome(again).error.is_some_and(|by| !with_it(by))
+    }
+
+    /// By which the record of the right patient says that they were moved there, and how.
+    fn moved(&self) -> v1::Event {
+        let payload = Payload::EventsMoved(v1::EventsMoved {
+            act_id: self.act.to_string(),
+            from_patient_id: self.from.to_string(),
+            event_ids: self.events.iter().map(ToString::to_string).collect(),
+            note: self.note.clone(),
+            expected_version: self.expected_version,
+        });
         v1::Event {
-            event_id: self.id("again", of.place).to_string(),
+            event_id: self.id("moved", 0).to_string(),
+            r#type: payload.event_type().to_owned(),
             patient_id: self.to.to_string(),
-            causation_id: of.id.to_string(),
-            source: self.said.source.clone(),
-            ..of.event.clone()
+            payload: payload.encode_to_vec(),
+            ..self.said.clone()
         }
     }
 }
@@ -147,7 +151,7 @@ impl Handler {
 
     /// One attempt; none if others wrote meanwhile of the patient of whom the events were told.
     async fn attempt_moving(&self, moving: &Moving) -> Result<Option<Moved>, SubmitError> {
-        let (originals, version) = self.originals(moving).await?;
+        let Originals { all: originals, version, lacking } = self.originals(moving).await?;
         let taking_back = self.taking_back(moving, &originals, version)?;
         let word = self.word(moving).await?;
         if word == Some(Word::GivenUp) {
@@ -160,8 +164,8 @@ impl Handler {
         } else {
             let checked = match self.check(moving, &taking_back).await {
                 Ok(false) => return Ok(None),
-                Ok(true) => told.outdated.map_or(Ok(()), Err),
-                Err(refusal) => Err(refusal),
+                Ok(true) => lacking.or(told.outdated).map_or(Ok(()), Err),
+                Err(refusal) => Err(lacking.unwrap_or(refusal)),
             };
             match checked {
                 Err(error) if told.before && is_final(&error) => {
@@ -170,72 +174,20 @@ impl Handler {
                 checked => checked?,
             }
         }
-        let telling = self.prepare(Submission { events: told.events, expected_version: None })?;
-        let told_again = match self.take_alone(self.patients.turn(moving.to), &telling).await {
+        let submission = Submission { events: told.events, expected_version: None };
+        let telling = self.prepare_from(submission, Sender::Mover)?;
+        let mut told_again = match self.take_alone(self.patients.turn(moving.to), &telling).await {
             // Somebody else began to, with another version of them.
             Err(SubmitError::Reused(_)) if !told.before => return Ok(None),
             told_again => told_again?,
         };
+        told_again.truncate(originals.len());
         match self.take_alone(self.patients.turn(moving.from), &taking_back).await {
             Ok(taken_back) => Ok(Some(Moved { taken_back, told_again })),
             Err(SubmitError::VersionConflict { .. } | SubmitError::Reused(_)) => Ok(None),
             Err(error) if is_final(&error) => self.give_up(moving, &originals, error).await,
             Err(error) => Err(half_done(&error)),
         }
-    }
-
-    /// The events, as they are corrected, in the order in which they were told; and the version of
-    /// the record that says so.
-    async fn originals(&self, moving: &Moving) -> Result<(Vec<Original>, u64), SubmitError> {
-        let loaded = self.patients.now(moving.from).await?;
-        if !loaded.record.patient().is_known() {
-            return Err(SubmitError::Refused(identity::Refusal::Unknown.into()));
-        }
-        let mut originals = Vec::with_capacity(moving.events.len());
-        for id in &moving.events {
-            originals.push(self.original(moving.from, *id, &loaded).await?);
-        }
-        originals.sort_by_key(|original| original.version);
-        originals.dedup_by_key(|original| original.version);
-        for (place, original) in originals.iter_mut().enumerate() {
-            original.place = place;
-        }
-        Ok((originals, loaded.version))
-    }
-
-    async fn original(
-        &self,
-        patient: PatientId,
-        id: EventId,
-        loaded: &Loaded,
-    ) -> Result<Original, SubmitError> {
-        let unknown = || SubmitError::Refused(correction::Refusal::UnknownEvent(id).into());
-        let (stored, mut event) = self.event(patient, id).await?.ok_or_else(unknown)?;
-        check_movable(id, &event)?;
-        let outcome = loaded.record.outcome(id);
-        let corrections = outcome.value.map(|(by, _)| by).into_iter();
-        for by in corrections.chain(outcome.time.map(|(by, _)| by)) {
-            let Some((_, by)) = self.event(patient, by).await? else { continue };
-            let correction = Payload::decode(&by.r#type, &by.payload)?;
-            if let Payload::ValueCorrected(said) = correction {
-                (event.r#type, event.payload) = (said.r#type, said.payload);
-            } else if let Payload::TimeCorrected(said) = correction {
-                event.occurred_at = said.occurred_at;
-            }
-        }
-        Ok(Original { id, version: stored.placed.version, place: 0, event })
-    }
-
-    async fn event(
-        &self,
-        patient: PatientId,
-        id: EventId,
-    ) -> Result<Option<(Stored, v1::Event)>, SubmitError> {
-        let stored = self.bus.find(StreamId::Patient(patient), id).await?;
-        Ok(stored.and_then(|stored| {
-            let event = v1::Event::decode(stored.record.clone()).ok()?;
-            Some((stored, event))
-        }))
     }
 
     /// What enters them in error where they were told, the last one first: none builds on another
@@ -253,20 +205,20 @@ impl Handler {
         self.prepare(Submission { events, expected_version: Some(version) })
     }
 
-    /// What tells them again, as it was told already if the act was interrupted. An act that was
-    /// given up is not taken up again, nor one of other events.
+    /// What tells them again, and last that they were moved, as it was told already if the act was
+    /// interrupted. An act that was given up is not taken up again, nor one of other events.
     async fn told(&self, moving: &Moving, originals: &[Original]) -> Result<Told, SubmitError> {
         let loaded = self.patients.now(moving.to).await?;
         let (mut events, mut before, mut outdated) = (Vec::new(), false, None);
         for of in originals {
-            let (again, copy) = (moving.id("again", of.place), moving.copy(of));
+            let (again, copy) = (moving.id("again", of.place), moving.copy(of, originals)?);
             let told = self.event(moving.to, again).await?.map(|(_, told)| told);
             before |= told.is_some();
             if let Some(told) = &told {
                 if told.causation_id != copy.causation_id {
                     return Err(SubmitError::Reused(moving.act));
                 }
-                if loaded.record.outcome(again).error.is_some() {
+                if moving.was_untold(again, originals, &loaded.record) {
                     let refusal = correction::Refusal::AlreadyInError(again);
                     outdated = Some(SubmitError::Refused(refusal.into()));
                 } else if !says_the_same(told, &copy) {
@@ -279,6 +231,9 @@ impl Handler {
         if before && self.event(moving.to, more).await?.is_some() {
             return Err(SubmitError::Reused(moving.act));
         }
+        let moved = self.event(moving.to, moving.id("moved", 0)).await?.map(|(_, moved)| moved);
+        // Acts of earlier versions do not say it.
+        events.extend(moved.or_else(|| (!before).then(|| moving.moved())));
         Ok(Told { events, before, outdated })
     }
 
@@ -297,17 +252,6 @@ impl Handler {
             Some(_) | None => super::decide(taking_back, &loaded).map(|_| true),
         }
     }
-}
-
-/// Refuses to move the link of a number: the other patient cannot have it while this one does.
-fn check_movable(id: EventId, event: &v1::Event) -> Result<(), SubmitError> {
-    let Payload::IdentifierLinked(_) = Payload::decode(&event.r#type, &event.payload)? else {
-        return Ok(());
-    };
-    let problem = format!(
-        "must not name event {id}, which links a number: mark it as entered in error (MarkEnteredInError), then link the number to the other patient (LinkIdentifier)"
-    );
-    Err(SubmitError::Fields(vec![Path::ROOT.field("event_ids").violation(problem)]))
 }
 
 /// Whether two events say the same in all that can be corrected.

@@ -2,7 +2,7 @@
 //! take, on a stream of its own.
 
 use tokio::sync::OwnedMutexGuard;
-use tsunagi_domain::{OrganisationId, Refusal, ResourceId, Topic, resource, topic};
+use tsunagi_domain::{OrganisationId, ResourceId, Topic};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::check::Path;
 use tsunagi_proto::{convert, v1};
@@ -27,8 +27,7 @@ pub(super) fn topic(event: &v1::Event) -> Option<Topic> {
 }
 
 impl Handler {
-    /// Why nobody can be sent to a resource: it is not in the directory, or was withdrawn. One that
-    /// came into it later was there before.
+    /// Why nobody can be sent to one of the resources that are named.
     pub(super) async fn unusable_resource(
         &self,
         objections: &Objections,
@@ -37,22 +36,8 @@ impl Handler {
             let topic = Topic::Resource(*resource);
             let mut loaded = self.topics.turn(topic.clone()).come().await;
             self.topics.catch_up(&topic, &mut loaded).await?;
-            let step = topic::Step::Resource(resource::Step::Describe);
-            let described = loaded.decide(&[(stamp.clone(), step)]);
-            if let Err(
-                refusal @ Refusal::Resource(
-                    resource::Refusal::Unknown | resource::Refusal::Withdrawn,
-                ),
-            ) = described
-            {
+            if let Err(refusal) = loaded.check_sending(stamp, receiver.as_ref()) {
                 return Ok(Some(SubmitError::Refused(refusal)));
-            }
-            let run_by = loaded.run_by(&stamp.occurred_at);
-            if let (Some(run_by), Some(receiver)) = (run_by, receiver)
-                && run_by != receiver
-            {
-                let refusal = resource::Refusal::OfAnother(run_by.clone());
-                return Ok(Some(SubmitError::Refused(refusal.into())));
             }
         }
         Ok(None)

@@ -20,8 +20,9 @@ use super::{batch, layout};
 use crate::port::{Expected, Log, Placed, Publication, PublishError, ReadError, Stored};
 use crate::stream::{Position, Slot, StreamId};
 
-/// Events of one publication: JetStream holds a batch open in memory until it is whole.
-pub(crate) const EVENTS_MAX: usize = 100;
+/// Events of one publication: JetStream holds a batch open in memory until it is whole. One more than
+/// a caller may move to another patient: that they were moved is told with them.
+pub(crate) const EVENTS_MAX: usize = 101;
 /// Before the first new attempt; each further one waits twice as long.
 const RETRY_AFTER: Duration = Duration::from_millis(5);
 const RETRY_AFTER_MAX: Duration = Duration::from_millis(500);

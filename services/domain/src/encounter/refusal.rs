@@ -55,6 +55,14 @@ pub enum Refusal {
         "the first day on which the patient could leave lies before the admission: check `ready_on`"
     )]
     ReadyBeforeAdmission,
+    #[error(
+        "the first day on which the patient could leave lies after the discharge: check `ready_on`"
+    )]
+    ReadyAfterDischarge,
+    #[error(
+        "the first day on which the patient could leave lies more than a year ahead: check `ready_on`, and declare it when it is known"
+    )]
+    ReadyTooFar,
     #[error("a visit that has ended must end after it began: check `ended_at`")]
     EndsBeforeItBegins,
 }

@@ -1,5 +1,7 @@
 //! Which moves, plans and cancels one encounter allows, and why not the others.
 
+use jiff::SignedDuration;
+
 use super::moves::{Move, Voice};
 use super::plans::Plans;
 use super::{Admission, Cancellation, Class, Command, Encounter, Refusal, Stage, Visit};
@@ -8,6 +10,9 @@ use crate::path::{Step as _, Taken};
 use crate::place::Place;
 use crate::record::Stamp;
 use crate::time::CareTime;
+
+/// So long ahead a day may lie from which a patient could leave: later is a slip of the keyboard.
+const READY_AHEAD_MAX: SignedDuration = SignedDuration::from_hours(366 * 24);
 
 impl Encounter {
     /// Whether the patient was in hospital at the time: also if it is told when they have left.
@@ -79,11 +84,23 @@ impl Encounter {
         }
     }
 
-    /// The stay that a day lies in had begun by then.
-    pub(crate) fn check_begun_by(&self, day: CareTime) -> Result<(), Refusal> {
-        match self.began_at() {
-            Some(began) if day.is_before(&began) => Err(Refusal::ReadyBeforeAdmission),
-            Some(_) | None => Ok(()),
+    /// Whether the patient can have been ready to leave on that day, by what had happened when that
+    /// was declared. It may be written down after the discharge.
+    pub(crate) fn check_ready(&self, stamp: &Stamp, day: CareTime) -> Result<(), Refusal> {
+        match self.in_hospital_at(stamp) {
+            Err(Refusal::AlreadyEnded) if self.class() == Class::Inpatient => {}
+            Err(Refusal::AlreadyEnded) => return Err(Refusal::NotAdmitted),
+            other => other?,
+        }
+        let ended = self.since().filter(|_| self.stage() == Stage::Ended);
+        if self.began_at().is_some_and(|began| day.is_before(&began)) {
+            Err(Refusal::ReadyBeforeAdmission)
+        } else if self.ended_before(stamp) && ended.is_some_and(|ended| ended.is_before(&day)) {
+            Err(Refusal::ReadyAfterDischarge)
+        } else if day.earliest().duration_since(stamp.occurred_at.latest()) > READY_AHEAD_MAX {
+            Err(Refusal::ReadyTooFar)
+        } else {
+            Ok(())
         }
     }
 

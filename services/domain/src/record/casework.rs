@@ -83,7 +83,7 @@ impl State {
                 encounter.check_teller(stamp)?;
             }
             if let Some(day) = document.ready_on {
-                encounter.check_begun_by(day)?;
+                encounter.check_ready(stamp, day)?;
             }
         }
         if let Some(id) = document.case {
@@ -99,7 +99,12 @@ impl State {
         }
         if let Some(step) = document.step {
             let unknown = Course::default();
-            self.courses.get(&(step.of, step.id)).unwrap_or(&unknown).decide(stamp, step)?;
+            let course = self.courses.get(&(step.of, step.id)).unwrap_or(&unknown);
+            let place = document.encounter.and_then(|of| self.encounters.get(&of)?.place());
+            if place.is_none_or(|place| place.facility.id != stamp.acting_for) {
+                course.check_beginner(stamp, step)?;
+            }
+            course.decide(stamp, step)?;
         }
         if let Some(edition) = document.edition
             && let Some(known) = self.editions.get(&edition.of)
@@ -291,6 +296,86 @@ mod tests {
             ready_on("2026-05-08"),
             Err(Refusal::Encounter(encounter::Refusal::ReadyBeforeAdmission))
         );
+    }
+
+    #[test]
+    fn a_patient_is_ready_to_leave_where_they_lie_and_within_a_year() {
+        let declared = |record: &crate::Record, at: &str, day: &str| {
+            let (encounter, ready_on) = (Some(encounter_id(1)), Some(time(day)));
+            let ready = Document { encounter, ready_on, ..Document::default() };
+            record.when(at, Order::Document(ready)).map_err(|refusal| refusal.reason())
+        };
+        let plan = encounter::PlannedAdmission {
+            planned_at: time("2026-05-09"),
+            place: crate::record::testing::place("acute"),
+            preceding: None,
+        };
+        let plan = Order::Encounter(encounter_id(1), encounter::Command::PlanAdmission(plan));
+        let planned = given(&[("2026-05-01", register()), ("2026-05-02", plan)]);
+        assert_eq!(declared(&planned, "2026-05-12", "2026-05-20"), Err("NOT_ADMITTED"));
+        for ended_at in [None, Some(time("2026-05-09T12:00:00+09:00"))] {
+            let visit = encounter::Visit {
+                class: encounter::Class::Outpatient,
+                place: crate::record::testing::place("acute"),
+                ended_at,
+                preceding: None,
+            };
+            let visit = Order::Encounter(encounter_id(1), encounter::Command::RegisterVisit(visit));
+            let visited =
+                given(&[("2026-05-01", register()), ("2026-05-09T10:00:00+09:00", visit)]);
+            assert_eq!(declared(&visited, "2026-05-12", "2026-05-20"), Err("NOT_ADMITTED"));
+        }
+        let ended = crate::record::testing::stay();
+        let of_ended = |at: &str, day: &str| declared(&ended, at, day);
+        assert_eq!(of_ended("2026-05-12", "2026-05-10"), Err("READY_AFTER_DISCHARGE"));
+        assert_eq!(of_ended("2026-05-12", "2026-06"), Err("READY_AFTER_DISCHARGE"));
+        assert_eq!(of_ended("2026-05-12", "2026-05"), Ok(()), "by a day that nobody knows");
+        assert_eq!(of_ended("2026-05-12", "2026-05-07"), Ok(()), "written down afterwards");
+        assert_eq!(of_ended("2026-05-05", "2026-05-10"), Ok(()), "said then, and told late");
+        let here = given(&[("2026-05-01", register()), ("2026-05-09", admit(1, "acute", None))]);
+        let of_stay = |day: &str| declared(&here, "2026-05-12", day);
+        assert_eq!(of_stay("2299-01-01"), Err("READY_TOO_FAR"));
+        assert_eq!(of_stay("2027-06"), Err("READY_TOO_FAR"));
+        assert_eq!(of_stay("2027"), Ok(()), "perhaps in January");
+        assert_eq!(of_stay("2026-04"), Err("READY_BEFORE_ADMISSION"));
+    }
+
+    #[test]
+    fn a_conference_is_called_off_by_who_called_it_or_by_the_facility() {
+        let step = |from, to| note::Step {
+            of: "conference_id",
+            id: Uuid::from_u128(7),
+            from,
+            to,
+            by_person: false,
+            by_beginner: true,
+            content: None,
+            variant: None,
+        };
+        let called = step(&["none", "scheduled", "cancelled"], "scheduled");
+        let called_off = step(&["scheduled"], "cancelled");
+        let of = |step| {
+            let encounter = Some(encounter_id(1));
+            Order::Document(Document { encounter, step: Some(step), ..Document::default() })
+        };
+        let mut record =
+            given(&[("2026-05-01", register()), ("2026-05-02", admit(1, "acute", None))]);
+        let by = |number, who: &str, step| Command {
+            stamp: stamp_for(number, "2026-05-04", who),
+            order: of(step),
+        };
+        let scheduled = record.decide(by(3, "office", called), noon()).unwrap();
+        record.apply(&scheduled[0]);
+        let office = OrganisationId::parse("office").unwrap();
+        for step in [called, called_off] {
+            let stranger = record.decide(by(4, "stranger", step), noon());
+            let not_theirs =
+                note::Refusal::NotTheBeginner { of: "conference_id", by: office.clone() };
+            assert_eq!(stranger, Err(not_theirs.into()));
+            for who in ["office", "acute"] {
+                assert!(record.decide(by(4, who, step), noon()).is_ok(), "{who}");
+            }
+        }
     }
 
     #[test]

@@ -6,17 +6,19 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::state::{State, check_ends};
-use super::{Event, FUTURE_TOLERANCE, Fact, Note, Order, Record, Refusal, Stamp, Told};
+use super::{Command, Event, FUTURE_TOLERANCE, Fact, Note, Order, Record, Refusal, Stamp, Told};
 use crate::correction::{self, Change, Correction, Corrections};
 use crate::identity;
 use crate::note::Document;
 
 impl Record {
-    /// Whether everything else that was told still makes sense with the correction.
+    /// Whether everything else that was told still makes sense with the correction, and with those
+    /// that `follow` and are taken with it.
     pub(super) fn check_correction(
         &self,
         stamp: &Stamp,
         correction: &Correction,
+        follow: &[Command],
         now: Timestamp,
     ) -> Result<(), Refusal> {
         let target = correction.corrects;
@@ -32,6 +34,11 @@ impl Record {
         check_change(told, &correction.change, now)?;
         let mut corrections = self.corrections.clone();
         corrections.add(stamp, correction);
+        for Command { stamp, order } in follow {
+            if let Order::Correction(correction) = order {
+                corrections.add(stamp, correction);
+            }
+        }
         let refused_before = self.refused(&self.corrections);
         for (Stamp { event, occurred_at, .. }, refusal) in self.refused(&corrections) {
             if event == target {
@@ -88,18 +95,21 @@ impl Record {
     fn refused(&self, corrections: &Corrections) -> Vec<(Stamp, Refusal)> {
         let effective = |told: &Arc<Told>| Some((told.of, effective(told, corrections)?));
         let mut left: Vec<_> = self.told.iter().filter_map(effective).collect();
-        left.sort_by_key(|(_, (stamp, _))| stamp.occurred_at.earliest());
+        // What the own record begins with comes first, also where another of the person is older.
+        left.sort_by_key(|(of, (stamp, fact))| {
+            let begins = matches!(fact, Fact::Identity(identity::Event::Registered(_)));
+            (of.is_some() || !begins, stamp.occurred_at.earliest())
+        });
         let mut state = State::default();
         loop {
             let (before, mut again, mut refused) = (left.len(), Vec::new(), Vec::new());
             for (of, (stamp, fact)) in left {
-                if of.is_none()
-                    && let Err(refusal) = state.decide(&stamp, fact.clone().into())
-                {
-                    refused.push((stamp.clone(), refusal));
-                    again.push((of, (stamp, fact)));
-                } else {
-                    state.apply(&stamp, &fact);
+                match (of, state.decide(&stamp, fact.clone().into())) {
+                    (None, Err(refusal)) => {
+                        refused.push((stamp.clone(), refusal));
+                        again.push((of, (stamp, fact)));
+                    }
+                    (of, _) => state.take_over(of, &stamp, &fact),
                 }
             }
             // Of what happened at the same time, one may be what the other waits for.
@@ -122,8 +132,21 @@ pub(super) fn effective(told: &Told, corrections: &Corrections) -> Option<(Stamp
         return None;
     }
     let occurred_at = outcome.time.map_or(stamp.occurred_at, |(_, at)| at);
-    let fact = outcome.value.map_or(fact, |(_, fact)| fact);
-    Some((Stamp { occurred_at, ..stamp.clone() }, fact.clone()))
+    let fact = outcome.value.map_or_else(|| fact.clone(), |(_, instead)| corrected(fact, instead));
+    Some((Stamp { occurred_at, ..stamp.clone() }, fact))
+}
+
+/// What is said instead. Of a registration, its numbers alone: who the person is, is said anew.
+fn corrected(fact: &Fact, instead: &Fact) -> Fact {
+    use identity::Event::Registered;
+    match (fact, instead) {
+        (Fact::Identity(Registered(said)), Fact::Identity(Registered(numbers))) => {
+            let demographics = said.demographics.clone();
+            let registration = identity::Registration { demographics, ..numbers.clone() };
+            Fact::Identity(Registered(registration))
+        }
+        (_, instead) => instead.clone(),
+    }
 }
 
 /// Whether an event can be corrected in this way.
@@ -142,7 +165,7 @@ fn check_change(told: &Told, change: &Change, now: Timestamp) -> Result<(), Refu
                 | identity::Event::DeathRecorded(_),
             ),
         ) => return Ok(()),
-        (_, Fact::Identity(_)) => {
+        (change, Fact::Identity(event)) if !corrects_numbers(change, event) => {
             return Err(correction::Refusal::NotCorrectable(*target).into());
         }
         (
@@ -151,7 +174,8 @@ fn check_change(told: &Told, change: &Change, now: Timestamp) -> Result<(), Refu
             | Fact::TransferRequest(..)
             | Fact::Referral(..)
             | Fact::Case(..)
-            | Fact::Document(_),
+            | Fact::Document(_)
+            | Fact::Identity(_),
         ) => {}
     }
     match change {
@@ -164,9 +188,16 @@ fn check_change(told: &Told, change: &Change, now: Timestamp) -> Result<(), Refu
     }
 }
 
+/// Whether it mends numbers: one may have been mistyped.
+fn corrects_numbers(change: &Change, event: &identity::Event) -> bool {
+    use identity::Event::{IdentifierLinked, Registered};
+    matches!((change, event), (Change::Value(_), Registered(_) | IdentifierLinked(_)))
+}
+
 /// Whether two facts tell of the same thing in the same way.
 fn is_of_same_kind(one: &Fact, other: &Fact) -> bool {
     match (one, other) {
+        (Fact::Identity(one), Fact::Identity(other)) => discriminant(one) == discriminant(other),
         (Fact::Encounter(id, one), Fact::Encounter(of, other)) => {
             let is_same_kind = discriminant(one) == discriminant(other);
             id == of && (is_same_kind || one.is_discharge() && other.is_discharge())
@@ -202,11 +233,13 @@ fn is_of_same_kind(one: &Fact, other: &Fact) -> bool {
 mod tests {
     use super::*;
     use crate::encounter::Encounter;
-    use crate::record::Command;
+    use crate::id::PatientId;
     use crate::record::testing::{
-        admit, discharge, encounter_id, event_id, noon, stamp, stamp_for, stay, time,
+        admit, discharge, encounter_id, event_id, given, noon, register, stamp, stamp_for, stay,
+        time,
     };
     use crate::time::CareTime;
+    use uuid::Uuid;
 
     fn correct(corrects: u128, change: Change) -> Order {
         Order::Correction(Correction { corrects: event_id(corrects), change })
@@ -225,6 +258,55 @@ mod tests {
         assert_eq!(began(&record), Some(time("2026-05-01")));
         let after_the_discharge = correct(2, Change::Time(time("2026-05-11")));
         assert!(record.when("2026-05-12", after_the_discharge).is_err());
+    }
+
+    #[test]
+    fn of_corrections_of_one_time_the_one_told_last_holds() {
+        let times = ["2026-05-10", "2026-05-10T10:00:00+09:00"];
+        for said in times.map(|first| times.map(|last| (first, last))).concat() {
+            let mut record = stay();
+            // The ids run against the order of telling.
+            for (number, at, began) in [(9, said.0, "2026-05-01"), (8, said.1, "2026-04-30")] {
+                let earlier = correct(2, Change::Time(time(began)));
+                record.apply(&Event { stamp: stamp(number, at), fact: earlier.into() });
+            }
+            assert_eq!(began(&record), Some(time("2026-04-30")), "{said:?}");
+            assert!(record.corrections_of(event_id(2)).eq([event_id(9), event_id(8)]), "{said:?}");
+        }
+    }
+
+    /// The record that takes the other over is told of a correction while they are one; the other
+    /// is, after they were taken apart: and then they are one again.
+    #[test]
+    fn of_corrections_in_records_that_were_merged_twice_the_one_recorded_last_holds() {
+        let retired = PatientId::new(Uuid::from_u128(7));
+        let merge = identity::Merge { retired };
+        let recorded = |second: i64| Timestamp::from_second(second).unwrap();
+        let corrected = |number, began| {
+            let fact = correct(2, Change::Time(time(began))).into();
+            Event { stamp: stamp(number, "2026-05-10"), fact }
+        };
+        let merged = |number, fact| Event { stamp: stamp(number, "2026-05-10"), fact };
+        let is_one = || Fact::Identity(identity::Event::Merged(merge));
+        let is_two = || Fact::Identity(identity::Event::Unmerged(merge));
+        let mut other = Record::default();
+        for (second, event) in (1..).zip(stay().told.iter().map(|told| told.event.clone())) {
+            other.apply_recorded(&event, recorded(second));
+        }
+        let mut record = given(&[("2026-05-01", register())]);
+        record.apply_recorded(&merged(20, is_one()), recorded(10));
+        record.absorb(retired, &other);
+        record.apply_recorded(&corrected(9, "2026-05-01"), recorded(11));
+        assert_eq!(began(&record), Some(time("2026-05-01")));
+        record.apply_recorded(&merged(21, is_two()), recorded(12));
+        for (number, second, began_on) in [(8, 13, "2026-04-30"), (7, 9, "2026-05-01")] {
+            let mut other = other.clone();
+            other.apply_recorded(&corrected(number, "2026-04-30"), recorded(second));
+            let mut again = record.clone();
+            again.apply_recorded(&merged(22, is_one()), recorded(14));
+            again.absorb(retired, &other);
+            assert_eq!(began(&again), Some(time(began_on)));
+        }
     }
 
     #[test]
@@ -282,6 +364,34 @@ mod tests {
         assert_eq!(after.encounter(encounter_id(1)), record.encounter(encounter_id(1)));
     }
 
+    /// An admission that was entered in error, and the right one of the same hospital.
+    #[test]
+    fn what_is_entered_in_error_once_more_stands_at_no_time_between() {
+        let mut record = stay();
+        let error = |number, corrects| Command {
+            stamp: stamp(number, "2026-05-10"),
+            order: correct(corrects, Change::EnteredInError),
+        };
+        for (number, corrects) in [(4, 3), (5, 2)] {
+            let Command { stamp, order } = error(number, corrects);
+            record.apply(&Event { stamp, fact: order.into() });
+        }
+        let right = Event { stamp: stamp(6, "2026-05-03"), fact: admit(2, "acute", None).into() };
+        record.apply(&right);
+        let now = noon();
+        assert_eq!(
+            record.decide(error(7, 5), now),
+            Err(correction::Refusal::LaterEventDepends(event_id(6)).into())
+        );
+        for event in record.decide_before(error(7, 5), &[error(8, 2)], now).unwrap() {
+            record.apply(&event);
+        }
+        for event in record.decide(error(8, 2), now).unwrap() {
+            record.apply(&event);
+        }
+        assert_eq!(record.outcome(event_id(2)).error, Some(event_id(8)));
+    }
+
     #[test]
     fn what_happened_after_a_late_correction_does_not_speak_against_it() {
         let record = stay();
@@ -304,6 +414,69 @@ mod tests {
                 record.when("2026-05-10", correct(2, instead(other))),
                 Err(correction::Refusal::OtherKind(event_id(2)).into())
             );
+        }
+    }
+
+    #[test]
+    fn a_number_that_was_mistyped_is_corrected_also_where_it_was_registered() {
+        let number = |value: &str| identity::Identifier { system: "s".into(), value: value.into() };
+        let registration = |value: &str| {
+            let identifiers = vec![number(value)];
+            let demographics = identity::Demographics::default();
+            identity::Registration { identifiers, demographics }
+        };
+        let registered = |value| Order::Identity(identity::Command::Register(registration(value)));
+        let linked = |value| Order::Identity(identity::Command::LinkIdentifier(number(value)));
+        let instead = |order: Order| Change::Value(Box::new(order.into()));
+        let mut record = given(&[
+            ("2026-05-01", registered("1")),
+            ("2026-05-02", linked("2")),
+            ("2026-05-03", admit(1, "acute", None)),
+        ]);
+        for (event, right, wrong) in
+            [(1, registered("3"), linked("3")), (2, linked("4"), registered("4"))]
+        {
+            let corrected = correct(event, instead(right));
+            assert_eq!(
+                record.when("2026-05-05", correct(event, instead(wrong))),
+                Err(correction::Refusal::OtherKind(event_id(event)).into())
+            );
+            assert_eq!(record.when("2026-05-05", corrected.clone()), Ok(()));
+            let stamp = stamp(10 + event, "2026-05-05");
+            record.apply(&Event { stamp, fact: corrected.into() });
+        }
+        let numbers: Vec<&str> = record.patient().identifiers().map(|of| &*of.value).collect();
+        assert_eq!(numbers, ["3", "4"]);
+        let none = Order::Identity(identity::Command::Register(identity::Registration {
+            identifiers: Vec::new(),
+            ..registration("")
+        }));
+        assert_eq!(record.when("2026-05-06", correct(1, instead(none))), Ok(()), "taken back");
+    }
+
+    #[test]
+    fn a_registration_is_corrected_also_while_an_older_record_is_merged_into_it() {
+        use crate::id::PatientId;
+        let registered = |value: &str| {
+            let identifiers =
+                vec![identity::Identifier { system: "s".into(), value: value.into() }];
+            let demographics = identity::Demographics::default();
+            Order::Identity(identity::Command::Register(identity::Registration {
+                identifiers,
+                demographics,
+            }))
+        };
+        let retired = PatientId::new(Uuid::from_u128(7));
+        let mut other = Record::default();
+        let of_other = Event { stamp: stamp(21, "2026-04-01"), fact: registered("1").into() };
+        other.apply(&of_other);
+        let mut record = given(&[("2026-05-01", registered("2"))]);
+        let merged = Fact::Identity(identity::Event::Merged(identity::Merge { retired }));
+        record.apply(&Event { stamp: stamp(4, "2026-05-10"), fact: merged });
+        record.absorb(retired, &other);
+        for event in [1, 21] {
+            let instead = Change::Value(Box::new(registered("3").into()));
+            assert_eq!(record.when("2026-05-11", correct(event, instead)), Ok(()), "{event}");
         }
     }
 

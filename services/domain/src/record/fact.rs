@@ -6,6 +6,10 @@ use crate::note::Document;
 use crate::{case, encounter, identity, referral, transfer_request};
 
 #[derive(Debug, Clone, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most of what is told is the largest: notes and forms"
+)]
 pub enum Order {
     Identity(identity::Command),
     Encounter(EncounterId, encounter::Command),
@@ -17,6 +21,10 @@ pub enum Order {
 }
 
 #[derive(Debug, Clone, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most of what is told is the largest: notes and forms"
+)]
 pub enum Fact {
     Identity(identity::Event),
     Encounter(EncounterId, encounter::Event),

@@ -97,7 +97,9 @@ impl Refusal {
                 encounter::Refusal::CircularEpisode
                 | encounter::Refusal::EndsBeforeItBegins
                 | encounter::Refusal::EndsInFuture
-                | encounter::Refusal::ReadyBeforeAdmission,
+                | encounter::Refusal::ReadyBeforeAdmission
+                | encounter::Refusal::ReadyAfterDischarge
+                | encounter::Refusal::ReadyTooFar,
             )
             | Self::TransferRequest(transfer_request::Refusal::SameFacility)
             | Self::Correction(
@@ -152,9 +154,10 @@ fn note_kind(refusal: &note::Refusal) -> RefusalKind {
         note::Refusal::NeverValid => RefusalKind::Invalid,
         note::Refusal::Unknown(_) => RefusalKind::NotFound,
         note::Refusal::Exists(_) | note::Refusal::VersionKnown(_) => RefusalKind::Exists,
-        note::Refusal::NeedsPerson => RefusalKind::NotYours,
+        note::Refusal::NeedsPerson | note::Refusal::NotTheBeginner { .. } => RefusalKind::NotYours,
         note::Refusal::WrongState { .. }
         | note::Refusal::Differs(_)
+        | note::Refusal::OtherKind(_)
         | note::Refusal::NotTheNextVersion { .. }
         | note::Refusal::VersionOutOfTime(_) => RefusalKind::State,
     }
@@ -165,7 +168,7 @@ fn resource_kind(refusal: &resource::Refusal) -> RefusalKind {
         resource::Refusal::InFuture => RefusalKind::Invalid,
         resource::Refusal::Unknown => RefusalKind::NotFound,
         resource::Refusal::AlreadyPublished => RefusalKind::Exists,
-        resource::Refusal::NotThePublisher => RefusalKind::NotYours,
+        resource::Refusal::NotThePublisher(_) => RefusalKind::NotYours,
         resource::Refusal::Withdrawn
         | resource::Refusal::NotYet
         | resource::Refusal::OfAnother(_) => RefusalKind::State,
@@ -222,6 +225,8 @@ fn encounter_reason(refusal: &encounter::Refusal) -> &'static str {
         encounter::Refusal::EndsBeforeItBegins => "ENDS_BEFORE_IT_BEGINS",
         encounter::Refusal::EndsInFuture => "ENDS_IN_FUTURE",
         encounter::Refusal::ReadyBeforeAdmission => "READY_BEFORE_ADMISSION",
+        encounter::Refusal::ReadyAfterDischarge => "READY_AFTER_DISCHARGE",
+        encounter::Refusal::ReadyTooFar => "READY_TOO_FAR",
     }
 }
 
@@ -245,6 +250,8 @@ fn note_reason(refusal: &note::Refusal) -> &'static str {
         note::Refusal::NeedsPerson => "PERSON_NEEDED",
         note::Refusal::NeverValid => "NEVER_VALID",
         note::Refusal::Differs(_) => "DOCUMENT_DIFFERS",
+        note::Refusal::OtherKind(_) => "KIND_DIFFERS",
+        note::Refusal::NotTheBeginner { .. } => "NOT_THE_ORGANISER",
         note::Refusal::VersionKnown(_) => "VERSION_KNOWN",
         note::Refusal::NotTheNextVersion { .. } => "VERSION_NOT_NEXT",
         note::Refusal::VersionOutOfTime(_) => "OUT_OF_ORDER",
@@ -257,7 +264,7 @@ fn resource_reason(refusal: &resource::Refusal) -> &'static str {
         resource::Refusal::AlreadyPublished => "RESOURCE_EXISTS",
         resource::Refusal::Withdrawn => "RESOURCE_WITHDRAWN",
         resource::Refusal::NotYet => "OUT_OF_ORDER",
-        resource::Refusal::NotThePublisher => "NOT_THE_PUBLISHER",
+        resource::Refusal::NotThePublisher(_) => "NOT_THE_PUBLISHER",
         resource::Refusal::OfAnother(_) => "RESOURCE_OF_ANOTHER",
         resource::Refusal::InFuture => "OCCURRED_AT_IN_FUTURE",
     }

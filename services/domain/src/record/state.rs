@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{FUTURE_TOLERANCE, Fact, Order, Refusal, Stamp};
 use crate::case::Case;
 use crate::encounter::{self, Encounter};
-use crate::id::{CaseId, EncounterId, ReferralId, TransferRequestId};
+use crate::id::{CaseId, EncounterId, PatientId, ReferralId, TransferRequestId};
 use crate::identity::{self, Patient};
 use crate::note::{Course, Document, Editions};
 use crate::referral::Referral;
@@ -81,6 +81,15 @@ impl State {
                 }
             }
             Fact::Correction(_) => {}
+        }
+    }
+
+    /// Applies what was told in this record, or of another one that was merged into it.
+    pub(super) fn take_over(&mut self, of: Option<PatientId>, stamp: &Stamp, fact: &Fact) {
+        if let (Some(retired), Fact::Identity(event)) = (of, fact) {
+            self.patient.absorb(retired, stamp, event);
+        } else {
+            self.apply(stamp, fact);
         }
     }
 

@@ -141,18 +141,24 @@ mod tests {
 
     #[test]
     fn nobody_is_admitted_after_a_death_of_which_only_is_known_that_it_was() {
-        let update = |deceased| {
-            let known = Demographics { deceased, ..Demographics::default() };
+        let update = |deceased, not_deceased| {
+            let known = Demographics { deceased, not_deceased, ..Demographics::default() };
             Order::Identity(identity::Command::UpdateDemographics(known))
         };
-        let mut record = given(&[("2026-05-01", register()), ("2026-05-05", update(true))]);
+        let mut record = given(&[("2026-05-01", register()), ("2026-05-05", update(true, false))]);
         let admit_on = |record: &Record, at: &str| record.when(at, admit(1, "acute", None));
         let dead = || Err(Refusal::Identity(identity::Refusal::Deceased));
         assert_eq!(admit_on(&record, "2026-05-06"), dead());
         assert_eq!(admit_on(&record, "2026-05-04"), Ok(()), "before, and told late");
         assert_eq!(admit_on(&record, "2026-05-05"), Ok(()), "perhaps before, on that day");
-        let alive = Event { stamp: stamp(3, "2026-05-07"), fact: update(false).into() };
+        let moved = Event { stamp: stamp(3, "2026-05-07"), fact: update(false, false).into() };
+        record.apply(&moved);
+        assert!(record.is_deceased(), "silence takes no death back");
+        assert_eq!(record.patient().death_said_by(), Some(event_id(2)));
+        assert_eq!(admit_on(&record, "2026-05-08"), dead());
+        let alive = Event { stamp: stamp(4, "2026-05-07"), fact: update(false, true).into() };
         record.apply(&alive);
+        assert_eq!(record.patient().death_said_by(), None);
         assert_eq!(admit_on(&record, "2026-05-08"), Ok(()), "it was said wrongly");
     }
 

@@ -107,6 +107,7 @@ pub(super) fn demographics(
     }
     // Many systems say `N` of everybody for ever: that takes no death back.
     now.deceased |= pid.field(30).first().eq_ignore_ascii_case("Y");
+    now.not_deceased = !now.deceased && (known.deceased || known.not_deceased);
     Ok(now)
 }
 
@@ -404,6 +405,10 @@ mod tests {
         let dead = first(&format!("PID|1||7{until_29}202605011200|Y"));
         assert_eq!((dead.deceased_at.as_str(), dead.deceased), ("2026-05-01T12:00:00+09:00", true));
         assert!(after(&dead, &format!("PID|1||7{until_29}|N")).deceased);
-        assert!(!after(&dead, &format!("PID|1||7{until_29}\"\"|N")).deceased, "it is taken back");
+        let lives = after(&dead, &format!("PID|1||7{until_29}\"\"|N"));
+        assert!(!lives.deceased && lives.not_deceased, "it is taken back");
+        assert!(after(&dead, "PID|1||7").deceased, "silence says nothing");
+        let again = after(&lives, &format!("PID|1||7{until_29}|Y"));
+        assert!(again.deceased && !again.not_deceased);
     }
 }

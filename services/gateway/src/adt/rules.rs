@@ -69,6 +69,8 @@ fn in_words(rule: &Rule) -> Option<String> {
         | Rule::OtherFacility
         | Rule::CircularEpisode
         | Rule::NotTheFacility
+        | Rule::ReadyAfterDischarge
+        | Rule::ReadyTooFar
         | Rule::EndsBeforeItBegins => return None,
     };
     Some(words.to_owned())

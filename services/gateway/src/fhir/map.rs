@@ -62,6 +62,8 @@ const ROLE: &str = "system";
 impl Mapper<'_> {
     /// Who the patient is.
     pub fn demographics(&self, patient: &Patient) -> v1::Demographics {
+        let is_dead =
+            patient.deceased_boolean == Some(true) || !patient.deceased_date_time.is_empty();
         v1::Demographics {
             names: names(&patient.name, self.now),
             birth_on: patient.birth_date.clone(),
@@ -69,8 +71,8 @@ impl Mapper<'_> {
             address: lives_at(patient),
             contacts: patient.telecom.iter().take(10).map(contact).collect(),
             deceased_at: patient.deceased_date_time.clone(),
-            deceased: patient.deceased_boolean == Some(true)
-                || !patient.deceased_date_time.is_empty(),
+            deceased: is_dead,
+            not_deceased: patient.deceased_boolean == Some(false) && !is_dead,
         }
     }
 
@@ -82,8 +84,7 @@ impl Mapper<'_> {
         known: &v1::Demographics,
         words: &Words,
     ) -> v1::Demographics {
-        let is_alive = patient.deceased_boolean == Some(false);
-        completed(self.demographics(patient), is_alive, known, words)
+        completed(self.demographics(patient), known, words)
     }
 
     /// Whether a word of this person, told by this system, is the own one of the sending system.
@@ -120,7 +121,11 @@ impl Mapper<'_> {
         let patient_key = key("Patient", &patient.id);
         let registered = Payload::PatientRegistered(v1::PatientRegistered {
             identifiers: self.identifiers(patient),
-            demographics: Some(self.demographics(patient)),
+            // There is no death yet to be taken back.
+            demographics: Some(v1::Demographics {
+                not_deceased: false,
+                ..self.demographics(patient)
+            }),
         });
         let events = vec![self.of_patient(patient, "registered", &registered)];
         Ok(Mapped { patient_key, events, ending: None })

@@ -79,14 +79,15 @@ pub(super) fn overtaking(patient: &Patient, timeline: &[v1::TimelineEntry]) -> O
     let time = |text: &str| CareTime::parse(text, &Zone::utc()).ok();
     let written = time(&patient.meta.last_updated)?;
     let said: Vec<_> = timeline.iter().filter(|entry| is_demographics(entry)).collect();
-    let died = said.iter().any(|entry| says_dead(entry));
+    let lives_after_all = {
+        let words = said.iter().filter_map(|entry| Some((entry.version, says_dead(entry)?)));
+        let died = words.clone().any(|(_, is_dead)| is_dead);
+        died && words.max().is_some_and(|(_, is_dead)| !is_dead)
+    };
     let last = said.into_iter().max_by_key(|entry| entry.version);
     let last =
         last.filter(|last| time(&last.occurred_at).is_some_and(|last| written.is_before(&last)));
-    last.map(|last| Overtaking {
-        at: last.occurred_at.clone(),
-        lives_after_all: died && !says_dead(last),
-    })
+    last.map(|last| Overtaking { at: last.occurred_at.clone(), lives_after_all })
 }
 
 /// What was said of a patient later.
@@ -106,6 +107,8 @@ fn demographics(entry: &v1::TimelineEntry) -> Option<v1::Demographics> {
     address::demographics(&mut payload).cloned()
 }
 
-fn says_dead(entry: &v1::TimelineEntry) -> bool {
-    demographics(entry).is_some_and(|said| said.deceased)
+/// Whether an entry says that the patient died, or did not; none if it is silent on that.
+fn says_dead(entry: &v1::TimelineEntry) -> Option<bool> {
+    let said = demographics(entry)?;
+    (said.deceased || said.not_deceased).then_some(said.deceased)
 }

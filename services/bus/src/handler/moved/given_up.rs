@@ -127,7 +127,7 @@ impl Handler {
         for of in originals.iter().rev() {
             let told = moving.id("again", of.place);
             if self.event(moving.to, told).await?.is_some()
-                && loaded.record.outcome(told).error.is_none()
+                && !moving.was_untold(told, originals, &loaded.record)
             {
                 copies.push(told);
             }

@@ -1,6 +1,6 @@
-//! Merges that were left half done, because a process was killed between the two records that have
-//! to know: settled when one starts. Until then, and where that fails, any call that meets one
-//! settles it.
+//! Merges and moves that were left half done, because a process was killed between the two records
+//! that have to know: settled when one starts. Until then, and where that fails, any call that meets
+//! a half merge settles it, and the same call again a half move.
 
 use std::sync::Arc;
 
@@ -18,9 +18,10 @@ pub(crate) fn begin(
     let (handler, patients, stop) = (Arc::clone(handler), patients.clone(), stop.clone());
     tokio::spawn(async move {
         // What is cancelled half way is settled the next time.
-        let settled = stop.run_until_cancelled(settle_all(&handler, &patients, &end)).await;
+        let settling = Box::pin(settle_all(&handler, &patients, &end));
+        let settled = stop.run_until_cancelled(settling).await;
         if let Some(Err(error)) = settled {
-            tracing::warn!(%error, "merges that are half done were not looked for");
+            tracing::warn!(%error, "merges and moves that are half done were not looked for");
         }
     });
 }
@@ -28,10 +29,16 @@ pub(crate) fn begin(
 async fn settle_all(handler: &Handler, patients: &Patients, end: &Cursor) -> anyhow::Result<()> {
     patients.watch().wait_for(|made| made.covers(end)).await?;
     let rows = patients.clone();
-    let half = tokio::task::spawn_blocking(move || rows.half_merged()).await??;
-    for patient in half {
+    let found = move || anyhow::Ok((rows.half_merged()?, rows.moved_to()?));
+    let (half_merged, moved_to) = tokio::task::spawn_blocking(found).await??;
+    for patient in half_merged {
         if let Err(error) = handler.settle(patient).await {
             tracing::warn!(patient_id = %patient, %error, "a half merge was not settled");
+        }
+    }
+    for patient in moved_to {
+        if let Err(error) = handler.settle_moves(patient).await {
+            tracing::warn!(patient_id = %patient, %error, "a half move was not settled");
         }
     }
     Ok(())
