@@ -60,10 +60,11 @@ fn read_object(value: &Value, number: u64, add: Add<'_>) {
     for (table, rows) in tables {
         has_tables = true;
         for (row, number) in rows.iter().zip(1..) {
-            match row {
-                Value::Object(row) => drop(take_apart(table, row, number, add)),
-                _ => add(table, number, None),
-            }
+            let Value::Object(row) = row else {
+                add(table, number, None);
+                continue;
+            };
+            take_apart(table, row, number, add);
         }
     }
     if !has_tables && let Some(table) = kind(object) {
