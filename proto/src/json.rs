@@ -42,12 +42,19 @@ fn in_object(members: &[(String, Tree)]) -> Option<Writing> {
     let has_system = has_system && systems.next().is_none();
     members.iter().find_map(|(name, value)| {
         let is_numbered = match name.as_str() {
-            "id" | "reference" | "url" => true,
+            "id" | "url" => true,
+            "reference" => matches!(value, Tree::Text(text) if leads_somewhere(text)),
             "value" | "code" => has_system,
             _ => false,
         };
         in_name(name).or_else(|| in_value(value, is_numbered))
     })
+}
+
+/// Whether a text leads to a resource, as references do: `Encounter/1`, `urn:uuid:1`, `#1`. A number
+/// that stands alone leads nowhere.
+fn leads_somewhere(text: &str) -> bool {
+    text.contains(['/', ':']) || text.starts_with('#')
 }
 
 /// In a name, letters beside a number make nothing else of it: no system numbers its elements.
@@ -150,6 +157,8 @@ mod tests {
             r#"{"system":"phone","value":"123456789018","system":"urn:oid:1.2"}"#,
             r#"{"value":"123456789018","value":"1","system":"phone"}"#,
             r#"{"n123456789018":true}"#,
+            r#"{"reference":"123456789018"}"#,
+            r#"{"reference":["Encounter/123456789018"]}"#,
             r#"{"n1234-5678-9018x":true}"#,
             r#"{"n１２３４５６７８９０１８":true}"#,
             r#"{"div":"<p>&#49;&#50;&#x33;&#X34;56789018</p>"}"#,
@@ -171,6 +180,7 @@ mod tests {
         for without in [
             r#"{"system":"urn:oid:1.2","value":"123456789018"}"#,
             r#"{"reference":"Encounter/123456789018","id":"123456789018"}"#,
+            r##"[{"reference":"urn:oid:123456789018"},{"reference":"#123456789018"}]"##,
             r#"["1234","5678","9018"]"#,
             r#"{"a":1234,"b":5678,"c":9018}"#,
             r#"{"valueBase64Binary":"a","valueInteger64":1,"n123456789019":2}"#,

@@ -19,8 +19,21 @@ pub(crate) fn start(data: &Path, settings: &[&str]) -> Server {
 
 /// One request in the name of the hospital. The status, and the resource of the answer.
 pub(crate) async fn request(server: &Server, method: &str, path: &str, body: &str) -> (u16, Value) {
-    let who = "tsunagi-organisation: acute\r\ntsunagi-role: system\r\ntsunagi-person: his\r\n";
-    raw(server, method, path, who, body).await
+    request_as(server, "acute", method, path, body).await
+}
+
+/// One request in the name of an organisation.
+pub(crate) async fn request_as(
+    server: &Server,
+    organisation: &str,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> (u16, Value) {
+    let who = format!(
+        "tsunagi-organisation: {organisation}\r\ntsunagi-role: system\r\ntsunagi-person: his\r\n"
+    );
+    raw(server, method, path, &who, body).await
 }
 
 async fn raw(server: &Server, method: &str, path: &str, headers: &str, body: &str) -> (u16, Value) {

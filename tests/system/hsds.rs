@@ -175,6 +175,46 @@ async fn json_says_the_same_as_tables() {
 }
 
 #[tokio::test]
+async fn what_several_services_of_a_file_name_is_one_and_no_item_is_dropped_untold() {
+    let (data, files) = (folder(), folder());
+    let service = |id: &str| {
+        json!({
+            "id": id, "name": "サロン", "status": "active",
+            "organization": { "id": "org-1", "name": "日だまりの会" },
+            "service_at_locations": [{
+                "id": format!("at-{id}"),
+                "location": {
+                    "id": "place-1", "location_type": "physical", "name": "中央公民館",
+                    "addresses": [{ "id": "a-1", "city": "日立市", "address_type": "physical" }],
+                },
+            }],
+        })
+    };
+    let file = files.path().join("services.json");
+    let put = |services: serde_json::Value| std::fs::write(&file, services.to_string()).unwrap();
+    put(json!([service("s-1"), service("s-2")]));
+    let output = import(data.path(), files.path(), &[]);
+    assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
+    let mut odd = service("s-3");
+    odd["phones"] = json!(["0294-00-0001", null]);
+    put(json!([odd, "text", null, service("s-1")]));
+    let output = import(data.path(), files.path(), &[]);
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    for told in [
+        "services.json:1  phone/  ROW_UNREADABLE",
+        "services.json:2  service/  ROW_UNREADABLE",
+        "services.json:3  service/  ROW_UNREADABLE",
+    ] {
+        assert!(text.contains(told), "{told}: {text}");
+    }
+    let server = Server::start(data.path());
+    let entries = entries(&server.channel().await).await;
+    let places = entries.iter().map(|entry| entry.resource.as_ref().unwrap().locations.len());
+    assert_eq!(places.collect::<Vec<_>>(), [1, 1, 1]);
+}
+
+#[tokio::test]
 async fn the_specification_s_own_examples_are_taken() {
     let skipped = "the_specification_s_own_examples_are_taken";
     let Some(examples) = data_set("hsds/openreferral-specification", skipped) else { return };

@@ -29,6 +29,7 @@ mod faulty_disk;
 mod fhir;
 mod fhir_kept;
 mod fhir_record;
+mod fhir_said;
 mod hl7_moves;
 mod hl7_news;
 mod hl7_record;

@@ -23,7 +23,7 @@ use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::convert::happened;
 use tsunagi_proto::{fields, v1};
 
-use crate::person::Born;
+use crate::person::{Born, Words as PersonWords};
 use crate::received::{Received, Words as ReceivedWords, last_of_each};
 use crate::recent::Recent;
 use protection::Protection;
@@ -75,6 +75,8 @@ struct Word {
     event: EventId,
     at: CareTime,
     written: String,
+    /// The person and the system by which it was told.
+    by: (String, String),
     demographics: v1::Demographics,
 }
 
@@ -175,6 +177,18 @@ impl Known {
     fn said(&self) -> Option<&Word> {
         let holds = self.record().patient().said_by()?;
         self.told.said.iter().rev().find(|word| word.event == holds)
+    }
+
+    /// What was said of the person, up to what holds, and whether it is the word of one whose it
+    /// is to take back.
+    pub(crate) fn words(&self, is_own: impl Fn(&str, &str) -> bool) -> PersonWords {
+        let is_in_error = |word: &&Word| self.record().outcome(word.event).error.is_some();
+        let mut said: Vec<&Word> = self.told.said.iter().filter(|w| !is_in_error(w)).collect();
+        said.sort_by_key(|word| word.at.earliest());
+        let holds = self.record().patient().said_by();
+        let until = said.iter().position(|word| Some(word.event) == holds);
+        let said = said.into_iter().take(until.map_or(0, |at| at + 1));
+        said.map(|word| (is_own(&word.by.0, &word.by.1), word.demographics.clone())).collect()
     }
 
     /// Whether this was said of the person before.
@@ -407,7 +421,10 @@ impl Told {
         }
         if let Some(demographics) = demographics.filter(|_| is_own) {
             let (written, demographics) = (event.occurred_at.clone(), std::mem::take(demographics));
-            self.said.push(Word { event: id, at, written, demographics });
+            let person = event.actor.as_ref().map(|actor| actor.person.clone());
+            let system = event.source.as_ref().map(|source| source.system.clone());
+            let by = (person.unwrap_or_default(), system.unwrap_or_default());
+            self.said.push(Word { event: id, at, written, by, demographics });
         }
         let mut is_instead = false;
         if let Payload::ValueCorrected(correction) = payload {

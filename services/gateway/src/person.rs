@@ -20,6 +20,112 @@ pub fn news(known: &v1::Demographics, mut said: v1::Demographics) -> Option<v1::
     (*known != said).then_some(said)
 }
 
+/// What was said of who somebody is, in the order in which it held; and whether it is the word of
+/// whoever speaks now. Empty where nobody's silence takes anything back.
+#[derive(Debug, Default)]
+pub struct Words(Vec<(bool, v1::Demographics)>);
+
+impl FromIterator<(bool, v1::Demographics)> for Words {
+    fn from_iter<T: IntoIterator<Item = (bool, v1::Demographics)>>(words: T) -> Self {
+        Self(words.into_iter().collect())
+    }
+}
+
+impl Words {
+    /// Whether something that holds was first said, since when it holds, by whoever speaks now.
+    fn is_own(&self, has: impl Fn(&v1::Demographics) -> bool) -> bool {
+        let since = self.0.iter().rev().take_while(|(_, said)| has(said));
+        since.last().is_some_and(|(is_own, _)| *is_own)
+    }
+
+    /// Whether it was whoever speaks now who told first of the death that holds. Silence took it
+    /// back in none of the words since.
+    fn is_own_death(&self) -> bool {
+        let since = self.0.iter().rev().take_while(|(_, said)| !said.not_deceased);
+        since.filter(|(_, said)| said.deceased).last().is_some_and(|(is_own, _)| *is_own)
+    }
+}
+
+/// What is said, with what it is silent about as it is known: an empty field says nothing, but
+/// that its own word is taken back. A death is taken back by whoever told of it alone, and in
+/// words; that an address is confidential, never so.
+pub fn completed(
+    said: v1::Demographics,
+    known: &v1::Demographics,
+    words: &Words,
+) -> v1::Demographics {
+    let mut said = said;
+    said.names = names(said.names, known, words);
+    if said.birth_on.is_empty() && !words.is_own(|of| of.birth_on == known.birth_on) {
+        said.birth_on.clone_from(&known.birth_on);
+    }
+    if said.sex() == v1::Sex::Unspecified && !words.is_own(|of| of.sex == known.sex) {
+        said.sex = known.sex;
+    }
+    if said.contacts.is_empty() && !words.is_own(|of| of.contacts == known.contacts) {
+        said.contacts.clone_from(&known.contacts);
+    }
+    // Of a confidential one, no word is carried on: nobody is shown it.
+    let lives_at = known.address.as_ref().filter(|address| !address.confidential);
+    if said.address.is_none() && !words.is_own(|of| of.address.as_ref() == lives_at) {
+        said.address = lives_at.cloned();
+    }
+    // Many systems say of everybody for ever that nobody died.
+    if said.not_deceased && known.deceased && !words.is_own_death() {
+        said.not_deceased = false;
+    }
+    if said.deceased && said.deceased_at.is_empty() {
+        said.deceased_at.clone_from(&known.deceased_at);
+    }
+    said
+}
+
+/// As many names as the schema takes.
+const NAMES_MAX: usize = 10;
+
+/// The names that are said, with what is known of the same name beside them: how it is written in
+/// other scripts. A name that changed takes those along.
+fn names(said: Vec<v1::HumanName>, known: &v1::Demographics, words: &Words) -> Vec<v1::HumanName> {
+    let is_known = |name: &v1::HumanName| known.names.iter().any(|one| is_same_name(one, name));
+    if !said.is_empty() && !said.iter().any(is_known) {
+        return said;
+    }
+    let is_said = |of: &v1::HumanName| {
+        said.iter().any(|name| is_same_name(name, of) || name.script == of.script)
+    };
+    let is_own =
+        |of: &v1::HumanName| words.is_own(|word| word.names.iter().any(|n| is_same_name(n, of)));
+    let others = known.names.iter().filter(|of| !is_said(of) && !is_own(of));
+    let others: Vec<v1::HumanName> = others.cloned().collect();
+    let as_known = |name: v1::HumanName| {
+        let before = known.names.iter().find(|one| is_same_name(one, &name));
+        before.map_or(name.clone(), |before| said_again(name, before))
+    };
+    let mut all: Vec<v1::HumanName> = said.iter().cloned().map(as_known).collect();
+    all.extend(others);
+    all.truncate(NAMES_MAX);
+    all
+}
+
+/// A name with what its script is known to be.
+fn said_again(name: v1::HumanName, before: &v1::HumanName) -> v1::HumanName {
+    if name.script() == v1::NameScript::Unspecified {
+        v1::HumanName { script: before.script, ..name }
+    } else {
+        name
+    }
+}
+
+/// Whether two names are one, however they are parted.
+fn is_same_name(one: &v1::HumanName, other: &v1::HumanName) -> bool {
+    let words = |name: &v1::HumanName| {
+        let parts = format!("{}{}", name.family, name.given);
+        let text = if parts.is_empty() { name.text.clone() } else { parts };
+        text.replace(char::is_whitespace, "")
+    };
+    words(one) == words(other)
+}
+
 /// Silence takes no death back, and that nobody died is news only of somebody who did.
 fn set_death(known: &v1::Demographics, said: &mut v1::Demographics) {
     if said.not_deceased {
@@ -127,6 +233,60 @@ mod tests {
         assert!(is_none("1938-04-03", v1::Sex::Female), "another birth");
         assert!(is_none("1940", v1::Sex::Male), "another sex");
         assert!(!is_none_of(&person("1938", v1::Sex::Male), &[]), "nothing is known");
+    }
+
+    fn named(script: v1::NameScript, family: &str) -> v1::HumanName {
+        v1::HumanName { script: script.into(), family: family.to_owned(), ..Default::default() }
+    }
+
+    #[test]
+    fn a_name_keeps_its_other_scripts_and_another_name_has_its_own() {
+        use v1::NameScript::{Ideographic, Syllabic, Unspecified};
+        let both = vec![named(Ideographic, "小林"), named(Syllabic, "コバヤシ")];
+        let known = v1::Demographics { names: both.clone(), ..Default::default() };
+        let said = |family: &str, words: &Words| {
+            let names = vec![named(Unspecified, family)];
+            let said = v1::Demographics { names, ..Default::default() };
+            completed(said, &known, words).names
+        };
+        assert_eq!(said("小林", &Words::default()), both);
+        assert_eq!(said("佐藤", &Words::default()), [named(Unspecified, "佐藤")]);
+        let by = |is_own| Words::from_iter([(is_own, known.clone())]);
+        assert_eq!(said("小林", &by(false)), both);
+        assert_eq!(said("小林", &by(true)), [named(Ideographic, "小林")]);
+        let silent = |words: &Words| completed(v1::Demographics::default(), &known, words).names;
+        assert_eq!(silent(&by(false)), both);
+        assert!(silent(&by(true)).is_empty());
+    }
+
+    #[test]
+    fn silence_takes_back_what_the_sender_brought_in_itself_alone() {
+        let (none, born) = (v1::Demographics::default(), person("1938", v1::Sex::Female));
+        let dead = v1::Demographics { deceased: true, ..born };
+        let alive = v1::Demographics { not_deceased: true, ..none.clone() };
+        let after = |words: &[(bool, &v1::Demographics)], said: &v1::Demographics| {
+            let words = words.iter().map(|(is_own, said)| (*is_own, (*said).clone())).collect();
+            let said = completed(said.clone(), &dead, &words);
+            news(&dead, said).unwrap_or_else(|| dead.clone())
+        };
+        let by_other = after(&[(false, &dead), (true, &dead)], &alive);
+        assert_eq!(by_other, dead, "carried on, and no word of its own");
+        let own = after(&[(false, &none), (true, &dead), (false, &dead)], &none);
+        assert_eq!((own.birth_on.as_str(), own.sex()), ("", v1::Sex::Unspecified));
+        assert!(own.deceased, "no death is taken back by silence");
+        let taken_back = after(&[(true, &dead), (false, &none)], &alive);
+        assert!(!taken_back.deceased && taken_back.not_deceased, "but in words");
+        let since = after(&[(true, &dead), (false, &alive), (false, &dead)], &alive);
+        assert_eq!(since, dead, "it was taken back, and said anew by another");
+    }
+
+    #[test]
+    fn a_confidential_address_is_carried_on_by_nobody() {
+        let known = living_at("", true);
+        let said = completed(v1::Demographics::default(), &known, &Words::default());
+        assert_eq!(said.address, None);
+        let open = living_at("本町1", false);
+        assert_eq!(completed(v1::Demographics::default(), &open, &Words::default()), open);
     }
 
     #[test]

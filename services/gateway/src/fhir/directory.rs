@@ -4,13 +4,16 @@ use std::collections::{HashMap, HashSet};
 
 use super::names::display_name;
 use super::resource::{
-    CodeableConcept, Location, Organization, Practitioner, PractitionerRole, Reference,
+    CareTeam, CodeableConcept, Contained, Encounter, Identifier, Location, Organization,
+    Practitioner, PractitionerRole, Reference,
 };
 
 /// What references lead to.
 #[derive(Debug, Default)]
 pub struct Directory {
     organizations: HashMap<String, Organization>,
+    /// The keys of organisations by the system and value of their numbers.
+    numbers: HashMap<(String, String), String>,
     locations: HashMap<String, Location>,
     practitioners: HashMap<String, String>,
     /// The practitioner, organisation and role of a `PractitionerRole`.
@@ -31,6 +34,10 @@ pub struct Provider {
     pub department: String,
 }
 
+/// Why it is not known which organisation a reference names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeadsNowhere;
+
 /// Steps from a department to its hospital, at most: a circle must end.
 const CLIMB_MAX: usize = 16;
 
@@ -41,7 +48,14 @@ pub fn key(resource_type: &str, id: &str) -> String {
 
 impl Directory {
     pub fn add_organization(&mut self, organization: Organization) {
-        self.organizations.insert(key("Organization", &organization.id), organization);
+        let key = key("Organization", &organization.id);
+        for Identifier { system, value } in &organization.identifier {
+            if !system.is_empty() && !value.is_empty() {
+                let number = (system.clone(), value.clone());
+                self.numbers.entry(number).or_insert_with(|| key.clone());
+            }
+        }
+        self.organizations.insert(key, organization);
     }
 
     pub fn add_location(&mut self, location: Location) {
@@ -103,8 +117,8 @@ impl Directory {
     }
 
     /// `Type/id` out of a relative URL, out of an absolute one of the sending system, or out of a
-    /// URN, whose type is taken to be the one that belongs there. Contained resources are not
-    /// followed.
+    /// URN, whose type is taken to be the one that belongs there. Into the resource itself, the
+    /// reference was led to what it contains before (`Within`), if that is there.
     fn resolve(&self, reference: &str, expected_type: &str) -> String {
         if reference.is_empty() || reference.starts_with('#') {
             return String::new();
@@ -125,17 +139,20 @@ impl Directory {
         }
     }
 
-    /// The facility and department that a reference leads to. None if it leads nowhere.
-    pub fn provider(&self, reference: &Reference) -> Option<Provider> {
+    /// The facility and department that a reference leads to. None if there is no reference.
+    pub fn provider(&self, reference: &Reference) -> Result<Option<Provider>, LeadsNowhere> {
         let mut key = self.key_of(reference, "Organization");
         if key.is_empty() {
-            return None;
+            match self.numbered(&reference.identifier) {
+                Some(numbered) => key.clone_from(numbered),
+                None => return unseen(reference),
+            }
         }
         let id = id_of(&key);
         let Some(first) = self.organizations.get(&key) else {
             let facility_name = reference.display.clone();
             let facility_id = self.organisation(id);
-            return Some(Provider { facility_id, facility_name, department: String::new() });
+            return Ok(Some(Provider { facility_id, facility_name, department: String::new() }));
         };
         let mut top = first;
         for _ in 0..CLIMB_MAX {
@@ -146,12 +163,29 @@ impl Directory {
             }
         }
         let department = if top.id == first.id { String::new() } else { first.name.clone() };
-        Some(Provider {
-            facility_id: institution_number(top)
-                .unwrap_or_else(|| self.organisation(top.id.clone())),
+        Ok(Some(Provider {
+            facility_id: self.facility_id(top).ok_or(LeadsNowhere)?,
             facility_name: top.name.clone(),
             department,
-        })
+        }))
+    }
+
+    /// The key of the organisation that has a number, if it is among those that were sent.
+    fn numbered(&self, identifier: &Identifier) -> Option<&String> {
+        self.numbers.get(&(identifier.system.clone(), identifier.value.clone()))
+    }
+
+    /// The id of a facility. None of one that stands within another resource without a number:
+    /// nothing tells it from others.
+    fn facility_id(&self, facility: &Organization) -> Option<String> {
+        if let Some(number) = institution_number(facility) {
+            return Some(number);
+        }
+        if !facility.id.contains('#') {
+            return Some(self.organisation(facility.id.clone()));
+        }
+        let number = facility.identifier.iter().find(|identifier| !identifier.value.is_empty())?;
+        Some(by_number(number))
     }
 
     pub fn location(&self, reference: &Reference) -> Option<&Location> {
@@ -164,9 +198,13 @@ impl Directory {
         if let Some(role) = self.roles.get(&key) {
             key = self.key_of(&role.practitioner, "Practitioner");
         }
-        let id = id_of(&key);
         let known = self.practitioners.get(&key).filter(|name| !name.is_empty());
-        (id, known.unwrap_or(&reference.display).clone())
+        let name = known.unwrap_or(&reference.display).clone();
+        let id = id_of(&key);
+        // One who stands within the resource alone has no id that others know.
+        let id =
+            if id.is_empty() || id.contains('#') { reference.identifier.value.clone() } else { id };
+        (id, name)
     }
 
     /// The role's words, where a reference leads to a `PractitionerRole`.
@@ -190,11 +228,126 @@ fn id_of(key: &str) -> String {
     }
 }
 
+/// What a reference names of which no more was sent than the number, if it has one.
+fn unseen(reference: &Reference) -> Result<Option<Provider>, LeadsNowhere> {
+    let Reference { reference: to, identifier, display } = reference;
+    if identifier.value.is_empty() {
+        let is_silent = to.is_empty() && display.is_empty() && identifier.system.is_empty();
+        return if is_silent { Ok(None) } else { Err(LeadsNowhere) };
+    }
+    let facility_id = by_number(identifier);
+    Ok(Some(Provider { facility_id, facility_name: display.clone(), ..Provider::default() }))
+}
+
 /// The 10-digit number that the health insurance knows a facility by (医療機関コード).
+const INSTITUTION_NUMBER: &str =
+    "http://jpfhir.jp/fhir/core/IdSystem/insurance-medical-institution-no";
+
 fn institution_number(organization: &Organization) -> Option<String> {
-    const SYSTEM: &str = "http://jpfhir.jp/fhir/core/IdSystem/insurance-medical-institution-no";
-    let number = organization.identifier.iter().find(|identifier| identifier.system == SYSTEM)?;
+    let mut numbers = organization.identifier.iter();
+    let number = numbers.find(|identifier| identifier.system == INSTITUTION_NUMBER)?;
     Some(number.value.clone())
+}
+
+/// The id of a facility that is named by a number. One without a system is an id as it is given
+/// out here.
+fn by_number(Identifier { system, value }: &Identifier) -> String {
+    if system.is_empty() || system == INSTITUTION_NUMBER {
+        value.clone()
+    } else {
+        format!("{system}|{value}")
+    }
+}
+
+/// What a resource contains: where references into it lead to.
+struct Within<'a> {
+    owner: &'a str,
+    ids: HashMap<String, &'static str>,
+}
+
+impl<'a> Within<'a> {
+    /// Adds to a directory what the resource with this key contains.
+    fn add(
+        directory: &mut Directory,
+        owner: &'a str,
+        contained: Vec<Contained>,
+        now: &str,
+    ) -> Self {
+        let mut within = Self { owner, ids: HashMap::new() };
+        let all = || contained.iter().filter_map(kind_and_id);
+        within.ids.extend(all().map(|(kind, id)| (id.to_owned(), kind)));
+        for resource in contained {
+            match resource {
+                Contained::Organization(mut one) => {
+                    one.id = within.id(&one.id);
+                    within.lead(&mut one.part_of);
+                    directory.add_organization(one);
+                }
+                Contained::Location(mut one) => {
+                    one.id = within.id(&one.id);
+                    within.lead(&mut one.managing_organization);
+                    within.lead(&mut one.part_of);
+                    directory.add_location(one);
+                }
+                Contained::Practitioner(one) => {
+                    let id = within.id(&one.id);
+                    directory.add_practitioner(&Practitioner { id, ..one }, now);
+                }
+                Contained::PractitionerRole(mut one) => {
+                    one.id = within.id(&one.id);
+                    within.lead(&mut one.practitioner);
+                    within.lead(&mut one.organization);
+                    directory.add_role(one);
+                }
+                Contained::Other => {}
+            }
+        }
+        within
+    }
+
+    /// The id that it has outside: that of no other resource.
+    fn id(&self, id: &str) -> String {
+        format!("{}#{id}", self.owner.replace('/', "."))
+    }
+
+    /// Leads a reference into the resource to what is there.
+    fn lead(&self, reference: &mut Reference) {
+        let id = reference.reference.strip_prefix('#').unwrap_or_default();
+        if let Some(kind) = self.ids.get(id) {
+            reference.reference = key(kind, &self.id(id));
+        }
+    }
+}
+
+impl Encounter {
+    /// Follows its references into itself.
+    pub fn look_within(&mut self, directory: &mut Directory, now: &str) {
+        let (owner, contained) = (key("Encounter", &self.id), std::mem::take(&mut self.contained));
+        let within = Within::add(directory, &owner, contained, now);
+        within.lead(&mut self.service_provider);
+        self.location.iter_mut().for_each(|at| within.lead(&mut at.location));
+        self.participant.iter_mut().for_each(|one| within.lead(&mut one.individual));
+    }
+}
+
+impl CareTeam {
+    /// Follows its references into itself.
+    pub fn look_within(&mut self, directory: &mut Directory, now: &str) {
+        let (owner, contained) = (key("CareTeam", &self.id), std::mem::take(&mut self.contained));
+        let within = Within::add(directory, &owner, contained, now);
+        self.managing_organization.iter_mut().for_each(|owner| within.lead(owner));
+        self.participant.iter_mut().for_each(|one| within.lead(&mut one.member));
+    }
+}
+
+fn kind_and_id(contained: &Contained) -> Option<(&'static str, &str)> {
+    Some(match contained {
+        Contained::Organization(one) => ("Organization", &one.id),
+        Contained::Location(one) => ("Location", &one.id),
+        Contained::Practitioner(one) => ("Practitioner", &one.id),
+        Contained::PractitionerRole(one) => ("PractitionerRole", &one.id),
+        Contained::Other => return None,
+    })
 }
 
 #[cfg(test)]
@@ -202,7 +355,7 @@ mod tests {
     use super::*;
 
     fn reference(text: &str) -> Reference {
-        Reference { reference: text.to_owned(), display: String::new() }
+        Reference { reference: text.to_owned(), ..Reference::default() }
     }
 
     #[test]
@@ -240,7 +393,8 @@ mod tests {
 
     #[test]
     fn a_foreign_facility_is_not_the_local_one_of_the_same_id() {
-        let facility = |text: &str| Directory::default().provider(&reference(text)).unwrap();
+        let facility =
+            |text: &str| Directory::default().provider(&reference(text)).unwrap().unwrap();
         assert_eq!(facility("Organization/5").facility_id, "5");
         let foreign = facility("http://other.example/Organization/5");
         assert_eq!(foreign.facility_id, "other.example/Organization/5");
@@ -254,14 +408,15 @@ mod tests {
     fn organisations_of_two_systems_are_two_where_their_ids_are_their_own() {
         let mut directory = Directory::default();
         directory.keep_apart("west");
-        let facility =
-            |of: &Directory, text: &str| of.provider(&reference(text)).unwrap().facility_id;
+        let facility = |of: &Directory, text: &str| {
+            of.provider(&reference(text)).unwrap().unwrap().facility_id
+        };
         assert_eq!(facility(&directory, "Organization/1"), "west:1");
         assert_eq!(
             facility(&directory, "http://other.example/Organization/1"),
             "other.example/Organization/1"
         );
-        let number = super::super::resource::Identifier {
+        let number = Identifier {
             system: "http://jpfhir.jp/fhir/core/IdSystem/insurance-medical-institution-no"
                 .to_owned(),
             value: "1319999999".to_owned(),
@@ -285,13 +440,13 @@ mod tests {
         };
         directory.add_organization(organization("ward", "内科", "Organization/hospital"));
         directory.add_organization(organization("hospital", "総合病院", ""));
-        let provider = directory.provider(&reference("Organization/ward")).unwrap();
+        let provider = directory.provider(&reference("Organization/ward")).unwrap().unwrap();
         assert_eq!(provider.facility_id, "hospital");
         assert_eq!(provider.facility_name, "総合病院");
         assert_eq!(provider.department, "内科");
-        let itself = directory.provider(&reference("Organization/hospital")).unwrap();
+        let itself = directory.provider(&reference("Organization/hospital")).unwrap().unwrap();
         assert_eq!(itself.department, "");
-        assert_eq!(directory.provider(&reference("")), None);
+        assert_eq!(directory.provider(&reference("")), Ok(None));
     }
 
     #[test]
@@ -304,6 +459,6 @@ mod tests {
                 ..Organization::default()
             });
         }
-        assert!(directory.provider(&reference("Organization/a")).is_some());
+        assert!(matches!(directory.provider(&reference("Organization/a")), Ok(Some(_))));
     }
 }

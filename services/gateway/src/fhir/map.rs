@@ -15,13 +15,14 @@ use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::v1;
 use uuid::Uuid;
 
-use super::directory::{Directory, Provider, key};
+use super::directory::{Directory, LeadsNowhere, Provider, key};
 use super::ids::Ids;
 use super::names::names;
 use super::resource::{
     Address, CareTeam, CodeableConcept, ContactPoint, Encounter, EncounterLocation, Patient, Period,
 };
 use super::stations::stations;
+use crate::person::{Words, completed};
 use crate::text::{code, cut};
 
 /// Why a resource is not taken: a stable reason, and what to do.
@@ -73,6 +74,22 @@ impl Mapper<'_> {
             deceased: is_dead,
             not_deceased: patient.deceased_boolean == Some(false) && !is_dead,
         }
+    }
+
+    /// Who the patient is, with what the resource does not say of it as it is known: what is empty
+    /// says nothing of what others said, and takes back what its own sender said.
+    pub fn demographics_after(
+        &self,
+        patient: &Patient,
+        known: &v1::Demographics,
+        words: &Words,
+    ) -> v1::Demographics {
+        completed(self.demographics(patient), known, words)
+    }
+
+    /// Whether a word of this person, told by this system, is the own one of the sending system.
+    pub fn is_own(&self, person: &str, system: &str) -> bool {
+        person == PERSON && system == code(self.ids.source())
     }
 
     /// The numbers by which the patient can be found. The first leads back to the resource.
@@ -159,6 +176,7 @@ impl Mapper<'_> {
                 "the encounter's class is not one of v3-ActCode that is a visit or a stay",
             )
         })?;
+        self.named_provider(encounter)?;
         let events = match (encounter.status.as_str(), class) {
             ("planned", v1::EncounterClass::Inpatient) => self.planned_stay(encounter)?,
             ("arrived" | "triaged" | "in-progress" | "onleave" | "finished", class) => {
@@ -218,8 +236,10 @@ impl Mapper<'_> {
                 "the care team has neither `period.start` nor `meta.lastUpdated`",
             )
         })?;
+        let owner = team.managing_organization.first();
+        let provider = owner.map_or(Ok(None), |owner| self.directory.provider(owner));
         let provider =
-            team.managing_organization.first().and_then(|owner| self.directory.provider(owner));
+            provider.map_err(|LeadsNowhere| provider_unknown("CareTeam.managingOrganization"))?;
         let provider = provider.unwrap_or_else(|| self.sender());
         let members: Vec<v1::Participant> = team
             .participant
@@ -353,17 +373,30 @@ impl Mapper<'_> {
         Ok(events)
     }
 
+    /// The facility of an encounter. Where it cannot be known which one is meant, it is refused
+    /// when the encounter is mapped.
     pub(super) fn provider(&self, encounter: &Encounter) -> Provider {
-        let of_location = || {
-            let location = self.directory.location(&encounter.location.first()?.location)?;
-            self.directory.provider(&location.managing_organization)
-        };
-        let provider = self.directory.provider(&encounter.service_provider).or_else(of_location);
+        let provider = self.named_provider(encounter).ok().flatten();
         let mut provider = provider.unwrap_or_else(|| self.sender());
         if provider.department.is_empty() {
             encounter.service_type.words().clone_into(&mut provider.department);
         }
         provider
+    }
+
+    fn named_provider(&self, encounter: &Encounter) -> Result<Option<Provider>> {
+        let named = self.directory.provider(&encounter.service_provider);
+        let named = named.map_err(|LeadsNowhere| provider_unknown("Encounter.serviceProvider"))?;
+        let location = encounter.location.first();
+        let location = location.and_then(|first| self.directory.location(&first.location));
+        match (named, location) {
+            (None, Some(location)) => {
+                let of_location = self.directory.provider(&location.managing_organization);
+                of_location
+                    .map_err(|LeadsNowhere| provider_unknown("Encounter.location[0].location"))
+            }
+            (named, _) => Ok(named),
+        }
     }
 
     /// Where nothing says which facility it was, it was the one that sent this.
@@ -495,6 +528,14 @@ fn ends_before_it_begins(period: &Period) -> bool {
 
 fn not_mapped(reason: &'static str, message: &str) -> NotMapped {
     NotMapped { reason, message: message.to_owned(), element: String::new() }
+}
+
+/// It must not become the sender's, who is not said to be it.
+fn provider_unknown(element: &str) -> NotMapped {
+    let message = format!(
+        "{element} does not say which organisation it is: refer to one that is sent with it or contained in it, or name its identifier with system and value"
+    );
+    NotMapped { reason: "PROVIDER_UNKNOWN", message, element: element.to_owned() }
 }
 
 /// Codes of v3-ActCode.

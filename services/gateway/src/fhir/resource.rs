@@ -20,8 +20,11 @@ pub struct Meta {
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
+#[expect(clippy::struct_field_names, reason = "FHIR calls it so")]
 pub struct Reference {
     pub reference: String,
+    /// What it names, where that is no resource that can be followed to.
+    pub identifier: Identifier,
     pub display: String,
 }
 
@@ -126,6 +129,7 @@ pub struct Encounter {
     pub service_provider: Reference,
     pub part_of: Reference,
     pub meta: Meta,
+    pub contained: Vec<Contained>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -196,6 +200,7 @@ pub struct CareTeam {
     pub period: Period,
     pub participant: Vec<CareTeamParticipant>,
     pub managing_organization: Vec<Reference>,
+    pub contained: Vec<Contained>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -204,6 +209,18 @@ pub struct CareTeamParticipant {
     pub role: Vec<CodeableConcept>,
     pub member: Reference,
     pub on_behalf_of: Reference,
+}
+
+/// A resource that is there within another alone: `#id` leads to it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(tag = "resourceType")]
+pub enum Contained {
+    Organization(Organization),
+    Location(Location),
+    Practitioner(Practitioner),
+    PractitionerRole(PractitionerRole),
+    #[serde(other)]
+    Other,
 }
 
 /// The elements that are read of a resource that says something about a patient. Nothing is made of

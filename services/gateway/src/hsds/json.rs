@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-/// Takes a row: its table, which of the file's objects it stands in, and its fields.
-type Add<'a> = &'a mut dyn FnMut(&'static str, u64, BTreeMap<String, String>);
+/// Takes a row: its table, which of the file's objects it stands in, and its fields; None of what
+/// stands where a row must be, and is none.
+type Add<'a> = &'a mut dyn FnMut(&'static str, u64, Option<BTreeMap<String, String>>);
 
 /// Which property of an object holds rows of which table.
 const WITHIN: [(&str, &str); 21] = [
@@ -32,6 +33,9 @@ const WITHIN: [(&str, &str); 21] = [
     ("services", "service"),
 ];
 
+/// What an object names by holding it: others may hold the same, and it belongs to none of them.
+const NAMED: [&str; 5] = ["location", "organization", "program", "service", "taxonomy_term"];
+
 /// Reads what a file holds: one object, a list, a page of the API, or tables.
 pub(super) fn read(value: &Value, add: Add<'_>) {
     let listed = value.get("contents").unwrap_or(value);
@@ -45,7 +49,7 @@ pub(super) fn read(value: &Value, add: Add<'_>) {
 }
 
 fn read_object(value: &Value, number: u64, add: Add<'_>) {
-    let Value::Object(object) = value else { return };
+    let Value::Object(object) = value else { return add("service", number, None) };
     let tables = object.iter().filter_map(|(name, rows)| {
         let table = name.strip_suffix(".csv")?;
         let tables = &super::tables::TABLES;
@@ -56,9 +60,11 @@ fn read_object(value: &Value, number: u64, add: Add<'_>) {
     for (table, rows) in tables {
         has_tables = true;
         for (row, number) in rows.iter().zip(1..) {
-            if let Value::Object(row) = row {
-                take_apart(table, row, number, add);
-            }
+            let Value::Object(row) = row else {
+                add(table, number, None);
+                continue;
+            };
+            take_apart(table, row, number, add);
         }
     }
     if !has_tables && let Some(table) = kind(object) {
@@ -109,18 +115,26 @@ fn take_apart(
         let Some(within) = within else { continue };
         let objects = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
         for child in objects {
-            let Value::Object(child) = child else { continue };
+            let Value::Object(child) = child else {
+                if value.is_array() {
+                    add(within, number, None);
+                }
+                continue;
+            };
             let mut child = child.clone();
             // An attribute names whatever it is of in a way of its own.
             let parent =
                 if within == "attribute" { "link_id".to_owned() } else { format!("{table}_id") };
-            child.entry(parent).or_insert_with(|| Value::String(id.clone()));
+            let is_named = !value.is_array() && NAMED.contains(&within) && child.contains_key("id");
+            if !is_named {
+                child.entry(parent).or_insert_with(|| Value::String(id.clone()));
+            }
             let child_id = take_apart(within, &child, number, add);
             if !value.is_array() {
                 fields.entry(format!("{within}_id")).or_insert(child_id);
             }
         }
     }
-    add(table, number, fields);
+    add(table, number, Some(fields));
     id
 }

@@ -88,6 +88,11 @@ pub fn resources(
         let (origin, row) = (origin.clone(), format!("{table}/"));
         work.refused.push(Refused { origin, row, reason: "ROW_UNREADABLE", message });
     }
+    for (table, origin) in &tables.no_objects {
+        let message = "an object is expected there, and it is none; it is not read, and those beside it are: export it as an object".to_owned();
+        let (origin, row) = (origin.clone(), format!("{table}/"));
+        work.refused.push(Refused { origin, row, reason: "ROW_UNREADABLE", message });
+    }
     for (table, origin, id) in &tables.twice {
         let row = format!("{table}/{}", text::code(id));
         let message = "another row has its id, and says otherwise: the first is taken, and of this one what that leaves out; give each an id of its own".to_owned();

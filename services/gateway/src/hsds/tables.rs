@@ -61,6 +61,8 @@ pub struct Tables {
     by_id: BTreeMap<(&'static str, String), usize>,
     /// Lines whose quotes are not as they must be, or that have more fields than the first.
     pub(super) broken: Vec<(&'static str, Origin)>,
+    /// What stands in JSON in the place of a row, and is no object.
+    pub(super) no_objects: Vec<(&'static str, Origin)>,
     /// Rows that say otherwise what another one of their table and id says.
     pub(super) twice: Vec<(&'static str, Origin, String)>,
 }
@@ -125,7 +127,11 @@ impl Tables {
                 (line, "this is no JSON in UTF-8: mend it, or export the file again".to_owned())
             })?;
             json::read(&value, &mut |table, number, fields| {
-                self.add(table, Row { origin: Origin { file: file.to_owned(), number }, fields });
+                let origin = Origin { file: file.to_owned(), number };
+                match fields {
+                    Some(fields) => self.add(table, Row { origin, fields }),
+                    None => self.no_objects.push((table, origin)),
+                }
             });
             return Ok(());
         }

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 
 const START: u8 = 0x0b;
 const END: u8 = 0x1c;
+/// Only behind the first does it end a frame.
+const END_SECOND: u8 = b'\r';
 
 /// Bytes kept of what stands outside every frame.
 const STRAY_BYTES_MAX: usize = 64 << 10;
@@ -29,8 +31,15 @@ pub struct Frames {
 
 #[derive(Debug)]
 enum State {
-    Outside { stray: Vec<u8> },
-    Inside { bytes: Vec<u8>, is_too_large: bool },
+    Outside {
+        stray: Vec<u8>,
+    },
+    Inside {
+        bytes: Vec<u8>,
+        is_too_large: bool,
+        /// The last byte was the first of the two that end a frame.
+        may_end: bool,
+    },
 }
 
 impl Frames {
@@ -55,19 +64,36 @@ impl Frames {
                         self.found.push_back(Frame::Stray(std::mem::take(stray)));
                     }
                     if rest.is_some() {
-                        self.state = State::Inside { bytes: Vec::new(), is_too_large: false };
+                        self.state = State::Inside {
+                            bytes: Vec::new(),
+                            is_too_large: false,
+                            may_end: false,
+                        };
                     }
                     rest.unwrap_or_default()
                 }
-                State::Inside { bytes: message, is_too_large } => {
-                    let (inside, rest) = split_at(bytes, END);
-                    let room = self.bytes_max.saturating_sub(message.len());
-                    message.extend_from_slice(inside.get(..room).unwrap_or(inside));
-                    *is_too_large |= inside.len() > room;
-                    if rest.is_some() {
+                State::Inside { bytes: message, is_too_large, may_end } => {
+                    let (is_end, rest) = match bytes.split_first() {
+                        Some((&END_SECOND, rest)) if *may_end => (true, rest),
+                        // A sender that leaves the second out begins the next message.
+                        Some((&START, _)) if *may_end => (true, bytes),
+                        _ => (false, bytes),
+                    };
+                    if is_end {
                         self.end_frame();
+                        rest
+                    } else {
+                        // By itself, it is a byte of the message.
+                        let held = if *may_end { &[END][..] } else { &[] };
+                        let (inside, behind) = split_at(rest, END);
+                        for piece in [held, inside] {
+                            let room = self.bytes_max.saturating_sub(message.len());
+                            message.extend_from_slice(piece.get(..room).unwrap_or(piece));
+                            *is_too_large |= piece.len() > room;
+                        }
+                        *may_end = behind.is_some();
+                        behind.unwrap_or_default()
                     }
-                    rest.unwrap_or_default()
                 }
             };
         }
@@ -94,7 +120,7 @@ impl Frames {
 
     fn end_frame(&mut self) {
         let outside = State::Outside { stray: Vec::new() };
-        let State::Inside { bytes, is_too_large } = std::mem::replace(&mut self.state, outside)
+        let State::Inside { bytes, is_too_large, .. } = std::mem::replace(&mut self.state, outside)
         else {
             return;
         };
@@ -134,7 +160,7 @@ pub fn framed(message: &[u8]) -> Vec<u8> {
     let mut frame = Vec::with_capacity(message.len() + 3);
     frame.push(START);
     frame.extend_from_slice(message);
-    frame.extend([END, b'\r']);
+    frame.extend([END, END_SECOND]);
     frame
 }
 
@@ -164,6 +190,21 @@ mod tests {
         assert_eq!(all(&[both], 100), [message(b"MSH|1\r"), message(b"MSH|2\r")]);
         let one_by_one: Vec<&[u8]> = both.chunks(1).collect();
         assert_eq!(all(&one_by_one, 100), [message(b"MSH|1\r"), message(b"MSH|2\r")]);
+    }
+
+    #[test]
+    fn half_an_end_within_a_text_ends_nothing() {
+        let text = b"MSH|a\x1cb\x1c\x1c";
+        let sent = [&framed(text)[..], b"\x0bMSH|2\x1c", b"\r"].concat();
+        for size in [1, 2, 3, 100] {
+            let pieces: Vec<&[u8]> = sent.chunks(size).collect();
+            assert_eq!(all(&pieces, 100), [message(text), message(b"MSH|2")], "{size}");
+        }
+        let next = b"\x0bMSH|1\x1c\x0bMSH|2\x1c\r";
+        assert_eq!(all(&[next], 100), [message(b"MSH|1"), message(b"MSH|2")], "none is lost");
+        let mut frames = Frames::new(100);
+        frames.push(b"\x0bMSH|1\x1c");
+        assert!(frames.is_inside() && frames.take().is_none(), "it has not ended");
     }
 
     #[test]

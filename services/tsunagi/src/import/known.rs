@@ -9,6 +9,7 @@ use tsunagi_proto::v1;
 use tsunagi_proto::v1::care_bus_client::CareBusClient;
 use tsunagi_proto::v1::timeline_client::TimelineClient;
 
+use super::again::overtaking;
 use super::report::Outcome;
 use super::work::Work;
 use crate::client::{own, reason, refused};
@@ -53,9 +54,13 @@ impl Work {
             return Ok(Err(mismatch(owner)));
         }
         let mut events = Vec::new();
-        if let Some(news) = news(&before, said.clone()) {
+        let is_said = news(&before, said.clone()).is_some();
+        let timeline = if is_said { self.timeline(owner).await? } else { Vec::new() };
+        let words = self.words(&timeline);
+        let whole = self.mapper().demographics_after(patient, &before, &words);
+        if let Some(news) = news(&before, whole) {
             // Of one that was never taken in, all is new, however old.
-            let later = if is_linked { self.overtaking(patient, owner).await? } else { None };
+            let later = if is_linked { overtaking(patient, &timeline) } else { None };
             let update = |said| self.mapper().patient_update(patient, said, known.version);
             match later {
                 None => events.push(update(news)),

@@ -255,7 +255,8 @@ impl Work {
 
     async fn take_encounter(&mut self, found: Found<'_>, session: &mut Session) -> Taken {
         let sent = elements(found.json, "Encounter")?;
-        let encounter = Encounter { id: found.id, ..parse(found.json)? };
+        let mut encounter = Encounter { id: found.id, ..parse(found.json)? };
+        encounter.look_within(&mut self.directory, &self.now);
         let name = format!("Encounter/{}", encounter.id);
         let kept = sent
             .check_modifiers("Encounter")
@@ -280,7 +281,8 @@ impl Work {
     }
 
     async fn take_care_team(&mut self, found: Found<'_>) -> Taken {
-        let team = CareTeam { id: found.id, ..parse(found.json)? };
+        let mut team = CareTeam { id: found.id, ..parse(found.json)? };
+        team.look_within(&mut self.directory, &self.now);
         let name = format!("CareTeam/{}", team.id);
         let sent = elements(found.json, "CareTeam")?;
         let mapped = sent.check_modifiers("CareTeam");

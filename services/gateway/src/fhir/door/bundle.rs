@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tsunagi_domain::identity::Identifier;
 
 use super::kept::{Elements, Kept};
 use super::outcome::Problem;
@@ -42,10 +43,16 @@ struct RawEntry {
     request: Request,
 }
 
+/// What is to be done with a resource.
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 struct Request {
     method: String,
+    url: String,
+    if_none_match: String,
+    if_modified_since: String,
+    if_match: String,
+    if_none_exist: String,
 }
 
 /// The event of a message, and what it is about.
@@ -82,6 +89,8 @@ pub(super) struct Entry {
     /// `Patient/7`.
     pub(super) name: String,
     pub(super) said: Said,
+    /// The number of the patient, if this one is to be created only if nobody has it.
+    pub(super) unless: Option<Identifier>,
     pub(super) sent: Elements,
     /// What is kept of it, when it was looked at.
     pub(super) kept: Kept,
@@ -116,9 +125,80 @@ const ENTRIES_MAX: usize = 5000;
 
 impl Entry {
     fn unreadable(problem: Problem) -> Self {
-        let (name, sent, kept) = Default::default();
-        Self { name, said: Said::Unreadable(problem), sent, kept }
+        let (name, unless, sent, kept) = Default::default();
+        Self { name, said: Said::Unreadable(problem), unless, sent, kept }
     }
+}
+
+impl Said {
+    /// Whether it says something about a patient.
+    fn is_told(&self) -> bool {
+        match self {
+            Self::Patient(_) | Self::Encounter(_) | Self::CareTeam(_) => true,
+            Self::Referred | Self::NotUsed(_) | Self::Unreadable(_) => false,
+        }
+    }
+}
+
+impl Request {
+    /// The id by which a PUT names its resource.
+    fn id_of_url(&self) -> &str {
+        let named = self.url.rsplit_once('/').filter(|(_, id)| self.method == "PUT" && is_id(id));
+        named.map(|(_, id)| id).unwrap_or_default()
+    }
+
+    /// Refuses what is asked for and not done here. The number that nobody may have, if the
+    /// resource is to be created only then.
+    fn check(&self, kind: &str, id: &str) -> Result<Option<Identifier>, Problem> {
+        let ignored = [
+            ("ifMatch", &self.if_match),
+            ("ifNoneMatch", &self.if_none_match),
+            ("ifModifiedSince", &self.if_modified_since),
+        ];
+        if let Some((element, _)) = ignored.into_iter().find(|(_, asked)| !asked.is_empty()) {
+            let message = "resources have no versions here that a request could depend on: send it without this element; of when it was written, meta.lastUpdated tells";
+            return Err(Problem::request_not_supported(element, message));
+        }
+        if self.url.contains('?') {
+            let message = "a conditional update is not done: name the resource by its id, or create it with ifNoneExist";
+            return Err(Problem::request_not_supported("url", message));
+        }
+        // A POST may name its type alone; an absolute URL ends with both.
+        let is_type = self.method == "POST" && (self.url.is_empty() || last(&self.url) == kind);
+        let is_one = self.url.is_empty() || {
+            let (above, of_url) = self.url.rsplit_once('/').unwrap_or_default();
+            of_url == id && last(above) == kind
+        };
+        if !is_type && !is_one {
+            let message = "it names another type or id than the resource: give both the same";
+            return Err(Problem::request_not_supported("url", message));
+        }
+        self.unless(kind)
+    }
+
+    fn unless(&self, kind: &str) -> Result<Option<Identifier>, Problem> {
+        if self.if_none_exist.is_empty() {
+            return Ok(None);
+        }
+        let query = self.if_none_exist.strip_prefix('?').unwrap_or(&self.if_none_exist);
+        let identifier =
+            by_identifier(query).filter(|_| kind == "Patient" && self.method == "POST");
+        let message = "only a POST of a Patient may be conditional, on one identifier with its system: identifier=system|value";
+        identifier.map(Some).ok_or_else(|| Problem::request_not_supported("ifNoneExist", message))
+    }
+}
+
+/// What stands last in a path.
+fn last(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or_default()
+}
+
+/// The number that a query for one names: `identifier=system|value`.
+pub(super) fn by_identifier(query: &str) -> Option<Identifier> {
+    let token = query.strip_prefix("identifier=")?.replace("%7C", "|").replace("%7c", "|");
+    let (system, value) = token.split_once('|')?;
+    let is_one = !system.is_empty() && !value.is_empty() && !value.contains(['&', ',']);
+    is_one.then(|| Identifier { system: system.into(), value: value.into() })
 }
 
 impl Bundle {
@@ -203,15 +283,18 @@ impl Bundle {
         let json = json.get();
         let any: AnyResource = parse(json)?;
         if self.mode == Mode::Message && (at == 0) != (any.resource_type == "MessageHeader") {
-            let message = "the first entry of a message, and no other, is its MessageHeader";
-            return Err(Problem::invalid("MESSAGE_HEADER", message));
+            return Err(no_header());
         }
         let of_url = full_url.rsplit([':', '/']).next().unwrap_or_default();
+        let asked = request.id_of_url();
+        let of_url = if asked.is_empty() { of_url } else { asked };
         let id = if any.id.is_empty() { of_url.to_owned() } else { any.id };
         if !is_id(&id) && any.resource_type != "MessageHeader" {
             let message = "the resource has neither an id nor a fullUrl that gives it one";
             return Err(Problem::invalid("ID_MISSING", message));
         }
+        let is_message = self.mode == Mode::Message;
+        let unless = if is_message { None } else { request.check(&any.resource_type, &id)? };
         self.directory.add_alias(&full_url, &any.resource_type, &id);
         let name = format!("{}/{id}", any.resource_type);
         let sent = Elements::read(json).map_err(|error| unreadable(&error))?;
@@ -220,7 +303,11 @@ impl Bundle {
             sent.check_modifiers(&any.resource_type)?;
         }
         let said = self.said(&any.resource_type, id, json, now)?;
-        Ok(Entry { name, said, sent, kept: Kept::default() })
+        if said.is_told() && self.entries.iter().any(|entry| entry.name == name) {
+            let message = "the Bundle has a resource of this type and id twice: send one";
+            return Err(Problem::invalid("ID_TWICE", message));
+        }
+        Ok(Entry { name, said, unless, sent, kept: Kept::default() })
     }
 
     fn said(&mut self, kind: &str, id: String, json: &str, now: &str) -> Result<Said, Problem> {
@@ -234,8 +321,16 @@ impl Bundle {
                 Said::Referred
             }
             "Patient" => Said::Patient(Box::new(Patient { id, ..parse(json)? })),
-            "Encounter" => Said::Encounter(Box::new(Encounter { id, ..parse(json)? })),
-            "CareTeam" => Said::CareTeam(Box::new(CareTeam { id, ..parse(json)? })),
+            "Encounter" => {
+                let mut encounter = Encounter { id, ..parse(json)? };
+                encounter.look_within(&mut self.directory, now);
+                Said::Encounter(Box::new(encounter))
+            }
+            "CareTeam" => {
+                let mut team = CareTeam { id, ..parse(json)? };
+                team.look_within(&mut self.directory, now);
+                Said::CareTeam(Box::new(team))
+            }
             "Organization" => {
                 self.directory.add_organization(Organization { id, ..parse(json)? });
                 Said::Referred
@@ -255,6 +350,11 @@ impl Bundle {
             other => Said::NotUsed(other.to_owned()),
         })
     }
+}
+
+pub(super) fn no_header() -> Problem {
+    let message = "the first entry of a message, and no other, is its MessageHeader";
+    Problem::invalid("MESSAGE_HEADER", message)
 }
 
 fn parse<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, Problem> {

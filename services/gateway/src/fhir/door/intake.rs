@@ -1,6 +1,6 @@
 //! Bundles taken: their resources mapped as an import maps them, and decided by the handler.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::{Timestamp, Unit};
@@ -13,7 +13,8 @@ use tsunagi_domain::{Actor, CareTime, EncounterId, EventId, PatientId, Zone};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::v1;
 
-use super::bundle::{Bundle, Entry, Mode, Said};
+use super::bundle::{Bundle, Entry, Mode, Said, by_identifier, no_header};
+use super::emit::compound;
 use super::kept::{Kept, Remark};
 use super::outcome::Problem;
 use crate::fhir::directory::key;
@@ -21,7 +22,8 @@ use crate::fhir::map::{Mapped, Mapper, set_patient};
 use crate::fhir::resource::{Encounter, Patient};
 use crate::fhir::{Directory, Ids};
 use crate::known::{Known, KnownPatients, Step, StepKind};
-use crate::person::{is_somebody_else, never_too_late, news};
+use crate::person::{Words, is_somebody_else, never_too_late, news};
+use crate::received::Received;
 use crate::text::code;
 
 /// What came of an entry.
@@ -40,11 +42,11 @@ pub(super) enum Outcome {
 /// A Bundle that was taken, entry by entry.
 pub(super) struct Taken {
     pub(super) mode: Mode,
-    pub(super) names: Vec<String>,
     /// What is told of each that was taken.
     pub(super) remarks: Vec<Vec<Remark>>,
     pub(super) outcomes: Vec<Outcome>,
-    pub(super) patients: HashMap<String, PatientId>,
+    /// Where each can be read, if it can: `Patient/7`.
+    pub(super) places: Vec<Option<String>>,
 }
 
 pub(super) struct Intake {
@@ -60,11 +62,16 @@ pub(super) struct Intake {
 /// Takes one Bundle, in the name of one sending system.
 struct Work<'a> {
     intake: &'a Intake,
+    mode: Mode,
     ids: Ids,
     directory: &'a Directory,
     now: String,
     /// The patients of the Bundle, by the key of their resource.
     patients: HashMap<String, PatientId>,
+    /// Where what is said can be read, by the place of its entry.
+    places: HashMap<usize, String>,
+    /// Those of them who were not to be created if they exist, and do.
+    existing: HashSet<String>,
 }
 
 impl Intake {
@@ -86,10 +93,21 @@ impl Intake {
             let message = "a Bundle of type message is posted to $process-message, and no other is; one of type transaction or batch is posted to the base address";
             return Err(Problem::invalid("BUNDLE_TYPE", message));
         }
+        if is_message && bundle.entries.is_empty() {
+            return Err(no_header());
+        }
         let ids = Ids::new(caller.organisation().as_str());
         self.keep(&mut bundle, &ids, &now)?;
-        let mut work =
-            Work { intake: self, ids, directory: &bundle.directory, now, patients: HashMap::new() };
+        let mut work = Work {
+            intake: self,
+            mode: bundle.mode,
+            ids,
+            directory: &bundle.directory,
+            now,
+            patients: HashMap::new(),
+            places: HashMap::new(),
+            existing: HashSet::new(),
+        };
         // Patients first, wherever they stand; then what is said of them.
         let mut order: Vec<usize> = (0..bundle.entries.len()).collect();
         order.sort_by_key(|at| bundle.entries.get(*at).map(|entry| rank(&entry.said)));
@@ -98,10 +116,10 @@ impl Intake {
         } else {
             work.all_or_nothing(&bundle.entries, &order).await?
         };
-        let patients = work.patients;
-        let read = bundle.entries.into_iter().map(|entry| (entry.name, entry.kept.remarks()));
-        let (names, remarks) = read.unzip();
-        Ok(Taken { mode: bundle.mode, names, remarks, outcomes, patients })
+        let mut places = work.places;
+        let places = (0..bundle.entries.len()).map(|at| places.remove(&at)).collect();
+        let remarks = bundle.entries.into_iter().map(|entry| entry.kept.remarks()).collect();
+        Ok(Taken { mode: bundle.mode, remarks, outcomes, places })
     }
 
     /// Decides what is kept of each entry.
@@ -149,7 +167,7 @@ impl Work<'_> {
         let mut outcomes = vec![Outcome::Known; entries.len()];
         for at in order {
             let Some(entry) = entries.get(*at) else { continue };
-            let outcome = match self.patient_of(&entry.said).await {
+            let outcome = match self.patient_of(entry).await {
                 Ok(Some(patient)) => self
                     .take(patient, &[(*at, entry)])
                     .await
@@ -174,7 +192,7 @@ impl Work<'_> {
         let (mut about, mut patient) = (Vec::new(), None);
         for at in order {
             let Some(entry) = entries.get(*at) else { continue };
-            let whose = self.patient_of(&entry.said).await.map_err(|problem| problem.at(*at))?;
+            let whose = self.patient_of(entry).await.map_err(|problem| problem.at(*at))?;
             let Some(whose) = whose else { continue };
             if patient.is_some_and(|patient| patient != whose) {
                 let message = "all of it is taken or nothing, and so it is about one patient: send a batch, or a Bundle for each patient";
@@ -194,11 +212,21 @@ impl Work<'_> {
     }
 
     /// The patient that a resource is about, if it is about one.
-    async fn patient_of(&mut self, said: &Said) -> Result<Option<PatientId>, Problem> {
-        let subject = match said {
+    async fn patient_of(&mut self, entry: &Entry) -> Result<Option<PatientId>, Problem> {
+        let subject = match &entry.said {
             Said::Patient(patient) => {
                 let patient_key = key("Patient", &patient.id);
-                let owner = self.owner(patient).await?;
+                let existing = match &entry.unless {
+                    Some(number) => self.intake.handler.claims().owner(number).await?,
+                    None => None,
+                };
+                let owner = match existing {
+                    Some(existing) => {
+                        self.existing.insert(patient_key.clone());
+                        existing
+                    }
+                    None => self.owner(patient).await?,
+                };
                 self.patients.insert(patient_key, owner);
                 return Ok(Some(owner));
             }
@@ -253,7 +281,7 @@ impl Work<'_> {
     /// Takes what resources say about one patient, all or none, and begins again when others
     /// wrote about the patient meanwhile.
     async fn take(
-        &self,
+        &mut self,
         patient: PatientId,
         about: &[(usize, &Entry)],
     ) -> Result<Vec<Outcome>, Problem> {
@@ -265,6 +293,10 @@ impl Work<'_> {
             known.catch_up(bus.as_ref(), patient).await?;
             let (mut events, mut outcomes) = (Vec::new(), Vec::with_capacity(about.len()));
             for (at, entry) in about {
+                if self.existing.contains(&entry.name) {
+                    outcomes.push(Outcome::Known);
+                    continue;
+                }
                 let mut new = self.events(&known, &entry.said).await.map_err(|p| p.at(*at))?;
                 let received = self.received(&known, &entry.kept, patient).await;
                 new.extend(received.map_err(|problem| problem.at(*at))?);
@@ -283,6 +315,7 @@ impl Work<'_> {
                 events.extend(new);
             }
             if events.is_empty() {
+                self.note_places(patient, about);
                 return Ok(outcomes);
             }
             set_patient(&mut events, patient);
@@ -291,7 +324,10 @@ impl Work<'_> {
             }
             let submission = Submission { events, expected_version: Some(known.version()) };
             match self.intake.handler.submit(submission).await {
-                Ok(_) => return Ok(outcomes),
+                Ok(_) => {
+                    self.note_places(patient, about);
+                    return Ok(outcomes);
+                }
                 Err(error @ (SubmitError::VersionConflict { .. } | SubmitError::Contended)) => {
                     last = error;
                 }
@@ -299,6 +335,22 @@ impl Work<'_> {
             }
         }
         Err(last.into())
+    }
+
+    /// Notes where what was taken can be read.
+    fn note_places(&mut self, patient: PatientId, about: &[(usize, &Entry)]) {
+        for (at, entry) in about {
+            let place = match &entry.said {
+                Said::Patient(_) => format!("Patient/{patient}"),
+                Said::CareTeam(_) => format!("CareTeam/{patient}"),
+                Said::Encounter(encounter) => {
+                    let id = self.ids.encounter(&key("Encounter", &encounter.id));
+                    format!("Encounter/{}", compound(patient, id.uuid()))
+                }
+                Said::Referred | Said::NotUsed(_) | Said::Unreadable(_) => continue,
+            };
+            self.places.insert(*at, place);
+        }
     }
 
     /// What a resource says that is not stored yet.
@@ -352,6 +404,12 @@ impl Work<'_> {
         }
         let event = self.mapper().received(kept, patient, None);
         if self.is_stored(known, &event).await? {
+            // Of a resource that does not say when it was written, or was written at that time,
+            // nobody knows that it is more than what was sent before, come again.
+            let is_newer = |before: &Received| at.is_some_and(|at| before.at.is_before(&at));
+            if before.is_some_and(|before| kept.written().is_empty() || !is_newer(before)) {
+                return Ok(None);
+            }
             // It does not hold any more, or not for this patient: the same is said once more.
             let after = known.last_received_from(&system, kept.sent_as());
             return Ok(Some(self.mapper().received(kept, patient, after)));
@@ -387,12 +445,32 @@ impl Work<'_> {
             // Older, it would not hold.
             let occurred_at = known.told_at_text().unwrap_or_default().to_owned();
             events.extend(event.map(|event| v1::Event { occurred_at, ..event }));
-        } else if let Some(news) = news(&before, said) {
+        } else if let Some(news) = self.person_news(known, patient, &before) {
             events.push(self.mapper().patient_update(patient, news, known.version()));
         }
         let new = identifiers.into_iter().filter(|one| !has(one));
         events.extend(new.map(|one| self.mapper().identifier_linked(patient, one)));
         Ok(events)
+    }
+
+    /// What a resource says of who the patient is beyond what is known. Of a message that does not
+    /// say when the resource was written, what was said before is no news: the message may have
+    /// come again.
+    fn person_news(
+        &self,
+        known: &Known,
+        patient: &Patient,
+        before: &v1::Demographics,
+    ) -> Option<v1::Demographics> {
+        let is_message = self.mode == Mode::Message;
+        let words = if is_message {
+            Words::default()
+        } else {
+            known.words(|person, system| self.mapper().is_own(person, system))
+        };
+        let said = self.mapper().demographics_after(patient, before, &words);
+        let may_be_old = is_message && patient.meta.last_updated.is_empty();
+        news(before, said).filter(|news| !(may_be_old && known.was_said(news)))
     }
 
     async fn of_encounter(&self, known: &Known, mapped: Mapped) -> Result<Vec<v1::Event>, Problem> {
@@ -536,14 +614,8 @@ fn entry(step: &Step) -> v1::TimelineEntry {
 /// The identifier by which a conditional reference names a patient, if it is one.
 fn conditional(reference: &str) -> Option<Result<Identifier, Problem>> {
     let query = reference.strip_prefix("Patient?")?;
-    let token = query.strip_prefix("identifier=").map(|token| token.replace("%7C", "|"));
-    let named = token.as_ref().and_then(|token| token.split_once('|'));
-    let identifier = named.filter(|(system, value)| !system.is_empty() && !value.is_empty());
     let message = "a conditional reference names its patient by one identifier with its system: Patient?identifier=system|value";
-    Some(match identifier {
-        Some((system, value)) => Ok(Identifier { system: system.into(), value: value.into() }),
-        None => Err(Problem::invalid("REFERENCE_NOT_SUPPORTED", message)),
-    })
+    Some(by_identifier(query).ok_or_else(|| Problem::invalid("REFERENCE_NOT_SUPPORTED", message)))
 }
 
 fn idle(said: &Said) -> Outcome {

@@ -68,8 +68,9 @@ const ELEMENTS_MAX: usize = 200;
 const NOT_KEPT_MAX: usize = 50;
 
 /// What is never kept. Resources in a resource stand there for references that may lead somewhere
-/// else here; and rules that nobody here knows would be said of what is told by others too.
-const NEVER_KEPT: [&str; 2] = ["contained", "implicitRules"];
+/// else here; rules that nobody here knows would be said of what is told by others too; and which
+/// records are of one person is ours to say: `link` would name records of another system.
+const NEVER_KEPT: [&str; 3] = ["contained", "implicitRules", "link"];
 const MODIFIER: &str = "modifierExtension";
 /// Of `meta`, what the sender says of the content, and not of its own copy of it.
 const OF_META: [&str; 2] = ["security", "tag"];
@@ -275,6 +276,10 @@ impl Kept {
 
     pub(super) fn sent_as(&self) -> &str {
         &self.sent_as
+    }
+
+    pub(super) fn written(&self) -> &str {
+        &self.written
     }
 
     pub(super) fn occurred_at(&self) -> &str {

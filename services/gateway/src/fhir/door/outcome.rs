@@ -46,6 +46,13 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not-supported", "NOT_SUPPORTED", message)
     }
 
+    /// An element of an entry's request asks for what is not done.
+    pub(super) fn request_not_supported(element: &str, message: &str) -> Self {
+        let status = StatusCode::BAD_REQUEST;
+        let problem = Self::new(status, "not-supported", "REQUEST_NOT_SUPPORTED", message);
+        Self { expression: format!("request.{element}"), ..problem }
+    }
+
     pub(super) fn rule(reason: &str, message: &str) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "business-rule", reason, message)
     }
@@ -91,6 +98,7 @@ impl Problem {
 /// The place of an element of an entry's resource, such as `Patient.name`; or of the entry.
 pub(super) fn in_entry(entry: usize, element: &str) -> String {
     match element.split_once('.') {
+        Some(("request", _)) => format!("Bundle.entry[{entry}].{element}"),
         Some((_, path)) => format!("Bundle.entry[{entry}].resource.{path}"),
         None => format!("Bundle.entry[{entry}]"),
     }

@@ -3,14 +3,18 @@
 use std::cmp::Ordering;
 
 use serde_json::Value;
+use tsunagi_domain::{CareTime, PatientId, Zone};
 use tsunagi_proto::v1;
 
 use super::capability::TYPES;
+use super::emit::parts;
 use super::outcome::Problem;
 
 /// Resources on a page, unless fewer or more are asked for, and at most.
 const COUNT: u32 = 100;
 const COUNT_MAX: u32 = 1000;
+/// Patients or ids that one search names at most.
+const VALUES_MAX: usize = 100;
 
 /// The parameters of one search.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +33,13 @@ impl Query {
         let mut query = Self { count: COUNT, ..Self::default() };
         for (name, value) in given {
             match name.as_str() {
+                // A reference or id may be one of several.
+                "patient" | "subject" | "_id" if value.split(',').count() > VALUES_MAX => {
+                    let message = format!(
+                        "`{name}` has more than {VALUES_MAX} values: ask for fewer at a time"
+                    );
+                    return Err(Problem::invalid("PARAMETER_WRONG", &message));
+                }
                 "_count" => {
                     let count = value.parse().ok().filter(|count| (1..=COUNT_MAX).contains(count));
                     query.count = count.ok_or_else(|| {
@@ -69,14 +80,40 @@ impl Query {
         named.map(|(_, value)| value.as_str())
     }
 
-    /// The patient that a search within one patient names.
-    pub(super) fn patient(&self) -> Option<&str> {
-        let named = self.get("patient").or_else(|| self.get("subject"))?;
-        Some(named.rsplit('/').next().unwrap_or(named))
+    /// The patients that a search names, of this server. None if it names none.
+    pub(super) fn patients(&self, base: &str) -> Option<Vec<PatientId>> {
+        let mut named = self.all("patient").chain(self.all("subject")).map(|values| {
+            let ids = values.split(',').map(|value| patient_of(value, base));
+            ids.flatten().collect::<Vec<PatientId>>()
+        });
+        // Said twice, both have to fit.
+        let mut found = named.next()?;
+        for others in named {
+            found.retain(|one| others.contains(one));
+        }
+        Some(in_turn(found))
+    }
+
+    /// The patients of the resources that a search names by their ids. None if it names none.
+    pub(super) fn patients_of_ids(&self) -> Option<Vec<PatientId>> {
+        let ids = self.get("_id")?.split(',');
+        let of = |id: &str| match parts(id) {
+            Some((patient, _)) => Some(patient),
+            // A care team has its patient's.
+            None => PatientId::parse(id).ok(),
+        };
+        Some(in_turn(ids.filter_map(of).collect()))
+    }
+
+    /// Where in the list of what is found a page begins.
+    pub(super) fn from(&self) -> Result<usize, Problem> {
+        let message = "`_page` must be what a page's `next` link says";
+        let page = if self.page.is_empty() { "0" } else { self.page.as_str() };
+        page.parse().or(Err(Problem::invalid("PARAMETER_WRONG", message)))
     }
 
     /// Whether a patient is found.
-    pub(super) fn finds(&self, patient: &v1::PatientSummary) -> bool {
+    pub(super) fn finds(&self, patient: &v1::PatientSummary, zone: &Zone) -> bool {
         let none = v1::Demographics::default();
         let said = patient.demographics.as_ref().unwrap_or(&none);
         let any_name = |wanted: &str, of: fn(&v1::HumanName) -> Vec<&str>| {
@@ -103,7 +140,7 @@ impl Query {
                 let given = name.given.split_whitespace();
                 [name.family.as_str(), name.text.as_str()].into_iter().chain(given).collect()
             }),
-            "birthdate" => is_in([&said.birth_on; 2], value),
+            "birthdate" => is_in([&said.birth_on; 2], value, zone),
             "gender" => is_token(value, GENDERS, gender),
             _ => true,
         };
@@ -114,18 +151,17 @@ impl Query {
     }
 
     /// Whether an encounter, request or task is found, as it is given out.
-    pub(super) fn finds_resource(&self, resource: &Value) -> bool {
+    pub(super) fn finds_resource(&self, resource: &Value, zone: &Zone) -> bool {
         let text =
             |pointer: &str| resource.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-        let one_of = |value: &str, is: &str| value.split(',').any(|one| token(one).1 == is);
-        let status = self.all("status").all(|wanted| one_of(wanted, text("/status")));
-        let class = [text("/class/system"), text("/class/code")];
-        let class = self
-            .all("class")
-            .all(|wanted| wanted.split(',').any(|wanted| is_token(wanted, class[0], class[1])));
-        let id = self.all("_id").all(|wanted| one_of(wanted, text("/id")));
+        let is_code = |name: &str, system: &str, code: &str| {
+            self.all(name).all(|all| all.split(',').any(|wanted| is_token(wanted, system, code)))
+        };
+        let status = is_code("status", statuses(text("/resourceType")), text("/status"));
+        let class = is_code("class", text("/class/system"), text("/class/code"));
+        let id = self.all("_id").all(|all| all.split(',').any(|wanted| wanted == text("/id")));
         let period = [text("/period/start"), text("/period/end")];
-        let is_then = |wanted: &str| wanted.split(',').any(|wanted| is_in(period, wanted));
+        let is_then = |wanted: &str| wanted.split(',').any(|wanted| is_in(period, wanted, zone));
         status && class && id && self.all("date").all(is_then)
     }
 }
@@ -150,33 +186,57 @@ fn is_token(wanted: &str, system: &str, value: &str) -> bool {
     }
 }
 
+/// The code system of the statuses of a type.
+fn statuses(kind: &str) -> &'static str {
+    match kind {
+        "Encounter" => "http://hl7.org/fhir/encounter-status",
+        "ServiceRequest" => "http://hl7.org/fhir/request-status",
+        "Task" => "http://hl7.org/fhir/task-status",
+        _ => "",
+    }
+}
+
+/// The patient that a reference names, if that is on this server.
+fn patient_of(reference: &str, base: &str) -> Option<PatientId> {
+    let own = reference.strip_prefix(base).and_then(|rest| rest.strip_prefix('/'));
+    let relative = own.unwrap_or(reference);
+    PatientId::parse(relative.strip_prefix("Patient/").unwrap_or(relative)).ok()
+}
+
+/// Each once, where it stands first.
+fn in_turn(named: Vec<PatientId>) -> Vec<PatientId> {
+    let mut once: Vec<PatientId> = Vec::with_capacity(named.len());
+    for patient in named {
+        if !once.contains(&patient) {
+            once.push(patient);
+        }
+    }
+    once
+}
+
 /// Whether a search can compare with it. What has another prefix (`ne`, `sa`, `eb`, `ap`) is not
 /// compared as if it had none: nothing would be found.
 fn is_date(wanted: &str) -> bool {
-    let date = PREFIXES.iter().find_map(|prefix| wanted.strip_prefix(prefix)).unwrap_or(wanted);
-    date.get(..4).is_some_and(|year| year.bytes().all(|byte| byte.is_ascii_digit()))
+    CareTime::parse(prefixed(wanted).1, &Zone::utc()).is_ok()
 }
 
 const PREFIXES: [&str; 5] = ["eq", "ge", "le", "gt", "lt"];
 
+/// How a search compares, and with which date.
+fn prefixed(wanted: &str) -> (&str, &str) {
+    let prefix = PREFIXES.iter().find(|prefix| wanted.starts_with(**prefix));
+    prefix.map_or(("eq", wanted), |prefix| wanted.split_at(prefix.len()))
+}
+
 /// Whether a period lies where a search wants it, as R4 compares: `eq` if it lies within the date,
-/// the others by whichever end reaches furthest. What has no end goes on. Compared as far as both
-/// are known, by days at most.
-fn is_in([start, end]: [&str; 2], wanted: &str) -> bool {
-    let (prefix, date) = match wanted.split_at_checked(2) {
-        Some((prefix @ ("eq" | "ge" | "le" | "gt" | "lt"), date)) => (prefix, date),
-        Some(_) | None => ("eq", wanted),
-    };
-    if start.is_empty() {
-        return false;
-    }
-    let compare = |known: &str| {
-        let length = known.len().min(date.len()).min(10);
-        let [known, date] = [known, date].map(|text| text.get(..length).unwrap_or(text));
-        known.cmp(date)
-    };
-    let begins = compare(start);
-    let ends = if end.is_empty() { Ordering::Greater } else { compare(end) };
+/// the others by whichever end reaches furthest. What has no end goes on. Compared by instants, as
+/// far as both are known; days are those of the region.
+fn is_in([start, end]: [&str; 2], wanted: &str, zone: &Zone) -> bool {
+    let (prefix, date) = prefixed(wanted);
+    let time = |text: &str| CareTime::parse(text, zone).ok();
+    let (Some(start), Some(date)) = (time(start), time(date)) else { return false };
+    let begins = compare(&start, &date);
+    let ends = time(end).map_or(Ordering::Greater, |end| compare(&end, &date));
     match prefix {
         "ge" => ends.is_ge(),
         "le" => begins.is_le(),
@@ -186,9 +246,25 @@ fn is_in([start, end]: [&str; 2], wanted: &str) -> bool {
     }
 }
 
+/// The order of two times; equal, if one is part of the other.
+fn compare(known: &CareTime, wanted: &CareTime) -> Ordering {
+    let is_within = |one: &CareTime, other: &CareTime| {
+        one.earliest() >= other.earliest() && one.latest() <= other.latest()
+    };
+    if is_within(known, wanted) || is_within(wanted, known) {
+        Ordering::Equal
+    } else {
+        known.earliest().cmp(&wanted.earliest())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn zone() -> Zone {
+        Zone::named("Asia/Tokyo").unwrap()
+    }
 
     fn query(kind: &str, given: &[(&str, &str)]) -> Result<Query, Problem> {
         let given = given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -218,8 +294,9 @@ mod tests {
             }),
             ..Default::default()
         };
-        let finds =
-            |name: &str, value: &str| query("Patient", &[(name, value)]).unwrap().finds(&patient);
+        let finds = |name: &str, value: &str| {
+            query("Patient", &[(name, value)]).unwrap().finds(&patient, &zone())
+        };
         assert!(finds("identifier", "7") && finds("identifier", "urn:oid:1|7"));
         assert!(!finds("identifier", "urn:oid:2|7"));
         assert!(finds("family", "髙") && finds("name", "子") && !finds("given", "髙"));
@@ -239,14 +316,17 @@ mod tests {
             }),
             ..Default::default()
         };
-        let finds =
-            |name: &str, value: &str| query("Patient", &[(name, value)]).unwrap().finds(&patient);
+        let finds = |name: &str, value: &str| {
+            query("Patient", &[(name, value)]).unwrap().finds(&patient, &zone())
+        };
         assert!(finds("gender", "male,female") && !finds("gender", "male,other"));
         assert!(finds("identifier", "8,7") && finds("identifier", "urn:oid:1|8,urn:oid:1|7"));
         assert!(finds("identifier", "urn:oid:1|") && !finds("identifier", "urn:oid:2|"));
         assert!(!finds("identifier", "|7") && !finds("identifier", "8,9"));
         let class = serde_json::json!({ "class": { "system": "urn:act", "code": "IMP" } });
-        let finds = |value| query("Encounter", &[("class", value)]).unwrap().finds_resource(&class);
+        let finds = |value| {
+            query("Encounter", &[("class", value)]).unwrap().finds_resource(&class, &zone())
+        };
         assert!(finds("IMP") && finds("urn:act|IMP") && finds("AMB,IMP"));
         assert!(!finds("urn:wrong|IMP") && !finds("AMB"));
     }
@@ -259,7 +339,7 @@ mod tests {
             if !end.is_empty() {
                 stay["period"]["end"] = end.into();
             }
-            query("Encounter", &[("date", value)]).unwrap().finds_resource(&stay)
+            query("Encounter", &[("date", value)]).unwrap().finds_resource(&stay, &zone())
         };
         assert!(
             finds("", "ge2026-05-03") && finds("", "gt2026-05-03") && finds("", "le2026-05-03")

@@ -250,24 +250,27 @@ fn told(taken: &Taken, at: usize) -> Vec<Value> {
 
 fn response(taken: &Taken) -> Value {
     let kind = if taken.mode == Mode::Batch { "batch-response" } else { "transaction-response" };
-    let entry = |((at, one), name): ((usize, &Outcome), &String)| {
+    let entry = |((at, one), place): ((usize, &Outcome), &Option<String>)| {
         let status = match one {
             Outcome::Stored => "201 Created".to_owned(),
             Outcome::Known | Outcome::NotInForce | Outcome::NotUsed(_) => "200 OK".to_owned(),
             Outcome::Refused(problem) => problem.status.to_string(),
         };
         let mut response = json!({ "status": status });
-        let place = taken.patients.get(name).map(|patient| format!("Patient/{patient}"));
         if let Some(response) = response.as_object_mut() {
-            response.extend(place.map(|place| ("location".to_owned(), json!(place))));
+            response.extend(place.iter().map(|place| ("location".to_owned(), json!(place))));
             let issues = told(taken, at);
             let outcome = (!issues.is_empty()).then(|| outcome(&issues));
             response.extend(outcome.map(|outcome| ("outcome".to_owned(), outcome)));
         }
         json!({ "response": response })
     };
-    let entries = taken.outcomes.iter().enumerate().zip(&taken.names).map(entry);
-    json!({ "resourceType": "Bundle", "type": kind, "entry": entries.collect::<Vec<_>>() })
+    let entries = taken.outcomes.iter().enumerate().zip(&taken.places).map(entry);
+    let entries: Vec<Value> = entries.collect();
+    if entries.is_empty() {
+        return json!({ "resourceType": "Bundle", "type": kind });
+    }
+    json!({ "resourceType": "Bundle", "type": kind, "entry": entries })
 }
 
 async fn read(
@@ -345,33 +348,38 @@ async fn search(
     if kind == "Patient" {
         return door.search_patients(&base, &query).await;
     }
-    let found = match (query.patient(), query.get("_id").and_then(emit::parts)) {
-        (Some(id), _) => PatientId::parse(id).ok(),
-        (None, Some((patient, _))) => Some(patient),
-        (None, None) => {
-            let message = format!("name whose {kind} is looked for: patient=… (or its _id)");
-            return Err(Problem::invalid("PARAMETER_MISSING", &message));
+    let from = query.from()?;
+    let whose = query.patients(&base).or_else(|| query.patients_of_ids()).ok_or_else(|| {
+        let message = format!("name whose {kind} is looked for: patient=… (or its _id)");
+        Problem::invalid("PARAMETER_MISSING", &message)
+    })?;
+    let mut all: Vec<(PatientId, Value)> = Vec::new();
+    for patient in whose {
+        let Some(chart) = door.timeline.chart(patient).await? else { continue };
+        // Two records that were merged are read as one.
+        if all.iter().any(|(other, _)| *other == chart.patient) {
+            continue;
         }
-    };
-    let chart = match found {
-        Some(patient) => door.timeline.chart(patient).await?,
-        None => None,
-    };
-    let all = chart.as_ref().map(|chart| resources(chart, &kind)).unwrap_or_default();
-    let all: Vec<Value> = all.into_iter().filter(|one| query.finds_resource(one)).collect();
+        let zone = &door.timeline.region.zone;
+        let found = resources(&chart, &kind).into_iter();
+        let found = found.filter(|one| query.finds_resource(one, zone));
+        all.extend(found.map(|one| (chart.patient, one)));
+    }
     let (total, count) = (all.len(), usize::try_from(query.count).unwrap_or(usize::MAX));
-    let from: usize = query.page.parse().unwrap_or(0);
-    let page: Vec<Value> = all.into_iter().skip(from).take(count).collect();
-    let next = from + page.len();
+    let page: Vec<(PatientId, Value)> = all.into_iter().skip(from).take(count).collect();
+    let next = from.saturating_add(page.len());
     let mut links = vec![("self", link(&base, &kind, &query, &query.page))];
     if next < total {
         links.push(("next", link(&base, &kind, &query, &next.to_string())));
     }
-    let page = match chart {
-        Some(chart) => door.give(chart.patient, page).await?,
-        None => Vec::new(),
-    };
-    Ok(answer(StatusCode::OK, emit::searchset(&base, &links, Some(total), page)))
+    let mut given = Vec::with_capacity(page.len());
+    for of_one in page.chunk_by(|(one, _), (other, _)| one == other) {
+        let Some((patient, _)) = of_one.first() else { continue };
+        given.extend(
+            door.give(*patient, of_one.iter().map(|(_, one)| one.clone()).collect()).await?,
+        );
+    }
+    Ok(answer(StatusCode::OK, emit::searchset(&base, &links, Some(total), given)))
 }
 
 /// The address of a page of a search.
@@ -425,7 +433,7 @@ impl Door {
                 Some(patient) => self.timeline.summary(patient).await?,
                 None => None,
             };
-            let found = summary.filter(|summary| query.finds(summary));
+            let found = summary.filter(|summary| query.finds(summary, &self.timeline.region.zone));
             let found = self.patients(found.iter()).await?;
             let links = [("self", link(base, "Patient", query, &query.page))];
             return Ok(answer(
@@ -502,7 +510,10 @@ impl Door {
             let page = page.map_err(|status| Problem::of_timeline(&status))?;
             let page = page.into_inner();
             looked_at += page.patients.len();
-            let matching = page.patients.iter().filter(|patient| query.finds(patient));
+            let matching = page
+                .patients
+                .iter()
+                .filter(|patient| query.finds(patient, &self.timeline.region.zone));
             found.extend(self.patients(matching).await?);
             page_token = page.next_page_token;
             if page_token.is_empty() || found.len() >= count || looked_at >= LOOKED_AT_MAX {
