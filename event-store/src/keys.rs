@@ -14,10 +14,16 @@ use tsunagi_domain::{PatientId, ResourceId};
 use uuid::Uuid;
 
 /// The folder of the rows. Its number is the layout's, and that of the rules by which they are made.
-pub(crate) const FOLDER: &str = "rows-6.sled";
+pub(crate) const FOLDER: &str = "rows-7.sled";
 /// The folders of earlier layouts, which nobody needs any more.
-pub(crate) const EARLIER_FOLDERS: [&str; 5] =
-    ["patients-1.sled", "patients-2.sled", "rows-3.sled", "rows-4.sled", "rows-5.sled"];
+pub(crate) const EARLIER_FOLDERS: [&str; 6] = [
+    "patients-1.sled",
+    "patients-2.sled",
+    "rows-3.sled",
+    "rows-4.sled",
+    "rows-5.sled",
+    "rows-6.sled",
+];
 
 pub(crate) const CHECKPOINT: &[u8] = b"c";
 const PATIENT: u8 = b'p';

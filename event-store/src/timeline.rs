@@ -40,8 +40,8 @@ pub struct Timeline {
     /// are shown; and all records of the person.
     word: address::Word,
     person: address::Person,
-    /// Whose word `person` has besides.
-    others: BTreeSet<PatientId>,
+    /// The merges and their ends with which `person` was read.
+    ties: BTreeSet<(PatientId, u64)>,
     /// Whose record it is; none as long as it is empty.
     patient: Option<PatientId>,
     /// In the order of recording.
@@ -124,7 +124,7 @@ impl Timeline {
             said: Vec::new(),
             word: address::Word::default(),
             person: address::Person::default(),
-            others: BTreeSet::new(),
+            ties: BTreeSet::new(),
             patient: None,
             entries: Vec::new(),
             absorbed: Vec::new(),
@@ -211,7 +211,7 @@ impl Timeline {
 
     /// Whether it is not known what other records of the person say of addresses.
     pub(crate) fn wants_person(&self) -> bool {
-        self.word.others() != self.others
+        self.word.ties() != self.ties
     }
 
     /// Reads what the other records of the person say of addresses, whatever is shown of them.
@@ -227,7 +227,7 @@ impl Timeline {
             }
             self.person.add(other, word);
         }
-        self.others = self.word.others();
+        self.ties = self.word.ties();
         Ok(())
     }
 
@@ -325,7 +325,7 @@ impl Timeline {
         self.patient = told_in;
         if let Some(event) = &event
             && let Some(patient) = told_in
-            && self.word.add_read(stored.placed, event, &mut payload, &self.zone)
+            && self.word.add_read(stored, event, &mut payload, &self.zone)
         {
             self.person.add(patient, self.word.clone());
         }

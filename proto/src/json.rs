@@ -74,10 +74,16 @@ fn without_tags(text: &str) -> String {
         shown.push_str(before);
         let is_tag =
             behind.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '/' | '!'));
-        let Some((tag, behind)) = behind.split_once('>').filter(|_| is_tag) else {
+        if !is_tag {
             shown.push('<');
             rest = behind;
             continue;
+        }
+        // None that is not ended, and so none behind it.
+        let Some((tag, behind)) = behind.split_once('>') else {
+            shown.push('<');
+            rest = behind;
+            break;
         };
         let name = tag.trim_start_matches('/');
         let end = name.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(name.len());

@@ -165,7 +165,7 @@ async fn boards_survive_a_restart_and_are_made_again_from_the_log() {
     let server = Server::start(data.path());
     assert_eq!((team_board(&server, "").await, liaison_board(&server).await), before);
     server.kill();
-    std::fs::remove_dir_all(data.path().join("rows-6.sled")).unwrap();
+    std::fs::remove_dir_all(data.path().join("rows-7.sled")).unwrap();
     let server = Server::start(data.path());
     assert_eq!((team_board(&server, "").await, liaison_board(&server).await), before);
 }

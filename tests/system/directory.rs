@@ -230,7 +230,7 @@ async fn the_directory_is_read_as_it_was_known_and_survives_a_restart() {
     server.kill();
     for rebuilds in [false, true] {
         if rebuilds {
-            std::fs::remove_dir_all(data.path().join("rows-6.sled")).unwrap();
+            std::fs::remove_dir_all(data.path().join("rows-7.sled")).unwrap();
         }
         let server = Server::start(data.path());
         let mut desk = Desk::new(&server.channel().await);

@@ -8,10 +8,11 @@ use tonic::transport::Channel;
 use tsunagi_gateway::hl7::Charset;
 use tsunagi_proto::v1;
 use tsunagi_proto::v1::care_bus_client::CareBusClient;
+use tsunagi_proto::v1::care_team_client::CareTeamClient;
 use tsunagi_proto::v1::subscribe_response::Frame;
 
 use crate::mllp::{Sender, code, find};
-use crate::support::{Server, folder, liaison, run, stdout, timeline};
+use crate::support::{Server, context, folder, id, liaison, run, stdout, timeline};
 
 fn start(data: &Path) -> Server {
     Server::start_with(data, &["--mllp-listen", "127.0.0.1:0"])
@@ -271,6 +272,36 @@ async fn an_update_does_not_open_an_address_that_a_merged_record_protects() {
     assert_eq!(person(&channel, "a").await.address.unwrap().text, "");
     take(&mut sender, of_day("A08", "4", 12, &living("a", "HIDDEN"))).await;
     let address = person(&channel, "a").await.address.unwrap();
+    assert!(address.confidential && address.text.is_empty(), "{address:?}");
+    for event in sent(&channel, &["care."]).await {
+        assert!(!has(&event.encode_to_vec(), "HIDDEN"), "{}", event.r#type);
+    }
+}
+
+/// Of which of the two it was said that the address is confidential, no system knows.
+#[tokio::test]
+async fn an_update_does_not_open_an_address_that_was_protected_while_two_were_merged() {
+    let data = folder();
+    let server = start(data.path());
+    let mut sender = Sender::connect(&server).await;
+    let channel = server.channel().await;
+    take(&mut sender, of_day("A28", "1", 1, &living("a", "OPEN"))).await;
+    take(&mut sender, of_day("A28", "2", 1, &living("b", "HIDDEN"))).await;
+    let (a, b) = (patient(&channel, "a").await.patient_id, patient(&channel, "b").await.patient_id);
+    take(&mut sender, of_day("A40", "3", 2, "PID|1||a||Doe^Jo\rMRG|b")).await;
+    let protected = format!("{}\rPD1||||||||||||Y", living("a", "OPEN"));
+    take(&mut sender, of_day("A08", "4", 3, &protected)).await;
+    let unmerged = v1::PatientsUnmerged { retired_patient_id: b, ..Default::default() };
+    let context = Some(context(&a, &id(0x21), "2026-05-04T12:00:00+09:00"));
+    let request = v1::UnmergePatientsRequest { context, event: Some(unmerged) };
+    let mut team = CareTeamClient::new(channel.clone());
+    team.unmerge_patients(liaison(request)).await.unwrap();
+    for number in ["a", "b"] {
+        assert_eq!(person(&channel, number).await.address.unwrap().text, "");
+    }
+    let told_again = of_day("A08", "5", 5, &living("b", "HIDDEN"));
+    take(&mut sender, told_again).await;
+    let address = person(&channel, "b").await.address.unwrap();
     assert!(address.confidential && address.text.is_empty(), "{address:?}");
     for event in sent(&channel, &["care."]).await {
         assert!(!has(&event.encode_to_vec(), "HIDDEN"), "{}", event.r#type);

@@ -51,7 +51,7 @@ async fn metrics_tell_of_events_and_of_rows_that_were_put_aside() {
     }
     assert!(server.terminate().await.success());
 
-    for entry in std::fs::read_dir(data.path().join("rows-6.sled")).unwrap() {
+    for entry in std::fs::read_dir(data.path().join("rows-7.sled")).unwrap() {
         let path = entry.unwrap().path();
         if path.is_file() {
             std::fs::write(path, b"this is no database").unwrap();

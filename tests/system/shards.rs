@@ -80,7 +80,7 @@ impl Shards {
     }
 
     fn forget_rows(&self, place: usize) {
-        std::fs::remove_dir_all(self.folders[place].path().join("rows-6.sled")).unwrap();
+        std::fs::remove_dir_all(self.folders[place].path().join("rows-7.sled")).unwrap();
     }
 }
 

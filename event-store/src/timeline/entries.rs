@@ -162,7 +162,8 @@ impl Timeline {
             demographics.deceased_at.clone_from(&died.demographics.deceased_at);
         }
         if let Some(address) = &mut demographics.address {
-            if self.is_withheld(said.told_in, said.placed, said.as_of) {
+            let is_withheld = self.is_withheld(said.told_in, said.placed, said.as_of);
+            if is_withheld || self.person.is_in_error(said.by) {
                 address::withhold(address);
             }
             return Some(demographics);
@@ -187,7 +188,8 @@ impl Timeline {
         self.said.iter().filter(holds).max_by_key(|said| (said.as_of, said.by))
     }
 
-    /// Whether an address must not leave the record that was told there, as of a time.
+    /// Whether an address must not leave the record because of what is confidential: it was told
+    /// there, as of a time.
     pub(super) fn is_withheld(
         &self,
         told_in: Option<PatientId>,
@@ -221,8 +223,9 @@ impl Timeline {
         payload: Vec<u8>,
     ) -> Option<prost_types::Any> {
         let type_url = format!("type.googleapis.com/{}", standing.payload.message_name()?);
-        let Entry { told_in, placed, happened_at, .. } = standing.entry;
-        let is_withheld = self.is_withheld(*told_in, *placed, *happened_at);
+        let Entry { id, told_in, placed, happened_at, .. } = standing.entry;
+        let is_withheld = address::has_address(&standing.payload)
+            && (self.is_withheld(*told_in, *placed, *happened_at) || self.person.is_in_error(*id));
         let said = || Payload::clone(&standing.payload);
         let without = is_withheld.then(|| address::without_address(said())).flatten();
         let value = match (without, &standing.payload) {

@@ -558,3 +558,84 @@ async fn an_interrupted_move_that_cannot_come_about_is_undone_without_being_sent
         assert_eq!(visits(&store).await, [2, 0]);
     }
 }
+
+/// Somebody whom it does not concern.
+const THIRD: u128 = 2;
+
+/// A record of its own for `THIRD`.
+async fn with_a_third() -> (TempDir, Store, Arc<Handler>) {
+    let (folder, store) = told_of_the_wrong_one().await;
+    let first = handler(&store, &folder);
+    first.submit(one(care_event(THIRD, 2, 1, &registered(&[])))).await.unwrap();
+    (folder, store, first)
+}
+
+#[tokio::test]
+async fn what_is_in_error_already_is_not_moved_whatever_time_the_act_says() {
+    for is_moved in [true, false] {
+        let (_folder, store, first) = with_a_third().await;
+        let error = || in_error(WRONG, 21, 8, &event(VISITED).to_string());
+        if is_moved {
+            moved(&first, MOVE).await.unwrap();
+        } else {
+            first.submit(one(error())).await.unwrap();
+        }
+        for (act, day) in [(40, 7), (41, 8), (42, 9)] {
+            let said = v1::Event { occurred_at: format!("2026-05-{day:02}"), ..error() };
+            let elsewhere = Moving { to: patient(THIRD), said, ..moving(act, &[VISITED]) };
+            let refusal = refused(first.move_events(elsewhere).await.unwrap_err());
+            assert_eq!(refusal.reason, "ALREADY_IN_ERROR", "{act}");
+            let again = in_error(WRONG, act + 10, day, &event(VISITED).to_string());
+            let refusal = refused(first.submit(one(again)).await.unwrap_err());
+            assert_eq!(refusal.reason, "ALREADY_IN_ERROR", "{act}");
+        }
+        assert!(holding(&store, THIRD).await.is_empty());
+        assert_eq!(visits(&store).await, [0, usize::from(is_moved)]);
+        if is_moved {
+            let again = moved(&first, MOVE).await.unwrap();
+            assert!(again.taken_back.iter().chain(&again.told_again).all(|of| of.repeated));
+        } else {
+            assert!(first.submit(one(error())).await.unwrap()[0].repeated);
+        }
+    }
+}
+
+#[tokio::test]
+async fn only_a_move_says_that_an_event_was_moved() {
+    let (_folder, store, first) = with_a_third().await;
+    for to in [WRONG, RIGHT, 77] {
+        let error = v1::EnteredInError {
+            corrects_event_id: event(VISITED).to_string(),
+            moved_to_patient_id: patient(to).to_string(),
+            ..v1::EnteredInError::default()
+        };
+        let said = care_event(WRONG, 21, 8, &Payload::EnteredInError(error));
+        let refusal = refused(first.submit(one(said)).await.unwrap_err());
+        assert_eq!(refusal.reason, "FIELDS_INVALID");
+        assert!(refusal.violations.iter().any(|of| of.problem.contains("MoveEvents")));
+    }
+    assert_eq!(visits(&store).await, [1, 0]);
+}
+
+#[tokio::test]
+async fn an_event_of_a_record_that_is_merged_is_moved_once_that_is_its_own_again() {
+    let (_folder, store, first) = with_a_third().await;
+    let retired_patient_id = patient(WRONG).to_string();
+    let merged =
+        v1::PatientsMerged { retired_patient_id: retired_patient_id.clone(), ..Default::default() };
+    let merged = care_event(THIRD, 50, 5, &Payload::PatientsMerged(merged));
+    first.submit(one(merged)).await.unwrap();
+    for from in [WRONG, THIRD] {
+        let moving = Moving { from: patient(from), ..moving(MOVE, &[VISITED]) };
+        let refusal = refused(first.move_events(moving).await.unwrap_err());
+        assert_eq!(refusal.reason, "PATIENT_MERGED");
+        let message = &refusal.message;
+        assert!(message.contains(&retired_patient_id), "{message}");
+        assert!(message.contains("UnmergePatients"), "{message}");
+    }
+    let unmerged = v1::PatientsUnmerged { retired_patient_id, ..Default::default() };
+    let unmerged = care_event(THIRD, 51, 6, &Payload::PatientsUnmerged(unmerged));
+    first.submit(one(unmerged)).await.unwrap();
+    moved(&first, MOVE).await.unwrap();
+    assert_eq!(visits(&store).await, [0, 1]);
+}

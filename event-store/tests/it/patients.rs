@@ -45,7 +45,7 @@ async fn thirty_patients() -> (TempDir, Store) {
 }
 
 fn sled_folder(folder: &Path) -> std::path::PathBuf {
-    folder.join("rows-6.sled")
+    folder.join("rows-7.sled")
 }
 
 #[tokio::test]

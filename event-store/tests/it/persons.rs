@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tonic::{Response, Status};
 use tsunagi_bus::grpc::CareBusService;
+use tsunagi_bus::handler::Moving;
 use tsunagi_bus::{Handler, Submission};
 use tsunagi_domain::PatientId;
 use tsunagi_event_store::grpc::TimelineService;
@@ -209,9 +210,10 @@ async fn what_one_record_says_is_confidential_no_record_of_the_person_gives_out(
             assert_eq!(served.doors(&[A, B], word).await, NOWHERE, "{word}");
         }
         served.tell(A, 6, &unmerged(B)).await;
-        // Two people: what the other says of where it lives is its own.
-        let doors = served.doors(&[B], "BETA-TOWN").await;
-        assert_eq!(doors.is_empty(), other_is_confidential, "{doors:?}");
+        // Two people: of which of them it was said while they were one, nobody knows.
+        assert_eq!(served.doors(&[B], "BETA-TOWN").await, NOWHERE);
+        served.tell(B, 7, &moved_to("OPEN-TOWN", false)).await;
+        assert!(!served.doors(&[B], "OPEN-TOWN").await.is_empty());
     }
 }
 
@@ -301,4 +303,229 @@ async fn an_event_that_was_told_to_the_survivor_is_another_one_of_the_record_tha
     let mut records: Vec<&str> = same.map(|entry| entry.merged_patient_id.as_str()).collect();
     records.sort_unstable();
     assert_eq!(records, ["", &*patient(B)], "two events, and it is told of which record each is");
+}
+
+fn in_error(of: u128) -> Payload {
+    let corrects_event_id = event(of).to_string();
+    Payload::EnteredInError(v1::EnteredInError { corrects_event_id, ..Default::default() })
+}
+
+impl Served {
+    /// Two patients, of whom the first is said to live where the second does, in the event of this
+    /// number.
+    async fn mixed_up() -> (Self, u128) {
+        let mut served = Self::open();
+        served.tell(A, 1, &lives_at("ALPHA-TOWN", false)).await;
+        served.tell(B, 1, &registered(&[])).await;
+        served.tell(A, 3, &moved_to("BETA-TOWN", false)).await;
+        let doors = served.doors(&[A], "BETA-TOWN").await;
+        for door in ["bus", "list", "0", "0 watched"] {
+            assert!(
+                doors.iter().any(|shown| shown == door),
+                "nobody knows better: {door}: {doors:?}"
+            );
+        }
+        let wrong = served.number;
+        (served, wrong)
+    }
+
+    /// That what the first says of where somebody lives was entered in error is known everywhere,
+    /// but where the second lives there.
+    async fn gives_out_nothing_of_beta(&self, of_the_second: &[&str]) {
+        assert_eq!(self.doors(&[A], "BETA-TOWN").await, of_the_second);
+        let known = self.patient(A).await.demographics.unwrap();
+        assert_eq!(known.address.unwrap().text, "ALPHA-TOWN");
+        assert!(!self.doors(&[A], "ALPHA-TOWN").await.is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_that_was_entered_in_error_is_given_out_by_no_reader() {
+    let (mut served, wrong) = Served::mixed_up().await;
+    served.tell(A, 4, &in_error(wrong)).await;
+    served.gives_out_nothing_of_beta(&[]).await;
+    // It was right after all.
+    served.tell(A, 5, &in_error(served.number)).await;
+    assert!(!served.doors(&[A], "BETA-TOWN").await.is_empty());
+    served.tell(A, 6, &in_error(served.number)).await;
+    served.gives_out_nothing_of_beta(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_that_was_moved_to_whose_it_is_is_read_there_alone() {
+    let (mut served, wrong) = Served::mixed_up().await;
+    let id = |number: u128| PatientId::new(Uuid::from_u128(number + 1));
+    let moving = Moving {
+        act: event(500),
+        from: id(A),
+        to: id(B),
+        events: vec![event(wrong)],
+        note: String::new(),
+        said: care_event(A, 500, 4, &in_error(wrong)),
+        expected_version: None,
+    };
+    served.handler.move_events(moving).await.unwrap();
+    served.gives_out_nothing_of_beta(&["list"]).await;
+    assert!(!served.doors(&[B], "BETA-TOWN").await.is_empty());
+    served.tell(B, 5, &moved_to("SECRET-TOWN", true)).await;
+    for word in ["BETA-TOWN", "SECRET-TOWN"] {
+        assert_eq!(served.doors(&[A, B], word).await, NOWHERE, "{word}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_record_that_survives_says_was_an_error_is_one_in_the_other_too() {
+    let (mut served, wrong) = Served::mixed_up().await;
+    served.tell(B, 4, &merged(A)).await;
+    served.tell(B, 5, &in_error(wrong)).await;
+    assert_eq!(served.doors(&[A, B], "BETA-TOWN").await, NOWHERE);
+    served.tell(B, 6, &unmerged(A)).await;
+    assert_eq!(served.doors(&[A, B], "BETA-TOWN").await, NOWHERE);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_said_to_be_confidential_while_merged_is_so_of_both_when_they_are_taken_apart() {
+    let mut served = Served::open();
+    served.tell(A, 1, &lives_at("ALPHA-TOWN", false)).await;
+    served.tell(B, 1, &lives_at("BETA-TOWN", false)).await;
+    served.tell(2, 1, &lives_at("GAMMA-TOWN", false)).await;
+    served.tell(B, 2, &merged(2)).await;
+    served.tell(A, 3, &merged(B)).await;
+    served.tell(A, 10, &moved_to("SECRET-TOWN", true)).await;
+    served.tell(A, 11, &unmerged(B)).await;
+    let all = ["ALPHA-TOWN", "BETA-TOWN", "GAMMA-TOWN", "SECRET-TOWN"];
+    for word in all {
+        assert_eq!(served.doors(&[A, B, 2], word).await, NOWHERE, "{word}");
+    }
+    served.tell(B, 12, &unmerged(2)).await;
+    for word in all {
+        assert_eq!(served.doors(&[A, B, 2], word).await, NOWHERE, "{word}");
+    }
+    // What is told of before it was said to be confidential does not open it.
+    served.tell(B, 9, &moved_to("LATE-TOWN", false)).await;
+    assert_eq!(served.doors(&[B], "LATE-TOWN").await, NOWHERE);
+    for (patient, word) in [(B, "NEW-BETA"), (2, "NEW-GAMMA")] {
+        served.tell(patient, 13, &moved_to(word, false)).await;
+        assert!(!served.doors(&[patient], word).await.is_empty(), "{word}");
+    }
+    // What is said of the first from then on does not concern the others.
+    served.tell(A, 14, &moved_to("OTHER-TOWN", true)).await;
+    for (patient, word) in [(B, "NEW-BETA"), (2, "NEW-GAMMA")] {
+        assert!(!served.doors(&[patient], word).await.is_empty(), "{word}");
+    }
+    for word in all {
+        assert_eq!(served.doors(&[A, B, 2], word).await, NOWHERE, "{word}");
+    }
+}
+
+/// What was said of confidential addresses before two were merged is each one's own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_confidential_before_a_merge_is_so_of_the_one_alone_afterwards() {
+    let mut served = Served::open();
+    served.tell(A, 1, &lives_at("SECRET-TOWN", true)).await;
+    served.tell(B, 1, &lives_at("BETA-TOWN", false)).await;
+    served.tell(A, 3, &merged(B)).await;
+    served.tell(A, 4, &unmerged(B)).await;
+    served.tell(A, 5, &moved_to("OTHER-TOWN", true)).await;
+    assert!(!served.doors(&[B], "BETA-TOWN").await.is_empty());
+    assert_eq!(served.doors(&[A], "SECRET-TOWN").await, NOWHERE);
+}
+
+/// Also not as known when the two were one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_confidential_address_of_a_record_is_not_read_in_another_that_it_was_part_of() {
+    let mut served = Served::open();
+    served.tell(A, 1, &lives_at("ALPHA-TOWN", false)).await;
+    served.tell(B, 1, &lives_at("SECRET-TOWN", true)).await;
+    served.tell(A, 3, &merged(B)).await;
+    served.tell(A, 4, &unmerged(B)).await;
+    assert_eq!(served.doors(&[A, B], "SECRET-TOWN").await, NOWHERE);
+    assert!(!served.doors(&[A], "ALPHA-TOWN").await.is_empty());
+}
+
+impl Served {
+    /// What is listed as told while merged of these patients: in which record, while which one was
+    /// part of it, how many, and of the events what became of them.
+    async fn told_while_merged(&self, of_patient: u128) -> Vec<(String, String, u32, Vec<String>)> {
+        let page = self.read(of(of_patient)).await;
+        let told = page.told_while_merged.into_iter().map(|told| {
+            let marks = told.events.into_iter().map(|event| event.entered_in_error_by_event_id);
+            (told.survivor_patient_id, told.retired_patient_id, told.count, marks.collect())
+        });
+        told.collect()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_told_of_a_chain_of_records_is_listed_for_each_of_them() {
+    const C: u128 = 2;
+    let mut served = Served::open();
+    for number in [A, B, C] {
+        served.tell(number, 1, &registered(&[])).await;
+    }
+    served.tell(B, 2, &merged(C)).await;
+    served.tell(A, 3, &merged(B)).await;
+    served.tell(A, 4, &visited()).await;
+    served.tell(A, 5, &unmerged(B)).await;
+    served.tell(B, 6, &unmerged(C)).await;
+    // Neither was part of the first then.
+    served.tell(A, 7, &visited()).await;
+    let left = || vec![String::new()];
+    let of_b = (patient(A), patient(B), 1, left());
+    let of_c = (patient(A), patient(C), 1, left());
+    assert_eq!(served.told_while_merged(A).await, std::slice::from_ref(&of_b));
+    assert_eq!(served.told_while_merged(B).await, [of_b]);
+    assert_eq!(served.told_while_merged(C).await, std::slice::from_ref(&of_c));
+    served.tell(A, 8, &merged(B)).await;
+    assert_eq!(served.told_while_merged(C).await, [of_c]);
+    served.tell(A, 9, &merged(C)).await;
+    assert_eq!(served.told_while_merged(C).await, []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_listed_while_two_are_merged_again_whichever_way_round() {
+    const C: u128 = 2;
+    for into_a_third in [false, true] {
+        let mut served = Served::open();
+        for number in [A, B, C] {
+            served.tell(number, 1, &registered(&[])).await;
+        }
+        served.tell(A, 2, &merged(B)).await;
+        served.tell(A, 3, &visited()).await;
+        served.tell(A, 4, &unmerged(B)).await;
+        assert_eq!(served.told_while_merged(A).await.len(), 1);
+        assert_eq!(served.told_while_merged(B).await.len(), 1);
+        if into_a_third {
+            served.tell(C, 5, &merged(A)).await;
+            assert_eq!(served.told_while_merged(B).await.len(), 1);
+            served.tell(C, 5, &merged(B)).await;
+        } else {
+            served.tell(B, 5, &merged(A)).await;
+        }
+        assert_eq!(served.told_while_merged(A).await, []);
+        assert_eq!(served.told_while_merged(B).await, []);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_correction_of_an_event_is_left_of_nothing_once_that_is_in_error() {
+    let mut served = Served::open();
+    for number in [A, B] {
+        served.tell(number, 1, &registered(&[])).await;
+    }
+    served.tell(A, 2, &merged(B)).await;
+    served.tell(A, 3, &visited()).await;
+    let visit = served.number;
+    let corrected = Payload::TimeCorrected(v1::TimeCorrected {
+        corrects_event_id: event(visit).to_string(),
+        occurred_at: "2026-05-02".to_owned(),
+        ..v1::TimeCorrected::default()
+    });
+    served.tell(A, 4, &corrected).await;
+    served.tell(A, 5, &unmerged(B)).await;
+    let told = |marks: [String; 2]| [(patient(A), patient(B), 2, marks.to_vec())];
+    assert_eq!(served.told_while_merged(B).await, told([String::new(), String::new()]));
+    served.tell(A, 6, &in_error(visit)).await;
+    let by = event(served.number).to_string();
+    assert_eq!(served.told_while_merged(B).await, told([by.clone(), by]));
 }

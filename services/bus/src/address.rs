@@ -1,12 +1,17 @@
-//! Addresses that must not leave the record (DV 住所秘匿): how the events of a person say so, and
-//! what is sent in their place.
+//! Addresses that must not leave the record (DV 住所秘匿, or entered in error): how the events of a
+//! person say so, and what is sent in their place.
 //!
 //! What must stay true: once any event of a person says that the address is confidential, no
 //! address of the person is given out but one that was openly said afterwards, by when it was said
 //! and by when it was told, and by somebody who could know: in the same record, or in the record
 //! that survived, after they were merged. A person's events are those of all records that are merged into one
 //! another, whichever of them is asked for; and all that are stored, also beyond the part that is
-//! read. So it is decided anew each time: an answer that was kept would go stale.
+//! read. So it is decided anew each time: an answer that was kept would go stale. What was said to be
+//! confidential while two were merged is so of both when they are taken apart, since nobody knows
+//! whose it is. And no address is given out that was entered in error, or moved to whose it is: it
+//! is somebody else's.
+
+mod person;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
@@ -15,17 +20,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 use lru::LruCache;
 use prost::Message as _;
-use tsunagi_domain::{CareTime, PatientId, Zone};
+use tsunagi_domain::{CareTime, EventId, PatientId, Zone};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::v1;
 
 use crate::port::{Bus, Placed, ReadError, Stored};
 use crate::stream::StreamId;
 
-/// Records of one person that are looked at. Of a person who has more, no address is given out.
-const RECORDS_MAX: usize = 256;
+pub use person::Person;
 
-/// The last that one record says of the address being confidential.
+/// That a record says of its address that it is confidential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Confidential {
     /// As of when it says so.
@@ -34,55 +38,115 @@ struct Confidential {
     version: u64,
 }
 
-/// What one record says of its address being confidential, and whose records are its person's.
+impl Confidential {
+    /// What has to be later than both.
+    fn or_later(self, other: Self) -> Self {
+        Self {
+            said_at: self.said_at.max(other.said_at),
+            told_at: self.told_at.max(other.told_at),
+            version: self.version.max(other.version),
+        }
+    }
+}
+
+/// A merge by which another record became part of this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Joined {
+    merge: EventId,
+    version: u64,
+}
+
+/// That this record is part of another, or was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Membership {
+    survivor: PatientId,
+    merge: EventId,
+    since: Timestamp,
+    version: u64,
+    /// The last of all moments if it still is.
+    until: Timestamp,
+}
+
+/// What one record says of its address being confidential and of errors, and whose records are its
+/// person's.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Word {
     version: u64,
+    /// The last that it says of that.
     confidential: Option<Confidential>,
-    survivor: Option<PatientId>,
-    /// With the versions of the events that merged them.
-    merged: BTreeMap<PatientId, u64>,
+    /// Into which record it is merged.
+    survivor: Option<Membership>,
+    /// Into which records it was merged and is not any more, with the versions of the events that
+    /// gave it back.
+    former: Vec<Membership>,
+    /// Which records are merged into it.
+    merged: BTreeMap<PatientId, Joined>,
+    /// What it says of its address while others are part of it, by the merges that made them so.
+    meanwhile: BTreeMap<EventId, Vec<Confidential>>,
+    /// What is said to be an error, by which events.
+    errors: BTreeMap<EventId, Vec<EventId>>,
 }
 
 impl Word {
+    /// The merges and ends of merges by which it is the record of a person, with their versions.
+    pub fn ties(&self) -> BTreeSet<(PatientId, u64)> {
+        let merged = self.merged.iter().map(|(record, joined)| (*record, joined.version));
+        merged.chain(self.above().map(|above| (above.survivor, above.version))).collect()
+    }
+
     /// The records that belong to the same person, as this one says.
-    pub fn others(&self) -> BTreeSet<PatientId> {
-        self.merged.keys().copied().chain(self.survivor).collect()
+    fn others(&self) -> impl Iterator<Item = PatientId> {
+        let survivor = self.survivor.map(|into| into.survivor);
+        self.merged.keys().copied().chain(survivor)
+    }
+
+    /// The records of which it is part or was.
+    fn above(&self) -> impl Iterator<Item = &Membership> {
+        self.former.iter().chain(&self.survivor)
     }
 
     /// Takes in the next event of the record.
     pub fn add(&mut self, stored: &Stored, zone: &Zone) {
         self.version = stored.placed.version;
         let Ok(event) = v1::Event::decode(stored.record.clone()) else { return };
-        if !event.r#type.starts_with("care.patient.") {
+        let says_anything = ["care.patient.", "care.record.entered_in_error."];
+        if !says_anything.iter().any(|of| event.r#type.starts_with(of)) {
             return;
         }
         if let Ok(mut payload) = Payload::decode(&event.r#type, &event.payload) {
-            self.add_read(stored.placed, &event, &mut payload, zone);
+            self.add_read(stored, &event, &mut payload, zone);
         }
     }
 
     /// The same of an event that was read. True if it says anything of this.
     pub fn add_read(
         &mut self,
-        placed: Placed,
+        stored: &Stored,
         event: &v1::Event,
         payload: &mut Payload,
         zone: &Zone,
     ) -> bool {
+        let placed = stored.placed;
         self.version = placed.version;
         if is_confidential(event, payload) {
             self.say_confidential(placed, said_at(event, placed, zone));
+        } else if let Payload::EnteredInError(error) = payload {
+            if let Ok(of) = EventId::parse(&error.corrects_event_id) {
+                self.errors.entry(of).or_default().push(stored.event);
+            }
         } else if let Payload::PatientsMerged(merge) = payload {
+            let joined = Joined { merge: stored.event, version: placed.version };
             let retired = PatientId::parse(&merge.retired_patient_id).ok();
-            self.merged.extend(retired.map(|retired| (retired, placed.version)));
+            self.merged.extend(retired.map(|retired| (retired, joined)));
         } else if let Payload::PatientsUnmerged(merge) = payload {
             let retired = PatientId::parse(&merge.retired_patient_id).ok();
             self.merged.retain(|merged, _| Some(*merged) != retired);
         } else if let Payload::PatientRetired(retired) = payload {
-            self.survivor = PatientId::parse(&retired.survivor_patient_id).ok();
+            self.survivor = membership(retired, placed);
         } else if let Payload::PatientRestored(_) = payload {
-            self.survivor = None;
+            let (until, version) = (placed.recorded_at, placed.version);
+            let former = self.survivor.take();
+            self.former.extend(former.map(|of| Membership { version, until, ..of }));
         } else {
             return false;
         }
@@ -90,76 +154,29 @@ impl Word {
     }
 
     fn say_confidential(&mut self, placed: Placed, said_at: Timestamp) {
-        let earlier = self.confidential.map_or(said_at, |earlier| earlier.said_at);
-        self.confidential = Some(Confidential {
-            said_at: said_at.max(earlier),
-            told_at: placed.recorded_at,
-            version: placed.version,
-        });
+        let Placed { recorded_at: told_at, version, .. } = placed;
+        let said = Confidential { said_at, told_at, version };
+        self.confidential = Some(self.confidential.map_or(said, |before| before.or_later(said)));
+        for joined in self.merged.values() {
+            self.meanwhile.entry(joined.merge).or_default().push(said);
+        }
     }
+}
+
+fn membership(retired: &v1::PatientRetirement, placed: Placed) -> Option<Membership> {
+    Some(Membership {
+        survivor: PatientId::parse(&retired.survivor_patient_id).ok()?,
+        merge: EventId::parse(&retired.merge_event_id).ok()?,
+        since: placed.recorded_at,
+        version: placed.version,
+        until: Timestamp::MAX,
+    })
 }
 
 /// As of when an event says what it says.
 fn said_at(event: &v1::Event, placed: Placed, zone: &Zone) -> Timestamp {
     let said_at = CareTime::parse(&event.occurred_at, zone);
     said_at.map_or(placed.recorded_at, |time| time.earliest())
-}
-
-/// What all records of one person say.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Person {
-    words: BTreeMap<PatientId, Word>,
-}
-
-impl Person {
-    /// The next record whose word is needed.
-    pub fn wanted(&self) -> Option<PatientId> {
-        if self.words.len() >= RECORDS_MAX {
-            return None;
-        }
-        let mut named = self.words.values().flat_map(Word::others);
-        named.find(|patient| !self.words.contains_key(patient))
-    }
-
-    pub fn add(&mut self, patient: PatientId, word: Word) {
-        self.words.insert(patient, word);
-    }
-
-    /// Forgets the words of all records but one.
-    pub fn keep_only(&mut self, one: Option<PatientId>) {
-        self.words.retain(|patient, _| Some(*patient) == one);
-    }
-
-    /// Whether an open address is withheld that was told in the record of `told_in`, as of
-    /// `said_at`.
-    pub fn withholds(&self, told_in: PatientId, placed: Placed, said_at: Timestamp) -> bool {
-        self.words.len() >= RECORDS_MAX
-            || self.words.iter().any(|(patient, word)| {
-                word.confidential.is_some_and(|confidential| {
-                    let is_told_after = if *patient == told_in {
-                        placed.version > confidential.version
-                    } else {
-                        let joined = self.joined(told_in, *patient);
-                        joined.is_some_and(|joined| placed.version > joined)
-                            && placed.recorded_at > confidential.told_at
-                    };
-                    !is_told_after || said_at < confidential.said_at
-                })
-            })
-    }
-
-    /// By which of a record's events another became part of it.
-    fn joined(&self, record: PatientId, other: PatientId) -> Option<u64> {
-        let mut part = other;
-        for _ in 0..self.words.len() {
-            let survivor = self.words.get(&part)?.survivor?;
-            if survivor == record {
-                return self.words.get(&record)?.merged.get(&part).copied();
-            }
-            part = survivor;
-        }
-        None
-    }
 }
 
 /// The words of records that were asked for lately: of each, only what is new is read. Clones share
@@ -176,9 +193,18 @@ impl Words {
 
     /// Whether any record of the person says that the address is confidential, or ever said so.
     pub async fn is_protected(&self, bus: &dyn Bus, patient: PatientId) -> Result<bool, ReadError> {
+        Ok(self.person(bus, patient).await?.is_protected())
+    }
+
+    /// When the record was taken apart from another in which it was said meanwhile that the address
+    /// is confidential: the last time that it was, if ever.
+    pub async fn confidential_since_apart(
+        &self,
+        bus: &dyn Bus,
+        patient: PatientId,
+    ) -> Result<Option<Timestamp>, ReadError> {
         let person = self.person(bus, patient).await?;
-        Ok(person.words.len() >= RECORDS_MAX
-            || person.words.values().any(|word| word.confidential.is_some()))
+        Ok(person.taken_along(patient).map(|taken| taken.told_at))
     }
 
     async fn person(&self, bus: &dyn Bus, patient: PatientId) -> Result<Person, ReadError> {
@@ -227,6 +253,18 @@ pub fn demographics(payload: &mut Payload) -> Option<&mut v1::Demographics> {
     }
 }
 
+/// Whether a payload says where the patient lives.
+pub fn has_address(payload: &Payload) -> bool {
+    let said = if let Payload::PatientRegistered(message) = payload {
+        message.demographics.as_ref()
+    } else if let Payload::DemographicsUpdated(message) = payload {
+        message.demographics.as_ref()
+    } else {
+        None
+    };
+    said.is_some_and(|said| said.address.is_some())
+}
+
 /// The bytes of a payload with its address withheld. None if there is no address in it.
 pub fn without_address(mut payload: Payload) -> Option<Vec<u8>> {
     withhold(demographics(&mut payload)?.address.as_mut()?);
@@ -247,14 +285,17 @@ pub(crate) async fn sent(
 ) -> Result<v1::Event, ReadError> {
     let StreamId::Patient(patient) = stored.stream else { return Ok(event) };
     let Ok(mut payload) = Payload::decode(&event.r#type, &event.payload) else { return Ok(event) };
-    if demographics(&mut payload).is_none_or(|said| said.address.is_none()) {
+    if !has_address(&payload) {
         return Ok(event);
     }
     let said_at = said_at(&event, stored.placed, &bus.region().zone);
-    let is_withheld = is_confidential(&event, &mut payload)
-        || words.person(bus, patient).await?.withholds(patient, stored.placed, said_at);
-    if !is_withheld {
-        return Ok(event);
+    if !is_confidential(&event, &mut payload) {
+        let person = words.person(bus, patient).await?;
+        let is_withheld =
+            person.is_in_error(stored.event) || person.withholds(patient, stored.placed, said_at);
+        if !is_withheld {
+            return Ok(event);
+        }
     }
     Ok(v1::Event { payload: without_address(payload).unwrap_or_default(), ..event })
 }

@@ -86,6 +86,10 @@ pub enum SubmitError {
     )]
     CorrectedMeanwhile(EventId),
     #[error(
+        "event {event} was told in the record of patient {of}, which is merged into another: take that merge back first (`CareTeam.UnmergePatients`), then move it from patient {of}"
+    )]
+    InMerged { event: EventId, of: PatientId },
+    #[error(
         "{refusal}; what was told again of the other patient stands there still, mark it as entered in error after whatever builds on it: {}",
         listed(copies)
     )]
@@ -351,6 +355,9 @@ impl Handler {
                     return Err(SubmitError::SystemType(event.r#type.clone()));
                 }
                 objections.add(event, &payload, of_no_list);
+                if sender == Sender::Outside {
+                    objections.claims_a_move(&payload);
+                }
             }
             Sender::System => {}
         }

@@ -56,6 +56,11 @@ impl From<SubmitError> for Refused {
             SubmitError::CorrectedMeanwhile(event) => {
                 Self::new(Code::Aborted, "CORRECTED_MEANWHILE", message).with("event_id", &event)
             }
+            SubmitError::InMerged { event, of } => {
+                Self::new(Code::FailedPrecondition, "PATIENT_MERGED", message)
+                    .with("event_id", &event)
+                    .with("patient_id", &of)
+            }
             SubmitError::StillTold { refusal, copies } => {
                 Self { message, ..Self::from(*refusal) }.with("still_told", &listed(&copies))
             }

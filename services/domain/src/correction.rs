@@ -89,8 +89,9 @@ impl Corrections {
         made.insert(place, Made { event, at, change: correction.change.clone() });
     }
 
-    /// Whether an event did not count as entered in error by the time at which it is corrected. It
-    /// may be marked so and be corrected on one day, in whichever order that is told.
+    /// Whether an event is not marked as entered in error already, whatever the time at which either
+    /// is said to have been done: told again elsewhere, it would be there twice. What is corrected
+    /// otherwise may be marked so on the same day or later, in whichever order that is told.
     pub(crate) fn check_in_force(
         &self,
         event: EventId,
@@ -101,7 +102,7 @@ impl Corrections {
         let error = self.outcome(event).error;
         let Some(error) = made.iter().find(|made| Some(made.event) == error) else { return Ok(()) };
         let is_in_error = match change {
-            Change::EnteredInError => !at.is_before(&error.at),
+            Change::EnteredInError => true,
             Change::Value(_) | Change::Time(_) => error.at.is_before(at),
         };
         if is_in_error { Err(Refusal::AlreadyInError(event)) } else { Ok(()) }

@@ -110,8 +110,8 @@ pub struct Resource {
     publishers: BTreeSet<OrganisationId>,
     /// Whether a person published it, and no program.
     is_of_people: bool,
-    /// Who runs it, by when that was said.
-    run_by: BTreeMap<(Timestamp, EventId), OrganisationId>,
+    /// Who runs it, by when that was said; none, if that was not said any more.
+    run_by: BTreeMap<(Timestamp, EventId), Option<OrganisationId>>,
 }
 
 impl Resource {
@@ -156,7 +156,7 @@ impl Resource {
     pub fn apply(&mut self, stamp: &Stamp, step: &Step) {
         if let Step::Publish(run_by) | Step::Change(run_by) = step {
             let said_at = (stamp.occurred_at.earliest(), stamp.event);
-            self.run_by.extend(run_by.clone().map(|run_by| (said_at, run_by)));
+            self.run_by.insert(said_at, run_by.clone());
         }
         if let Step::Publish(_) = step {
             self.publishers.insert(stamp.acting_for.clone());
@@ -184,7 +184,10 @@ impl Resource {
     /// Who ran it at a time, as far as it was said by then.
     fn run_by(&self, at: &CareTime) -> Option<&OrganisationId> {
         let by_then = self.run_by.iter().take_while(|((said_at, _), _)| *said_at <= at.latest());
-        by_then.last().or(self.run_by.iter().next()).map(|(_, organisation)| organisation)
+        by_then
+            .last()
+            .or(self.run_by.iter().next())
+            .and_then(|(_, organisation)| organisation.as_ref())
     }
 
     pub fn is_withdrawn(&self) -> bool {
@@ -260,6 +263,18 @@ mod tests {
         let not_theirs = || Err(Refusal::NotThePublisher(org("hospital")));
         assert_eq!(by("salon", Step::Change(None)), not_theirs());
         assert_eq!(by("club", Step::Withdraw), not_theirs());
+        let of_nobody = given(&[
+            (Step::Publish(Some(org("salon"))), "2026-05-01"),
+            (Step::Change(None), "2026-05-10"),
+        ]);
+        let now = "2026-06-01T00:00:00Z".parse().unwrap();
+        let by_salon =
+            of_nobody.decide(&stamp_for(99, "2026-05-12", "salon"), &Step::Change(None), now);
+        assert_eq!(by_salon, not_theirs());
+        assert_eq!(
+            of_nobody.check_sending(&stamp(99, "2026-05-12"), Some(&org("other")), now),
+            Ok(())
+        );
     }
 
     #[test]

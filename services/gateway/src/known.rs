@@ -118,6 +118,10 @@ impl Known {
             told.fold(stored, stored.stream == own, zone);
         };
         loaded.catch_up_seeing(bus, patient, &mut seen).await?;
+        if self.told.protection.is_given_back() {
+            let since = address::Words::new(1).confidential_since_apart(bus, patient).await?;
+            self.told.protection.take_along(since);
+        }
         if std::mem::take(&mut self.is_changed) {
             (self.steps, self.taken_back) = self.steps_in_effect();
             self.attending = self.attending_in_effect();

@@ -21,7 +21,7 @@ use crate::claims::Occasion;
 use crate::patients::{Loaded, MERGES_MAX};
 use crate::port::{PublishError, Stored};
 use crate::stream::StreamId;
-use crate::told_while_merged::told_while_merged;
+use crate::told_while_merged::{Part, told_while_merged};
 
 /// A merge or its end.
 #[derive(Debug, Clone, Copy)]
@@ -98,6 +98,7 @@ pub(super) fn is_final(error: &SubmitError) -> bool {
         | SubmitError::VersionConflict { .. }
         | SubmitError::Reused(_)
         | SubmitError::CorrectedMeanwhile(_)
+        | SubmitError::InMerged { .. }
         | SubmitError::StillTold { .. } => true,
     }
 }
@@ -193,7 +194,7 @@ impl Handler {
     ) -> Result<Vec<v1::Receipt>, SubmitError> {
         let loaded = self.patients.now(survivor).await?;
         let events = self.all_of(survivor).await?;
-        let told = told_while_merged(&events, &loaded.record, survivor, retired);
+        let told = told_while_merged(&events, &loaded.record, survivor, &Part::itself(retired));
         if let Some(receipt) = receipts.first_mut() {
             receipt.told_while_merged = told;
         }

@@ -15,7 +15,7 @@ mod originals;
 use std::sync::Arc;
 
 use tsunagi_chassis::{Trace, trace};
-use tsunagi_domain::{EventId, PatientId, Record, correction};
+use tsunagi_domain::{EventId, PatientId, Record, Refusal, correction, identity};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::check::Path;
 use tsunagi_proto::v1;
@@ -202,7 +202,8 @@ impl Handler {
             moving.error(moving.id("error", of.place), moving.from, of.id, Some(moving.to))
         };
         let events = originals.iter().rev().map(error).collect();
-        self.prepare(Submission { events, expected_version: Some(version) })
+        let submission = Submission { events, expected_version: Some(version) };
+        self.prepare_from(submission, Sender::Mover)
     }
 
     /// What tells them again, and last that they were moved, as it was told already if the act was
@@ -249,7 +250,14 @@ impl Handler {
             Some(expected) if expected != actual => {
                 Err(SubmitError::VersionConflict { expected, actual })
             }
-            Some(_) | None => super::decide(taking_back, &loaded).map(|_| true),
+            Some(_) | None => match super::decide(taking_back, &loaded) {
+                Ok(_) => Ok(true),
+                Err(SubmitError::Refused(Refusal::Identity(identity::Refusal::Retired(_)))) => {
+                    let event = moving.events.first().copied().unwrap_or(moving.act);
+                    Err(SubmitError::InMerged { event, of: moving.from })
+                }
+                Err(refusal) => Err(refusal),
+            },
         }
     }
 }

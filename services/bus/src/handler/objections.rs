@@ -3,7 +3,7 @@
 
 use tsunagi_domain::{OrganisationId, ResourceId, Stamp, note};
 use tsunagi_proto::catalogue::Payload;
-use tsunagi_proto::check::Violation;
+use tsunagi_proto::check::{Path, Violation};
 use tsunagi_proto::{convert, v1};
 
 use super::SubmitError;
@@ -13,6 +13,8 @@ use super::SubmitError;
 pub(crate) struct Objections {
     /// Codes that no list has that is known now.
     unlisted: Vec<Violation>,
+    /// Words that only the system may say.
+    of_the_system: Vec<Violation>,
     /// Whether a tool of AI says it, and it is no draft.
     needs_person: bool,
     /// The resources to which somebody is sent.
@@ -50,12 +52,25 @@ impl Objections {
         self.unlisted.extend(unlisted);
     }
 
+    /// Notes if it says that an event was moved: nothing is told again by that.
+    pub(super) fn claims_a_move(&mut self, payload: &Payload) {
+        if let Payload::EnteredInError(error) = payload
+            && !error.moved_to_patient_id.is_empty()
+        {
+            let payload = Path::ROOT.field("payload");
+            self.of_the_system.push(payload.field("moved_to_patient_id").violation(
+                "must be empty: to tell the event of another patient, and enter it in error here by that, use `CareTeam.MoveEvents`",
+            ));
+        }
+    }
+
     pub(crate) fn check(&self) -> Result<(), SubmitError> {
         if self.needs_person {
             return Err(SubmitError::Refused(note::Refusal::NeedsPerson.into()));
         }
-        if !self.unlisted.is_empty() {
-            return Err(SubmitError::Fields(self.unlisted.clone()));
+        if !(self.unlisted.is_empty() && self.of_the_system.is_empty()) {
+            let fields = self.unlisted.iter().chain(&self.of_the_system);
+            return Err(SubmitError::Fields(fields.cloned().collect()));
         }
         Ok(())
     }

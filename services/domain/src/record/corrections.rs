@@ -6,8 +6,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::state::{State, check_ends};
-use super::{Command, Event, FUTURE_TOLERANCE, Fact, Note, Order, Record, Refusal, Stamp, Told};
+use super::{
+    Command, Event, FUTURE_TOLERANCE, Fact, Note, Order, Record, Refusal, Stamp, Told,
+    is_taken_back,
+};
 use crate::correction::{self, Change, Correction, Corrections};
+use crate::id::EventId;
 use crate::identity;
 use crate::note::Document;
 
@@ -23,14 +27,14 @@ impl Record {
     ) -> Result<(), Refusal> {
         let target = correction.corrects;
         if let Some(note) = self.notes.iter().find(|note| note.event == target) {
-            return self.check_correction_of_note(stamp, note, &correction.change, now);
+            return self.check_correction_of_note((stamp, follow), note, &correction.change, now);
         }
         let told = self.told.iter().find(|told| told.event.stamp.event == target);
         let told = told.ok_or(correction::Refusal::UnknownEvent(target))?;
         if told.event.stamp.acting_for != stamp.acting_for {
             return Err(correction::Refusal::NotTheAuthor(target).into());
         }
-        self.corrections.check_in_force(target, &stamp.occurred_at, &correction.change)?;
+        self.check_in_force(stamp, (target, &correction.change), follow)?;
         check_change(told, &correction.change, now)?;
         let mut corrections = self.corrections.clone();
         corrections.add(stamp, correction);
@@ -53,9 +57,23 @@ impl Record {
         Ok(())
     }
 
-    fn check_correction_of_note(
+    /// Whether an event is not in error already. One that says so and was taken back itself says
+    /// nothing: it may be told late, with what took it back.
+    fn check_in_force(
         &self,
         stamp: &Stamp,
+        (target, change): (EventId, &Change),
+        follow: &[Command],
+    ) -> Result<(), Refusal> {
+        if is_taken_back(stamp, follow) {
+            return Ok(());
+        }
+        Ok(self.corrections.check_in_force(target, &stamp.occurred_at, change)?)
+    }
+
+    fn check_correction_of_note(
+        &self,
+        (stamp, follow): (&Stamp, &[Command]),
         note: &Note,
         change: &Change,
         now: Timestamp,
@@ -63,7 +81,7 @@ impl Record {
         if note.by != stamp.acting_for {
             return Err(correction::Refusal::NotTheAuthor(note.event).into());
         }
-        self.corrections.check_in_force(note.event, &stamp.occurred_at, change)?;
+        self.check_in_force(stamp, (note.event, change), follow)?;
         match change {
             Change::EnteredInError => Ok(()),
             Change::Time(at) if at.earliest() > now + FUTURE_TOLERANCE => Err(Refusal::InFuture),
@@ -390,6 +408,28 @@ mod tests {
             record.apply(&event);
         }
         assert_eq!(record.outcome(event_id(2)).error, Some(event_id(8)));
+    }
+
+    #[test]
+    fn what_is_in_error_is_not_entered_in_error_again_whatever_the_times() {
+        let mut record = stay();
+        let error = |number, at, corrects| Command {
+            stamp: stamp(number, at),
+            order: correct(corrects, Change::EnteredInError),
+        };
+        let Command { stamp, order } = error(4, "2026-05-10T10:00:00+09:00", 3);
+        record.apply(&Event { stamp, fact: order.into() });
+        for at in ["2026-05-10T09:55:00+09:00", "2026-05-10", "2026-05-10T10:05:00+09:00"] {
+            assert_eq!(
+                record.decide(error(5, at, 3), noon()),
+                Err(correction::Refusal::AlreadyInError(event_id(3)).into()),
+                "{at}"
+            );
+        }
+        // One that was taken back itself before, and is told late with that.
+        let late = error(5, "2026-05-10T09:00:00+09:00", 3);
+        let back = error(6, "2026-05-10T09:30:00+09:00", 5);
+        assert!(record.decide_before(late, &[back], noon()).is_ok());
     }
 
     #[test]

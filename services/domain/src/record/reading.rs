@@ -7,7 +7,7 @@ use super::{Fact, Record, Stamp};
 use crate::case::Case;
 use crate::correction;
 use crate::encounter::{Encounter, Stage};
-use crate::id::{CaseId, EncounterId, EventId, ReferralId, TransferRequestId};
+use crate::id::{CaseId, EncounterId, EventId, PatientId, ReferralId, TransferRequestId};
 use crate::identity::Patient;
 use crate::note::Course;
 use crate::referral::Referral;
@@ -30,6 +30,13 @@ impl Record {
     /// The corrections of an event, in the order in which they were made.
     pub fn corrections_of(&self, event: EventId) -> impl Iterator<Item = EventId> {
         self.corrections.of(event)
+    }
+
+    /// The record that was merged into this one with which an event came.
+    pub fn merged_from(&self, event: EventId) -> Option<PatientId> {
+        let told = self.told.iter().find(|told| told.event.stamp.event == event);
+        let note = || self.notes.iter().find(|note| note.event == event)?.of;
+        told.map_or_else(note, |told| told.of)
     }
 
     pub fn has_corrections(&self) -> bool {

@@ -224,7 +224,9 @@ impl Situation<'_> {
     fn check_visit_behind(&self, ended: &Step, at: &Said) -> Result<(), Refusal> {
         let mut all = self.known.record().encounters();
         let goes_on = all.any(|(_, of)| {
-            of.preceding() == Some(ended.encounter) && of.stage() == Stage::Visiting
+            of.preceding() == Some(ended.encounter)
+                && of.began_at() == Some(ended.at)
+                && of.stage() == Stage::Visiting
         });
         let at = self.visit.care_time(&at.text);
         if goes_on && at.is_some_and(|at| ended.at.is_before(&at)) {

@@ -19,6 +19,9 @@ pub(super) struct Protection {
     joined: HashMap<PatientId, Timestamp>,
     /// The last time that the own record openly said an address.
     opened: Option<Timestamp>,
+    /// Whether the own record was taken apart from another, and it is not yet known what was said
+    /// there meanwhile.
+    is_given_back: bool,
 }
 
 impl Protection {
@@ -35,6 +38,8 @@ impl Protection {
             && is_own
         {
             self.joined.insert(retired, at);
+        } else if matches!(payload, Payload::PatientRestored(_)) {
+            self.is_given_back |= is_own;
         } else if address::is_confidential(event, payload) {
             match stored.stream.patient() {
                 Some(patient) if !is_own => drop(self.others.insert(patient, at)),
@@ -47,10 +52,21 @@ impl Protection {
         }
     }
 
+    pub(super) fn is_given_back(&self) -> bool {
+        self.is_given_back
+    }
+
+    /// Takes note of when the own record was taken apart from one in which the address was said to
+    /// be confidential meanwhile, if it ever was.
+    pub(super) fn take_along(&mut self, since: Option<Timestamp>) {
+        self.own = self.own.max(since);
+        self.is_given_back = false;
+    }
+
     /// Whether somebody said that the address of `patient` is confidential, and nobody who could
     /// know openly said one since.
     pub(super) fn holds(&self, patient: &Patient) -> bool {
-        let Self { own, others, joined, opened } = self;
+        let Self { own, others, joined, opened, is_given_back: _ } = self;
         let is_after = |one: &Timestamp| opened.is_some_and(|opened| opened > *one);
         let last_joined = joined.values().max();
         let protects = |(record, at): (&PatientId, &Timestamp)| {

@@ -67,6 +67,19 @@ impl Printer {
                 "  {retired} を統合していた間に {survivor} に記録された {number} 件。本人のものでなければ移す (CareTeam.MoveEvents):"
             ));
         }
+        let listed = u32::try_from(told.events.len()).unwrap_or(u32::MAX);
+        let cut = told.count.saturating_sub(listed);
+        if cut > 0 {
+            if self.language == Language::En {
+                say(format_args!(
+                    "    (cut: the {cut} told first are not listed here; look for them in the timeline of {survivor})"
+                ));
+            } else {
+                say(format_args!(
+                    "    （先に記録された {cut} 件はここに表示されない。{survivor} のタイムラインを参照）"
+                ));
+            }
+        }
         for event in left {
             let at = local_time(&event.occurred_at, &self.zone);
             let by = event.actor.clone().unwrap_or_default().organisation;

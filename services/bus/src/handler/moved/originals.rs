@@ -14,7 +14,7 @@ use tsunagi_proto::{named, v1};
 
 use super::super::{Handler, SubmitError};
 use super::Moving;
-use crate::patients::Loaded;
+use crate::patients::{Loaded, MERGES_READ_MAX};
 use crate::port::Stored;
 use crate::stream::StreamId;
 
@@ -95,8 +95,11 @@ impl Handler {
         id: EventId,
         loaded: &Loaded,
     ) -> Result<Original, SubmitError> {
-        let unknown = || SubmitError::Refused(correction::Refusal::UnknownEvent(id).into());
-        let (stored, mut event) = self.event(moving.from, id).await?.ok_or_else(unknown)?;
+        let Some((stored, mut event)) = self.event(moving.from, id).await? else {
+            let of = self.merged_record_of(id, &loaded.record).await?;
+            let unknown = || SubmitError::Refused(correction::Refusal::UnknownEvent(id).into());
+            return Err(of.map_or_else(unknown, |of| SubmitError::InMerged { event: id, of }));
+        };
         let payload = Payload::decode(&event.r#type, &event.payload)?;
         check_movable(id, &payload)?;
         let ids = named::event_ids(&payload)?.into_iter();
@@ -119,6 +122,26 @@ impl Handler {
             }
         }
         Ok(Original { id, version: stored.placed.version, place: 0, event, names })
+    }
+
+    /// The record in which an event was told that stands in this one because that is merged into it:
+    /// entered in error here, it would hold there when the two are taken apart.
+    async fn merged_record_of(
+        &self,
+        event: EventId,
+        record: &Record,
+    ) -> Result<Option<PatientId>, SubmitError> {
+        let mut of = record.merged_from(event);
+        for _ in 0..MERGES_READ_MAX {
+            let Some(record) = of else { return Ok(None) };
+            if self.event(record, event).await?.is_some() {
+                break;
+            }
+            let mut loaded = Loaded::default();
+            self.patients.catch_up(record, &mut loaded).await?;
+            of = loaded.record.merged_from(event);
+        }
+        Ok(of)
     }
 
     pub(super) async fn event(
