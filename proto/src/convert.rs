@@ -208,13 +208,7 @@ fn violations(event: &v1::Event, payload: &Payload, zone: &Zone) -> Violations {
     if let Payload::ResourcePublished(said) | Payload::ResourceChanged(said) = payload {
         violations.extend(contradictions(said));
     }
-    if let Payload::DocumentSuperseded(ended) = payload
-        && ended.superseded_by_document_id.eq_ignore_ascii_case(&ended.document_id)
-    {
-        let at = Path::ROOT.field("payload");
-        let problem = "must be another document than `document_id`";
-        violations.push(at.field("superseded_by_document_id").violation(problem));
-    }
+    violations.extend(succession(payload));
     let named = payload.fields().and_then(|fields| fields.field("resource"));
     if let Some(fields::Value::ResourceRef(resource)) = named
         && resource.name.is_empty()
@@ -226,6 +220,24 @@ fn violations(event: &v1::Event, payload: &Payload, zone: &Zone) -> Violations {
     }
     violations.extend(within("payload", lists::contradictions(payload, moment)));
     violations
+}
+
+/// Nothing takes its own place.
+fn succession(payload: &Payload) -> Option<Violation> {
+    let (one, field, other, problem) = if let Payload::DocumentSuperseded(m) = payload {
+        let problem = "must be another document than `document_id`";
+        (&m.document_id, "superseded_by_document_id", &m.superseded_by_document_id, problem)
+    } else if let Payload::AcpPreferenceRecorded(m) = payload {
+        let problem = "must be another preference than `preference_id`";
+        (&m.preference_id, "supersedes_preference_id", &m.supersedes_preference_id, problem)
+    } else if let Payload::AcpPreferenceSuperseded(m) = payload {
+        let problem = "must be another preference than `preference_id`";
+        (&m.preference_id, "superseded_by_preference_id", &m.superseded_by_preference_id, problem)
+    } else {
+        return None;
+    };
+    let is_itself = !one.is_empty() && one.eq_ignore_ascii_case(other);
+    is_itself.then(|| Path::ROOT.field("payload").field(field).violation(problem))
 }
 
 /// What a resource says of itself that cannot be.
@@ -878,6 +890,34 @@ fn order(payload: &Payload, read: &Reader<'_>) -> Result<Option<Order>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_takes_its_own_place() {
+        let [one, other] =
+            ["0190a1b2-0000-7000-8000-00000000000a", "0190a1b2-0000-7000-8000-00000000000b"];
+        let of = |by: &str| {
+            let (one, by) = (one.to_owned(), by.to_owned());
+            [
+                Payload::DocumentSuperseded(v1::DocumentEnded {
+                    document_id: one.clone(),
+                    superseded_by_document_id: by.clone(),
+                    ..Default::default()
+                }),
+                Payload::AcpPreferenceRecorded(v1::AcpPreferenceRecorded {
+                    preference_id: one.clone(),
+                    supersedes_preference_id: by.clone(),
+                    ..Default::default()
+                }),
+                Payload::AcpPreferenceSuperseded(v1::AcpPreferenceSuperseded {
+                    preference_id: one,
+                    superseded_by_preference_id: by,
+                    ..Default::default()
+                }),
+            ]
+        };
+        assert!(of(other).iter().chain(&of("")).all(|payload| succession(payload).is_none()));
+        assert!(of(&one.to_uppercase()).iter().all(|payload| succession(payload).is_some()));
+    }
 
     #[test]
     fn a_tool_of_ai_is_known_by_its_role() {

@@ -62,6 +62,8 @@ struct Glance<'a> {
     wishes: Vec<v1::StandingWish>,
     /// The wishes in whose place others were put.
     replaced: BTreeSet<Uuid>,
+    /// By which others wishes were replaced that hold no more, if that was said.
+    replaced_by: BTreeMap<Uuid, Uuid>,
     orders: BTreeMap<Uuid, v1::StandingOrder>,
     care_level: Option<v1::CareLevel>,
     contacts_asked: Vec<v1::AskedContact>,
@@ -93,6 +95,7 @@ impl<'a> Glance<'a> {
             cases: BTreeMap::new(),
             wishes: Vec::new(),
             replaced: BTreeSet::new(),
+            replaced_by: BTreeMap::new(),
             orders: BTreeMap::new(),
             care_level: None,
             contacts_asked: Vec::new(),
@@ -140,6 +143,11 @@ impl<'a> Glance<'a> {
                 author: m.author.clone(),
                 earlier_count: 0,
             });
+        } else if let Payload::AcpPreferenceSuperseded(m) = &*standing.payload {
+            if !m.superseded_by_preference_id.is_empty() {
+                let by = key(&m.superseded_by_preference_id);
+                self.replaced_by.insert(key(&m.preference_id), by);
+            }
         } else {
             self.see_asked(&standing.payload, &at());
         }
@@ -401,13 +409,17 @@ impl<'a> Glance<'a> {
     }
 
     /// What was said holds, the newest first, until it is said to hold no more or something else
-    /// is said in its place.
+    /// is said in its place; and for as long as nobody knows yet what that is.
     fn wishes(&mut self) -> Vec<v1::StandingWish> {
         let wishes = std::mem::take(&mut self.wishes);
+        let known: BTreeSet<Uuid> = wishes.iter().map(|wish| key(&wish.preference_id)).collect();
         let holds = |wish: &v1::StandingWish| {
             let id = key(&wish.preference_id);
-            !self.replaced.contains(&id)
-                && self.state("preference_id", &wish.preference_id) == "recorded"
+            let is_in_force = match self.state("preference_id", &wish.preference_id) {
+                "recorded" => true,
+                _ => self.replaced_by.get(&id).is_some_and(|by| !known.contains(by)),
+            };
+            is_in_force && !self.replaced.contains(&id)
         };
         let standing = wishes.into_iter().enumerate().rev().filter(|(_, wish)| holds(wish));
         let numbered = standing.map(|(earlier, wish)| v1::StandingWish {

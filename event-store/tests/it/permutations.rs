@@ -183,6 +183,23 @@ fn a_wish_in_whose_place_another_was_put_does_not_come_back() {
 }
 
 #[test]
+fn a_wish_holds_until_the_one_in_its_place_is_known() {
+    let replaced = Payload::AcpPreferenceSuperseded(v1::AcpPreferenceSuperseded {
+        preference_id: thing(1),
+        superseded_by_preference_id: thing(2).to_uppercase(),
+        ..Default::default()
+    });
+    let mut told = vec![registered(&["77"]), wish(1, "延命を希望する"), replaced];
+    let wishes = |told: &[Payload]| -> Vec<String> {
+        let wishes = read_on("2026-05-30", told).wishes;
+        wishes.into_iter().map(|wish| wish.preference).collect()
+    };
+    assert_eq!(wishes(&told), ["延命を希望する"]);
+    told.push(wish(2, "延命を希望しない"));
+    assert_eq!(wishes(&told), ["延命を希望しない"]);
+}
+
+#[test]
 fn a_care_manager_who_was_declared_ahead_is_one_from_that_day_on() {
     let mut ahead = manager("cm-2");
     if let Payload::PrimaryCareManagerDeclared(declared) = &mut ahead {

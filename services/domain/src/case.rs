@@ -1,9 +1,12 @@
 //! A social-prescribing case: opened, worked on, closed, perhaps reopened.
 
-use crate::id::{OrganisationId, ReferralId};
+use std::collections::BTreeMap;
+
+use crate::id::{EventId, OrganisationId, ReferralId};
 use crate::pairs::commands_and_events;
 use crate::path::{Path, Step};
 use crate::record::{Stamp, Turn};
+use crate::time::CareTime;
 
 commands_and_events! {
     Open => Opened(Option<ReferralId>),
@@ -38,6 +41,10 @@ pub enum Refusal {
     #[error("the case was not open at the time given: check `occurred_at` against the timeline")]
     OutOfOrder,
     #[error(
+        "event {0} tells of something later that is done on an open case, or could not have followed: check `occurred_at` against the timeline, tell of what reopened the case in between, or correct that event first"
+    )]
+    LaterStep(EventId),
+    #[error(
         "only the organisation that opened the case closes or reopens it; an entry on its behalf names it in `on_behalf_of`"
     )]
     NotTheOpener,
@@ -60,6 +67,10 @@ pub enum State {
 pub struct Case {
     path: Path<Move>,
     opener: Option<OrganisationId>,
+    /// On which referral it was opened, and when.
+    referral: Option<(ReferralId, EventId, CareTime)>,
+    /// The contacts, which are made in an open case.
+    contacts: BTreeMap<EventId, CareTime>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +106,10 @@ impl Step for Move {
     fn repeats(&self, later: &Self) -> bool {
         matches!((self, later), (Self::Open, Self::Open))
     }
+
+    fn begins_again(&self, state: State) -> bool {
+        matches!((self, state), (Self::Reopen, State::Open))
+    }
 }
 
 impl Case {
@@ -121,27 +136,47 @@ impl Case {
     }
 
     fn check(&self, stamp: &Stamp, turn: Move) -> Result<(), Refusal> {
-        if self.path.accepts(stamp, turn) {
-            return Ok(());
-        }
-        Err(match (turn, self.path.state()) {
+        let fits = match turn {
+            // Contacts lead nowhere, but are made in an open case.
+            Move::Close | Move::Reopen => self.with_contacts().fits(stamp, turn),
+            Move::Open | Move::Work => self.path.fits(stamp, turn),
+        };
+        fits.map_err(|later| later.map_or_else(|| self.why_not(turn), Refusal::LaterStep))
+    }
+
+    fn with_contacts(&self) -> Path<Move> {
+        let contacts = self.contacts.iter().map(|(contact, at)| (*contact, *at, Move::Work));
+        self.path.clone().with_also(contacts)
+    }
+
+    fn why_not(&self, turn: Move) -> Refusal {
+        match (turn, self.path.state()) {
             (_, State::Unopened) => Refusal::Unknown,
             (Move::Open, State::Open | State::Closed) => Refusal::AlreadyOpened,
             (Move::Reopen, State::Open) => Refusal::Open,
             (Move::Close | Move::Work | Move::Reopen, State::Closed) => Refusal::Closed,
             (Move::Close | Move::Work, State::Open) => Refusal::OutOfOrder,
-        })
+        }
+    }
+
+    /// The event that opened it on this referral, certainly after that time.
+    pub(crate) fn opened_after(&self, at: &CareTime, on: ReferralId) -> Option<EventId> {
+        let (referral, event, opened_at) = self.referral.as_ref()?;
+        (*referral == on && at.is_before(opened_at)).then_some(*event)
     }
 
     pub fn apply(&mut self, stamp: &Stamp, event: &Event) {
         match event {
-            Event::Opened(_) => {
+            Event::Opened(referral) => {
+                self.referral = referral.map(|of| (of, stamp.event, stamp.occurred_at));
                 self.opener = Some(stamp.acting_for.clone());
                 self.path.insert(stamp, Move::Open);
             }
             Event::Reopened(()) => self.path.insert(stamp, Move::Reopen),
             Event::Closed(()) => self.path.insert(stamp, Move::Close),
-            Event::ContactAttempted(()) | Event::ContactHeld(()) => {}
+            Event::ContactAttempted(()) | Event::ContactHeld(()) => {
+                self.contacts.insert(stamp.event, stamp.occurred_at);
+            }
         }
     }
 

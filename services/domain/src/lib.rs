@@ -12,6 +12,8 @@ pub mod id;
 pub mod identity;
 pub mod my_number;
 pub mod note;
+#[cfg(test)]
+mod orders;
 pub mod organisation;
 mod pairs;
 mod path;

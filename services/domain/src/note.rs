@@ -138,6 +138,10 @@ pub enum Refusal {
     )]
     WrongState { of: &'static str, state: &'static str },
     #[error(
+        "event {0} tells of a later step that could not have followed: check `occurred_at` against the timeline, or correct that event first"
+    )]
+    LaterStep(EventId),
+    #[error(
         "a person must say this: send it as a draft, if there is one for it, and have a person confirm it; a program's draft changes nothing until then"
     )]
     NeedsPerson,
@@ -195,6 +199,10 @@ impl path::Step for Step {
     fn repeats(&self, later: &Self) -> bool {
         [self, later].iter().all(|step| step.from.contains(&NONE))
     }
+
+    fn begins_again(&self, state: Self::State) -> bool {
+        self.to == state && self.from.iter().any(|from| *from != NONE)
+    }
 }
 
 impl Course {
@@ -216,8 +224,10 @@ impl Course {
         if step.variant.is_some_and(is_of_other_kind) {
             return Err(Refusal::OtherKind(step.of));
         }
-        if self.path.accepts(stamp, step) {
-            return Ok(());
+        match self.path.fits(stamp, step) {
+            Ok(()) => return Ok(()),
+            Err(Some(later)) => return Err(Refusal::LaterStep(later)),
+            Err(None) => {}
         }
         let state = self.path.state();
         Err(if state == NONE {

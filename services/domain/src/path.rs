@@ -6,10 +6,15 @@
 //! and whose nature leave their order open stand by the ids of their events: these are the same in
 //! every telling, and ids that sort by time (UUID version 7) sort as they were made.
 //!
-//! For the same reason a step is decided on what had happened before it, as it then stood: what
-//! came later does not speak against it, and neither does a cancel that came later. So whatever
-//! was accepted when it happened is accepted whenever it comes; until all has come that belongs to
-//! it, the last step still says where it stands.
+//! What can be cancelled is decided on what had happened before it, as it then stood: what came
+//! later does not speak against it, and neither does a cancel that came later. So whatever was
+//! accepted when it happened is accepted whenever it comes; until all has come that belongs to it,
+//! the last step still says where it stands.
+//!
+//! What cannot be cancelled must also leave what is known of later times possible: of two steps
+//! that exclude each other one is taken, whichever comes first. So that two late steps that need
+//! each other do not wait for each other for ever, one that begins something again says by itself
+//! that it had stopped: a case that is reopened was closed, also if that is still to be told.
 
 use std::collections::BTreeMap;
 
@@ -35,6 +40,12 @@ pub(crate) trait Step {
     /// Whether it says once more what `later` says, as long as nothing between the two undoes it:
     /// then it is no late news.
     fn repeats(&self, later: &Self) -> bool;
+
+    /// Whether it begins again what goes on in `state`: then it had stopped in between, and that
+    /// is still to be told.
+    fn begins_again(&self, _state: Self::State) -> bool {
+        false
+    }
 }
 
 /// A step that was taken.
@@ -129,6 +140,31 @@ impl<S: Step> Path<S> {
             || self.accepted_then(&new)
     }
 
+    /// Whether a step has a place among the others that agrees with its time, and leaves possible
+    /// what is known of later times. If only a later step speaks against it, its event.
+    pub(crate) fn fits(&self, stamp: &Stamp, step: S) -> Result<(), Option<EventId>> {
+        let new = Taken::new(stamp, step);
+        if self.goes_last(&new) || arrange(&with(self.iter(), &new)).is_some() {
+            return Ok(());
+        }
+        let steps: Vec<&Taken<S>> = self.iter().collect();
+        let mut against = None;
+        for place in 0..=steps.len() {
+            let (before, after) = steps.split_at(place);
+            let is_in_time = before.iter().all(|earlier| !new.at.is_before(&earlier.at))
+                && after.iter().all(|later| !later.at.is_before(&new.at));
+            let next = after.first().copied();
+            if !is_in_time || !new.follows(state(before.iter().copied()), next) {
+                continue;
+            }
+            match next {
+                Some(next) if !next.comes_after(&new) => against = Some(next.event),
+                Some(_) | None => return Ok(()),
+            }
+        }
+        Err(against)
+    }
+
     /// Whether the step was cancelled before it is told: it then leads nowhere.
     pub(crate) fn is_cancelled_ahead(&self, stamp: &Stamp, step: &S) -> bool {
         self.ahead.get(&stamp.event).is_some_and(|ahead| (ahead.is_meant)(step))
@@ -147,6 +183,14 @@ impl<S: Step> Path<S> {
             self.told.push(new);
             self.rearrange();
         }
+    }
+
+    /// With steps of which each has a place, or stands where its time puts it.
+    pub(crate) fn with_also(mut self, steps: impl Iterator<Item = (EventId, CareTime, S)>) -> Self {
+        let taken = |(event, at, step)| Taken { event, at, step, cancelled_at: None };
+        self.told.extend(steps.map(taken));
+        self.rearrange();
+        self
     }
 
     /// Takes a step off the path, as though it had not been; also one that is still to be told.
@@ -239,6 +283,22 @@ impl<S> Taken<S> {
     /// By which steps stand in their order, where what can follow what leaves it open.
     pub(crate) fn place(&self) -> (Timestamp, EventId) {
         (self.at.earliest(), self.event)
+    }
+}
+
+impl<S: Step> Taken<S> {
+    /// Whether it can be taken in `state`; before a later step also if something between the two is
+    /// still to be told.
+    fn follows(&self, state: S::State, next: Option<&Self>) -> bool {
+        let is_late = || next.is_some_and(|next| self.at.is_before(&next.at));
+        self.step.leads_from(state).is_some() || is_late() && self.step.begins_again(state)
+    }
+
+    /// The same of what is known, when one is told that was taken before it.
+    fn comes_after(&self, new: &Self) -> bool {
+        let state = new.step.leads_to();
+        let is_late = new.at.is_before(&self.at);
+        self.step.leads_from(state).is_some() || is_late && self.step.begins_again(state)
     }
 }
 

@@ -61,7 +61,7 @@ struct Raw {
 fn raw() -> impl Strategy<Value = Raw> {
     let shift = prop_oneof![4 => Just(0), 1 => -6..7i8];
     (
-        prop_oneof![3 => 0..48u8, 1 => 32..48u8],
+        prop_oneof![3 => 0..52u8, 2 => 32..52u8],
         prop_oneof![4 => Just(0u8), 1 => 1..3u8],
         prop_oneof![6 => Just(0u8), 1 => Just(1u8)],
         0..3u8,
@@ -141,6 +141,15 @@ impl Raw {
                     _ => transfer_request::Command::Withdraw(()),
                 };
                 record::Order::TransferRequest(TransferRequestId::new(id), command)
+            }
+            48..=51 => {
+                let command = match self.kind {
+                    48 => referral::Command::Reject(()),
+                    49 => referral::Command::Hold(()),
+                    50 => referral::Command::Fail(()),
+                    _ => referral::Command::Cancel(()),
+                };
+                record::Order::Referral(ReferralId::new(id), command)
             }
             45 | 46 => record::Order::Correction(Correction {
                 corrects: EventId::new(Uuid::from_u128(position.saturating_sub(self.back))),
@@ -302,7 +311,7 @@ fn is_tied(one: &Event, all: &[Event]) -> bool {
 /// Tells of events as a sender does whose messages overtook each other: what is refused is sent
 /// again after the others; and with what takes it back, if that does not help. The record, and
 /// what it never took.
-fn tell_again_and_again(mut left: Vec<Event>) -> (Record, Vec<(Event, crate::Refusal)>) {
+pub(crate) fn tell_again_and_again(mut left: Vec<Event>) -> (Record, Vec<(Event, crate::Refusal)>) {
     let mut record = Record::default();
     loop {
         let before = left.len();
@@ -348,9 +357,9 @@ fn taken_back<'a>(
     event: &Event,
     all: &'a [(Event, crate::Refusal)],
 ) -> impl Iterator<Item = &'a Event> {
-    let (event, change) = (event.stamp.event, Change::EnteredInError);
-    let error = Fact::Correction(Correction { corrects: event, change });
-    let takes_back = move |by: &&Event| by.fact.cancelled() == Some(event) || by.fact == error;
+    let event = event.stamp.event;
+    let takes_back =
+        move |by: &&Event| by.fact.cancelled() == Some(event) || corrected(by) == Some(event);
     all.iter().map(|(event, _)| event).filter(takes_back)
 }
 
@@ -387,7 +396,7 @@ fn tale_of_refused(refused: &[(Event, crate::Refusal)]) -> String {
     refused.iter().map(line).collect::<Vec<_>>().join(", ")
 }
 
-fn replay<'a>(events: impl IntoIterator<Item = &'a Event>) -> Record {
+pub(crate) fn replay<'a>(events: impl IntoIterator<Item = &'a Event>) -> Record {
     let mut record = Record::default();
     for event in events {
         record.apply(event);

@@ -139,7 +139,13 @@ impl Record {
                     self.state.decide_of_encounter(&stamp, order)?
                 }
                 Err(_) if is_taken_back(&stamp, follow) => order.into(),
-                decided => decided?,
+                Err(refusal) => match corrected_time(&stamp, follow) {
+                    Some(occurred_at) => {
+                        self.state.decide(&Stamp { occurred_at, ..stamp.clone() }, order)?
+                    }
+                    None => return Err(refusal),
+                },
+                Ok(fact) => fact,
             },
         };
         Ok(vec![Event { stamp, fact }])
@@ -247,6 +253,24 @@ fn is_taken_back(stamp: &Stamp, follow: &[Command]) -> bool {
         Order::Correction(Correction { corrects: stamp.event, change: Change::EnteredInError });
     follow.iter().any(|Command { order, .. }| {
         *order == error || Fact::from(order.clone()).cancelled() == Some(stamp.event)
+    })
+}
+
+/// When it happened, if that was corrected, and that is told with it.
+fn corrected_time(stamp: &Stamp, follow: &[Command]) -> Option<CareTime> {
+    follow.iter().rev().find_map(|Command { order, .. }| match order {
+        Order::Correction(Correction { corrects, change: Change::Time(at) })
+            if *corrects == stamp.event =>
+        {
+            Some(*at)
+        }
+        Order::Correction(_)
+        | Order::Identity(_)
+        | Order::Encounter(..)
+        | Order::TransferRequest(..)
+        | Order::Referral(..)
+        | Order::Case(..)
+        | Order::Document(_) => None,
     })
 }
 

@@ -29,6 +29,11 @@ commands_and_events! {
 }
 
 impl Event {
+    /// Whether no case is opened on the referral after it.
+    pub(crate) fn ends_before_work(&self) -> bool {
+        led_to(self).is_some_and(|state| !state.is_live())
+    }
+
     pub(crate) fn turn(&self) -> Turn {
         match self {
             Self::Requested(_) => Turn::Begun,
@@ -61,6 +66,10 @@ pub enum Refusal {
     WrongState(State),
     #[error("the referral was asked for later: check `occurred_at` against the timeline")]
     BeforeRequest,
+    #[error(
+        "event {0} tells of something later that could not have followed: check `occurred_at` against the timeline, or correct that event first"
+    )]
+    LaterStep(EventId),
 }
 
 /// Where a referral stands.
@@ -109,6 +118,19 @@ struct Question {
     event: EventId,
 }
 
+impl State {
+    fn is_live(self) -> bool {
+        match self {
+            Self::Rejected | Self::Cancelled | Self::Failed | Self::EnteredInError => false,
+            Self::Requested
+            | Self::Accepted
+            | Self::InProgress
+            | Self::OnHold
+            | Self::Completed => true,
+        }
+    }
+}
+
 /// What is said of a referral leads to the state that it names, from the states of the table at
 /// `ReferralStep` in the schema.
 impl Step for State {
@@ -139,6 +161,10 @@ impl Step for State {
     fn repeats(&self, later: &Self) -> bool {
         self == later && !matches!(self, Self::InProgress | Self::OnHold)
     }
+
+    fn begins_again(&self, state: Self) -> bool {
+        matches!((self, state), (Self::InProgress, Self::InProgress))
+    }
 }
 
 impl Referral {
@@ -168,9 +194,7 @@ impl Referral {
 
     /// Whether a case can be opened on it: it was not turned down or taken back by then.
     pub(crate) fn was_live_at(&self, at: &CareTime) -> bool {
-        use State::{Cancelled, EnteredInError, Failed, Rejected};
-        self.is_known()
-            && !matches!(self.path.state_at(at), Rejected | Cancelled | Failed | EnteredInError)
+        self.is_known() && self.path.state_at(at).is_live()
     }
 
     pub fn is_known(&self) -> bool {
@@ -211,7 +235,10 @@ impl Referral {
             return Err(Refusal::BeforeRequest);
         }
         let may_be_said = match led_to(&command.clone().into()) {
-            Some(next) => self.path.accepts(stamp, next),
+            Some(next) => match self.path.fits(stamp, next) {
+                Err(Some(later)) => return Err(Refusal::LaterStep(later)),
+                fits => fits.is_ok(),
+            },
             // Who came is often told afterwards.
             None => [state, self.path.state_at(&stamp.occurred_at)].iter().any(|state| {
                 matches!(state, State::Accepted | State::InProgress | State::Completed)

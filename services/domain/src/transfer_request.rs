@@ -2,7 +2,7 @@
 
 use crate::id::{EncounterId, EventId, OrganisationId};
 use crate::pairs::commands_and_events;
-use crate::path::{Path, Step};
+use crate::path::{self, Path, Step};
 use crate::record::{Stamp, Turn};
 use crate::time::CareTime;
 
@@ -54,8 +54,14 @@ pub enum Refusal {
     WrongState(State),
     #[error("the facility that is asked is the one where the patient is")]
     SameFacility,
-    #[error("another offer for this stay was accepted already: withdraw that request first")]
-    AnotherAccepted,
+    #[error(
+        "another offer for this stay was accepted, in event {0}: withdraw that request first, and tell of a withdrawal before the acceptance that it made possible"
+    )]
+    AnotherAccepted(EventId),
+    #[error(
+        "event {0} tells of a later step of this request that could not have followed: check `occurred_at` against the timeline, or correct that event first"
+    )]
+    LaterStep(EventId),
 }
 
 /// Where a request stands.
@@ -119,6 +125,10 @@ impl Step for State {
     fn repeats(&self, later: &Self) -> bool {
         self == later && matches!(self, Self::Accepted | Self::Withdrawn)
     }
+
+    fn begins_again(&self, state: Self) -> bool {
+        matches!((self, state), (Self::Offered, Self::Offered))
+    }
 }
 
 impl TransferRequest {
@@ -135,10 +145,11 @@ impl TransferRequest {
                 said_by(&asked.requester, stamp, Refusal::NotTheRequester)
             }
         }?;
-        if let Some(next) = led_to(&command.clone().into())
-            && !self.path.accepts(stamp, next)
-        {
-            return Err(Refusal::WrongState(self.path.state()));
+        if let Some(next) = led_to(&command.clone().into()) {
+            let wrong_state = || Refusal::WrongState(self.path.state());
+            let refusal =
+                |later: Option<EventId>| later.map_or_else(wrong_state, Refusal::LaterStep);
+            self.path.fits(stamp, next).map_err(refusal)?;
         }
         Ok(command.into())
     }
@@ -155,8 +166,17 @@ impl TransferRequest {
         }
     }
 
-    pub(crate) fn was_accepted_at(&self, at: &CareTime) -> bool {
-        self.path.state_at(at) == State::Accepted
+    /// The acceptance that excludes the one of another offer for the same stay: both would have
+    /// been accepted at one time.
+    pub(crate) fn acceptance_beside(&self, other: &Self) -> Option<EventId> {
+        let accepted = |taken: &&path::Taken<State>| taken.step == State::Accepted;
+        let was_accepted_at = |of: &Self, at: &CareTime| of.path.state_at(at) == State::Accepted;
+        let mut own = self.path.iter().filter(accepted);
+        let own = own.find(|own| {
+            let mut others = other.path.iter().filter(accepted);
+            others.any(|taken| was_accepted_at(self, &taken.at) || was_accepted_at(other, &own.at))
+        })?;
+        Some(own.event)
     }
 
     pub fn state(&self) -> State {

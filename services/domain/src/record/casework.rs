@@ -27,12 +27,13 @@ impl State {
         let request = self.transfer_requests.get(&id).unwrap_or(&unknown);
         if matches!(command, transfer_request::Command::Accept(())) && request.encounter().is_some()
         {
-            let mut others = self.transfer_requests.iter().filter(|(other, _)| **other != id);
-            let at = &stamp.occurred_at;
-            if others.any(|(_, other)| {
-                other.was_accepted_at(at) && other.encounter() == request.encounter()
-            }) {
-                return Err(transfer_request::Refusal::AnotherAccepted.into());
+            let mut accepted = request.clone();
+            accepted.apply(stamp, &transfer_request::Event::Accepted(()));
+            let is_of_the_stay = |other: &TransferRequest| other.encounter() == request.encounter();
+            let others = self.transfer_requests.iter().filter(|(other, _)| **other != id);
+            let mut others = others.filter(|(_, other)| is_of_the_stay(other));
+            if let Some(event) = others.find_map(|(_, other)| other.acceptance_beside(&accepted)) {
+                return Err(transfer_request::Refusal::AnotherAccepted(event).into());
             }
         }
         Ok(request.decide(stamp, command)?)
@@ -48,7 +49,13 @@ impl State {
             self.known_case(*case)?;
         }
         let unknown = Referral::default();
-        Ok(self.referrals.get(&id).unwrap_or(&unknown).decide(stamp, command)?)
+        let event = self.referrals.get(&id).unwrap_or(&unknown).decide(stamp, command)?;
+        if event.ends_before_work() {
+            let at = &stamp.occurred_at;
+            let opened = self.cases.values().find_map(|case| case.opened_after(at, id));
+            opened.map_or(Ok(()), |opened| Err(referral::Refusal::LaterStep(opened)))?;
+        }
+        Ok(event)
     }
 
     pub(super) fn decide_case(
@@ -157,7 +164,7 @@ mod tests {
         record.apply(&Event { stamp: stamp(7, "2026-05-05"), fact: accept(1).into() });
         assert_eq!(
             record.when("2026-05-06", accept(2)),
-            Err(Refusal::TransferRequest(transfer_request::Refusal::AnotherAccepted))
+            Err(Refusal::TransferRequest(transfer_request::Refusal::AnotherAccepted(event_id(7))))
         );
         let withdraw = transfer_order(1, transfer_request::Command::Withdraw(()));
         record.apply(&Event { stamp: stamp(8, "2026-05-06"), fact: withdraw.into() });
@@ -187,12 +194,15 @@ mod tests {
             ("2026-05-04", of(2, transfer_request::Command::Offer(()))),
             ("2026-05-08", of(2, transfer_request::Command::Accept(()))),
         ]);
+        let mut record = record;
         let accept = || of(1, transfer_request::Command::Accept(()));
+        for at in ["2026-05-06", "2026-05-09"] {
+            let another = transfer_request::Refusal::AnotherAccepted(event_id(7));
+            assert_eq!(record.when(at, accept()), Err(another.into()), "{at}");
+        }
+        let withdraw = of(1, transfer_request::Command::Withdraw(()));
+        record.apply(&Event { stamp: stamp(8, "2026-05-07"), fact: withdraw.into() });
         assert_eq!(record.when("2026-05-06", accept()), Ok(()), "it was withdrawn by the 8th");
-        assert_eq!(
-            record.when("2026-05-09", accept()),
-            Err(Refusal::TransferRequest(transfer_request::Refusal::AnotherAccepted))
-        );
     }
 
     #[test]

@@ -72,8 +72,8 @@ impl Refusal {
             Self::Referral(referral::Refusal::NotTheReceiver) => "NOT_THE_RECEIVER",
             Self::Referral(referral::Refusal::NotTheRequester) => "NOT_THE_REQUESTER",
             Self::Referral(referral::Refusal::WrongState(_)) => "REFERRAL_IN_WRONG_STATE",
-            Self::Referral(referral::Refusal::BeforeRequest)
-            | Self::Case(case::Refusal::OutOfOrder) => "OUT_OF_ORDER",
+            Self::Referral(referral::Refusal::BeforeRequest | referral::Refusal::LaterStep(_))
+            | Self::Case(case::Refusal::OutOfOrder | case::Refusal::LaterStep(_)) => "OUT_OF_ORDER",
             Self::Note(refusal) => note_reason(refusal),
             Self::Correction(refusal) => correction_reason(refusal),
             Self::Resource(refusal) => resource_reason(refusal),
@@ -136,13 +136,19 @@ impl Refusal {
             | Self::Encounter(_)
             | Self::TransferRequest(
                 transfer_request::Refusal::WrongState(_)
-                | transfer_request::Refusal::AnotherAccepted,
+                | transfer_request::Refusal::AnotherAccepted(_)
+                | transfer_request::Refusal::LaterStep(_),
             )
-            | Self::Referral(referral::Refusal::WrongState(_) | referral::Refusal::BeforeRequest)
+            | Self::Referral(
+                referral::Refusal::WrongState(_)
+                | referral::Refusal::BeforeRequest
+                | referral::Refusal::LaterStep(_),
+            )
             | Self::Case(
                 case::Refusal::Closed
                 | case::Refusal::Open
                 | case::Refusal::OutOfOrder
+                | case::Refusal::LaterStep(_)
                 | case::Refusal::ReferralNotLive,
             ) => RefusalKind::State,
         }
@@ -156,6 +162,7 @@ fn note_kind(refusal: &note::Refusal) -> RefusalKind {
         note::Refusal::Exists(_) | note::Refusal::VersionKnown(_) => RefusalKind::Exists,
         note::Refusal::NeedsPerson | note::Refusal::NotTheBeginner { .. } => RefusalKind::NotYours,
         note::Refusal::WrongState { .. }
+        | note::Refusal::LaterStep(_)
         | note::Refusal::Differs(_)
         | note::Refusal::OtherKind(_)
         | note::Refusal::NotTheNextVersion { .. }
@@ -238,7 +245,8 @@ fn transfer_request_reason(refusal: &transfer_request::Refusal) -> &'static str 
         transfer_request::Refusal::NotTheRequester => "NOT_THE_REQUESTER",
         transfer_request::Refusal::WrongState(_) => "TRANSFER_REQUEST_IN_WRONG_STATE",
         transfer_request::Refusal::SameFacility => "SAME_FACILITY",
-        transfer_request::Refusal::AnotherAccepted => "ANOTHER_OFFER_ACCEPTED",
+        transfer_request::Refusal::LaterStep(_) => "OUT_OF_ORDER",
+        transfer_request::Refusal::AnotherAccepted(_) => "ANOTHER_OFFER_ACCEPTED",
     }
 }
 
@@ -254,7 +262,7 @@ fn note_reason(refusal: &note::Refusal) -> &'static str {
         note::Refusal::NotTheBeginner { .. } => "NOT_THE_ORGANISER",
         note::Refusal::VersionKnown(_) => "VERSION_KNOWN",
         note::Refusal::NotTheNextVersion { .. } => "VERSION_NOT_NEXT",
-        note::Refusal::VersionOutOfTime(_) => "OUT_OF_ORDER",
+        note::Refusal::VersionOutOfTime(_) | note::Refusal::LaterStep(_) => "OUT_OF_ORDER",
     }
 }
 
