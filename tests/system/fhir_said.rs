@@ -105,14 +105,13 @@ async fn a_notification_takes_nothing_back_of_who_the_patient_is() {
     let before = who(&server).await;
     for (organisation, id) in [("rehab", "m1"), ("acute", "p0")] {
         let stay = stay(&format!("s-{organisation}"), id);
-        let sent = match organisation {
-            "rehab" => message("notification-admit", "h1", vec![minimal(id), stay]),
-            _ => {
-                let mut over = stay;
-                over["status"] = json!("finished");
-                over["period"] = json!({ "start": "2026-01-01", "end": "2026-01-02" });
-                message("notification-discharge", "h2", vec![minimal(id), over])
-            }
+        let sent = if organisation == "rehab" {
+            message("notification-admit", "h1", vec![minimal(id), stay])
+        } else {
+            let mut over = stay;
+            over["status"] = json!("finished");
+            over["period"] = json!({ "start": "2026-01-01", "end": "2026-01-02" });
+            message("notification-discharge", "h2", vec![minimal(id), over])
         };
         take(&server, organisation, "/$process-message", &sent).await;
         assert_eq!(who(&server).await, before, "{organisation}");
@@ -270,7 +269,7 @@ async fn a_stay_is_at_the_facility_that_its_reference_names_or_is_refused() {
     assert_eq!(found, ("1310000001".to_owned(), "総合病院".to_owned()));
 }
 
-fn entry(resource: &Value, request: Value) -> Value {
+fn entry(resource: &Value, request: &Value) -> Value {
     let url = format!("urn:uuid:{}", resource["id"].as_str().unwrap());
     json!({ "fullUrl": url, "resource": resource, "request": request })
 }
@@ -302,18 +301,18 @@ async fn what_a_request_asks_for_and_is_not_done_is_refused() {
             "ifNoneExist",
         ),
     ] {
-        let sent = entries("transaction", &[entry(&patient, asked.clone())]);
+        let sent = entries("transaction", &[entry(&patient, &asked)]);
         let (status, answer) = request(&server, "POST", "", &sent).await;
         assert_eq!(status, 400, "{asked}: {answer}");
         let place = format!("Bundle.entry[0].request.{element}");
         assert_eq!(answer["issue"][0]["expression"][0], place, "{asked}");
-        let sent = entries("batch", &[entry(&patient, asked)]);
+        let sent = entries("batch", &[entry(&patient, &asked)]);
         let answer = take(&server, "acute", "", &sent).await;
         assert_eq!(answer["entry"][0]["response"]["status"], "400 Bad Request");
     }
     for url in ["Patient/p0", "/Patient/p0", "http://his.example/fhir/Patient/p0"] {
         let asked = json!({ "method": "PUT", "url": url });
-        take(&server, "acute", "", &entries("transaction", &[entry(&patient, asked)])).await;
+        take(&server, "acute", "", &entries("transaction", &[entry(&patient, &asked)])).await;
     }
 }
 
@@ -329,8 +328,8 @@ async fn a_patient_who_exists_is_not_created_where_it_is_asked_so() {
         let query = format!("identifier={NUMBERS}|{value}");
         json!({ "method": "POST", "url": "Patient", "ifNoneExist": query })
     };
-    let stay_of = entry(&stay("s", "new"), json!({ "method": "POST", "url": "Encounter" }));
-    let sent = entries("transaction", &[entry(&other, asked("MR00000")), stay_of]);
+    let stay_of = entry(&stay("s", "new"), &json!({ "method": "POST", "url": "Encounter" }));
+    let sent = entries("transaction", &[entry(&other, &asked("MR00000")), stay_of]);
     let answer = take(&server, "acute", "", &sent).await;
     let place = format!("Patient/{}", before["id"].as_str().unwrap());
     assert_eq!(answer["entry"][0]["response"]["status"], "200 OK", "{answer}");
@@ -339,7 +338,7 @@ async fn a_patient_who_exists_is_not_created_where_it_is_asked_so() {
     assert_eq!(found(&server).await, before, "nothing is added to the patient");
     let stays = get(&server, &format!("/Encounter?patient={place}")).await;
     assert_eq!(stays["total"], 1, "{stays}");
-    let sent = entries("transaction", &[entry(&other, asked("MR99999"))]);
+    let sent = entries("transaction", &[entry(&other, &asked("MR99999"))]);
     let answer = take(&server, "acute", "", &sent).await;
     assert_eq!(answer["entry"][0]["response"]["status"], "201 Created", "nobody has it");
 }

@@ -177,8 +177,8 @@ pub enum Refusal {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Course {
     path: path::Path<Step>,
-    /// Who took the first steps that only they follow up.
-    begun_by: BTreeMap<EventId, OrganisationId>,
+    /// Who took the first steps that only they follow up, and under which stay.
+    begun_by: BTreeMap<EventId, (OrganisationId, Option<EncounterId>)>,
 }
 
 /// Where everything begins.
@@ -241,7 +241,7 @@ impl Course {
 
     /// Whether this organisation may say what only those say who began it.
     pub(crate) fn check_beginner(&self, stamp: &Stamp, step: Step) -> Result<(), Refusal> {
-        let mut beginners = self.begun_by.values();
+        let mut beginners = self.begun_by.values().map(|(by, _)| by);
         match beginners.next() {
             Some(first) if step.by_beginner && *first != stamp.acting_for => {
                 let is_other = !beginners.any(|of| *of == stamp.acting_for);
@@ -252,9 +252,14 @@ impl Course {
         }
     }
 
-    pub fn apply(&mut self, stamp: &Stamp, step: Step) {
+    /// The stays under which it was begun.
+    pub(crate) fn stays(&self) -> impl Iterator<Item = EncounterId> {
+        self.begun_by.values().filter_map(|(_, stay)| *stay)
+    }
+
+    pub fn apply(&mut self, stamp: &Stamp, step: Step, stay: Option<EncounterId>) {
         if step.by_beginner && step.from.contains(&NONE) {
-            self.begun_by.insert(stamp.event, stamp.acting_for.clone());
+            self.begun_by.insert(stamp.event, (stamp.acting_for.clone(), stay));
         }
         self.path.insert(stamp, step);
     }
@@ -288,7 +293,7 @@ mod tests {
     fn given(steps: &[(&'static [&'static str], &'static str)]) -> Course {
         let mut course = Course::default();
         for ((from, to), day) in steps.iter().zip(1_u8..) {
-            course.apply(&stamp(day.into(), &format!("2026-05-{day:02}")), step(from, to));
+            course.apply(&stamp(day.into(), &format!("2026-05-{day:02}")), step(from, to), None);
         }
         course
     }
@@ -314,7 +319,7 @@ mod tests {
             ..step(from, to)
         };
         let mut course = Course::default();
-        course.apply(&stamp(1, "2026-05-01"), of(PUBLISHED, 1, Some("summary")));
+        course.apply(&stamp(1, "2026-05-01"), of(PUBLISHED, 1, Some("summary")), None);
         let at = stamp(2, "2026-05-02");
         let differs = || Err(Refusal::Differs("question_id"));
         assert_eq!(course.decide(&at, of(RECEIVED, 2, Some("summary"))), differs());
@@ -342,7 +347,7 @@ mod tests {
             ..step(from, to)
         };
         let mut course = Course::default();
-        course.apply(&stamp(1, "2026-05-01"), of(ASKED, Some("special")));
+        course.apply(&stamp(1, "2026-05-01"), of(ASKED, Some("special")), None);
         let at = stamp(2, "2026-05-02");
         let amended = |variant| course.decide(&at, of((&["open"], "open"), variant));
         assert_eq!(amended(Some("nursing")), Err(Refusal::OtherKind("question_id")));

@@ -107,8 +107,8 @@ impl State {
         if let Some(step) = document.step {
             let unknown = Course::default();
             let course = self.courses.get(&(step.of, step.id)).unwrap_or(&unknown);
-            let place = document.encounter.and_then(|of| self.encounters.get(&of)?.place());
-            if place.is_none_or(|place| place.facility.id != stamp.acting_for) {
+            let mut places = course.stays().filter_map(|of| self.encounters.get(&of)?.place());
+            if !places.any(|place| place.facility.id == stamp.acting_for) {
                 course.check_beginner(stamp, step)?;
             }
             course.decide(stamp, step)?;
@@ -364,24 +364,33 @@ mod tests {
         };
         let called = step(&["none", "scheduled", "cancelled"], "scheduled");
         let called_off = step(&["scheduled"], "cancelled");
-        let of = |step| {
-            let encounter = Some(encounter_id(1));
+        let of = |stay, step| {
+            let encounter = Some(encounter_id(stay));
             Order::Document(Document { encounter, step: Some(step), ..Document::default() })
         };
-        let mut record =
-            given(&[("2026-05-01", register()), ("2026-05-02", admit(1, "acute", None))]);
+        let mut record = given(&[
+            ("2026-05-01", register()),
+            ("2026-05-02", admit(1, "acute", None)),
+            ("2026-05-03", admit(2, "clinic", None)),
+        ]);
         let by = |number, who: &str, step| Command {
             stamp: stamp_for(number, "2026-05-04", who),
-            order: of(step),
+            order: of(if who == "clinic" { 2 } else { 1 }, step),
         };
         let scheduled = record.decide(by(3, "office", called), noon()).unwrap();
         record.apply(&scheduled[0]);
         let office = OrganisationId::parse("office").unwrap();
         for step in [called, called_off] {
-            let stranger = record.decide(by(4, "stranger", step), noon());
-            let not_theirs =
-                note::Refusal::NotTheBeginner { of: "conference_id", by: office.clone() };
-            assert_eq!(stranger, Err(not_theirs.into()));
+            // Also under a visit of its own.
+            for who in ["stranger", "clinic"] {
+                let not_theirs =
+                    note::Refusal::NotTheBeginner { of: "conference_id", by: office.clone() };
+                assert_eq!(
+                    record.decide(by(4, who, step), noon()),
+                    Err(not_theirs.into()),
+                    "{who}"
+                );
+            }
             for who in ["office", "acute"] {
                 assert!(record.decide(by(4, who, step), noon()).is_ok(), "{who}");
             }

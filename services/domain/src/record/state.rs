@@ -72,9 +72,10 @@ impl State {
                 self.referrals.entry(*id).or_default().apply(stamp, event);
             }
             Fact::Case(id, event) => self.cases.entry(*id).or_default().apply(stamp, event),
-            Fact::Document(Document { step, edition, .. }) => {
+            Fact::Document(Document { step, edition, encounter, .. }) => {
                 if let Some(step) = step {
-                    self.courses.entry((step.of, step.id)).or_default().apply(stamp, *step);
+                    let course = self.courses.entry((step.of, step.id)).or_default();
+                    course.apply(stamp, *step, *encounter);
                 }
                 if let Some(edition) = edition {
                     self.editions.entry(edition.of).or_default().apply(stamp, edition.version);

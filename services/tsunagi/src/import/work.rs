@@ -274,7 +274,7 @@ impl Work {
         if let Ok(mapped) = &mut mapped
             && let Some(outcome) = self.say_again(&encounter, mapped, session).await?
         {
-            self.report.note(found.origin, &name, &outcome)?;
+            self.report.note_with((found.origin, &name), &outcome, &kept.remarks())?;
             return Ok(Vec::new());
         }
         Ok(self.about_patient(found.origin, name, mapped, kept).await?)

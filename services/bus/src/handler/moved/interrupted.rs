@@ -37,7 +37,7 @@ impl Handler {
                 tracing::info!(act_id = %act, patient_id = %to, from_id = %from, "half move finished");
             }
             Err(error) if is_final(&error) => {
-                tracing::info!(act_id = %act, patient_id = %to, from_id = %from, %error, "half move undone");
+                tracing::info!(act_id = %act, patient_id = %to, from_id = %from, %error, "half move not finished");
             }
             Err(error) => return Err(error),
         }

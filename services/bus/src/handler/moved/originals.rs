@@ -194,6 +194,8 @@ fn check_movable(id: EventId, payload: &Payload) -> Result<(), SubmitError> {
         "which links a number: mark it as entered in error (MarkEnteredInError), then link the number to the other patient (LinkIdentifier)"
     } else if let Payload::ResourceReceived(_) = payload {
         "by which a FHIR resource is kept as a system sent it: mark it as entered in error (MarkEnteredInError), and have the system send the resource again, of the other patient"
+    } else if let Payload::EventsMoved(_) = payload {
+        "which says what was moved there"
     } else {
         return Ok(());
     };

@@ -395,7 +395,6 @@ impl Work<'_> {
             Some(before) => {
                 before.content != kept.content()
                     && !kept.sent_as().is_empty()
-                    && (!before.kept.is_empty() || !kept.is_empty())
                     && !at.is_some_and(|at| at.is_before(&before.at))
             }
         };

@@ -267,7 +267,7 @@ impl Kept {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.elements.is_empty()
+        self.elements.is_empty() && self.too_large.is_empty()
     }
 
     pub(super) fn content(&self) -> Uuid {
