@@ -19,7 +19,7 @@ use crate::text;
 pub enum ProfileError {
     #[error("cannot read the HL7 profiles {path}")]
     Read { path: PathBuf, source: std::io::Error },
-    #[error("the HL7 profiles {path} are not what README.md describes")]
+    #[error("the HL7 profiles {path} are not what services/gateway/README.md describes")]
     Toml { path: PathBuf, source: Box<toml::de::Error> },
     #[error("in the HL7 profiles {path}, `{key}` of facility `{facility}` must be {expected}")]
     Value { path: PathBuf, facility: String, key: &'static str, expected: &'static str },
@@ -32,7 +32,7 @@ struct Entries {
     facility: Vec<Entry>,
 }
 
-/// A facility as the file has it. README.md says what each key means.
+/// A facility as the file has it. This crate's README.md says what each key means.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 struct Entry {
@@ -194,7 +194,7 @@ impl Profile {
             ))?),
         };
         if entry.fields.keys().any(|key| !FIELDS.contains(&key.as_str())) {
-            return Err(("fields", "of the facts that README.md lists"));
+            return Err(("fields", "of the facts that services/gateway/README.md lists"));
         }
         if entry.fields.values().any(|at| FieldPath::parse(at).is_none()) {
             return Err(("fields", "places such as `ZPV-3` or `ZPV-3.1`"));
@@ -451,7 +451,7 @@ mod tests {
 
     #[test]
     fn the_readme_s_example_is_one() {
-        let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md");
+        let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
         let readme = std::fs::read_to_string(readme).unwrap();
         let (_, example) = readme.split_once("    [[facility]]").unwrap();
         let is_example = |line: &&str| line.is_empty() || line.starts_with("    ");
