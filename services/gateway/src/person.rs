@@ -3,9 +3,15 @@
 use tsunagi_proto::v1;
 
 /// What `said` adds to what is known, where the address that is known is not shown. None if
-/// that is nothing.
+/// that is nothing. Of a death that it is silent about, it stays silent: it is not its word.
 pub fn news(known: &v1::Demographics, mut said: v1::Demographics) -> Option<v1::Demographics> {
-    set_death(known, &mut said);
+    // That nobody died is news only of somebody who did.
+    said.not_deceased &= known.deceased;
+    let with_death = |said: &v1::Demographics| {
+        let mut heard = said.clone();
+        carry_death(known, &mut heard);
+        heard
+    };
     if known.address.as_ref().is_some_and(|address| address.confidential) {
         // Whether it is another address cannot be told: nobody is shown the one that is known.
         // Few systems say that an address is confidential, so it stays so; and where no address
@@ -15,9 +21,9 @@ pub fn news(known: &v1::Demographics, mut said: v1::Demographics) -> Option<v1::
             address.confidential = true;
         }
         let all_else = |of: &v1::Demographics| v1::Demographics { address: None, ..of.clone() };
-        return (all_else(known) != all_else(&said)).then_some(said);
+        return (all_else(known) != all_else(&with_death(&said))).then_some(said);
     }
-    (*known != said).then_some(said)
+    (*known != with_death(&said)).then_some(said)
 }
 
 /// What was said of who somebody is, in the order in which it held; and whether it is the word of
@@ -126,11 +132,9 @@ fn is_same_name(one: &v1::HumanName, other: &v1::HumanName) -> bool {
     words(one) == words(other)
 }
 
-/// Silence takes no death back, and that nobody died is news only of somebody who did.
-fn set_death(known: &v1::Demographics, said: &mut v1::Demographics) {
-    if said.not_deceased {
-        said.not_deceased = known.deceased || known.not_deceased;
-    } else if !said.deceased {
+/// Silence takes no death back.
+fn carry_death(known: &v1::Demographics, said: &mut v1::Demographics) {
+    if !said.deceased && !said.not_deceased {
         said.deceased = known.deceased;
         said.deceased_at.clone_from(&known.deceased_at);
         said.not_deceased = known.not_deceased;
@@ -273,7 +277,7 @@ mod tests {
         assert_eq!(by_other, dead, "carried on, and no word of its own");
         let own = after(&[(false, &none), (true, &dead), (false, &dead)], &none);
         assert_eq!((own.birth_on.as_str(), own.sex()), ("", v1::Sex::Unspecified));
-        assert!(own.deceased, "no death is taken back by silence");
+        assert!(!own.deceased && !own.not_deceased, "of a death it says nothing");
         let taken_back = after(&[(true, &dead), (false, &none)], &alive);
         assert!(!taken_back.deceased && taken_back.not_deceased, "but in words");
         let since = after(&[(true, &dead), (false, &alive), (false, &dead)], &alive);
@@ -322,6 +326,8 @@ mod tests {
         assert_eq!(news(&lives, lives.clone()), None);
         assert_eq!(news(&v1::Demographics::default(), lives.clone()), None, "nobody died");
         assert_eq!(news(&lives, dead.clone()), Some(dead.clone()));
+        let moved = living_at("栄町2", false);
+        assert_eq!(news(&dead, moved.clone()), Some(moved), "and the death is not its word");
         assert_eq!(never_too_late(&lives, &dead, false), Some(dead));
     }
 
