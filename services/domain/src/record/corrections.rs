@@ -36,6 +36,7 @@ impl Record {
         }
         self.check_in_force(stamp, (target, &correction.change), follow)?;
         check_change(told, &correction.change, now)?;
+        self.check_numbers(told, &correction.change)?;
         let mut corrections = self.corrections.clone();
         corrections.add(stamp, correction);
         for Command { stamp, order } in follow {
@@ -69,6 +70,19 @@ impl Record {
             return Ok(());
         }
         Ok(self.corrections.check_in_force(target, &stamp.occurred_at, change)?)
+    }
+
+    /// What is said instead takes no number of another record that is merged with this one: taken
+    /// apart, two would have it.
+    fn check_numbers(&self, told: &Told, change: &Change) -> Result<(), Refusal> {
+        let Change::Value(instead) = change else { return Ok(()) };
+        let others = self.told.iter().filter(|other| other.of != told.of);
+        let mut others = others.filter_map(|other| effective(other, &self.corrections));
+        let wanted = numbers(instead);
+        if others.any(|(_, fact)| numbers(&fact).iter().any(|number| wanted.contains(number))) {
+            return Err(identity::Refusal::AlreadyLinked.into());
+        }
+        Ok(())
     }
 
     fn check_correction_of_note(
@@ -164,6 +178,21 @@ fn corrected(fact: &Fact, instead: &Fact) -> Fact {
             Fact::Identity(Registered(registration))
         }
         (_, instead) => instead.clone(),
+    }
+}
+
+/// The numbers that a fact says are the patient's.
+fn numbers(fact: &Fact) -> &[identity::Identifier] {
+    match fact {
+        Fact::Identity(identity::Event::Registered(said)) => &said.identifiers,
+        Fact::Identity(identity::Event::IdentifierLinked(number)) => std::slice::from_ref(number),
+        Fact::Identity(_)
+        | Fact::Encounter(..)
+        | Fact::TransferRequest(..)
+        | Fact::Referral(..)
+        | Fact::Case(..)
+        | Fact::Document(_)
+        | Fact::Correction(_) => &[],
     }
 }
 
@@ -455,6 +484,28 @@ mod tests {
                 Err(correction::Refusal::OtherKind(event_id(2)).into())
             );
         }
+    }
+
+    #[test]
+    fn no_correction_takes_a_number_of_another_record_that_is_merged() {
+        let number = |value: &str| identity::Identifier { system: "s".into(), value: value.into() };
+        let registered = |value: &str| {
+            let identifiers = vec![number(value)];
+            let demographics = identity::Demographics::default();
+            let registration = identity::Registration { identifiers, demographics };
+            Order::Identity(identity::Command::Register(registration))
+        };
+        let retired = PatientId::new(Uuid::from_u128(7));
+        let other = given(&[("2026-04-01", registered("theirs"))]);
+        let mut record = given(&[("2026-05-01", registered("ours"))]);
+        let instead = |value| Change::Value(Box::new(registered(value).into()));
+        assert_eq!(record.when("2026-05-10", correct(1, instead("theirs"))), Ok(()));
+        let merged = identity::Event::Merged(identity::Merge { retired });
+        record.apply(&Event { stamp: stamp(20, "2026-05-09"), fact: Fact::Identity(merged) });
+        record.absorb(retired, &other);
+        let refused = record.when("2026-05-10", correct(1, instead("theirs"))).unwrap_err();
+        assert_eq!(refused, identity::Refusal::AlreadyLinked.into());
+        assert_eq!(record.when("2026-05-10", correct(1, instead("another"))), Ok(()));
     }
 
     #[test]

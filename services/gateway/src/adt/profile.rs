@@ -180,6 +180,10 @@ impl Profile {
         if !entry.id.is_empty() && !is_code(&entry.id) {
             return Err(("id", "1 to 64 ASCII letters, digits, `.`, `_`, `:` or `-`, or left out"));
         }
+        // An id that messages give could be given by anybody's.
+        if entry.id.is_empty() && !entry.client_certificate.is_empty() {
+            return Err(("id", "given where `client-certificate` is"));
+        }
         let zone = match &entry.zone {
             None => region_zone.clone(),
             Some(name) => {
@@ -244,10 +248,7 @@ impl Profile {
     /// Whether it is that of a facility, by the id that this has here or as the sender names it.
     fn is_of(&self, facility: &str, sender: Field<'_>) -> bool {
         let name = self.entry.facility.as_deref();
-        self.facility.id == facility
-            || name.is_some_and(|name| is_called(sender, name))
-            || (self.facility.id.is_empty()
-                && name.is_some_and(|name| text::code(name) == facility))
+        self.facility.id == facility || name.is_some_and(|name| is_called(sender, name))
     }
 
     /// Whether the profile lets somebody whose certificate has these names speak for the facility.
@@ -414,8 +415,8 @@ mod tests {
     fn a_facility_that_must_be_proven_is_spoken_for_by_nobody_else_whatever_the_message_calls_it() {
         let profiles = read(
             "[[facility]]\nid = \"0810112345\"\nfacility = \"HOSP1\"\nclient-certificate = [\"his\"]\n\
-             [[facility]]\napplication = \"LIS\"\nclient-certificate = [\"lab\"]\n\
-             [[facility]]\nfacility = \"HOSP2\"\napplication = \"HIS\"\nclient-certificate = [\"two\"]\n\
+             [[facility]]\nid = \"lab-1\"\napplication = \"LIS\"\nclient-certificate = [\"lab\"]\n\
+             [[facility]]\nid = \"HOSP-2\"\nfacility = \"HOSP2\"\napplication = \"HIS\"\nclient-certificate = [\"two\"]\n\
              [[facility]]\napplication = \"OPEN\"\n",
         )
         .unwrap();
@@ -434,11 +435,13 @@ mod tests {
             (&["other"], "HIS", "9^0810112345^ISO", true),
             (&["other"], "OPEN", "HOSP1", false),
             (&["lab"], "LIS", "elsewhere", true),
-            (&["lab"], "LIS", "0810112345", false),
+            (&["lab"], "LIS", "0810112345", true),
             (&["lab"], "LIS", "HOSP1", false),
             (&["two"], "HIS", "HOSP2", true),
             (&["other"], "OPEN", "HOSP2", false),
-            (&["other"], "HOSP2", "", false),
+            (&["other"], "HIS", "HOSP-2", false),
+            (&["other"], "HIS", "lab-1", false),
+            (&["other"], "lab-1", "", false),
             (&["other"], "HIS", "elsewhere", true),
         ] {
             assert_eq!(
@@ -467,6 +470,7 @@ mod tests {
     fn a_profile_that_cannot_be_meant_is_refused_by_name() {
         for (toml, named) in [
             ("[[facility]]\nid = \"a b\"", "`id`"),
+            ("[[facility]]\nfacility = \"a\"\nclient-certificate = [\"b\"]", "`id`"),
             ("[[facility]]\nid = \"a\"\nzone = \"Mars/Base\"", "`zone`"),
             ("[[facility]]\nid = \"a\"\ncharset = \"morse\"", "`charset`"),
             ("[[facility]]\nid = \"a\"\n[facility.fields]\nward = \"PV1\"", "`fields`"),
