@@ -22,7 +22,9 @@ pub(super) fn told_meanwhile<E>(
     read: ReadOther<'_, E>,
 ) -> Result<Vec<v1::ToldWhileMerged>, E> {
     let Some(patient) = timeline.patient else { return Ok(Vec::new()) };
-    let Ties { retired, former, .. } = Ties::of(shown);
+    let mut ties = Ties::default();
+    timeline.entries.iter().for_each(|entry| ties.see(&entry.payload));
+    let Ties { retired, former, .. } = ties;
     if retired.is_empty() && former.is_empty() {
         return Ok(Vec::new());
     }
@@ -125,17 +127,21 @@ impl Ties {
             if !event.r#type.starts_with("care.patient.") {
                 continue;
             }
-            match Payload::decode(&event.r#type, &event.payload) {
-                Ok(Payload::PatientsUnmerged(end)) => {
-                    ties.retired.extend(PatientId::parse(&end.retired_patient_id));
-                }
-                Ok(Payload::PatientRetired(into)) => {
-                    ties.survivor = PatientId::parse(&into.survivor_patient_id).ok();
-                }
-                Ok(Payload::PatientRestored(_)) => ties.former.extend(ties.survivor.take()),
-                Ok(_) | Err(_) => {}
+            if let Ok(payload) = Payload::decode(&event.r#type, &event.payload) {
+                ties.see(&payload);
             }
         }
         ties
+    }
+
+    /// Takes in the next event of the record.
+    fn see(&mut self, payload: &Payload) {
+        if let Payload::PatientsUnmerged(end) = payload {
+            self.retired.extend(PatientId::parse(&end.retired_patient_id));
+        } else if let Payload::PatientRetired(into) = payload {
+            self.survivor = PatientId::parse(&into.survivor_patient_id).ok();
+        } else if let Payload::PatientRestored(_) = payload {
+            self.former.extend(self.survivor.take());
+        }
     }
 }

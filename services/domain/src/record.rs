@@ -258,19 +258,11 @@ fn is_taken_back(stamp: &Stamp, follow: &[Command]) -> bool {
 
 /// When it happened, if that was corrected, and that is told with it.
 fn corrected_time(stamp: &Stamp, follow: &[Command]) -> Option<CareTime> {
-    follow.iter().rev().find_map(|Command { order, .. }| match order {
-        Order::Correction(Correction { corrects, change: Change::Time(at) })
-            if *corrects == stamp.event =>
-        {
-            Some(*at)
-        }
-        Order::Correction(_)
-        | Order::Identity(_)
-        | Order::Encounter(..)
-        | Order::TransferRequest(..)
-        | Order::Referral(..)
-        | Order::Case(..)
-        | Order::Document(_) => None,
+    follow.iter().rev().find_map(|Command { order, .. }| {
+        let Order::Correction(Correction { corrects, change: Change::Time(at) }) = order else {
+            return None;
+        };
+        (*corrects == stamp.event).then_some(*at)
     })
 }
 

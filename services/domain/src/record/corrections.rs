@@ -183,16 +183,12 @@ fn corrected(fact: &Fact, instead: &Fact) -> Fact {
 
 /// The numbers that a fact says are the patient's.
 fn numbers(fact: &Fact) -> &[identity::Identifier] {
-    match fact {
-        Fact::Identity(identity::Event::Registered(said)) => &said.identifiers,
-        Fact::Identity(identity::Event::IdentifierLinked(number)) => std::slice::from_ref(number),
-        Fact::Identity(_)
-        | Fact::Encounter(..)
-        | Fact::TransferRequest(..)
-        | Fact::Referral(..)
-        | Fact::Case(..)
-        | Fact::Document(_)
-        | Fact::Correction(_) => &[],
+    if let Fact::Identity(identity::Event::Registered(said)) = fact {
+        &said.identifiers
+    } else if let Fact::Identity(identity::Event::IdentifierLinked(number)) = fact {
+        std::slice::from_ref(number)
+    } else {
+        &[]
     }
 }
 

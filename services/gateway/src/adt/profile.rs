@@ -149,13 +149,13 @@ impl Profiles {
         profile: &Profile,
     ) -> bool {
         let sender = message.field("MSH", 4);
-        let guards =
-            self.listed.iter().filter(|listed| !listed.entry.client_certificate.is_empty());
-        let mut guards =
-            guards.filter(|guard| guard.is_of(&profile.facility.id, sender)).peekable();
-        let is_free = guards.peek().is_none();
+        let is_guard = |listed: &&Profile| {
+            !listed.entry.client_certificate.is_empty()
+                && listed.is_of(&profile.facility.id, sender)
+        };
+        let mut guards = self.listed.iter().filter(is_guard).peekable();
         profile.is_spoken_for_by(names)
-            && (is_free || guards.any(|guard| guard.is_spoken_for_by(names)))
+            && (guards.peek().is_none() || guards.any(|guard| guard.is_spoken_for_by(names)))
     }
 }
 

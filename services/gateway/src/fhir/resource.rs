@@ -225,7 +225,7 @@ pub enum Contained {
 
 /// The elements that are read of a resource that says something about a patient. Nothing is made of
 /// others: whoever is on the care team reads the timeline, and what it is for is not said there.
-pub const READ: [(&str, &[&str]); 3] = [
+const READ: [(&str, &[&str]); 3] = [
     (
         "Patient",
         &[
@@ -264,6 +264,11 @@ pub const READ: [(&str, &[&str]); 3] = [
         &["id", "meta", "subject", "encounter", "period", "participant", "managingOrganization"],
     ),
 ];
+
+/// Which elements are read of a resource of this type.
+pub fn read_of(kind: &str) -> &'static [&'static str] {
+    READ.iter().find(|(of, _)| *of == kind).map_or(&[], |(_, read)| *read)
+}
 
 /// Whether a text is an id as FHIR has it.
 pub fn is_id(text: &str) -> bool {

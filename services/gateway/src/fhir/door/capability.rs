@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::fhir::resource::READ;
+use crate::fhir::resource::read_of;
 
 /// The types that can be read and searched, and by which parameters.
 pub(super) const TYPES: [(&str, &[(&str, &str)]); 5] = [
@@ -58,7 +58,8 @@ pub(super) fn statement(base: &str) -> Value {
             "interaction": [{ "code": "read" }, { "code": "search-type" }],
             "searchParam": parameters.iter().map(parameter).collect::<Vec<_>>(),
         });
-        if let Some((_, read)) = READ.iter().find(|(read, _)| read == kind) {
+        let read = read_of(kind);
+        if !read.is_empty() {
             let kept = format!(
                 "Of what is posted in a Bundle, these elements are used: {}. Others are not kept, and the answer names them.",
                 read.join(", ")

@@ -20,7 +20,7 @@ use tsunagi_proto::v1;
 use uuid::Uuid;
 
 use crate::fhir::NotMapped;
-use crate::fhir::resource::READ;
+use crate::fhir::resource::read_of;
 use crate::received::{content, hash};
 use json::{has, is_nothing, is_within, refers_into_the_resource};
 
@@ -84,7 +84,7 @@ impl Elements {
 
     /// The names of those that nothing is made of here, of a resource of this type.
     fn unread(&self, kind: &str) -> Vec<String> {
-        let read = READ.iter().find(|(of, _)| *of == kind).map_or(&[][..], |(_, read)| *read);
+        let read = read_of(kind);
         let unread = self.0.keys().filter(|name| !read.contains(&name.as_str()));
         unread.take(NOT_KEPT_MAX).cloned().collect()
     }
@@ -93,7 +93,7 @@ impl Elements {
     /// known: FHIR forbids to read the element as though it were not there. Where nothing is read,
     /// it is kept with its element.
     pub fn check_modifiers(&self, kind: &str) -> Result<(), NotMapped> {
-        let read = READ.iter().find(|(of, _)| *of == kind).map_or(&[][..], |(_, read)| *read);
+        let read = read_of(kind);
         for (name, json) in &self.0 {
             let value = || serde_json::from_str::<Value>(json.get()).unwrap_or_default();
             let element = format!("{kind}.{name}");

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::Elements;
 use super::json::is_nothing;
 use crate::fhir::NotMapped;
-use crate::fhir::resource::READ;
+use crate::fhir::resource::read_of;
 
 /// The elements of types: `*` stands before the type of a list, and types that begin with a small
 /// letter are JSON's own.
@@ -273,7 +273,7 @@ impl Elements {
         if !matches!(kind, "Patient" | "Encounter") {
             return Ok(());
         }
-        let read = READ.iter().find(|(of, _)| *of == kind).map_or(&[][..], |(_, read)| *read);
+        let read = read_of(kind);
         for (name, json) in &self.0 {
             let Ok(value) = serde_json::from_str::<Value>(json.get()) else { continue };
             // What says nothing is not kept.
