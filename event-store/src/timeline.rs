@@ -71,6 +71,8 @@ struct Said {
     /// When it is said to have been so.
     as_of: Timestamp,
     demographics: v1::Demographics,
+    /// What it says nothing of.
+    keeps: Vec<v1::DemographicsPart>,
     /// The record that was merged into this one, if it was told there.
     merged: Option<PatientId>,
 }
@@ -329,16 +331,7 @@ impl Timeline {
         {
             self.person.add(patient, self.word.clone());
         }
-        if let Some(said) = address::demographics(&mut payload) {
-            self.said.push(Said {
-                by: stored.event,
-                told_in,
-                placed: stored.placed,
-                as_of: happened_at,
-                demographics: said.clone(),
-                merged: None,
-            });
-        }
+        self.said.extend(said(stored, happened_at, &mut payload));
         self.is_moved_to |= matches!(payload, Payload::EventsMoved(_));
         self.last = Some(stored.placed);
         if self.is_for_summary && encounter.is_none() && !glance::looks_at(&payload) {
@@ -403,6 +396,14 @@ impl Timeline {
     pub fn last(&self) -> Option<Placed> {
         self.last
     }
+}
+
+/// What an event says of the person, if it does.
+fn said(stored: &Stored, as_of: Timestamp, payload: &mut Payload) -> Option<Said> {
+    let keeps = address::keeps(payload);
+    let demographics = address::demographics(payload)?.clone();
+    let (by, told_in, placed) = (stored.event, stored.stream.patient(), stored.placed);
+    Some(Said { by, told_in, placed, as_of, demographics, keeps, merged: None })
 }
 
 impl View {

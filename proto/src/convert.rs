@@ -11,7 +11,8 @@ use tsunagi_domain::encounter::{
 };
 use tsunagi_domain::id::{IdError, parse_uuid};
 use tsunagi_domain::identity::{
-    Command as IdentityCommand, Death, Demographics, Identifier, Merge, Registration, Retirement,
+    Command as IdentityCommand, Death, Demographics, Identifier, Keeps, Merge, Registration,
+    Retirement,
 };
 use tsunagi_domain::note::{Content, Edition, Step};
 use tsunagi_domain::place::{Facility, Place};
@@ -505,7 +506,27 @@ impl Reader<'_> {
             deceased_at: self.optional_time("deceased_at", &demographics.deceased_at)?,
             deceased: demographics.deceased,
             not_deceased: demographics.not_deceased,
+            keeps: Keeps::default(),
         })
+    }
+
+    /// Refuses an update that gives a part and says nothing of it: names alone may stay beside others.
+    fn check_keeps(&self, update: &v1::DemographicsUpdated) -> Result<()> {
+        use v1::DemographicsPart::{Address, Birth, Contacts, DeceasedAt, Names, Sex, Unspecified};
+        let said = update.demographics.as_ref();
+        let is_said = |part| match part {
+            Birth => said.is_some_and(|said| !said.birth_on.is_empty()),
+            Sex => said.is_some_and(|said| said.sex() != v1::Sex::Unspecified),
+            Address => said.is_some_and(|said| said.address.is_some()),
+            Contacts => said.is_some_and(|said| !said.contacts.is_empty()),
+            DeceasedAt => said.is_some_and(|said| !said.deceased_at.is_empty()),
+            Names | Unspecified => false,
+        };
+        if !update.keeps().any(is_said) {
+            return Ok(());
+        }
+        let problem = "must not name a part that `demographics` gives: leave it out of one of them";
+        Err(vec![self.at.field("keeps").violation(problem)])
     }
 
     fn class(&self, class: i32) -> Result<Class> {
@@ -686,6 +707,13 @@ fn order(payload: &Payload, read: &Reader<'_>) -> Result<Option<Order>> {
         Ruled::DemographicsUpdated(message) => {
             let demographics =
                 read.field("demographics").demographics(message.demographics.as_ref())?;
+            read.check_keeps(message)?;
+            let is_kept = |part| message.keeps().any(|kept| kept == part);
+            let keeps = Keeps {
+                birth: is_kept(v1::DemographicsPart::Birth),
+                deceased_at: is_kept(v1::DemographicsPart::DeceasedAt),
+            };
+            let demographics = Demographics { keeps, ..demographics };
             Order::Identity(IdentityCommand::UpdateDemographics(demographics))
         }
         Ruled::AdmissionPlanned(message) => Order::Encounter(
@@ -917,6 +945,23 @@ mod tests {
         };
         assert!(of(other).iter().chain(&of("")).all(|payload| succession(payload).is_none()));
         assert!(of(&one.to_uppercase()).iter().all(|payload| succession(payload).is_some()));
+    }
+
+    #[test]
+    fn an_update_does_not_give_a_part_that_it_says_nothing_of_but_names() {
+        use v1::DemographicsPart::{Address, Birth, Names};
+        let zone = Zone::utc();
+        let reader = Reader { zone: &zone, at: Path::ROOT };
+        let names = vec![v1::HumanName { family: "小林".to_owned(), ..Default::default() }];
+        let said =
+            v1::Demographics { names, birth_on: "1938".to_owned(), ..v1::Demographics::default() };
+        let update = |keeps: &[v1::DemographicsPart]| v1::DemographicsUpdated {
+            demographics: Some(said.clone()),
+            keeps: keeps.iter().map(|part| i32::from(*part)).collect(),
+        };
+        assert_eq!(reader.check_keeps(&update(&[Names, Address])), Ok(()));
+        let violations = reader.check_keeps(&update(&[Address, Birth])).unwrap_err();
+        assert_eq!(violations[0].field, "keeps");
     }
 
     #[test]

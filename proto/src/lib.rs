@@ -6,6 +6,7 @@ pub mod catalogue;
 pub mod check;
 pub mod codes;
 pub mod convert;
+pub mod demographics;
 pub mod fields;
 mod json;
 mod lists;

@@ -147,7 +147,10 @@ async fn who_somebody_is_is_what_was_said_before_an_error() {
     };
     desk.update_demographics(liaison(v1::UpdateDemographicsRequest {
         context: Some(context(&id(1), &id(2), "2026-05-09T09:00:00+09:00")),
-        event: Some(v1::DemographicsUpdated { demographics: Some(demographics) }),
+        event: Some(v1::DemographicsUpdated {
+            demographics: Some(demographics),
+            keeps: Vec::new(),
+        }),
     }))
     .await
     .unwrap();

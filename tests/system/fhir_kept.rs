@@ -190,6 +190,7 @@ async fn what_is_known_since_is_not_spoken_against() {
         context: Some(context(&patient_id, &id(1), "2026-03-01T10:00:00+09:00")),
         event: Some(v1::DemographicsUpdated {
             demographics: Some(v1::Demographics { names: vec![name], ..known }),
+            keeps: Vec::new(),
         }),
     };
     DischargeDeskClient::new(channel.clone()).update_demographics(liaison(request)).await.unwrap();
@@ -353,6 +354,7 @@ async fn of_somebody_whose_address_is_confidential_nothing_kept_is_given_back() 
                 address: Some(confidential),
                 ..Default::default()
             }),
+            keeps: Vec::new(),
         }),
     };
     let mut team = CareTeamClient::new(channel.clone());

@@ -5,11 +5,12 @@ use jiff::Timestamp;
 use prost::Message as _;
 use serde_json::{Value, json};
 use tsunagi_proto::v1;
+use tsunagi_proto::v1::care_team_client::CareTeamClient;
 
 use crate::export;
 use crate::fhir::{bundle, get, reason, request, request_as, start};
 use crate::import::{import, open_encounter, row, write};
-use crate::support::{Server, folder, timeline};
+use crate::support::{Server, context, folder, id, liaison, timeline};
 
 const NUMBERS: &str = "urn:oid:1.2.392.100495.20.3.51.1";
 const NUMBER: &str = "http://jpfhir.jp/fhir/core/IdSystem/insurance-medical-institution-no";
@@ -161,6 +162,108 @@ async fn a_sender_takes_its_own_word_back_by_leaving_it_out_but_no_death() {
     let shown = who(&server).await;
     assert_eq!(shown.get("address"), None, "{shown}");
     assert_eq!(shown["telecom"][0]["value"], "03-1111-2222");
+}
+
+/// Enters the last event about who the patient is in error, of those that a system sent.
+async fn enter_in_error(server: &Server, patient: &str, system: &str) {
+    let channel = server.channel().await;
+    let told = timeline(&channel, patient).await;
+    let is_theirs = |entry: &&v1::TimelineEntry| {
+        entry.r#type == "care.patient.demographics_updated.v1"
+            && entry.source.as_ref().is_some_and(|source| source.system == system)
+    };
+    let corrects_event_id = told.iter().find(is_theirs).unwrap().event_id.clone();
+    let request = v1::MarkEnteredInErrorRequest {
+        context: Some(context(patient, &id(90), &Timestamp::now().to_string())),
+        event: Some(v1::EnteredInError { corrects_event_id, ..v1::EnteredInError::default() }),
+    };
+    CareTeamClient::new(channel).mark_entered_in_error(liaison(request)).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_address_that_was_an_error_is_held_by_nobody_who_did_not_say_it() {
+    let data = folder();
+    let server = start(data.path(), &[]);
+    take(&server, "rehab", "", &bundle("transaction", vec![minimal("m1")])).await;
+    take(&server, "acute", "", &bundle("transaction", vec![whole()])).await;
+    let mut silent = minimal("m1");
+    silent["telecom"] = json!([{ "system": "phone", "value": "03-9999-0000" }]);
+    take(&server, "rehab", "", &bundle("transaction", vec![silent])).await;
+    let shown = found(&server).await;
+    assert_eq!(shown["address"][0]["text"], "本町1-2-3");
+    assert_eq!(shown["telecom"][0]["value"], "03-9999-0000");
+    let patient = shown["id"].as_str().unwrap().to_owned();
+    for entry in timeline(&server.channel().await, &patient).await {
+        let is_rehab = entry.source.is_some_and(|source| source.system == "rehab");
+        let detail = entry.detail.map(|detail| detail.value).unwrap_or_default();
+        assert!(!is_rehab || !String::from_utf8_lossy(&detail).contains("本町"));
+    }
+    enter_in_error(&server, &patient, "acute").await;
+    let shown = found(&server).await;
+    assert_eq!(shown.get("address"), None, "{shown}");
+    assert_eq!(shown["telecom"][0]["value"], "03-9999-0000");
+}
+
+#[tokio::test]
+async fn an_old_word_of_a_new_sender_replaces_nothing() {
+    let (data, files) = (folder(), folder());
+    let server = start(data.path(), &[]);
+    take(&server, "acute", "", &bundle("transaction", vec![whole()])).await;
+    let mut old = minimal("m1");
+    old["meta"] = json!({ "lastUpdated": "2020-01-01T00:00:00Z" });
+    old["address"] = json!([{ "text": "旧町9" }]);
+    take(&server, "rehab", "", &bundle("transaction", vec![old.clone()])).await;
+    assert_eq!(found(&server).await["address"][0]["text"], "本町1-2-3", "a transaction");
+    old["id"] = json!("f1");
+    write(files.path(), "Patient.ndjson", &[old]);
+    let path = files.path().to_str().unwrap();
+    assert_eq!(import(data.path(), &[path, "--source", "files"]).status.code(), Some(0));
+    assert_eq!(found(&server).await["address"][0]["text"], "本町1-2-3", "an import");
+}
+
+#[tokio::test]
+async fn what_is_past_or_says_nothing_replaces_nothing() {
+    let data = folder();
+    let server = start(data.path(), &[]);
+    take(&server, "acute", "", &bundle("transaction", vec![whole()])).await;
+    let before = who(&server).await;
+    let mut past = minimal("m1");
+    past["name"] = json!([{ "use": "nickname", "text": "花ちゃん" }]);
+    past["birthDate"] = json!("1938");
+    past["gender"] = json!("unknown");
+    past["telecom"] = json!([
+        { "system": "phone" },
+        { "system": "phone", "value": "03-0000-0001", "use": "old" },
+        { "system": "phone", "value": "03-0000-0002", "period": { "end": "2020-01-01" } },
+    ]);
+    past["address"] = json!([
+        { "country": "JP" },
+        { "text": "旧町9", "use": "old" },
+        { "text": "旧町8", "period": { "end": "2020-01-01" } },
+    ]);
+    take(&server, "rehab", "", &bundle("transaction", vec![past])).await;
+    assert_eq!(who(&server).await, before);
+}
+
+#[tokio::test]
+async fn what_two_have_said_stays_when_one_leaves_it_out() {
+    let data = folder();
+    let server = start(data.path(), &[]);
+    take(&server, "acute", "", &bundle("transaction", vec![whole()])).await;
+    let mut same = minimal("m1");
+    same["address"] = whole()["address"].clone();
+    take(&server, "rehab", "", &bundle("transaction", vec![same])).await;
+    let mut less = whole();
+    less.as_object_mut().unwrap().remove("address");
+    take(&server, "acute", "", &bundle("transaction", vec![less.clone()])).await;
+    assert_eq!(found(&server).await["address"][0]["text"], "本町1-2-3", "the other says so");
+    // Another resource of one system is silent for itself alone.
+    let second = minimal("p9");
+    take(&server, "acute", "", &bundle("transaction", vec![second])).await;
+    assert_eq!(found(&server).await["telecom"][0]["value"], "03-1111-2222");
+    less.as_object_mut().unwrap().remove("telecom");
+    take(&server, "acute", "", &bundle("transaction", vec![less])).await;
+    assert_eq!(found(&server).await.get("telecom"), None);
 }
 
 #[tokio::test]

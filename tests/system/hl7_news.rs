@@ -9,6 +9,7 @@ use tsunagi_gateway::hl7::Charset;
 use tsunagi_proto::v1;
 use tsunagi_proto::v1::care_bus_client::CareBusClient;
 use tsunagi_proto::v1::care_team_client::CareTeamClient;
+use tsunagi_proto::v1::discharge_desk_client::DischargeDeskClient;
 use tsunagi_proto::v1::subscribe_response::Frame;
 
 use crate::mllp::{Sender, code, find};
@@ -159,6 +160,35 @@ async fn that_an_address_is_confidential_and_a_death_are_never_too_late() {
     take(&mut sender, of_day("A31", "5", 12, &lives)).await;
     take(&mut sender, of_day("A31", "6", 5, &died)).await;
     assert!(!person(&channel, "7").await.deceased);
+}
+
+#[tokio::test]
+async fn what_a_message_does_not_say_is_no_word_of_its_sender() {
+    let data = folder();
+    let server = start(data.path());
+    let mut sender = Sender::connect(&server).await;
+    let channel = server.channel().await;
+    take(&mut sender, of_day("A28", "1", 1, &living("7", "RIGHT"))).await;
+    let owner = patient(&channel, "7").await.patient_id;
+    let address = v1::Address { text: "WRONG".into(), ..v1::Address::default() };
+    let demographics = v1::Demographics { address: Some(address), ..person(&channel, "7").await };
+    let update = v1::UpdateDemographicsRequest {
+        context: Some(context(&owner, &id(2), "2026-05-02T12:00:00+09:00")),
+        event: Some(v1::DemographicsUpdated {
+            demographics: Some(demographics),
+            keeps: Vec::new(),
+        }),
+    };
+    DischargeDeskClient::new(channel.clone()).update_demographics(liaison(update)).await.unwrap();
+    take(&mut sender, of_day("A31", "3", 3, &phone("7", "111"))).await;
+    let lives_at = async || person(&channel, "7").await.address.unwrap().text;
+    assert_eq!((lives_at().await, phone_of(&channel, "7").await), ("WRONG".into(), "111".into()));
+    let error = v1::MarkEnteredInErrorRequest {
+        context: Some(context(&owner, &id(4), "2026-05-04T12:00:00+09:00")),
+        event: Some(v1::EnteredInError { corrects_event_id: id(2), ..Default::default() }),
+    };
+    CareTeamClient::new(channel.clone()).mark_entered_in_error(liaison(error)).await.unwrap();
+    assert_eq!((lives_at().await, phone_of(&channel, "7").await), ("RIGHT".into(), "111".into()));
 }
 
 #[tokio::test]

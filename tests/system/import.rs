@@ -190,6 +190,13 @@ async fn a_patient_whom_a_desk_registered_is_not_made_twice() {
     let channel = server.channel().await;
     crate::desks::register(&channel, &crate::support::id(1), "MR00000").await;
     Export { patients: 2 }.write(export.path());
+    let newer = json!({ "lastUpdated": "2026-04-02T00:00:00+09:00" });
+    let patients = [0, 1].map(|number| {
+        let mut patient = patient(number);
+        patient["meta"] = newer.clone();
+        patient
+    });
+    write(export.path(), "Patient.ndjson", &patients);
     let output = import(data.path(), &[export.path().to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
     assert_eq!(timelines(&channel).await.len(), 2);
@@ -325,10 +332,11 @@ async fn a_number_that_leads_to_somebody_else_adopts_nobody() {
         assert!(!stdout(&refused).contains(other), "{}", stdout(&refused));
         assert_eq!(timelines(&channel).await, before);
     }
-    // What is less exact does not differ, and who was taken for the same stays so.
-    for birth in ["1938", "1938-04-20"] {
+    // What is less exact does not differ and is no news, and who was taken for the same stays so.
+    for (said, birth) in [("1938", "1938-04-02"), ("1938-04-20", "1938-04-20")] {
         let mut same = patient(0);
-        same["birthDate"] = json!(birth);
+        same["birthDate"] = json!(said);
+        same["meta"]["lastUpdated"] = json!("2026-04-02T00:00:00+09:00");
         write(export.path(), "Patient.ndjson", &[same]);
         let taken = import(data.path(), &[path]);
         assert_eq!(taken.status.code(), Some(0), "{}", stdout(&taken));
@@ -350,12 +358,14 @@ async fn a_confidential_address_stays_confidential() {
         context: Some(crate::support::context(&owner, &crate::support::id(2), "2026-04-02")),
         event: Some(v1::DemographicsUpdated {
             demographics: Some(v1::Demographics { address: Some(lives), ..demographics }),
+            keeps: Vec::new(),
         }),
     };
     let mut desk = v1::discharge_desk_client::DischargeDeskClient::new(channel.clone());
     desk.update_demographics(liaison(update)).await.unwrap();
     let path = export.path().to_str().unwrap();
     let mut resource = patient(0);
+    resource["meta"]["lastUpdated"] = json!("2026-04-03T00:00:00+09:00");
     for address in [json!([{ "text": "つなぎ市本町1-2-3" }]), json!([])] {
         resource["address"] = address;
         resource["telecom"] = json!([{ "system": "phone", "value": "1" }]);
@@ -540,6 +550,7 @@ async fn an_import_opens_no_address_that_a_merged_record_protects() {
                 context: Some(crate::support::context(patient, &event_id, "2026-04-02")),
                 event: Some(v1::DemographicsUpdated {
                     demographics: Some(v1::Demographics { address: Some(address), ..demographics }),
+                    keeps: Vec::new(),
                 }),
             };
             desk.update_demographics(liaison(update)).await.unwrap();

@@ -11,6 +11,7 @@ use tsunagi_domain::encounter::Class;
 use tsunagi_domain::transfer_request::TransferRequest;
 use tsunagi_domain::{CareTime, EncounterId, EventId, Fact, PatientId};
 use tsunagi_proto::catalogue::{Family, Payload};
+use tsunagi_proto::demographics::{after, with_death};
 use tsunagi_proto::v1;
 
 use super::{Entry, Said, Timeline, summary, wording};
@@ -147,45 +148,50 @@ impl Timeline {
     /// What is known of the person, but for an address that must not leave the record. Who the
     /// person is, the record says itself; and where it does not, those that were merged into it.
     pub(crate) fn demographics(&self) -> Option<v1::Demographics> {
-        let holds = self.record.patient().said_by();
-        let own = self.said.iter().rev().find(|said| Some(said.by) == holds);
-        let said = own.or_else(|| self.said_elsewhere(|_| true))?;
-        let mut demographics = said.demographics.clone();
-        if demographics.names.is_empty()
-            && let Some(named) = self.said_elsewhere(|of| !of.names.is_empty())
+        let patient = self.record.patient();
+        let elsewhere = || patient.said_elsewhere().filter_map(|(_, by)| self.known_by(by));
+        let said = self.known_by(patient.said_by()).or_else(|| last(elsewhere()))?;
+        let of_death = patient.death_said_by().filter_map(|by| self.said_in(by));
+        let mut known =
+            with_death(said.demographics, of_death.map(|said| (&said.demographics, &*said.keeps)));
+        if known.names.is_empty()
+            && let Some(named) = last(elsewhere().filter(|of| !of.demographics.names.is_empty()))
         {
-            demographics.names.clone_from(&named.demographics.names);
+            known.names = named.demographics.names;
         }
-        let died = self.record.patient().death_said_by();
-        if let Some(died) = self.said.iter().rev().find(|said| Some(said.by) == died) {
-            demographics.deceased = true;
-            demographics.deceased_at.clone_from(&died.demographics.deceased_at);
-        }
-        if let Some(address) = &mut demographics.address {
-            let is_withheld = self.is_withheld(said.told_in, said.placed, said.as_of);
-            if is_withheld || self.person.is_in_error(said.by) {
+        let is_withheld = |said: &Said| self.is_withheld(said.told_in, said.placed, said.as_of);
+        if let (Some(address), Some(by)) = (&mut known.address, said.address_by) {
+            if is_withheld(by) || self.person.is_in_error(by.by) {
                 address::withhold(address);
             }
-            return Some(demographics);
+            return Some(known);
         }
         // Demographics that say nothing of an address do not say that it is confidential no more.
         let has_address = |said: &&Said| said.demographics.address.is_some();
-        let last = self.said.iter().rev().find(has_address);
-        if last.is_some_and(|last| self.is_withheld(last.told_in, last.placed, last.as_of)) {
-            address::withhold(demographics.address.get_or_insert_default());
+        if self.said.iter().rev().find(has_address).is_some_and(is_withheld) {
+            address::withhold(known.address.get_or_insert_default());
         }
-        Some(demographics)
+        Some(known)
     }
 
-    /// What was said last of the person in the records that were merged into this one, of that
-    /// which is `fit`.
-    pub(super) fn said_elsewhere(&self, fit: impl Fn(&v1::Demographics) -> bool) -> Option<&Said> {
-        let holds = |said: &&Said| {
-            said.merged.is_some()
-                && fit(&said.demographics)
-                && self.record.outcome(said.by).error.is_none()
-        };
-        self.said.iter().filter(holds).max_by_key(|said| (said.as_of, said.by))
+    /// What these events together say of the person, each after the others. None if there are none.
+    fn known_by(&self, events: impl Iterator<Item = EventId>) -> Option<Known<'_>> {
+        let said: Vec<&Said> = events.filter_map(|event| self.said_in(event)).collect();
+        // Nothing is left of what was said before that.
+        let whole = said.iter().rposition(|said| said.keeps.is_empty()).unwrap_or(0);
+        let said = said.get(whole..).unwrap_or_default();
+        let says_address = |said: &&&Said| !said.keeps.contains(&v1::DemographicsPart::Address);
+        Some(Known {
+            demographics: said.iter().fold(v1::Demographics::default(), |known, said| {
+                after(&known, &said.demographics, &said.keeps)
+            }),
+            address_by: said.iter().rev().find(says_address).copied(),
+            last: said.last()?,
+        })
+    }
+
+    fn said_in(&self, event: EventId) -> Option<&Said> {
+        self.said.iter().rev().find(|said| said.by == event)
     }
 
     /// Whether an address must not leave the record because of what is confidential: it was told
@@ -326,6 +332,19 @@ impl Timeline {
         }
         earlier
     }
+}
+
+/// What several events say of a person.
+struct Known<'a> {
+    demographics: v1::Demographics,
+    /// The one that says where the person lives.
+    address_by: Option<&'a Said>,
+    last: &'a Said,
+}
+
+/// What was said last.
+fn last<'a>(known: impl Iterator<Item = Known<'a>>) -> Option<Known<'a>> {
+    known.max_by_key(|known| (known.last.as_of, known.last.by))
 }
 
 /// Whether an event is one that people read: not what a system sent and nothing is made of.

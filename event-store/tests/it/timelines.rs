@@ -148,7 +148,10 @@ async fn the_dead_are_dead_since_they_died_and_nowhere() {
     let died = |deceased_at: &str, deceased| {
         let demographics =
             v1::Demographics { deceased_at: deceased_at.into(), deceased, ..Default::default() };
-        Payload::DemographicsUpdated(v1::DemographicsUpdated { demographics: Some(demographics) })
+        Payload::DemographicsUpdated(v1::DemographicsUpdated {
+            demographics: Some(demographics),
+            keeps: Vec::new(),
+        })
     };
     let planned = Payload::DischargePlanned(v1::DischargePlanned {
         encounter_id: ENCOUNTER.into(),
@@ -193,6 +196,7 @@ async fn sentences_tell_times_by_the_region_s_clock_and_dates_as_they_are() {
             deceased_at: "2026-05-04T20:30:00-04:00".into(),
             ..Default::default()
         }),
+        keeps: Vec::new(),
     });
     let (_folder, store) = tell(vec![
         care_event(0, 0, 1, &registered(&[])),
@@ -254,7 +258,7 @@ fn lives_at(text: &str, confidential: bool) -> Payload {
 
 fn moved_to(text: &str, confidential: bool) -> Payload {
     let demographics = Some(address(text, confidential));
-    Payload::DemographicsUpdated(v1::DemographicsUpdated { demographics })
+    Payload::DemographicsUpdated(v1::DemographicsUpdated { demographics, keeps: Vec::new() })
 }
 
 /// Everything that entries and summary give out, as far as it is text.
@@ -300,6 +304,7 @@ async fn an_address_made_confidential_since_is_not_in_the_timeline_of_before() {
 async fn only_what_was_said_after_an_address_was_confidential_is_shown_again() {
     let nameless = Payload::DemographicsUpdated(v1::DemographicsUpdated {
         demographics: Some(v1::Demographics::default()),
+        keeps: Vec::new(),
     });
     let (_folder, store) = tell(vec![
         care_event(0, 0, 1, &lives_at("旧町1", false)),

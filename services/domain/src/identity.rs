@@ -25,6 +25,15 @@ pub struct Demographics {
     pub deceased: bool,
     /// The person did not die, whatever was said before. Silence does not say so.
     pub not_deceased: bool,
+    pub keeps: Keeps,
+}
+
+/// What demographics say nothing of, and leave as it was.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Keeps {
+    pub birth: bool,
+    /// When the person died, if they say that it was so.
+    pub deceased_at: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -118,54 +127,78 @@ pub enum Refusal {
 /// What holds of what one record says of the person.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Said {
-    all: Word,
-    /// Of those that say whether the person died: the others take no death back.
-    death: Word,
+    all: Words,
+    /// What says whether the person died, from the last that says it whole: the others take no death
+    /// back.
+    of_death: Words,
 }
 
-/// Demographics that hold.
+/// What was said, in the order in which it holds: each leaves what it says nothing of as it was.
 #[derive(Debug, Clone, Default, PartialEq)]
+struct Words(Vec<Word>);
+
+/// Demographics, as somebody said them.
+#[derive(Debug, Clone, PartialEq)]
 struct Word {
+    by: EventId,
     demographics: Demographics,
     /// As of when they are: who is dead by them had died by then.
-    as_of: Option<CareTime>,
+    as_of: CareTime,
     /// When they were said, if a person said them: what people said later holds, however it came;
     /// of what they said at the same time, an update holds, and that with the last id.
     at: Option<(Timestamp, bool, EventId)>,
-    /// The event that said them, whoever it was.
-    by: Option<EventId>,
 }
 
 impl Said {
     fn hear(&mut self, stamp: &Stamp, demographics: &Demographics, is_update: bool) {
         self.all.hear(stamp, demographics, is_update);
         if demographics.is_deceased() || demographics.not_deceased {
-            self.death.hear(stamp, demographics, is_update);
+            self.of_death.hear(stamp, demographics, is_update);
+            let lives = self.of_death.0.iter().rposition(|word| word.demographics.not_deceased);
+            self.of_death.0.drain(..lives.unwrap_or(0));
         }
+    }
+
+    fn birth_on(&self) -> Option<CareTime> {
+        let word = self.all.0.iter().rev().find(|word| !word.demographics.keeps.birth)?;
+        word.demographics.birth_on
+    }
+
+    /// What was said of the death that holds, the last first. Nothing, if nobody died.
+    fn deaths(&self) -> impl Iterator<Item = &Word> {
+        self.of_death.0.iter().rev().take_while(|word| word.demographics.is_deceased())
     }
 
     /// When the patient had died at the latest, by this.
     fn dead_by(&self) -> Option<CareTime> {
-        let said = &self.death.demographics;
-        said.deceased_at.or(self.death.as_of.filter(|_| said.deceased))
+        let at = self.deaths().find(|word| !word.demographics.keeps.deceased_at);
+        let at = at.and_then(|word| word.demographics.deceased_at);
+        at.or_else(|| self.deaths().next().map(|word| word.as_of))
     }
 
     fn is_deceased(&self) -> bool {
-        self.death.demographics.is_deceased()
+        self.deaths().next().is_some()
     }
 }
 
-impl Word {
+impl Words {
     /// What a program says is what its system knows when it says so, however old that is there.
     fn hear(&mut self, stamp: &Stamp, demographics: &Demographics, is_update: bool) {
         let at = (stamp.occurred_at.earliest(), is_update, stamp.event);
-        let is_older = self.at.is_some_and(|said_at| at < said_at);
-        if stamp.by_program || !is_older {
-            self.demographics = demographics.clone();
-            self.as_of = Some(stamp.occurred_at);
-            self.at = (!stamp.by_program).then_some(at);
-            self.by = Some(stamp.event);
-        }
+        let is_later =
+            |word: &&Word| !stamp.by_program && word.at.is_some_and(|said_at| at < said_at);
+        let later = self.0.iter().rev().take_while(is_later).count();
+        let word = Word {
+            by: stamp.event,
+            demographics: demographics.clone(),
+            as_of: stamp.occurred_at,
+            at: (!stamp.by_program).then_some(at),
+        };
+        self.0.insert(self.0.len() - later, word);
+    }
+
+    fn by(&self) -> impl Iterator<Item = EventId> {
+        self.0.iter().map(|word| word.by)
     }
 }
 
@@ -211,15 +244,17 @@ impl Patient {
             Command::LinkIdentifier(identifier) if self.identifiers.contains(identifier) => {
                 Err(Refusal::AlreadyLinked)
             }
-            Command::UpdateDemographics(demographics) => demographics.check(stamp),
-            Command::RecordDeath(Death { at }) => {
-                match (at, &self.said.all.demographics.birth_on) {
-                    (Some(death), Some(birth)) if death.is_before(birth) => {
-                        Err(Refusal::DiedBeforeBirth)
-                    }
-                    (Some(_) | None, _) => Ok(()),
-                }
+            Command::UpdateDemographics(demographics) if demographics.keeps.birth => {
+                let birth_on = self.said.birth_on();
+                Demographics { birth_on, ..demographics.clone() }.check(stamp)
             }
+            Command::UpdateDemographics(demographics) => demographics.check(stamp),
+            Command::RecordDeath(Death { at }) => match (at, self.said.birth_on()) {
+                (Some(death), Some(birth)) if death.is_before(&birth) => {
+                    Err(Refusal::DiedBeforeBirth)
+                }
+                (Some(_) | None, _) => Ok(()),
+            },
             Command::Merge(Merge { retired }) if self.merged.contains_key(retired) => {
                 Err(Refusal::AlreadyMerged)
             }
@@ -355,18 +390,27 @@ impl Patient {
         self.identifiers.iter()
     }
 
-    /// The event whose word holds on who the person is.
-    pub fn said_by(&self) -> Option<EventId> {
-        self.said.all.by
+    /// The events that say who the person is, in the order in which they hold: each leaves what it
+    /// says nothing of as it was.
+    pub fn said_by(&self) -> impl Iterator<Item = EventId> {
+        self.said.all.by()
     }
 
-    /// The event by whose demographics the person died, if they did. Later ones may be silent on it.
-    pub fn death_said_by(&self) -> Option<EventId> {
-        self.said.death.by.filter(|_| self.said.is_deceased())
+    /// The same of each record that was merged into this one.
+    pub fn said_elsewhere(
+        &self,
+    ) -> impl Iterator<Item = (PatientId, impl Iterator<Item = EventId>)> {
+        self.said_elsewhere.iter().map(|(record, said)| (*record, said.all.by()))
+    }
+
+    /// The events whose demographics say whether the person died, in the order in which they hold.
+    /// Others are silent on it, and some of these on when.
+    pub fn death_said_by(&self) -> impl Iterator<Item = EventId> {
+        self.said.of_death.by()
     }
 
     pub fn birth_on(&self) -> Option<CareTime> {
-        self.said.all.demographics.birth_on
+        self.said.birth_on()
     }
 
     /// Of several, the earliest holds, however they came.
@@ -477,6 +521,43 @@ mod tests {
     }
 
     #[test]
+    fn an_update_leaves_what_it_keeps_and_takes_the_rest_back() {
+        let born = |on: &str| Demographics { birth_on: Some(time(on)), ..Default::default() };
+        let keeps = Keeps { birth: true, deceased_at: false };
+        let silent = Demographics { keeps, ..Demographics::default() };
+        let update = Event::DemographicsUpdated;
+        let mut patient = given(&[Event::Registered(registration()), update(born("1938"))]);
+        patient.apply(&stamp(2, "2026-05-02"), &update(silent.clone()));
+        assert_eq!(patient.birth_on(), Some(time("1938")));
+        patient.apply(&stamp(3, "2026-05-01"), &update(born("1939")));
+        assert_eq!(patient.birth_on(), Some(time("1939")), "said before it, and told late");
+        let at = stamp(4, "2026-05-03");
+        let died = Demographics { deceased_at: Some(time("1938-12")), ..silent };
+        let command = Command::UpdateDemographics(died);
+        assert_eq!(patient.decide(&at, command), Err(Refusal::DiedBeforeBirth));
+        patient.apply(&at, &update(Demographics::default()));
+        assert_eq!(patient.birth_on(), None);
+    }
+
+    #[test]
+    fn who_says_no_time_of_a_death_may_leave_what_others_said() {
+        let update = |deceased_at: Option<&str>| {
+            let deceased_at = deceased_at.map(time);
+            let keeps = Keeps { birth: true, deceased_at: deceased_at.is_none() };
+            Event::DemographicsUpdated(Demographics {
+                deceased: true,
+                deceased_at,
+                keeps,
+                ..Default::default()
+            })
+        };
+        let mut patient = given(&[Event::Registered(registration())]);
+        patient.apply(&stamp(2, "2026-05-01"), &update(Some("2026-05-01")));
+        patient.apply(&stamp(3, "2026-05-09"), &update(None));
+        assert!(patient.died_before(time("2026-05-02")));
+    }
+
+    #[test]
     fn a_record_is_merged_once_and_taken_apart_again() {
         let retired = PatientId::new(uuid::Uuid::from_u128(7));
         let merge = Merge { retired };
@@ -495,8 +576,7 @@ mod tests {
             let demographics = Demographics {
                 birth_on: Some(time(birth)),
                 deceased_at: death.map(time),
-                deceased: false,
-                not_deceased: false,
+                ..Demographics::default()
             };
             Command::Register(Registration { demographics, ..registration() })
         };

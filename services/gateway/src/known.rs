@@ -21,9 +21,10 @@ use tsunagi_bus::{Bus, Stored, StreamId};
 use tsunagi_domain::{CareTime, EncounterId, EventId, Fact, PatientId, Record, Zone};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::convert::happened;
+use tsunagi_proto::demographics::{after, with_death};
 use tsunagi_proto::{fields, v1};
 
-use crate::person::{Born, Words as PersonWords};
+use crate::person::{Born, Said, Word as PersonWord, Words as PersonWords};
 use crate::received::{Received, Words as ReceivedWords, last_of_each};
 use crate::recent::Recent;
 use protection::Protection;
@@ -74,10 +75,9 @@ struct Told {
 struct Word {
     event: EventId,
     at: CareTime,
-    written: String,
-    /// The person and the system by which it was told.
-    by: (String, String),
-    demographics: v1::Demographics,
+    actor: Option<v1::Actor>,
+    source: Option<v1::Source>,
+    said: Said,
 }
 
 /// What an event about an encounter says beside what the record keeps.
@@ -145,15 +145,19 @@ impl Known {
         &self.demographics
     }
 
-    /// What was said last, and of a death also what was said before.
+    /// What was said, one after the other, and of a death also what was said before.
     fn demographics_in_effect(&self) -> v1::Demographics {
-        let mut now = self.said().map(|word| word.demographics.clone()).unwrap_or_default();
-        let died = self.record().patient().death_said_by();
-        if let Some(died) = self.told.said.iter().rev().find(|word| Some(word.event) == died) {
-            now.deceased = true;
-            now.deceased_at.clone_from(&died.demographics.deceased_at);
-        }
-        now
+        let patient = self.record().patient();
+        let said = patient.said_by().filter_map(|by| self.said_in(by)).map(|word| &word.said);
+        let now = said.fold(v1::Demographics::default(), |known, said| {
+            after(&known, &said.demographics, &said.keeps)
+        });
+        let of_death = patient.death_said_by().filter_map(|by| self.said_in(by));
+        with_death(now, of_death.map(|word| (&word.said.demographics, &*word.said.keeps)))
+    }
+
+    fn said_in(&self, event: EventId) -> Option<&Word> {
+        self.told.said.iter().rev().find(|word| word.event == event)
     }
 
     /// All that was said of when and of what sex the patient was born, and not in error.
@@ -164,43 +168,19 @@ impl Known {
             .collect()
     }
 
-    /// When the demographics were said, if they were.
-    pub(crate) fn told_at(&self) -> Option<CareTime> {
-        self.said().map(|word| word.at)
-    }
-
-    /// The same, as it was written.
-    pub(crate) fn told_at_text(&self) -> Option<&str> {
-        self.said().map(|word| word.written.as_str())
-    }
-
-    fn said(&self) -> Option<&Word> {
-        let holds = self.record().patient().said_by()?;
-        self.told.said.iter().rev().find(|word| word.event == holds)
-    }
-
-    /// What was said of the person, up to what holds, and whether it is the word of one whose it
-    /// is to take back.
-    pub(crate) fn words(&self, is_own: impl Fn(&str, &str) -> bool) -> PersonWords {
-        let is_in_error = |word: &&Word| self.record().outcome(word.event).error.is_some();
-        let mut said: Vec<&Word> = self.told.said.iter().filter(|w| !is_in_error(w)).collect();
-        said.sort_by_key(|word| word.at.earliest());
-        let holds = self.record().patient().said_by();
-        let until = said.iter().position(|word| Some(word.event) == holds);
-        let said = said.into_iter().take(until.map_or(0, |at| at + 1));
-        said.map(|word| (is_own(&word.by.0, &word.by.1), word.demographics.clone())).collect()
-    }
-
-    /// Whether this was said of the person before.
-    pub(crate) fn was_said(&self, demographics: &v1::Demographics) -> bool {
-        self.told.said.iter().any(|word| word.demographics == *demographics)
-    }
-
-    /// Whether the patient was said to have died, and later not to have.
-    pub(crate) fn lives_after_all(&self) -> bool {
-        let is_in_error = |word: &&Word| self.record().outcome(word.event).error.is_some();
-        let mut said = self.told.said.iter().filter(|word| !is_in_error(word));
-        !self.demographics().deceased && said.any(|word| word.demographics.deceased)
+    /// What was said of the person, in the order in which it holds, and whether it is the word of
+    /// whoever speaks now; and whether that is all that they know each time.
+    pub(crate) fn words(
+        &self,
+        is_own: impl Fn(Option<&v1::Actor>, Option<&v1::Source>) -> bool,
+        are_whole: bool,
+    ) -> PersonWords {
+        let word = |event: EventId| {
+            let word = self.said_in(event)?;
+            let is_own = is_own(word.actor.as_ref(), word.source.as_ref());
+            Some(PersonWord { said: word.said.clone(), at: word.at, is_own })
+        };
+        PersonWords::of(self.record().patient(), word, are_whole)
     }
 
     /// Whether somebody said that the address is confidential, in this record or in one that is
@@ -414,17 +394,16 @@ impl Told {
         }
         self.protection.fold(stored, is_own, &event, &mut payload);
         self.received.add((stored, is_own), &event, &payload, zone);
+        let keeps = address::keeps(&payload);
         let demographics = address::demographics(&mut payload);
         if let Some(said) = &demographics {
             let born = Born { on: said.birth_on.clone(), sex: said.sex() };
             self.born.push((id, born));
         }
         if let Some(demographics) = demographics.filter(|_| is_own) {
-            let (written, demographics) = (event.occurred_at.clone(), std::mem::take(demographics));
-            let person = event.actor.as_ref().map(|actor| actor.person.clone());
-            let system = event.source.as_ref().map(|source| source.system.clone());
-            let by = (person.unwrap_or_default(), system.unwrap_or_default());
-            self.said.push(Word { event: id, at, written, by, demographics });
+            let said = Said { demographics: std::mem::take(demographics), keeps };
+            let (actor, source) = (event.actor.clone(), event.source.clone());
+            self.said.push(Word { event: id, at, actor, source, said });
         }
         let mut is_instead = false;
         if let Payload::ValueCorrected(correction) = payload {

@@ -1,125 +1,237 @@
 //! Who a patient is, as several doors tell it: what is news, and who is somebody else.
+//!
+//! Whoever tells is written down with what they said themselves and no more: what is known from
+//! others is never told again in their name. Else an address would still be shown when the word that
+//! it came from is taken back, as an error or as another patient's.
 
-use tsunagi_proto::v1;
+mod words;
 
-/// What `said` adds to what is known, where the address that is known is not shown. None if
-/// that is nothing. Of a death that it is silent about, it stays silent: it is not its word.
-pub fn news(known: &v1::Demographics, mut said: v1::Demographics) -> Option<v1::Demographics> {
-    // That nobody died is news only of somebody who did.
-    said.not_deceased &= known.deceased;
-    let with_death = |said: &v1::Demographics| {
-        let mut heard = said.clone();
-        carry_death(known, &mut heard);
-        heard
-    };
-    if known.address.as_ref().is_some_and(|address| address.confidential) {
-        // Whether it is another address cannot be told: nobody is shown the one that is known.
-        // Few systems say that an address is confidential, so it stays so; and where no address
-        // is said, the one that is known stays.
-        said.address = said.address.filter(says_where);
-        if let Some(address) = &mut said.address {
-            address.confidential = true;
+use tsunagi_domain::CareTime;
+use tsunagi_proto::v1::{self, DemographicsPart as Part};
+
+pub use words::{Word, Words};
+
+const PARTS: [Part; 5] = [Part::Names, Part::Birth, Part::Sex, Part::Address, Part::Contacts];
+
+/// What somebody says of a person. Of the parts that it keeps it says nothing.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Said {
+    pub demographics: v1::Demographics,
+    pub keeps: Vec<Part>,
+}
+
+impl Said {
+    /// What is given is said, and nothing of the rest.
+    pub fn given(demographics: v1::Demographics) -> Self {
+        let silent = PARTS.into_iter().filter(|part| is_empty(&demographics, *part));
+        let is_timeless = demographics.deceased && demographics.deceased_at.is_empty();
+        let keeps = silent.chain(is_timeless.then_some(Part::DeceasedAt)).collect();
+        Self { demographics, keeps }
+    }
+
+    /// Whether it says anything of a part: if it keeps the names in other scripts, it does.
+    fn says(&self, part: Part) -> bool {
+        !self.keeps.contains(&part) || !is_empty(&self.demographics, part)
+    }
+
+    /// Says nothing of a part.
+    pub fn keep(&mut self, part: Part) {
+        copy(part, &v1::Demographics::default(), &mut self.demographics);
+        if !self.keeps.contains(&part) {
+            self.keeps.push(part);
         }
-        let all_else = |of: &v1::Demographics| v1::Demographics { address: None, ..of.clone() };
-        return (all_else(known) != all_else(&with_death(&said))).then_some(said);
     }
-    (*known != with_death(&said)).then_some(said)
-}
 
-/// What was said of who somebody is, in the order in which it held; and whether it is the word of
-/// whoever speaks now. Empty where nobody's silence takes anything back.
-#[derive(Debug, Default)]
-pub struct Words(Vec<(bool, v1::Demographics)>);
+    /// Says that it is not known.
+    pub fn take_back(&mut self, part: Part) {
+        copy(part, &v1::Demographics::default(), &mut self.demographics);
+        self.keeps.retain(|kept| *kept != part);
+    }
 
-impl FromIterator<(bool, v1::Demographics)> for Words {
-    fn from_iter<T: IntoIterator<Item = (bool, v1::Demographics)>>(words: T) -> Self {
-        Self(words.into_iter().collect())
+    fn says_nothing(&self) -> bool {
+        let v1::Demographics { deceased, not_deceased, .. } = self.demographics;
+        !deceased && !not_deceased && !PARTS.into_iter().any(|part| self.says(part))
     }
 }
 
-impl Words {
-    /// Whether something that holds was first said, since when it holds, by whoever speaks now.
-    fn is_own(&self, has: impl Fn(&v1::Demographics) -> bool) -> bool {
-        let since = self.0.iter().rev().take_while(|(_, said)| has(said));
-        since.last().is_some_and(|(is_own, _)| *is_own)
-    }
-
-    /// Whether it was whoever speaks now who told first of the death that holds. Silence took it
-    /// back in none of the words since.
-    fn is_own_death(&self) -> bool {
-        let since = self.0.iter().rev().take_while(|(_, said)| !said.not_deceased);
-        since.filter(|(_, said)| said.deceased).last().is_some_and(|(is_own, _)| *is_own)
+impl From<Said> for v1::DemographicsUpdated {
+    fn from(said: Said) -> Self {
+        let keeps = said.keeps.into_iter().map(i32::from).collect();
+        Self { demographics: Some(said.demographics), keeps }
     }
 }
 
-/// What is said, with what it is silent about as it is known: an empty field says nothing, but
-/// that its own word is taken back. A death is taken back by whoever told of it alone, and in
-/// words; that an address is confidential, never so.
-pub fn completed(
-    said: v1::Demographics,
+/// What of `said` is news, where so much is known: all that it says and that is not overtaken, if
+/// any of it is new. None if that is nothing. `written` is when it was said; none if that is not
+/// known. An address that is confidential may be withheld in `known`.
+pub fn news(
     known: &v1::Demographics,
     words: &Words,
-) -> v1::Demographics {
-    let mut said = said;
-    said.names = names(said.names, known, words);
-    if said.birth_on.is_empty() && !words.is_own(|of| of.birth_on == known.birth_on) {
-        said.birth_on.clone_from(&known.birth_on);
+    mut said: Said,
+    written: Option<CareTime>,
+) -> Option<Said> {
+    let mut is_new = words.is_first();
+    set_protection(known, &mut said);
+    for part in PARTS.into_iter().filter(|part| said.says(*part)).collect::<Vec<_>>() {
+        let is_late =
+            words.is_overtaken(part, written) && !(words.is_first() && is_empty(known, part));
+        // What its sender said before, without saying when, may be older than what is known.
+        let may_be_late = || written.is_none() && words.was_own_last(part, &said);
+        if is_late && adds_protection(known, &said, part) {
+            said.demographics.address =
+                Some(v1::Address { confidential: true, ..Default::default() });
+            is_new = true;
+        } else if is_late || says_less(known, &said.demographics, part) {
+            said.keep(part);
+        } else if !is_same(known, &said, part) {
+            if may_be_late() {
+                said.keep(part);
+            } else {
+                is_new = true;
+            }
+        }
     }
-    if said.sex() == v1::Sex::Unspecified && !words.is_own(|of| of.sex == known.sex) {
-        said.sex = known.sex;
+    is_new |= death_is_new(known, words, &mut said, written);
+    (is_new && !said.says_nothing()).then_some(said)
+}
+
+/// Whether all that is said is known to be so.
+pub fn holds(known: &v1::Demographics, said: &Said) -> bool {
+    let v1::Demographics { deceased, not_deceased, .. } = said.demographics;
+    let is_known = |part: Part| {
+        !said.says(part) || is_same(known, said, part) || says_less(known, &said.demographics, part)
+    };
+    PARTS.into_iter().all(is_known)
+        && (!deceased || known.deceased)
+        && (!not_deceased || !known.deceased)
+}
+
+/// Has a confidential address stay so: few systems say it of every address. One that is known, and
+/// may not be seen, is not replaced by none.
+fn set_protection(known: &v1::Demographics, said: &mut Said) {
+    let Some(before) = known.address.as_ref().filter(|address| address.confidential) else {
+        return;
+    };
+    if !said.says(Part::Address) {
+        return;
     }
-    if said.contacts.is_empty() && !words.is_own(|of| of.contacts == known.contacts) {
-        said.contacts.clone_from(&known.contacts);
+    let address = said.demographics.address.get_or_insert_default();
+    address.confidential = true;
+    if !says_where(address) && !says_where(before) {
+        said.keep(Part::Address);
     }
-    // Of a confidential one, no word is carried on: nobody is shown it.
-    let lives_at = known.address.as_ref().filter(|address| !address.confidential);
-    if said.address.is_none() && !words.is_own(|of| of.address.as_ref() == lives_at) {
-        said.address = lives_at.cloned();
+}
+
+/// That an address is confidential is never too late to be said.
+fn adds_protection(known: &v1::Demographics, said: &Said, part: Part) -> bool {
+    let is_confidential =
+        |of: &v1::Demographics| of.address.as_ref().is_some_and(|address| address.confidential);
+    part == Part::Address && is_confidential(&said.demographics) && !is_confidential(known)
+}
+
+/// Whether of a part the same is known, as far as that may be seen.
+fn is_same(known: &v1::Demographics, said: &Said, part: Part) -> bool {
+    match (part, &known.address) {
+        // Whether it is another address cannot be told: nobody is shown the one that is known.
+        (Part::Address, Some(before)) if before.confidential && !says_where(before) => true,
+        (Part::Names, _) if said.keeps.contains(&part) => {
+            said.demographics.names.iter().all(|name| known.names.contains(name))
+        }
+        _ => value(known, part) == value(&said.demographics, part),
     }
-    // Many systems say of everybody for ever that nobody died.
-    if said.not_deceased && known.deceased && !words.is_own_death() {
-        said.not_deceased = false;
+}
+
+/// Whether what is said is less than what is known: the year of a birth, or that nobody knows.
+fn says_less(known: &v1::Demographics, said: &v1::Demographics, part: Part) -> bool {
+    match part {
+        Part::Birth => {
+            !said.birth_on.is_empty()
+                && known.birth_on != said.birth_on
+                && known.birth_on.starts_with(&said.birth_on)
+        }
+        Part::Sex => said.sex() == v1::Sex::Unknown && is_known(known.sex()),
+        Part::Names | Part::Address | Part::Contacts | Part::DeceasedAt | Part::Unspecified => {
+            false
+        }
     }
-    if said.deceased && said.deceased_at.is_empty() {
-        said.deceased_at.clone_from(&known.deceased_at);
+}
+
+/// Whether what is said of a death is news. Silence says nothing; that somebody did not die is news
+/// only of somebody who did; and a death is never too late to be told, unless it was taken back since.
+fn death_is_new(
+    known: &v1::Demographics,
+    words: &Words,
+    said: &mut Said,
+    written: Option<CareTime>,
+) -> bool {
+    let is_overtaken = words.is_death_overtaken(written);
+    let Said { demographics: now, keeps } = said;
+    now.not_deceased &= known.deceased && !is_overtaken;
+    now.deceased &= known.deceased || !is_overtaken;
+    if now.deceased && is_overtaken && !known.deceased_at.is_empty() {
+        now.deceased_at.clear();
+    }
+    keeps.retain(|part| *part != Part::DeceasedAt);
+    if !now.deceased {
+        now.deceased_at.clear();
+    } else if now.deceased_at.is_empty() {
+        keeps.push(Part::DeceasedAt);
+    }
+    let is_other_time = !now.deceased_at.is_empty() && now.deceased_at != known.deceased_at;
+    now.not_deceased || (now.deceased && (!known.deceased || is_other_time))
+}
+
+/// What is said of a part, in one form for all parts.
+fn value(of: &v1::Demographics, part: Part) -> v1::Demographics {
+    let mut only = v1::Demographics::default();
+    copy(part, of, &mut only);
+    only
+}
+
+fn copy(part: Part, from: &v1::Demographics, to: &mut v1::Demographics) {
+    match part {
+        Part::Names => to.names.clone_from(&from.names),
+        Part::Birth => to.birth_on.clone_from(&from.birth_on),
+        Part::Sex => to.sex = from.sex,
+        Part::Address => to.address.clone_from(&from.address),
+        Part::Contacts => to.contacts.clone_from(&from.contacts),
+        Part::DeceasedAt | Part::Unspecified => {}
+    }
+}
+
+fn is_empty(of: &v1::Demographics, part: Part) -> bool {
+    value(of, part) == v1::Demographics::default()
+}
+
+/// The names that are said, and whether they replace those that are known: a name in another script
+/// stays beside one that is the same or in a script of its own, unless its sender brought it in.
+pub(crate) fn with_names(mut said: Said, known: &v1::Demographics, words: &Words) -> Said {
+    let names = std::mem::take(&mut said.demographics.names);
+    let is_changed = names.iter().any(|name| {
+        let mut before = known.names.iter().filter(|one| are_of_one_script(one, name)).peekable();
+        before.peek().is_some() && !before.any(|one| is_same_name(one, name))
+    });
+    said.demographics.names = names.into_iter().map(|name| as_known(name, known)).collect();
+    if !said.demographics.names.is_empty() && !is_changed && !words.are_own_alone(Part::Names) {
+        said.keeps.push(Part::Names);
     }
     said
 }
 
-/// As many names as the schema takes.
-const NAMES_MAX: usize = 10;
-
-/// The names that are said, with what is known of the same name beside them: how it is written in
-/// other scripts. A name that changed takes those along.
-fn names(said: Vec<v1::HumanName>, known: &v1::Demographics, words: &Words) -> Vec<v1::HumanName> {
-    let is_known = |name: &v1::HumanName| known.names.iter().any(|one| is_same_name(one, name));
-    if !said.is_empty() && !said.iter().any(is_known) {
-        return said;
+/// A name in the script that it is known to be written in, if it says none.
+fn as_known(name: v1::HumanName, known: &v1::Demographics) -> v1::HumanName {
+    let before = known.names.iter().find(|one| is_same_name(one, &name));
+    match before {
+        Some(before) if name.script() == v1::NameScript::Unspecified => {
+            v1::HumanName { script: before.script, ..name }
+        }
+        Some(_) | None => name,
     }
-    let is_said = |of: &v1::HumanName| {
-        said.iter().any(|name| is_same_name(name, of) || name.script == of.script)
-    };
-    let is_own =
-        |of: &v1::HumanName| words.is_own(|word| word.names.iter().any(|n| is_same_name(n, of)));
-    let others = known.names.iter().filter(|of| !is_said(of) && !is_own(of));
-    let others: Vec<v1::HumanName> = others.cloned().collect();
-    let as_known = |name: v1::HumanName| {
-        let before = known.names.iter().find(|one| is_same_name(one, &name));
-        before.map_or(name.clone(), |before| said_again(name, before))
-    };
-    let mut all: Vec<v1::HumanName> = said.iter().cloned().map(as_known).collect();
-    all.extend(others);
-    all.truncate(NAMES_MAX);
-    all
 }
 
-/// A name with what its script is known to be.
-fn said_again(name: v1::HumanName, before: &v1::HumanName) -> v1::HumanName {
-    if name.script() == v1::NameScript::Unspecified {
-        v1::HumanName { script: before.script, ..name }
-    } else {
-        name
-    }
+fn are_of_one_script(one: &v1::HumanName, other: &v1::HumanName) -> bool {
+    let unknown = i32::from(v1::NameScript::Unspecified);
+    one.script == other.script || one.script == unknown || other.script == unknown
 }
 
 /// Whether two names are one, however they are parted.
@@ -130,35 +242,6 @@ fn is_same_name(one: &v1::HumanName, other: &v1::HumanName) -> bool {
         text.replace(char::is_whitespace, "")
     };
     words(one) == words(other)
-}
-
-/// Silence takes no death back.
-fn carry_death(known: &v1::Demographics, said: &mut v1::Demographics) {
-    if !said.deceased && !said.not_deceased {
-        said.deceased = known.deceased;
-        said.deceased_at.clone_from(&known.deceased_at);
-        said.not_deceased = known.not_deceased;
-    }
-}
-
-/// What is never too late to be said of a patient of whom something later is known: that the
-/// address is confidential, and that the patient died, unless that was taken back since.
-pub fn never_too_late(
-    known: &v1::Demographics,
-    said: &v1::Demographics,
-    was_taken_back: bool,
-) -> Option<v1::Demographics> {
-    let mut now = known.clone();
-    if said.address.as_ref().is_some_and(|address| address.confidential) {
-        now.address.get_or_insert_default().confidential = true;
-    }
-    if said.deceased && !was_taken_back {
-        (now.deceased, now.not_deceased) = (true, false);
-        if now.deceased_at.is_empty() {
-            now.deceased_at.clone_from(&said.deceased_at);
-        }
-    }
-    (now != *known).then_some(now)
 }
 
 /// Whether an address says more than that it is confidential.
@@ -201,6 +284,8 @@ fn is_known(sex: v1::Sex) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tsunagi_domain::Zone;
+
     use super::*;
 
     fn person(birth_on: &str, sex: v1::Sex) -> v1::Demographics {
@@ -210,6 +295,225 @@ mod tests {
     fn living_at(text: &str, confidential: bool) -> v1::Demographics {
         let address = v1::Address { text: text.to_owned(), confidential, ..Default::default() };
         v1::Demographics { address: Some(address), ..Default::default() }
+    }
+
+    fn reached_at(phone: &str) -> v1::Demographics {
+        let value = phone.to_owned();
+        let contacts = vec![v1::ContactPoint { value, ..Default::default() }];
+        v1::Demographics { contacts, ..Default::default() }
+    }
+
+    fn named(script: v1::NameScript, family: &str) -> v1::HumanName {
+        v1::HumanName { script: script.into(), family: family.to_owned(), ..Default::default() }
+    }
+
+    fn at(time: &str) -> Option<CareTime> {
+        CareTime::parse(time, &Zone::utc()).ok()
+    }
+
+    /// Who said what, and when: one after the other.
+    type Told<'a> = &'a [(bool, &'a str, Said)];
+
+    fn words(told: Told<'_>, are_whole: bool) -> Words {
+        let word = |(is_own, time, said): &(bool, &str, Said)| Word {
+            said: said.clone(),
+            at: at(time).unwrap(),
+            is_own: *is_own,
+        };
+        Words::in_order(told.iter().map(word).collect(), are_whole)
+    }
+
+    fn known(told: Told<'_>) -> v1::Demographics {
+        use tsunagi_proto::demographics::{after, with_death};
+        let all = told.iter().map(|(_, _, said)| said);
+        let known = all.clone().fold(v1::Demographics::default(), |known, said| {
+            after(&known, &said.demographics, &said.keeps)
+        });
+        let of_death =
+            all.filter(|said| said.demographics.deceased || said.demographics.not_deceased);
+        with_death(known, of_death.map(|said| (&said.demographics, &*said.keeps)))
+    }
+
+    /// What holds once this was said as well, by somebody who says all that they know each time.
+    fn after_all(told: Told<'_>, said: v1::Demographics, written: &str) -> v1::Demographics {
+        let (known, words) = (known(told), words(told, true));
+        let said = words.left_out(with_names(Said::given(said), &known, &words), &known);
+        let Some(news) = news(&known, &words, said, at(written)) else { return known };
+        let now = tsunagi_proto::demographics::after(&known, &news.demographics, &news.keeps);
+        v1::Demographics { deceased: (known.deceased || now.deceased) && !now.not_deceased, ..now }
+    }
+
+    fn of_another(said: v1::Demographics) -> (bool, &'static str, Said) {
+        (false, "2026-05-01", Said { demographics: said, keeps: Vec::new() })
+    }
+
+    fn own(said: v1::Demographics) -> (bool, &'static str, Said) {
+        (true, "2026-05-02", Said::given(said))
+    }
+
+    #[test]
+    fn nobody_s_word_is_told_again_in_the_name_of_another() {
+        let told = [of_another(v1::Demographics {
+            contacts: reached_at("03").contacts,
+            ..living_at("本町1", false)
+        })];
+        let (known, words) = (known(&told), words(&told, true));
+        let said = Said::given(person("1938", v1::Sex::Female));
+        let news = news(&known, &words, words.left_out(said, &known), at("2026-06-01")).unwrap();
+        assert_eq!(news.demographics, person("1938", v1::Sex::Female));
+        assert_eq!(news.keeps, [Part::Names, Part::Address, Part::Contacts]);
+    }
+
+    #[test]
+    fn silence_takes_back_what_its_sender_alone_has_said() {
+        let silent = person("1938", v1::Sex::Female);
+        let said = |text| v1::Demographics { ..living_at(text, false) };
+        let (theirs, ours) = (of_another(said("本町1")), own(said("本町1")));
+        let first = (false, "2026-05-01", Said::given(silent.clone()));
+        let alone = after_all(&[first.clone(), ours.clone()], silent.clone(), "2026-06-01");
+        assert_eq!(alone.address, None);
+        for told in [[theirs.clone(), ours.clone()], [ours.clone(), theirs]] {
+            let now = after_all(&told, silent.clone(), "2026-06-01");
+            assert_eq!(now.address, said("本町1").address, "another says so as well");
+        }
+        let late = after_all(&[first, ours], silent, "2026-05-01");
+        assert_eq!(late.address, said("本町1").address, "it was silent before it said so");
+    }
+
+    #[test]
+    fn an_old_word_replaces_nothing_and_fills_what_nobody_knows() {
+        let told = [of_another(living_at("本町1", false))];
+        let old =
+            v1::Demographics { contacts: reached_at("03").contacts, ..living_at("旧町9", false) };
+        let now = after_all(&told, old, "2020-01-01");
+        assert_eq!(now.address, living_at("本町1", false).address);
+        assert_eq!(now.contacts, reached_at("03").contacts);
+        let spoken = [told[0].clone(), own(person("1938", v1::Sex::Female))];
+        let again = after_all(&spoken, reached_at("03"), "2020-01-01");
+        assert!(again.contacts.is_empty(), "nobody has a phone, it was said since");
+    }
+
+    #[test]
+    fn what_a_sender_said_before_without_a_time_does_not_come_back() {
+        let told = [own(reached_at("03")), (false, "2026-05-03", Said::given(reached_at("06")))];
+        assert_eq!(after_all(&told, reached_at("03"), "").contacts, reached_at("06").contacts);
+        let now = after_all(&told, reached_at("03"), "2026-05-04");
+        assert_eq!(now.contacts, reached_at("03").contacts, "it says that it was said since");
+        let in_turn = [own(reached_at("03")), own(reached_at("06"))];
+        assert_eq!(after_all(&in_turn, reached_at("03"), "").contacts, reached_at("03").contacts);
+    }
+
+    #[test]
+    fn less_than_is_known_is_no_news() {
+        let told = [of_another(person("1938-04-02", v1::Sex::Female))];
+        let now = after_all(&told, person("1938", v1::Sex::Unknown), "2026-06-01");
+        assert_eq!(now, person("1938-04-02", v1::Sex::Female));
+        let other = after_all(&told, person("1939", v1::Sex::Male), "2026-06-01");
+        assert_eq!(other, person("1939", v1::Sex::Male));
+    }
+
+    #[test]
+    fn a_name_keeps_its_other_scripts_and_another_name_has_its_own() {
+        use v1::NameScript::{Ideographic, Syllabic, Unspecified};
+        let both = vec![named(Ideographic, "小林"), named(Syllabic, "コバヤシ")];
+        let known = v1::Demographics { names: both.clone(), ..Default::default() };
+        let written = |names: Vec<v1::HumanName>, told: Told<'_>| {
+            let said = v1::Demographics { names, ..Default::default() };
+            after_all(told, said, "2026-06-01").names
+        };
+        let (theirs, ours) = ([of_another(known.clone())], [own(known)]);
+        assert_eq!(written(vec![named(Unspecified, "小林")], &theirs), both);
+        let kana = vec![named(Ideographic, "小林"), named(Syllabic, "オバヤシ")];
+        assert_eq!(written(kana.clone(), &theirs), kana);
+        assert_eq!(
+            written(vec![named(Unspecified, "佐藤")], &theirs),
+            [named(Unspecified, "佐藤")]
+        );
+        assert_eq!(written(vec![named(Unspecified, "小林")], &ours), [named(Ideographic, "小林")]);
+        assert_eq!(written(Vec::new(), &ours), both, "nobody is left without a name");
+        let kanji =
+            [of_another(v1::Demographics { names: both[..1].to_vec(), ..Default::default() })];
+        let mut side_by_side = written(both[1..].to_vec(), &kanji);
+        side_by_side.reverse();
+        assert_eq!(side_by_side, both);
+    }
+
+    #[test]
+    fn a_death_is_taken_back_in_words_and_by_none_who_came_later() {
+        let dead = v1::Demographics { deceased: true, ..person("1938", v1::Sex::Female) };
+        let lives = v1::Demographics { not_deceased: true, ..Default::default() };
+        let silent = person("1938", v1::Sex::Female);
+        assert!(after_all(&[own(dead.clone())], silent, "2026-06-01").deceased);
+        assert!(!after_all(&[own(dead.clone())], lives.clone(), "2026-06-01").deceased);
+        assert!(words(&[own(dead.clone()), of_another(dead.clone())], true).is_own_death());
+        assert!(!words(&[of_another(dead.clone()), own(dead.clone())], true).is_own_death());
+        let told = [own(dead.clone()), (true, "2026-05-03", Said::given(lives))];
+        assert!(!after_all(&told, dead.clone(), "2026-05-02").deceased, "it was taken back since");
+        assert!(after_all(&told, dead.clone(), "2026-05-04").deceased);
+        let known = [of_another(person("1938", v1::Sex::Female))];
+        assert!(after_all(&known, dead, "2020-01-01").deceased, "never too late");
+    }
+
+    #[test]
+    fn that_nobody_died_is_no_news_of_the_living() {
+        let said = v1::Demographics { not_deceased: true, ..person("1938", v1::Sex::Female) };
+        let told = [own(person("1938", v1::Sex::Female))];
+        let (known, words) = (known(&told), words(&told, true));
+        assert_eq!(news(&known, &words, Said::given(said), at("2026-06-01")), None);
+    }
+
+    #[test]
+    fn a_confidential_address_is_kept_so_and_no_news() {
+        // As it is shown: withheld.
+        let told = [of_another(living_at("", true))];
+        let (known, words) = (known(&told), words(&told, false));
+        let news = |said: v1::Demographics| {
+            let news = news(&known, &words, Said::given(said), at("2026-06-01"));
+            news.map(|news| (news.demographics, news.keeps.contains(&Part::Address)))
+        };
+        assert_eq!(news(living_at("本町1", false)), None);
+        assert_eq!(news(living_at("", true)), None);
+        assert_eq!(news(v1::Demographics::default()), None);
+        let with_birth = |of| v1::Demographics { birth_on: "1938".to_owned(), ..of };
+        assert_eq!(
+            news(with_birth(living_at("本町1", false))),
+            Some((with_birth(living_at("本町1", true)), false))
+        );
+        for nowhere in [v1::Demographics::default(), living_at("", true)] {
+            let silent = (with_birth(v1::Demographics::default()), true);
+            assert_eq!(news(with_birth(nowhere)), Some(silent), "it is not replaced by none");
+        }
+    }
+
+    #[test]
+    fn that_an_address_is_confidential_is_news_and_never_too_late() {
+        let restricted = living_at("", true);
+        for told in [&[][..], &[of_another(living_at("本町1", false))]] {
+            assert_eq!(after_all(told, restricted.clone(), "2026-06-01"), restricted);
+            assert_eq!(
+                after_all(told, living_at("旧町9", true), "2020-01-01")
+                    .address
+                    .map(|a| a.confidential),
+                Some(true)
+            );
+        }
+        let told = [of_another(living_at("本町1", false)), own(reached_at("03"))];
+        let now = after_all(&told, living_at("旧町9", true), "2020-01-01");
+        assert_eq!(now.address, restricted.address, "and where that was is not told again");
+    }
+
+    #[test]
+    fn a_message_that_comes_again_is_known() {
+        let said = Said::given(v1::Demographics { not_deceased: true, ..reached_at("03") });
+        let told = [
+            (false, "2026-05-02", said.clone()),
+            (false, "2026-05-03", Said::given(reached_at("06"))),
+        ];
+        let words = words(&told, false);
+        assert!(words.have_said(&said, &known(&told)));
+        assert!(!words.have_said(&Said::given(reached_at("07")), &known(&told)));
+        let dead = Said::given(v1::Demographics { deceased: true, ..reached_at("03") });
+        assert!(!words.have_said(&dead, &known(&told)));
     }
 
     #[test]
@@ -237,112 +541,5 @@ mod tests {
         assert!(is_none("1938-04-03", v1::Sex::Female), "another birth");
         assert!(is_none("1940", v1::Sex::Male), "another sex");
         assert!(!is_none_of(&person("1938", v1::Sex::Male), &[]), "nothing is known");
-    }
-
-    fn named(script: v1::NameScript, family: &str) -> v1::HumanName {
-        v1::HumanName { script: script.into(), family: family.to_owned(), ..Default::default() }
-    }
-
-    #[test]
-    fn a_name_keeps_its_other_scripts_and_another_name_has_its_own() {
-        use v1::NameScript::{Ideographic, Syllabic, Unspecified};
-        let both = vec![named(Ideographic, "小林"), named(Syllabic, "コバヤシ")];
-        let known = v1::Demographics { names: both.clone(), ..Default::default() };
-        let said = |family: &str, words: &Words| {
-            let names = vec![named(Unspecified, family)];
-            let said = v1::Demographics { names, ..Default::default() };
-            completed(said, &known, words).names
-        };
-        assert_eq!(said("小林", &Words::default()), both);
-        assert_eq!(said("佐藤", &Words::default()), [named(Unspecified, "佐藤")]);
-        let by = |is_own| Words::from_iter([(is_own, known.clone())]);
-        assert_eq!(said("小林", &by(false)), both);
-        assert_eq!(said("小林", &by(true)), [named(Ideographic, "小林")]);
-        let silent = |words: &Words| completed(v1::Demographics::default(), &known, words).names;
-        assert_eq!(silent(&by(false)), both);
-        assert!(silent(&by(true)).is_empty());
-    }
-
-    #[test]
-    fn silence_takes_back_what_the_sender_brought_in_itself_alone() {
-        let (none, born) = (v1::Demographics::default(), person("1938", v1::Sex::Female));
-        let dead = v1::Demographics { deceased: true, ..born };
-        let alive = v1::Demographics { not_deceased: true, ..none.clone() };
-        let after = |words: &[(bool, &v1::Demographics)], said: &v1::Demographics| {
-            let words = words.iter().map(|(is_own, said)| (*is_own, (*said).clone())).collect();
-            let said = completed(said.clone(), &dead, &words);
-            news(&dead, said).unwrap_or_else(|| dead.clone())
-        };
-        let by_other = after(&[(false, &dead), (true, &dead)], &alive);
-        assert_eq!(by_other, dead, "carried on, and no word of its own");
-        let own = after(&[(false, &none), (true, &dead), (false, &dead)], &none);
-        assert_eq!((own.birth_on.as_str(), own.sex()), ("", v1::Sex::Unspecified));
-        assert!(!own.deceased && !own.not_deceased, "of a death it says nothing");
-        let taken_back = after(&[(true, &dead), (false, &none)], &alive);
-        assert!(!taken_back.deceased && taken_back.not_deceased, "but in words");
-        let since = after(&[(true, &dead), (false, &alive), (false, &dead)], &alive);
-        assert_eq!(since, dead, "it was taken back, and said anew by another");
-    }
-
-    #[test]
-    fn a_confidential_address_is_carried_on_by_nobody() {
-        let known = living_at("", true);
-        let said = completed(v1::Demographics::default(), &known, &Words::default());
-        assert_eq!(said.address, None);
-        let open = living_at("本町1", false);
-        assert_eq!(completed(v1::Demographics::default(), &open, &Words::default()), open);
-    }
-
-    #[test]
-    fn a_confidential_address_is_kept_so_and_no_news() {
-        let known = living_at("", true);
-        assert_eq!(news(&known, living_at("本町1", false)), None);
-        assert_eq!(news(&known, v1::Demographics::default()), None);
-        let with_birth = |of| v1::Demographics { birth_on: "1938".to_owned(), ..of };
-        assert_eq!(
-            news(&known, with_birth(living_at("本町1", false))),
-            Some(with_birth(living_at("本町1", true)))
-        );
-    }
-
-    #[test]
-    fn where_no_address_is_said_a_confidential_one_is_not_replaced() {
-        let with_birth = |of| v1::Demographics { birth_on: "1938".to_owned(), ..of };
-        for nowhere in [v1::Demographics::default(), living_at("", true)] {
-            assert_eq!(
-                news(&living_at("", true), with_birth(nowhere)),
-                Some(with_birth(v1::Demographics::default()))
-            );
-        }
-    }
-
-    #[test]
-    fn silence_on_a_death_is_no_news_and_a_word_is() {
-        let dead = v1::Demographics { deceased: true, ..Default::default() };
-        let lives = v1::Demographics { not_deceased: true, ..Default::default() };
-        assert_eq!(news(&dead, v1::Demographics::default()), None);
-        assert_eq!(news(&dead, lives.clone()), Some(lives.clone()));
-        assert_eq!(news(&lives, v1::Demographics::default()), None);
-        assert_eq!(news(&lives, lives.clone()), None);
-        assert_eq!(news(&v1::Demographics::default(), lives.clone()), None, "nobody died");
-        assert_eq!(news(&lives, dead.clone()), Some(dead.clone()));
-        let moved = living_at("栄町2", false);
-        assert_eq!(news(&dead, moved.clone()), Some(moved), "and the death is not its word");
-        assert_eq!(never_too_late(&lives, &dead, false), Some(dead));
-    }
-
-    #[test]
-    fn that_an_address_is_confidential_is_news() {
-        let restricted = living_at("", true);
-        assert_eq!(news(&living_at("本町1", false), restricted.clone()), Some(restricted.clone()));
-        assert_eq!(news(&v1::Demographics::default(), restricted.clone()), Some(restricted));
-    }
-
-    #[test]
-    fn an_address_that_may_be_known_is_compared() {
-        let known = living_at("本町1", false);
-        assert_eq!(news(&known, known.clone()), None);
-        let moved = living_at("栄町2", false);
-        assert_eq!(news(&known, moved.clone()), Some(moved));
     }
 }

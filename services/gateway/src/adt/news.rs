@@ -1,6 +1,7 @@
 //! Who the patient is, as far as a message says more or otherwise than is known; and whether it is
 //! that patient of whom it tells.
 
+use tsunagi_domain::CareTime;
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::v1;
 
@@ -9,7 +10,7 @@ use super::patient;
 use super::refusal::Refusal;
 use super::visit::{Said, Visit};
 use crate::known::Known;
-use crate::person::{is_none_of, is_somebody_else, never_too_late};
+use crate::person::{Said as PersonSaid, is_none_of, is_somebody_else, news};
 
 /// The numbers of one patient.
 pub(super) struct Numbers<'a> {
@@ -28,7 +29,7 @@ pub(super) fn person(
     happened: Option<&Said>,
 ) -> Result<Vec<Told>, Refusal> {
     let (before, is_protected) = (known.demographics(), known.is_address_protected());
-    let demographics = patient::demographics(visit.group, visit.profile, before, is_protected)?;
+    let said = patient::said(visit.group, visit.profile, before, is_protected)?;
     let said_at = visit.written_at()?;
     if !known.is_registered() {
         // Known from the first thing that is told: not later than that happened.
@@ -37,19 +38,17 @@ pub(super) fn person(
             Some(_) | None => said_at,
         };
         let at = Said { field: "PID-7", ..at };
-        let demographics = Some(demographics);
+        let demographics = Some(v1::Demographics { not_deceased: false, ..said.demographics });
         let identifiers = numbers.all.iter().take(20).cloned().collect();
         let registered = v1::PatientRegistered { identifiers, demographics };
         return Ok(vec![Told { at, payload: Payload::PatientRegistered(registered) }]);
     }
     let has = |number: &v1::Identifier| known.record().patient().has_identifier(&number.into());
-    check_patient(known, numbers, &demographics)?;
+    check_patient(known, numbers, &said.demographics)?;
     let mut told = Vec::new();
-    if let Some((at, demographics)) = news(visit, known, &said_at, demographics) {
-        let at = Said { field: "PID-7", text: at, ..said_at.clone() };
-        let demographics = Some(demographics);
-        let updated = v1::DemographicsUpdated { demographics };
-        told.push(Told { at, payload: Payload::DemographicsUpdated(updated) });
+    if let Some(news) = person_news(known, said, visit.care_time(&said_at.text)) {
+        let at = Said { field: "PID-7", ..said_at.clone() };
+        told.push(Told { at, payload: Payload::DemographicsUpdated(news.into()) });
     }
     for number in numbers.all.iter().filter(|number| !has(number)) {
         let at = Said { field: "PID-3", ..said_at.clone() };
@@ -59,28 +58,16 @@ pub(super) fn person(
     Ok(told)
 }
 
-/// What of a message is news of a patient who is known, and as of when it is said. By when it was
-/// written: what it tells of may be long past. Of two words of one time, the one that came later
-/// holds, and the one before does not come back: its message may have come again.
-fn news(
-    visit: &Visit<'_>,
-    known: &Known,
-    said_at: &Said,
-    said: v1::Demographics,
-) -> Option<(String, v1::Demographics)> {
-    let said_at = said_at.text.clone();
-    let written = visit.care_time(&said_at);
-    let (Some(written), Some(told_at)) = (written, known.told_at()) else {
-        return (said != *known.demographics()).then_some((said_at, said));
-    };
-    if written.is_before(&told_at) {
-        let now = never_too_late(known.demographics(), &said, known.lives_after_all())?;
-        // Older, it would not hold.
-        return Some((known.told_at_text().unwrap_or_default().to_owned(), now));
+/// What of a message is news of a patient who is known. By when it was written: what it tells of may
+/// be long past. Of two words of one time, the one that came later holds, and the one before does
+/// not come back: its message may have come again.
+fn person_news(known: &Known, said: PersonSaid, written: Option<CareTime>) -> Option<PersonSaid> {
+    let words = known.words(|_, _| false, false);
+    let may_have_come = !words.are_before(written);
+    if may_have_come && words.have_said(&said, known.demographics()) {
+        return None;
     }
-    let is_of_same_time = !told_at.is_before(&written);
-    let is_news = said != *known.demographics() && !(is_of_same_time && known.was_said(&said));
-    is_news.then_some((said_at, said))
+    news(known.demographics(), &words, said, written)
 }
 
 /// Refuses what a message says of somebody else under a number of this patient's. A number that

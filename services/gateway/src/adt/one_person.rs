@@ -288,7 +288,7 @@ pub(super) fn check_link(groups: &[Group<'_>], profile: &Profile) -> Result<(), 
     let unknown = v1::Demographics::default();
     let mut told: Option<v1::Demographics> = None;
     for group in groups {
-        let said = patient::demographics(group, profile, &unknown, false)?;
+        let said = patient::said(group, profile, &unknown, false)?.demographics;
         match &told {
             Some(before) if is_somebody_else(before, &said) => {
                 return Err(two_people("the two segments PID"));

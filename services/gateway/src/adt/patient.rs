@@ -2,16 +2,27 @@
 //! nothing, and one that is `""` takes back what was known.
 
 use tsunagi_domain::{CareTime, Zone};
-use tsunagi_proto::v1;
+use tsunagi_proto::v1::{self, DemographicsPart as Part};
 
 use super::group::Group;
 use super::profile::{Profile, SYSTEM_LENGTH_MAX};
 use super::refusal::Refusal;
 use crate::hl7::{Field, Segment, time};
+use crate::person::Said;
 use crate::text::{cut, distinct};
 
 /// Fields of PID that say who the patient is, beside the numbers.
 pub(super) const FIELDS: [usize; 7] = [5, 7, 8, 11, 13, 14, 29];
+
+/// The fields in which `""` takes a part back.
+const PARTS: [(Part, usize); 6] = [
+    (Part::Names, 5),
+    (Part::Birth, 7),
+    (Part::Sex, 8),
+    (Part::Address, 11),
+    (Part::Contacts, 13),
+    (Part::Contacts, 14),
+];
 
 /// Numbers that one event takes.
 const IDENTIFIERS_MAX: usize = 20;
@@ -71,44 +82,46 @@ pub(super) fn is_spoilt(field: Field<'_>) -> bool {
     field.raw().contains(char::REPLACEMENT_CHARACTER)
 }
 
-/// What is known of the patient when the message has been taken: what was known, and what the
-/// message says. If `is_protected`, an address is confidential whatever the message says.
-pub(super) fn demographics(
+/// What the message says of who the patient is. Of what cannot be read whole it says nothing, unless
+/// nothing is known. If `is_protected`, an address is confidential whatever the message says.
+pub(super) fn said(
     group: &Group<'_>,
     profile: &Profile,
     known: &v1::Demographics,
     is_protected: bool,
-) -> Result<v1::Demographics, Refusal> {
-    let mut now = known.clone();
+) -> Result<Said, Refusal> {
     let pid = group.segment("PID");
-    let said = |number: usize| Some(pid.field(number)).filter(|field| !field.is_empty());
-    let readable = |number: usize| said(number).filter(|field| !is_spoilt(*field));
+    let given = |number: usize| Some(pid.field(number)).filter(|field| !field.is_empty());
+    let readable = |number: usize| given(number).filter(|field| !is_spoilt(*field));
+    let mut now = v1::Demographics::default();
     // What cannot be read whole is better than nothing, and than nothing else.
-    if let Some(said) = if known.names.is_empty() { said(5) } else { readable(5) } {
-        now.names = names(said);
+    let name = if known.names.is_empty() { given(5) } else { readable(5) };
+    now.names = name.map(names).unwrap_or_default();
+    if let Some(birth_on) = readable(7) {
+        now.birth_on = birth(birth_on, profile)?;
     }
-    if let Some(said) = readable(7) {
-        now.birth_on = birth(said, profile)?;
-    }
-    if let Some(said) = readable(8) {
-        now.sex = sex(&said.first(), profile).into();
-    }
-    set_address(&mut now, group, profile, is_protected);
-    let ways = [13, 14].map(|number| (said(number), readable(number)));
-    let is_whole = ways.iter().all(|(said, readable)| said.is_some() == readable.is_some());
-    let are_said = ways.iter().any(|(said, _)| said.is_some());
-    if are_said && (is_whole || known.contacts.is_empty()) {
+    now.sex = readable(8).map_or(0, |code| sex(&code.first(), profile).into());
+    now.address = lives_at(group, profile, known, is_protected);
+    let ways = [13, 14].map(|number| (given(number), readable(number)));
+    let is_whole = ways.iter().all(|(given, readable)| given.is_some() == readable.is_some());
+    if is_whole || known.contacts.is_empty() {
         let contacts = [13, 14].into_iter().flat_map(|number| contacts(pid.field(number), number));
         now.contacts = contacts.take(10).collect();
     }
-    if let Some(said) = readable(29) {
-        now.deceased_at = death(said, profile)?;
+    if let Some(deceased_at) = readable(29) {
+        now.deceased_at = death(deceased_at, profile)?;
         now.deceased = !now.deceased_at.is_empty();
     }
-    // Many systems say `N` of everybody for ever: that takes no death back.
     now.deceased |= pid.field(30).first().eq_ignore_ascii_case("Y");
-    now.not_deceased = !now.deceased && (known.deceased || known.not_deceased);
-    Ok(now)
+    // Many systems say `N` of everybody for ever: that takes no death back.
+    now.not_deceased = pid.field(29).is_null() && !now.deceased;
+    let mut said = Said::given(now);
+    for (part, number) in PARTS {
+        if pid.field(number).is_null() && said.keeps.contains(&part) {
+            said.take_back(part);
+        }
+    }
+    Ok(said)
 }
 
 fn names(field: Field<'_>) -> Vec<v1::HumanName> {
@@ -203,23 +216,27 @@ fn sex(code: &str, profile: &Profile) -> v1::Sex {
     })
 }
 
-/// Where the patient lives. An address that is confidential stays so: few systems say it twice.
-fn set_address(
-    now: &mut v1::Demographics,
+/// Where the patient lives, if the message says so, or that it is confidential, if that is not known.
+fn lives_at(
     group: &Group<'_>,
     profile: &Profile,
+    known: &v1::Demographics,
     is_protected: bool,
-) {
-    let was_confidential = now.address.as_ref().is_some_and(|address| address.confidential);
-    let said = group.field("PID", 11);
-    let is_said = !said.is_empty() && (now.address.is_none() || !is_spoilt(said));
-    if said.is_null() {
-        now.address = None;
-    } else if is_said {
-        now.address = Some(address(home(said)));
-    }
-    if was_confidential || (is_said && is_protected) || is_confidential(group, profile) {
-        now.address.get_or_insert_default().confidential = true;
+) -> Option<v1::Address> {
+    let given = group.field("PID", 11);
+    let is_read = !given.is_null() && (known.address.is_none() || !is_spoilt(given));
+    let said = is_read.then(|| address(home(given)));
+    let said = said.filter(|address| *address != v1::Address::default());
+    let is_known = known.address.as_ref().is_some_and(|address| address.confidential);
+    match said {
+        Some(address) => {
+            let confidential = is_protected || is_confidential(group, profile);
+            Some(v1::Address { confidential, ..address })
+        }
+        None if is_confidential(group, profile) && !is_known => {
+            Some(v1::Address { confidential: true, ..v1::Address::default() })
+        }
+        None => None,
     }
 }
 
@@ -291,9 +308,12 @@ fn contacts(field: Field<'_>, number: usize) -> Vec<v1::ContactPoint> {
 
 #[cfg(test)]
 mod tests {
+    use tsunagi_proto::demographics::after as after_all;
+
     use super::super::profile::Profiles;
     use super::*;
     use crate::hl7::Message;
+    use crate::person::{Words, news};
 
     fn with<T>(segments: &str, read: impl FnOnce(&Group<'_>, &Profile) -> T) -> T {
         let text = format!("MSH|^~\\&|HIS|H|GW|R\r{segments}");
@@ -303,7 +323,9 @@ mod tests {
     }
 
     fn after(known: &v1::Demographics, segments: &str) -> v1::Demographics {
-        with(segments, |group, profile| demographics(group, profile, known, false)).unwrap()
+        let said = with(segments, |group, profile| said(group, profile, known, false)).unwrap();
+        let news = news(known, &Words::default(), said, None);
+        news.map_or(known.clone(), |news| after_all(known, &news.demographics, &news.keeps))
     }
 
     fn first(segments: &str) -> v1::Demographics {
@@ -366,7 +388,7 @@ mod tests {
         assert_eq!(birth("194002"), "1940-02");
         assert_eq!(birth("19400203120000+0900"), "1940-02-03");
         let wrong = with("PID|1||7||||19", |group, profile| {
-            demographics(group, profile, &v1::Demographics::default(), false)
+            said(group, profile, &v1::Demographics::default(), false)
         });
         assert_eq!(wrong.unwrap_err().field, "PID-7");
     }

@@ -17,12 +17,12 @@ use uuid::Uuid;
 
 use super::directory::{Directory, LeadsNowhere, Provider, key};
 use super::ids::Ids;
-use super::names::names;
+use super::names::{has_present_name, is_past, names};
 use super::resource::{
     Address, CareTeam, CodeableConcept, ContactPoint, Encounter, EncounterLocation, Patient, Period,
 };
 use super::stations::stations;
-use crate::person::{Words, completed};
+use crate::person::{Said, Words, with_names};
 use crate::text::{code, cut};
 
 /// Why a resource is not taken: a stable reason, and what to do.
@@ -68,28 +68,36 @@ impl Mapper<'_> {
             names: names(&patient.name, self.now),
             birth_on: patient.birth_date.clone(),
             sex: sex(&patient.gender).into(),
-            address: lives_at(patient),
-            contacts: patient.telecom.iter().take(10).map(contact).collect(),
+            address: lives_at(patient, self.now),
+            contacts: contacts(&patient.telecom, self.now),
             deceased_at: patient.deceased_date_time.clone(),
             deceased: is_dead,
             not_deceased: patient.deceased_boolean == Some(false) && !is_dead,
         }
     }
 
-    /// Who the patient is, with what the resource does not say of it as it is known: what is empty
-    /// says nothing of what others said, and takes back what its own sender said.
-    pub fn demographics_after(
-        &self,
-        patient: &Patient,
-        known: &v1::Demographics,
-        words: &Words,
-    ) -> v1::Demographics {
-        completed(self.demographics(patient), known, words)
+    /// What the resource says of a patient of whom so much was said: what is empty, or past, says
+    /// nothing of what others said, and takes back what only it said itself.
+    pub fn said(&self, patient: &Patient, known: &v1::Demographics, words: &Words) -> Said {
+        let mut said = self.demographics(patient);
+        if !has_present_name(&patient.name, self.now) {
+            said.names.clear();
+        }
+        // Many systems say of everybody for ever that nobody died.
+        said.not_deceased &= words.is_own_death();
+        words.left_out(with_names(Said::given(said), known, words), known)
     }
 
-    /// Whether a word of this person, told by this system, is the own one of the sending system.
-    pub fn is_own(&self, person: &str, system: &str) -> bool {
-        person == PERSON && system == code(self.ids.source())
+    /// Whether an event was made of this very resource of the sending system.
+    pub fn is_own(
+        &self,
+        patient: &Patient,
+        actor: Option<&v1::Actor>,
+        source: Option<&v1::Source>,
+    ) -> bool {
+        let own = (code(self.ids.source()), cut(&key("Patient", &patient.id), 200));
+        actor.is_some_and(|actor| actor.person == PERSON)
+            && source.is_some_and(|of| (&of.system, &of.message_id) == (&own.0, &own.1))
     }
 
     /// The numbers by which the patient can be found. The first leads back to the resource.
@@ -133,14 +141,8 @@ impl Mapper<'_> {
 
     /// A change of what is known of a patient who was registered before. The same change of
     /// another version of the patient is another fact, as when somebody moves back.
-    pub fn patient_update(
-        &self,
-        patient: &Patient,
-        demographics: v1::Demographics,
-        changed_version: u64,
-    ) -> v1::Event {
-        let demographics = Some(demographics);
-        let updated = Payload::DemographicsUpdated(v1::DemographicsUpdated { demographics });
+    pub fn patient_update(&self, patient: &Patient, said: Said, changed_version: u64) -> v1::Event {
+        let updated = Payload::DemographicsUpdated(said.into());
         let content = Uuid::new_v5(&Uuid::NAMESPACE_OID, &updated.encode_to_vec());
         self.of_patient(patient, &format!("updated {changed_version} {content}"), &updated)
     }
@@ -562,16 +564,21 @@ fn sex(gender: &str) -> v1::Sex {
 
 /// Where the patient lives. Of a restricted patient it is said even of no address that it is
 /// confidential: one that was said before may be known.
-fn lives_at(patient: &Patient) -> Option<v1::Address> {
-    let mut lives_at = home(&patient.address).map(address);
+fn lives_at(patient: &Patient, now: &str) -> Option<v1::Address> {
+    let mut lives_at = home(&patient.address, now);
     if patient.is_restricted() {
         lives_at.get_or_insert_default().confidential = true;
     }
     lives_at
 }
 
-fn home(addresses: &[Address]) -> Option<&Address> {
-    addresses.iter().find(|address| address.usage == "home").or(addresses.first())
+/// The address at home, or else the first, of those that are not past and say where that is.
+fn home(addresses: &[Address], now: &str) -> Option<v1::Address> {
+    let present = addresses.iter().filter(|address| !is_past(&address.usage, &address.period, now));
+    let said = present.map(|one| (one.usage == "home", address(one)));
+    let mut said = said.filter(|(_, address)| *address != v1::Address::default()).peekable();
+    let first = said.peek().cloned();
+    said.find(|(is_home, _)| *is_home).or(first).map(|(_, address)| address)
 }
 
 fn address(address: &Address) -> v1::Address {
@@ -583,6 +590,13 @@ fn address(address: &Address) -> v1::Address {
         city: cut(&address.city, 100),
         confidential: false,
     }
+}
+
+/// The ways of reaching the person that are not past, as many as the schema takes.
+fn contacts(contacts: &[ContactPoint], now: &str) -> Vec<v1::ContactPoint> {
+    let is_present =
+        |one: &&ContactPoint| !one.value.is_empty() && !is_past(&one.usage, &one.period, now);
+    contacts.iter().filter(is_present).take(10).map(contact).collect()
 }
 
 fn contact(contact: &ContactPoint) -> v1::ContactPoint {
@@ -684,9 +698,11 @@ mod tests {
     fn the_same_change_of_another_version_is_another_fact() {
         let patient = Patient { id: "p1".to_owned(), ..Patient::default() };
         let id = |birth_on: &str, version: u64| {
-            let demographics =
-                v1::Demographics { birth_on: birth_on.to_owned(), ..Default::default() };
-            with_mapper(|mapper| mapper.patient_update(&patient, demographics, version)).event_id
+            let said = Said::given(v1::Demographics {
+                birth_on: birth_on.to_owned(),
+                ..Default::default()
+            });
+            with_mapper(|mapper| mapper.patient_update(&patient, said, version)).event_id
         };
         assert_eq!(id("1938", 3), id("1938", 3));
         assert_ne!(id("1938", 3), id("1939", 3));

@@ -3,7 +3,7 @@
 use tsunagi_domain::{CareTime, Zone};
 use tsunagi_proto::v1;
 
-use super::resource::HumanName;
+use super::resource::{HumanName, Period};
 use crate::text::cut;
 
 /// As many names as the schema takes.
@@ -50,20 +50,34 @@ fn ranked<'a>(names: &'a [HumanName], now: &str) -> Vec<(u8, &'a HumanName)> {
     ranked
 }
 
+/// The rank of names that are none to put in the place of what is known.
+const OTHER: u8 = 3;
+
 fn rank(usage: &str) -> u8 {
     match usage {
         "official" => 0,
         "usual" => 1,
         "" => 2,
-        _temporary_or_maiden => 3,
+        _temporary_or_maiden => OTHER,
     }
 }
 
 fn is_former(name: &HumanName, now: &str) -> bool {
+    is_past(&name.usage, &name.period, now)
+}
+
+/// Whether what is used so, and for so long, is not used any more at the time `now`.
+pub(super) fn is_past(usage: &str, period: &Period, now: &str) -> bool {
     let time = |text: &str| CareTime::parse(text, &Zone::utc());
     let has_ended =
-        matches!((time(&name.period.end), time(now)), (Ok(end), Ok(now)) if end.is_before(&now));
-    name.usage == "old" || has_ended
+        matches!((time(&period.end), time(now)), (Ok(end), Ok(now)) if end.is_before(&now));
+    usage == "old" || has_ended
+}
+
+/// Whether one of the names is what the person is called now, and no name of another kind.
+pub(super) fn has_present_name(names: &[HumanName], now: &str) -> bool {
+    let is_present = |(rank, name): &(u8, &HumanName)| *rank < OTHER && !is_former(name, now);
+    ranked(names, now).iter().any(is_present)
 }
 
 fn convert(name: &HumanName) -> v1::HumanName {
@@ -90,7 +104,7 @@ fn convert(name: &HumanName) -> v1::HumanName {
 
 #[cfg(test)]
 mod tests {
-    use super::super::resource::{Extension, Period};
+    use super::super::resource::Extension;
     use super::*;
 
     const NOW: &str = "2026-05-01T00:00:00Z";

@@ -87,6 +87,7 @@ pub struct Address {
     pub city: String,
     pub state: String,
     pub postal_code: String,
+    pub period: Period,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -96,6 +97,7 @@ pub struct ContactPoint {
     pub value: String,
     #[serde(rename = "use")]
     pub usage: String,
+    pub period: Period,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -1,15 +1,14 @@
 //! Patients who are known already: who they are, and how they are brought up to date.
 
 use tonic::Code;
-use tsunagi_domain::PatientId;
+use tsunagi_domain::{CareTime, PatientId, Zone};
 use tsunagi_gateway::fhir::map::set_patient;
 use tsunagi_gateway::fhir::resource::Patient;
-use tsunagi_gateway::person::{is_somebody_else, never_too_late, news};
+use tsunagi_gateway::person::{is_somebody_else, news};
 use tsunagi_proto::v1;
 use tsunagi_proto::v1::care_bus_client::CareBusClient;
 use tsunagi_proto::v1::timeline_client::TimelineClient;
 
-use super::again::overtaking;
 use super::report::Outcome;
 use super::work::Work;
 use crate::client::{own, reason, refused};
@@ -54,23 +53,12 @@ impl Work {
             return Ok(Err(mismatch(owner)));
         }
         let mut events = Vec::new();
-        let is_said = news(&before, said.clone()).is_some();
-        let timeline = if is_said { self.timeline(owner).await? } else { Vec::new() };
-        let words = self.words(&timeline);
-        let whole = self.mapper().demographics_after(patient, &before, &words);
-        if let Some(news) = news(&before, whole) {
-            // Of one that was never taken in, all is new, however old.
-            let later = if is_linked { overtaking(patient, &timeline) } else { None };
-            let update = |said| self.mapper().patient_update(patient, said, known.version);
-            match later {
-                None => events.push(update(news)),
-                Some(later) => {
-                    let now = never_too_late(&before, &said, later.lives_after_all);
-                    // Older, it would not hold.
-                    let at = |event| v1::Event { occurred_at: later.at.clone(), ..event };
-                    events.extend(now.map(|now| at(update(now))));
-                }
-            }
+        let timeline = self.timeline(owner).await?;
+        let words = self.words(patient, &timeline);
+        let said = self.mapper().said(patient, &before, &words);
+        let written = CareTime::parse(&patient.meta.last_updated, &Zone::utc()).ok();
+        if let Some(news) = news(&before, &words, said, written) {
+            events.push(self.mapper().patient_update(patient, news, known.version));
         }
         for identifier in identifiers {
             if !known.identifiers.contains(&identifier) {

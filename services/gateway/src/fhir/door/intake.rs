@@ -22,7 +22,7 @@ use crate::fhir::map::{Mapped, Mapper, set_patient};
 use crate::fhir::resource::{Encounter, Patient};
 use crate::fhir::{Directory, Ids};
 use crate::known::{Known, KnownPatients, Step, StepKind};
-use crate::person::{Words, is_somebody_else, never_too_late, news};
+use crate::person::{Said as PersonSaid, Words, holds, is_somebody_else, news};
 use crate::received::Received;
 use crate::text::code;
 
@@ -305,6 +305,9 @@ impl Work<'_> {
                     Said::Encounter(encounter) if !self.is_in_force(&known, encounter) => {
                         Outcome::NotInForce
                     }
+                    Said::Patient(patient) if !self.is_person_in_force(&known, patient) => {
+                        Outcome::NotInForce
+                    }
                     Said::Patient(_)
                     | Said::Encounter(_)
                     | Said::CareTeam(_)
@@ -422,29 +425,15 @@ impl Work<'_> {
         }
         let identifiers = self.mapper().identifiers(patient);
         let said = self.mapper().demographics(patient);
-        let mut before = known.demographics().clone();
-        if known.is_address_protected() {
-            before.address.get_or_insert_default().confidential = true;
-        }
-        if let Some(address) = before.address.as_mut().filter(|address| address.confidential) {
-            address::withhold(address);
-        }
         let has = |one: &v1::Identifier| known.record().patient().has_identifier(&one.into());
         // The first leads back to the resource: with it, the two were found to be one before.
         let is_linked = identifiers.first().is_some_and(has);
-        if !is_linked && is_somebody_else(&before, &said) {
+        if !is_linked && is_somebody_else(known.demographics(), &said) {
             let message = "one of its identifiers belongs to a patient of another birth date or sex: find out whose it is, and correct the resource or the patient";
             return Err(Problem::conflict("PATIENT_MISMATCH", message));
         }
         let mut events = Vec::new();
-        // Of one that was never taken in, all is new, however old.
-        if is_linked && is_overtaken(known, patient) {
-            let now = never_too_late(known.demographics(), &said, known.lives_after_all());
-            let event = now.map(|now| self.mapper().patient_update(patient, now, known.version()));
-            // Older, it would not hold.
-            let occurred_at = known.told_at_text().unwrap_or_default().to_owned();
-            events.extend(event.map(|event| v1::Event { occurred_at, ..event }));
-        } else if let Some(news) = self.person_news(known, patient, &before) {
+        if let Some(news) = self.person_news(known, patient) {
             events.push(self.mapper().patient_update(patient, news, known.version()));
         }
         let new = identifiers.into_iter().filter(|one| !has(one));
@@ -455,21 +444,38 @@ impl Work<'_> {
     /// What a resource says of who the patient is beyond what is known. Of a message that does not
     /// say when the resource was written, what was said before is no news: the message may have
     /// come again.
-    fn person_news(
+    fn person_news(&self, known: &Known, patient: &Patient) -> Option<PersonSaid> {
+        let before = shown(known);
+        let (words, said, written) = self.person(known, patient, &before);
+        let may_have_come = self.mode == Mode::Message && written.is_none();
+        if may_have_come && words.have_said(&said, &before) {
+            return None;
+        }
+        news(&before, &words, said, written)
+    }
+
+    /// Whether what a resource says of who the patient is, and is no news, holds; or is older, as it
+    /// says itself.
+    fn is_person_in_force(&self, known: &Known, patient: &Patient) -> bool {
+        let before = shown(known);
+        let (_, said, written) = self.person(known, patient, &before);
+        written.is_some() || holds(&before, &said)
+    }
+
+    /// What was said of a patient, and what a resource says, and when it was written.
+    fn person(
         &self,
         known: &Known,
         patient: &Patient,
         before: &v1::Demographics,
-    ) -> Option<v1::Demographics> {
-        let is_message = self.mode == Mode::Message;
-        let words = if is_message {
-            Words::default()
-        } else {
-            known.words(|person, system| self.mapper().is_own(person, system))
+    ) -> (Words, PersonSaid, Option<CareTime>) {
+        let is_own = |actor: Option<&v1::Actor>, source: Option<&v1::Source>| {
+            self.mapper().is_own(patient, actor, source)
         };
-        let said = self.mapper().demographics_after(patient, before, &words);
-        let may_be_old = is_message && patient.meta.last_updated.is_empty();
-        news(before, said).filter(|news| !(may_be_old && known.was_said(news)))
+        let words = known.words(is_own, self.mode != Mode::Message);
+        let said = self.mapper().said(patient, before, &words);
+        let written = CareTime::parse(&patient.meta.last_updated, &Zone::utc()).ok();
+        (words, said, written)
     }
 
     async fn of_encounter(&self, known: &Known, mapped: Mapped) -> Result<Vec<v1::Event>, Problem> {
@@ -592,11 +598,16 @@ impl Work<'_> {
     }
 }
 
-/// Whether a resource was written before what is known of the patient was said: by a later
-/// resource, or at a desk.
-fn is_overtaken(known: &Known, patient: &Patient) -> bool {
-    let written = CareTime::parse(&patient.meta.last_updated, &Zone::utc()).ok();
-    written.zip(known.told_at()).is_some_and(|(written, told)| written.is_before(&told))
+/// Who a patient is known to be, as far as may be shown.
+fn shown(known: &Known) -> v1::Demographics {
+    let mut shown = known.demographics().clone();
+    if known.is_address_protected() {
+        shown.address.get_or_insert_default().confidential = true;
+    }
+    if let Some(address) = shown.address.as_mut().filter(|address| address.confidential) {
+        address::withhold(address);
+    }
+    shown
 }
 
 /// A step as the timeline has it.
