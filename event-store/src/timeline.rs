@@ -20,6 +20,7 @@ use tsunagi_domain::{
 };
 use tsunagi_proto::catalogue::{Family, Payload};
 use tsunagi_proto::convert::happened;
+use tsunagi_proto::demographics::Update;
 use tsunagi_proto::{fields, v1};
 
 use crate::directory;
@@ -70,9 +71,7 @@ struct Said {
     placed: Placed,
     /// When it is said to have been so.
     as_of: Timestamp,
-    demographics: v1::Demographics,
-    /// What it says nothing of.
-    keeps: Vec<v1::DemographicsPart>,
+    update: Update,
     /// The record that was merged into this one, if it was told there.
     merged: Option<PatientId>,
 }
@@ -331,7 +330,14 @@ impl Timeline {
         {
             self.person.add(patient, self.word.clone());
         }
-        self.said.extend(said(stored, happened_at, &mut payload));
+        self.said.extend(Update::of(&payload).map(|update| Said {
+            by: stored.event,
+            told_in,
+            placed: stored.placed,
+            as_of: happened_at,
+            update,
+            merged: None,
+        }));
         self.is_moved_to |= matches!(payload, Payload::EventsMoved(_));
         self.last = Some(stored.placed);
         if self.is_for_summary && encounter.is_none() && !glance::looks_at(&payload) {
@@ -396,14 +402,6 @@ impl Timeline {
     pub fn last(&self) -> Option<Placed> {
         self.last
     }
-}
-
-/// What an event says of the person, if it does.
-fn said(stored: &Stored, as_of: Timestamp, payload: &mut Payload) -> Option<Said> {
-    let keeps = address::keeps(payload);
-    let demographics = address::demographics(payload)?.clone();
-    let (by, told_in, placed) = (stored.event, stored.stream.patient(), stored.placed);
-    Some(Said { by, told_in, placed, as_of, demographics, keeps, merged: None })
 }
 
 impl View {

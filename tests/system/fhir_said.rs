@@ -101,11 +101,16 @@ async fn a_notification_takes_nothing_back_of_who_the_patient_is() {
     let data = folder();
     let server = start(data.path(), &[]);
     let mut person = whole();
-    person.as_object_mut().unwrap().remove("deceasedDateTime");
+    person["deceasedDateTime"] = json!("2026-05-01");
     take(&server, "acute", "", &bundle("transaction", vec![person.clone()])).await;
     let before = who(&server).await;
     for (organisation, id) in [("rehab", "m1"), ("acute", "p0")] {
         let stay = stay(&format!("s-{organisation}"), id);
+        let minimal = |id: &str| {
+            let mut said = minimal(id);
+            said["deceasedBoolean"] = json!(false);
+            said
+        };
         let sent = if organisation == "rehab" {
             message("notification-admit", "h1", vec![minimal(id), stay])
         } else {

@@ -2,6 +2,7 @@
 //! of each what it says, and said before.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use jiff::Timestamp;
 use prost::Message as _;
@@ -11,8 +12,7 @@ use tsunagi_domain::encounter::Class;
 use tsunagi_domain::transfer_request::TransferRequest;
 use tsunagi_domain::{CareTime, EncounterId, EventId, Fact, PatientId};
 use tsunagi_proto::catalogue::{Family, Payload};
-use tsunagi_proto::demographics::{after, with_death};
-use tsunagi_proto::v1;
+use tsunagi_proto::{demographics, v1};
 
 use super::{Entry, Said, Timeline, summary, wording};
 
@@ -148,16 +148,19 @@ impl Timeline {
     /// What is known of the person, but for an address that must not leave the record. Who the
     /// person is, the record says itself; and where it does not, those that were merged into it.
     pub(crate) fn demographics(&self) -> Option<v1::Demographics> {
+        let said: HashMap<EventId, &Said> = self.said.iter().map(|said| (said.by, said)).collect();
         let patient = self.record.patient();
-        let elsewhere = || patient.said_elsewhere().filter_map(|(_, by)| self.known_by(by));
-        let said = self.known_by(patient.said_by()).or_else(|| last(elsewhere()))?;
-        let of_death = patient.death_said_by().filter_map(|by| self.said_in(by));
-        let mut known =
-            with_death(said.demographics, of_death.map(|said| (&said.demographics, &*said.keeps)));
+        let own = Known::of(&said, patient.said_by(), patient.death_said_by());
+        let elsewhere = patient.said_elsewhere();
+        let elsewhere: Vec<Known<'_>> =
+            elsewhere.filter_map(|(all, of_death)| Known::of(&said, all, of_death)).collect();
+        let said = own.as_ref().or_else(|| last(elsewhere.iter()))?;
+        let mut known = said.demographics.clone();
         if known.names.is_empty()
-            && let Some(named) = last(elsewhere().filter(|of| !of.demographics.names.is_empty()))
+            && let Some(named) =
+                last(elsewhere.iter().filter(|of| !of.demographics.names.is_empty()))
         {
-            known.names = named.demographics.names;
+            known.names.clone_from(&named.demographics.names);
         }
         let is_withheld = |said: &Said| self.is_withheld(said.told_in, said.placed, said.as_of);
         if let (Some(address), Some(by)) = (&mut known.address, said.address_by) {
@@ -167,31 +170,11 @@ impl Timeline {
             return Some(known);
         }
         // Demographics that say nothing of an address do not say that it is confidential no more.
-        let has_address = |said: &&Said| said.demographics.address.is_some();
+        let has_address = |said: &&Said| said.update.demographics.address.is_some();
         if self.said.iter().rev().find(has_address).is_some_and(is_withheld) {
             address::withhold(known.address.get_or_insert_default());
         }
         Some(known)
-    }
-
-    /// What these events together say of the person, each after the others. None if there are none.
-    fn known_by(&self, events: impl Iterator<Item = EventId>) -> Option<Known<'_>> {
-        let said: Vec<&Said> = events.filter_map(|event| self.said_in(event)).collect();
-        // Nothing is left of what was said before that.
-        let whole = said.iter().rposition(|said| said.keeps.is_empty()).unwrap_or(0);
-        let said = said.get(whole..).unwrap_or_default();
-        let says_address = |said: &&&Said| !said.keeps.contains(&v1::DemographicsPart::Address);
-        Some(Known {
-            demographics: said.iter().fold(v1::Demographics::default(), |known, said| {
-                after(&known, &said.demographics, &said.keeps)
-            }),
-            address_by: said.iter().rev().find(says_address).copied(),
-            last: said.last()?,
-        })
-    }
-
-    fn said_in(&self, event: EventId) -> Option<&Said> {
-        self.said.iter().rev().find(|said| said.by == event)
     }
 
     /// Whether an address must not leave the record because of what is confidential: it was told
@@ -334,7 +317,7 @@ impl Timeline {
     }
 }
 
-/// What several events say of a person.
+/// What the events of one record say of a person.
 struct Known<'a> {
     demographics: v1::Demographics,
     /// The one that says where the person lives.
@@ -342,8 +325,28 @@ struct Known<'a> {
     last: &'a Said,
 }
 
+impl<'a> Known<'a> {
+    /// None if no event says anything.
+    fn of(
+        said: &HashMap<EventId, &'a Said>,
+        all: impl Iterator<Item = EventId>,
+        of_death: impl Iterator<Item = EventId>,
+    ) -> Option<Self> {
+        let told = |event: EventId| said.get(&event).copied();
+        let all: Vec<&'a Said> = all.filter_map(told).collect();
+        let of_death = of_death.filter_map(told).map(|said| &said.update);
+        let says_address =
+            |said: &&&Said| !said.update.keeps.contains(&v1::DemographicsPart::Address);
+        Some(Self {
+            demographics: demographics::known(all.iter().map(|said| &said.update), of_death),
+            address_by: all.iter().rev().find(says_address).copied(),
+            last: all.last()?,
+        })
+    }
+}
+
 /// What was said last.
-fn last<'a>(known: impl Iterator<Item = Known<'a>>) -> Option<Known<'a>> {
+fn last<'k, 'a: 'k>(known: impl Iterator<Item = &'k Known<'a>>) -> Option<&'k Known<'a>> {
     known.max_by_key(|known| (known.last.as_of, known.last.by))
 }
 

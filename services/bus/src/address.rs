@@ -253,15 +253,6 @@ pub fn demographics(payload: &mut Payload) -> Option<&mut v1::Demographics> {
     }
 }
 
-/// What a payload that says who the patient is says nothing of.
-pub fn keeps(payload: &Payload) -> Vec<v1::DemographicsPart> {
-    if let Payload::DemographicsUpdated(message) = payload {
-        message.keeps().collect()
-    } else {
-        Vec::new()
-    }
-}
-
 /// Whether a payload says where the patient lives.
 pub fn has_address(payload: &Payload) -> bool {
     let said = if let Payload::PatientRegistered(message) = payload {

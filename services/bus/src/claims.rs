@@ -112,14 +112,19 @@ impl Claims {
         Err(PublishError::Full)
     }
 
-    /// Gives back what `claim` took for a registration that was then refused: also in a record that
-    /// was merged into the patient's since.
+    /// Gives back what `claim` took for a registration that was then refused.
     pub async fn release(
         &self,
         identifier: &Identifier,
         occasion: &Occasion,
     ) -> Result<(), PublishError> {
-        self.give_back(identifier, occasion, true).await
+        let stream = self.bus.region().identifier_stream(identifier);
+        let state = self.state(stream).await.map_err(|error| unknown(&error))?;
+        let Some((owner, _)) = state.claim else { return Ok(()) };
+        // It may have been claimed in a record that was merged into this one since.
+        let is_theirs = owner == occasion.patient
+            || self.survivor(owner).await.map_err(|error| unknown(&error))? == occasion.patient;
+        if is_theirs { self.give_back(stream, &state, occasion).await } else { Ok(()) }
     }
 
     /// Gives back what the patient's own record claimed, and none that was merged into it.
@@ -128,24 +133,19 @@ impl Claims {
         identifier: &Identifier,
         occasion: &Occasion,
     ) -> Result<(), PublishError> {
-        self.give_back(identifier, occasion, false).await
+        let stream = self.bus.region().identifier_stream(identifier);
+        let state = self.state(stream).await.map_err(|error| unknown(&error))?;
+        let is_own = state.claim.is_some_and(|(owner, _)| owner == occasion.patient);
+        if is_own { self.give_back(stream, &state, occasion).await } else { Ok(()) }
     }
 
     async fn give_back(
         &self,
-        identifier: &Identifier,
+        stream: StreamId,
+        state: &Ownership,
         occasion: &Occasion,
-        with_merged: bool,
     ) -> Result<(), PublishError> {
-        let stream = self.bus.region().identifier_stream(identifier);
-        let state = self.state(stream).await.map_err(|error| unknown(&error))?;
         let Some((owner, _)) = state.claim else { return Ok(()) };
-        let is_theirs = owner == occasion.patient
-            || with_merged
-                && self.survivor(owner).await.map_err(|error| unknown(&error))? == occasion.patient;
-        if !is_theirs {
-            return Ok(());
-        }
         let patient_id = owner.to_string();
         let payload = Payload::IdentifierReleased(v1::IdentifierReleased { patient_id });
         match self.write(stream, state.version, &payload, occasion).await {

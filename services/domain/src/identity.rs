@@ -128,8 +128,8 @@ pub enum Refusal {
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Said {
     all: Words,
-    /// What says whether the person died, from the last that says it whole: the others take no death
-    /// back.
+    /// What says whether the person died, from the last that says that they did not: the others take
+    /// no death back.
     of_death: Words,
 }
 
@@ -169,15 +169,29 @@ impl Said {
         self.of_death.0.iter().rev().take_while(|word| word.demographics.is_deceased())
     }
 
-    /// When the patient had died at the latest, by this.
-    fn dead_by(&self) -> Option<CareTime> {
+    /// When the patient died, as far as that was said.
+    fn deceased_at(&self) -> Option<CareTime> {
         let at = self.deaths().find(|word| !word.demographics.keeps.deceased_at);
-        let at = at.and_then(|word| word.demographics.deceased_at);
-        at.or_else(|| self.deaths().next().map(|word| word.as_of))
+        at.and_then(|word| word.demographics.deceased_at)
+    }
+
+    /// When the patient had died at the latest, by this: who does not know when knows that it was.
+    fn dead_by(&self) -> Option<CareTime> {
+        let known = || self.deaths().map(|word| word.as_of);
+        self.deceased_at().or_else(|| known().min_by_key(|at| (at.latest(), at.earliest())))
     }
 
     fn is_deceased(&self) -> bool {
         self.deaths().next().is_some()
+    }
+
+    /// Refuses an update that contradicts itself, or what it keeps.
+    fn check(&self, stamp: &Stamp, update: &Demographics) -> Result<(), Refusal> {
+        update.check(stamp)?;
+        let Keeps { birth, deceased_at } = update.keeps;
+        let birth_on = if birth { self.birth_on() } else { update.birth_on };
+        let deceased_at = if deceased_at { self.deceased_at() } else { update.deceased_at };
+        check_life(birth_on, deceased_at)
     }
 }
 
@@ -244,17 +258,8 @@ impl Patient {
             Command::LinkIdentifier(identifier) if self.identifiers.contains(identifier) => {
                 Err(Refusal::AlreadyLinked)
             }
-            Command::UpdateDemographics(demographics) if demographics.keeps.birth => {
-                let birth_on = self.said.birth_on();
-                Demographics { birth_on, ..demographics.clone() }.check(stamp)
-            }
-            Command::UpdateDemographics(demographics) => demographics.check(stamp),
-            Command::RecordDeath(Death { at }) => match (at, self.said.birth_on()) {
-                (Some(death), Some(birth)) if death.is_before(&birth) => {
-                    Err(Refusal::DiedBeforeBirth)
-                }
-                (Some(_) | None, _) => Ok(()),
-            },
+            Command::UpdateDemographics(update) => self.said.check(stamp, update),
+            Command::RecordDeath(Death { at }) => check_life(self.said.birth_on(), *at),
             Command::Merge(Merge { retired }) if self.merged.contains_key(retired) => {
                 Err(Refusal::AlreadyMerged)
             }
@@ -396,17 +401,17 @@ impl Patient {
         self.said.all.by()
     }
 
-    /// The same of each record that was merged into this one.
-    pub fn said_elsewhere(
-        &self,
-    ) -> impl Iterator<Item = (PatientId, impl Iterator<Item = EventId>)> {
-        self.said_elsewhere.iter().map(|(record, said)| (*record, said.all.by()))
-    }
-
     /// The events whose demographics say whether the person died, in the order in which they hold.
     /// Others are silent on it, and some of these on when.
     pub fn death_said_by(&self) -> impl Iterator<Item = EventId> {
         self.said.of_death.by()
+    }
+
+    /// Both of each record that was merged into this one.
+    pub fn said_elsewhere(
+        &self,
+    ) -> impl Iterator<Item = (impl Iterator<Item = EventId>, impl Iterator<Item = EventId>)> {
+        self.said_elsewhere.values().map(|said| (said.all.by(), said.of_death.by()))
     }
 
     pub fn birth_on(&self) -> Option<CareTime> {
@@ -442,14 +447,17 @@ impl Demographics {
     }
 
     fn check(&self, stamp: &Stamp) -> Result<(), Refusal> {
-        let Some(birth) = &self.birth_on else { return Ok(()) };
-        if stamp.occurred_at.is_before(birth) {
+        if self.birth_on.is_some_and(|birth| stamp.occurred_at.is_before(&birth)) {
             return Err(Refusal::BornAfterEvent);
         }
-        match &self.deceased_at {
-            Some(death) if death.is_before(birth) => Err(Refusal::DiedBeforeBirth),
-            Some(_) | None => Ok(()),
-        }
+        check_life(self.birth_on, self.deceased_at)
+    }
+}
+
+fn check_life(birth_on: Option<CareTime>, deceased_at: Option<CareTime>) -> Result<(), Refusal> {
+    match (birth_on, deceased_at) {
+        (Some(birth), Some(death)) if death.is_before(&birth) => Err(Refusal::DiedBeforeBirth),
+        (Some(_) | None, Some(_) | None) => Ok(()),
     }
 }
 

@@ -21,10 +21,10 @@ use tsunagi_bus::{Bus, Stored, StreamId};
 use tsunagi_domain::{CareTime, EncounterId, EventId, Fact, PatientId, Record, Zone};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::convert::happened;
-use tsunagi_proto::demographics::{after, with_death};
-use tsunagi_proto::{fields, v1};
+use tsunagi_proto::demographics::Update;
+use tsunagi_proto::{demographics, fields, v1};
 
-use crate::person::{Born, Said, Word as PersonWord, Words as PersonWords};
+use crate::person::{Born, Word as PersonWord, Words as PersonWords};
 use crate::received::{Received, Words as ReceivedWords, last_of_each};
 use crate::recent::Recent;
 use protection::Protection;
@@ -77,7 +77,7 @@ struct Word {
     at: CareTime,
     actor: Option<v1::Actor>,
     source: Option<v1::Source>,
-    said: Said,
+    update: Update,
 }
 
 /// What an event about an encounter says beside what the record keeps.
@@ -145,15 +145,11 @@ impl Known {
         &self.demographics
     }
 
-    /// What was said, one after the other, and of a death also what was said before.
     fn demographics_in_effect(&self) -> v1::Demographics {
         let patient = self.record().patient();
-        let said = patient.said_by().filter_map(|by| self.said_in(by)).map(|word| &word.said);
-        let now = said.fold(v1::Demographics::default(), |known, said| {
-            after(&known, &said.demographics, &said.keeps)
-        });
-        let of_death = patient.death_said_by().filter_map(|by| self.said_in(by));
-        with_death(now, of_death.map(|word| (&word.said.demographics, &*word.said.keeps)))
+        let update = |event: EventId| self.said_in(event).map(|word| &word.update);
+        let of_death = patient.death_said_by().filter_map(update);
+        demographics::known(patient.said_by().filter_map(update), of_death)
     }
 
     fn said_in(&self, event: EventId) -> Option<&Word> {
@@ -175,12 +171,15 @@ impl Known {
         is_own: impl Fn(Option<&v1::Actor>, Option<&v1::Source>) -> bool,
         are_whole: bool,
     ) -> PersonWords {
-        let word = |event: EventId| {
-            let word = self.said_in(event)?;
-            let is_own = is_own(word.actor.as_ref(), word.source.as_ref());
-            Some(PersonWord { said: word.said.clone(), at: word.at, is_own })
+        let word = |word: &Word| PersonWord {
+            update: word.update.clone(),
+            at: word.at,
+            is_own: is_own(word.actor.as_ref(), word.source.as_ref()),
         };
-        PersonWords::of(self.record().patient(), word, are_whole)
+        let is_in_error = |word: &&Word| self.record().outcome(word.event).error.is_some();
+        let in_error = self.told.said.iter().filter(is_in_error).map(word).collect();
+        let standing = |event: EventId| self.said_in(event).map(word);
+        PersonWords::of(self.record().patient(), standing, in_error, are_whole)
     }
 
     /// Whether somebody said that the address is confidential, in this record or in one that is
@@ -394,16 +393,14 @@ impl Told {
         }
         self.protection.fold(stored, is_own, &event, &mut payload);
         self.received.add((stored, is_own), &event, &payload, zone);
-        let keeps = address::keeps(&payload);
-        let demographics = address::demographics(&mut payload);
-        if let Some(said) = &demographics {
-            let born = Born { on: said.birth_on.clone(), sex: said.sex() };
-            self.born.push((id, born));
-        }
-        if let Some(demographics) = demographics.filter(|_| is_own) {
-            let said = Said { demographics: std::mem::take(demographics), keeps };
-            let (actor, source) = (event.actor.clone(), event.source.clone());
-            self.said.push(Word { event: id, at, actor, source, said });
+        if let Some(update) = Update::of(&payload) {
+            let Update { demographics, .. } = &update;
+            self.born
+                .push((id, Born { on: demographics.birth_on.clone(), sex: demographics.sex() }));
+            if is_own {
+                let (actor, source) = (event.actor.clone(), event.source.clone());
+                self.said.push(Word { event: id, at, actor, source, update });
+            }
         }
         let mut is_instead = false;
         if let Payload::ValueCorrected(correction) = payload {

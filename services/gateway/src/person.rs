@@ -7,142 +7,145 @@
 mod words;
 
 use tsunagi_domain::CareTime;
+use tsunagi_proto::demographics::{PARTS, Update, is_empty, value};
 use tsunagi_proto::v1::{self, DemographicsPart as Part};
 
 pub use words::{Word, Words};
 
-const PARTS: [Part; 5] = [Part::Names, Part::Birth, Part::Sex, Part::Address, Part::Contacts];
-
-/// What somebody says of a person. Of the parts that it keeps it says nothing.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Said {
-    pub demographics: v1::Demographics,
-    pub keeps: Vec<Part>,
+/// What is known of a person when somebody says more.
+#[derive(Debug, Clone, Copy)]
+pub struct Before<'a> {
+    pub known: &'a v1::Demographics,
+    /// Whether a confidential address is left out of it.
+    pub is_withheld: bool,
+    pub words: &'a Words,
+    /// When more is said; none if nobody knows.
+    pub written: Option<CareTime>,
+    /// Whether it may be what was said before, come again.
+    pub may_have_come: bool,
 }
 
-impl Said {
-    /// What is given is said, and nothing of the rest.
-    pub fn given(demographics: v1::Demographics) -> Self {
-        let silent = PARTS.into_iter().filter(|part| is_empty(&demographics, *part));
-        let is_timeless = demographics.deceased && demographics.deceased_at.is_empty();
-        let keeps = silent.chain(is_timeless.then_some(Part::DeceasedAt)).collect();
-        Self { demographics, keeps }
-    }
-
-    /// Whether it says anything of a part: if it keeps the names in other scripts, it does.
-    fn says(&self, part: Part) -> bool {
-        !self.keeps.contains(&part) || !is_empty(&self.demographics, part)
-    }
-
-    /// Says nothing of a part.
-    pub fn keep(&mut self, part: Part) {
-        copy(part, &v1::Demographics::default(), &mut self.demographics);
-        if !self.keeps.contains(&part) {
-            self.keeps.push(part);
-        }
-    }
-
-    /// Says that it is not known.
-    pub fn take_back(&mut self, part: Part) {
-        copy(part, &v1::Demographics::default(), &mut self.demographics);
-        self.keeps.retain(|kept| *kept != part);
-    }
-
-    fn says_nothing(&self) -> bool {
-        let v1::Demographics { deceased, not_deceased, .. } = self.demographics;
-        !deceased && !not_deceased && !PARTS.into_iter().any(|part| self.says(part))
-    }
+/// What becomes of a part that is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Same,
+    New,
+    /// That the address is confidential is never too late to be said; where it is, is.
+    Protection,
+    /// More is known, or was said since.
+    Overtaken,
 }
 
-impl From<Said> for v1::DemographicsUpdated {
-    fn from(said: Said) -> Self {
-        let keeps = said.keeps.into_iter().map(i32::from).collect();
-        Self { demographics: Some(said.demographics), keeps }
-    }
-}
-
-/// What of `said` is news, where so much is known: all that it says and that is not overtaken, if
-/// any of it is new. None if that is nothing. `written` is when it was said; none if that is not
-/// known. An address that is confidential may be withheld in `known`.
-pub fn news(
-    known: &v1::Demographics,
-    words: &Words,
-    mut said: Said,
-    written: Option<CareTime>,
-) -> Option<Said> {
-    let mut is_new = words.is_first();
-    set_protection(known, &mut said);
-    for part in PARTS.into_iter().filter(|part| said.says(*part)).collect::<Vec<_>>() {
-        let is_late =
-            words.is_overtaken(part, written) && !(words.is_first() && is_empty(known, part));
-        // What its sender said before, without saying when, may be older than what is known.
-        let may_be_late = || written.is_none() && words.was_own_last(part, &said);
-        if is_late && adds_protection(known, &said, part) {
-            said.demographics.address =
-                Some(v1::Address { confidential: true, ..Default::default() });
-            is_new = true;
-        } else if is_late || says_less(known, &said.demographics, part) {
-            said.keep(part);
-        } else if !is_same(known, &said, part) {
-            if may_be_late() {
+impl Before<'_> {
+    /// What of `said` is news: all that it says and that is not overtaken, if any of it is new, or
+    /// its sender has not spoken before. None if that is nothing.
+    pub fn news(&self, mut said: Update) -> Option<Update> {
+        self.set_protection(&mut said);
+        let mut is_new = self.words.is_first();
+        for part in PARTS.into_iter().filter(|part| said.says(*part)).collect::<Vec<_>>() {
+            let change = self.change(part, &said);
+            if change == Change::Overtaken {
                 said.keep(part);
-            } else {
-                is_new = true;
+            } else if change == Change::Protection {
+                said.demographics.address = Some(withheld());
             }
+            is_new |= matches!(change, Change::New | Change::Protection);
+        }
+        self.drop_late_death(&mut said);
+        if self.may_have_come && self.words.have_said(&said, self.known) {
+            return None;
+        }
+        is_new |= self.is_death_new(&said.demographics);
+        (is_new && !said.says_nothing()).then_some(said)
+    }
+
+    /// Whether all that is said is known to be so.
+    pub fn holds(&self, said: &Update) -> bool {
+        let v1::Demographics { not_deceased, .. } = said.demographics;
+        let is_known =
+            |part: &Part| self.is_same(*part, said) || says_less(self.known, said, *part);
+        PARTS.iter().filter(|part| said.says(**part)).all(is_known)
+            && !(not_deceased && self.known.deceased)
+            && !self.is_death_new(&said.demographics)
+    }
+
+    fn change(&self, part: Part, said: &Update) -> Change {
+        // The first word of a sender fills what nobody knows.
+        let is_filling = self.words.is_first() && is_empty(self.known, part);
+        let is_late = self.words.are_after(part, self.written) && !is_filling;
+        if is_late && part == Part::Address && self.adds_protection(said) {
+            Change::Protection
+        } else if is_late || says_less(self.known, said, part) {
+            Change::Overtaken
+        } else if self.is_same(part, said) {
+            Change::Same
+        } else if self.written.is_none() && self.words.was_own_last(part, said) {
+            // What its sender said before, without saying when, may be older than what is known.
+            Change::Overtaken
+        } else {
+            Change::New
         }
     }
-    is_new |= death_is_new(known, words, &mut said, written);
-    (is_new && !said.says_nothing()).then_some(said)
-}
 
-/// Whether all that is said is known to be so.
-pub fn holds(known: &v1::Demographics, said: &Said) -> bool {
-    let v1::Demographics { deceased, not_deceased, .. } = said.demographics;
-    let is_known = |part: Part| {
-        !said.says(part) || is_same(known, said, part) || says_less(known, &said.demographics, part)
-    };
-    PARTS.into_iter().all(is_known)
-        && (!deceased || known.deceased)
-        && (!not_deceased || !known.deceased)
-}
-
-/// Has a confidential address stay so: few systems say it of every address. One that is known, and
-/// may not be seen, is not replaced by none.
-fn set_protection(known: &v1::Demographics, said: &mut Said) {
-    let Some(before) = known.address.as_ref().filter(|address| address.confidential) else {
-        return;
-    };
-    if !said.says(Part::Address) {
-        return;
-    }
-    let address = said.demographics.address.get_or_insert_default();
-    address.confidential = true;
-    if !says_where(address) && !says_where(before) {
-        said.keep(Part::Address);
-    }
-}
-
-/// That an address is confidential is never too late to be said.
-fn adds_protection(known: &v1::Demographics, said: &Said, part: Part) -> bool {
-    let is_confidential =
-        |of: &v1::Demographics| of.address.as_ref().is_some_and(|address| address.confidential);
-    part == Part::Address && is_confidential(&said.demographics) && !is_confidential(known)
-}
-
-/// Whether of a part the same is known, as far as that may be seen.
-fn is_same(known: &v1::Demographics, said: &Said, part: Part) -> bool {
-    match (part, &known.address) {
-        // Whether it is another address cannot be told: nobody is shown the one that is known.
-        (Part::Address, Some(before)) if before.confidential && !says_where(before) => true,
-        (Part::Names, _) if said.keeps.contains(&part) => {
-            said.demographics.names.iter().all(|name| known.names.contains(name))
+    /// Has a confidential address stay so: few systems say it of every address. One that may not be
+    /// seen is not replaced by none.
+    fn set_protection(&self, said: &mut Update) {
+        let before = self.known.address.as_ref().filter(|address| address.confidential);
+        let Some(before) = before.filter(|_| said.says(Part::Address)) else { return };
+        let address = said.demographics.address.get_or_insert_default();
+        address.confidential = true;
+        if *address == withheld() && *before == withheld() {
+            said.keep(Part::Address);
         }
-        _ => value(known, part) == value(&said.demographics, part),
+    }
+
+    fn adds_protection(&self, said: &Update) -> bool {
+        let is_confidential =
+            |of: &v1::Demographics| of.address.as_ref().is_some_and(|address| address.confidential);
+        is_confidential(&said.demographics) && !is_confidential(self.known)
+    }
+
+    /// Whether of a part the same is known, as far as that may be seen.
+    fn is_same(&self, part: Part, said: &Update) -> bool {
+        match (part, &self.known.address) {
+            // Whether it is another one cannot be told.
+            (Part::Address, Some(before)) if self.is_withheld && before.confidential => true,
+            (Part::Names, _) if said.keeps.contains(&part) => {
+                said.demographics.names.iter().all(|name| self.known.names.contains(name))
+            }
+            _ => value(self.known, part) == said.value(part),
+        }
+    }
+
+    /// Says nothing of a death that was taken back since, or of the contrary, or of when it was if
+    /// more is known: that somebody died is else never too late to be said.
+    fn drop_late_death(&self, said: &mut Update) {
+        let is_late = self.words.are_after_death(self.written)
+            || (self.written.is_none() && self.words.was_own_last_of_death(said));
+        let (known, now) = (self.known, &mut said.demographics);
+        now.not_deceased &= known.deceased && !is_late;
+        now.deceased &= known.deceased || !is_late;
+        let is_less =
+            known.deceased_at != now.deceased_at && known.deceased_at.starts_with(&now.deceased_at);
+        if !now.deceased || is_less || (is_late && !known.deceased_at.is_empty()) {
+            now.deceased_at.clear();
+        }
+        let is_timeless = now.deceased && now.deceased_at.is_empty();
+        said.keeps.retain(|part| *part != Part::DeceasedAt);
+        said.keeps.extend(is_timeless.then_some(Part::DeceasedAt));
+    }
+
+    /// That somebody did not die is news only of somebody who did.
+    fn is_death_new(&self, said: &v1::Demographics) -> bool {
+        let is_other_time =
+            !said.deceased_at.is_empty() && said.deceased_at != self.known.deceased_at;
+        said.not_deceased || (said.deceased && (!self.known.deceased || is_other_time))
     }
 }
 
 /// Whether what is said is less than what is known: the year of a birth, or that nobody knows.
-fn says_less(known: &v1::Demographics, said: &v1::Demographics, part: Part) -> bool {
+fn says_less(known: &v1::Demographics, said: &Update, part: Part) -> bool {
+    let said = &said.demographics;
     match part {
         Part::Birth => {
             !said.birth_on.is_empty()
@@ -156,56 +159,14 @@ fn says_less(known: &v1::Demographics, said: &v1::Demographics, part: Part) -> b
     }
 }
 
-/// Whether what is said of a death is news. Silence says nothing; that somebody did not die is news
-/// only of somebody who did; and a death is never too late to be told, unless it was taken back since.
-fn death_is_new(
-    known: &v1::Demographics,
-    words: &Words,
-    said: &mut Said,
-    written: Option<CareTime>,
-) -> bool {
-    let is_overtaken = words.is_death_overtaken(written);
-    let Said { demographics: now, keeps } = said;
-    now.not_deceased &= known.deceased && !is_overtaken;
-    now.deceased &= known.deceased || !is_overtaken;
-    if now.deceased && is_overtaken && !known.deceased_at.is_empty() {
-        now.deceased_at.clear();
-    }
-    keeps.retain(|part| *part != Part::DeceasedAt);
-    if !now.deceased {
-        now.deceased_at.clear();
-    } else if now.deceased_at.is_empty() {
-        keeps.push(Part::DeceasedAt);
-    }
-    let is_other_time = !now.deceased_at.is_empty() && now.deceased_at != known.deceased_at;
-    now.not_deceased || (now.deceased && (!known.deceased || is_other_time))
-}
-
-/// What is said of a part, in one form for all parts.
-fn value(of: &v1::Demographics, part: Part) -> v1::Demographics {
-    let mut only = v1::Demographics::default();
-    copy(part, of, &mut only);
-    only
-}
-
-fn copy(part: Part, from: &v1::Demographics, to: &mut v1::Demographics) {
-    match part {
-        Part::Names => to.names.clone_from(&from.names),
-        Part::Birth => to.birth_on.clone_from(&from.birth_on),
-        Part::Sex => to.sex = from.sex,
-        Part::Address => to.address.clone_from(&from.address),
-        Part::Contacts => to.contacts.clone_from(&from.contacts),
-        Part::DeceasedAt | Part::Unspecified => {}
-    }
-}
-
-fn is_empty(of: &v1::Demographics, part: Part) -> bool {
-    value(of, part) == v1::Demographics::default()
+/// What is shown of a confidential address.
+fn withheld() -> v1::Address {
+    v1::Address { confidential: true, ..v1::Address::default() }
 }
 
 /// The names that are said, and whether they replace those that are known: a name in another script
 /// stays beside one that is the same or in a script of its own, unless its sender brought it in.
-pub(crate) fn with_names(mut said: Said, known: &v1::Demographics, words: &Words) -> Said {
+pub(crate) fn with_names(mut said: Update, known: &v1::Demographics, words: &Words) -> Update {
     let names = std::mem::take(&mut said.demographics.names);
     let is_changed = names.iter().any(|name| {
         let mut before = known.names.iter().filter(|one| are_of_one_script(one, name)).peekable();
@@ -244,12 +205,6 @@ fn is_same_name(one: &v1::HumanName, other: &v1::HumanName) -> bool {
     words(one) == words(other)
 }
 
-/// Whether an address says more than that it is confidential.
-fn says_where(address: &v1::Address) -> bool {
-    let withheld = v1::Address { confidential: address.confidential, ..v1::Address::default() };
-    *address != withheld
-}
-
 /// Whether these are two people: of another birth date or sex, as far as both are known.
 pub fn is_somebody_else(one: &v1::Demographics, other: &v1::Demographics) -> bool {
     differ(&one.birth_on, &other.birth_on)
@@ -284,7 +239,9 @@ fn is_known(sex: v1::Sex) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use tsunagi_domain::Zone;
+    use tsunagi_domain::{EventId, Fact, Zone, identity};
+    use tsunagi_proto::catalogue::Payload;
+    use tsunagi_proto::convert::happened;
 
     use super::*;
 
@@ -307,48 +264,110 @@ mod tests {
         v1::HumanName { script: script.into(), family: family.to_owned(), ..Default::default() }
     }
 
-    fn at(time: &str) -> Option<CareTime> {
-        CareTime::parse(time, &Zone::utc()).ok()
-    }
-
     /// Who said what, and when: one after the other.
-    type Told<'a> = &'a [(bool, &'a str, Said)];
+    #[derive(Clone)]
+    struct Told {
+        is_own: bool,
+        at: &'static str,
+        update: Update,
+        is_error: bool,
+    }
 
-    fn words(told: Told<'_>, are_whole: bool) -> Words {
-        let word = |(is_own, time, said): &(bool, &str, Said)| Word {
-            said: said.clone(),
-            at: at(time).unwrap(),
-            is_own: *is_own,
+    fn told(is_own: bool, at: &'static str, update: Update) -> Told {
+        Told { is_own, at, update, is_error: false }
+    }
+
+    fn of_another(said: v1::Demographics) -> Told {
+        told(false, "2026-05-01", Update { demographics: said, keeps: Vec::new() })
+    }
+
+    fn own(said: v1::Demographics) -> Told {
+        told(true, "2026-05-02", Update::given(said))
+    }
+
+    fn time(text: &str) -> Option<CareTime> {
+        CareTime::parse(text, &Zone::utc()).ok()
+    }
+
+    fn event_id(number: usize) -> EventId {
+        EventId::new(uuid::Uuid::from_u128(u128::try_from(number).unwrap() + 1))
+    }
+
+    /// The patient whom a program told of so.
+    fn patient(all: &[Told]) -> identity::Patient {
+        let mut patient = identity::Patient::default();
+        for (number, told) in all.iter().enumerate().filter(|(_, told)| !told.is_error) {
+            let event = v1::Event {
+                event_id: event_id(number).to_string(),
+                occurred_at: told.at.to_owned(),
+                actor: Some(v1::Actor {
+                    organisation: "acute".to_owned(),
+                    role: "system".to_owned(),
+                    person: "feed".to_owned(),
+                    ..v1::Actor::default()
+                }),
+                ..v1::Event::default()
+            };
+            let payload = Payload::DemographicsUpdated(told.update.clone().into());
+            let happened = happened(&event, &payload, &Zone::utc()).unwrap();
+            let Fact::Identity(fact) = happened.fact else { unreachable!() };
+            patient.apply(&happened.stamp, &fact);
+        }
+        patient
+    }
+
+    fn word(told: &Told) -> Word {
+        Word { update: told.update.clone(), at: time(told.at).unwrap(), is_own: told.is_own }
+    }
+
+    fn words(all: &[Told], are_whole: bool) -> Words {
+        let number = |event: EventId| (0..all.len()).find(|number| event_id(*number) == event);
+        let standing = |event: EventId| Some(word(&all[number(event)?]));
+        let in_error = all.iter().filter(|told| told.is_error).map(word).collect();
+        Words::of(&patient(all), standing, in_error, are_whole)
+    }
+
+    fn known(all: &[Told]) -> v1::Demographics {
+        let patient = patient(all);
+        let number = |event: EventId| (0..all.len()).find(|number| event_id(*number) == event);
+        let update = |event: EventId| Some(&all[number(event)?].update);
+        let of_death = patient.death_said_by().filter_map(update);
+        tsunagi_proto::demographics::known(patient.said_by().filter_map(update), of_death)
+    }
+
+    /// What is news where so much was told: of one who says all each time, or of a feed that may
+    /// have said it before.
+    fn news(all: &[Told], said: v1::Demographics, written: &str, is_feed: bool) -> Option<Update> {
+        let (known, words) = (known(all), words(all, !is_feed));
+        let before = Before {
+            known: &known,
+            is_withheld: !is_feed,
+            words: &words,
+            written: time(written),
+            may_have_come: is_feed && !words.are_before(time(written)),
         };
-        Words::in_order(told.iter().map(word).collect(), are_whole)
+        let mut said = said;
+        said.not_deceased &= is_feed || words.is_own_death();
+        let said = words.left_out(with_names(Update::given(said), &known, &words), &known);
+        before.news(said)
     }
 
-    fn known(told: Told<'_>) -> v1::Demographics {
-        use tsunagi_proto::demographics::{after, with_death};
-        let all = told.iter().map(|(_, _, said)| said);
-        let known = all.clone().fold(v1::Demographics::default(), |known, said| {
-            after(&known, &said.demographics, &said.keeps)
-        });
-        let of_death =
-            all.filter(|said| said.demographics.deceased || said.demographics.not_deceased);
-        with_death(known, of_death.map(|said| (&said.demographics, &*said.keeps)))
+    /// What is known once somebody who says all each time said this.
+    fn after_all(all: &[Told], said: v1::Demographics, written: &str) -> v1::Demographics {
+        let news = news(all, said, written, false);
+        known(
+            &[all.to_vec(), news.map(|news| told(true, "2026-06-01", news)).into_iter().collect()]
+                .concat(),
+        )
     }
 
-    /// What holds once this was said as well, by somebody who says all that they know each time.
-    fn after_all(told: Told<'_>, said: v1::Demographics, written: &str) -> v1::Demographics {
-        let (known, words) = (known(told), words(told, true));
-        let said = words.left_out(with_names(Said::given(said), &known, &words), &known);
-        let Some(news) = news(&known, &words, said, at(written)) else { return known };
-        let now = tsunagi_proto::demographics::after(&known, &news.demographics, &news.keeps);
-        v1::Demographics { deceased: (known.deceased || now.deceased) && !now.not_deceased, ..now }
-    }
-
-    fn of_another(said: v1::Demographics) -> (bool, &'static str, Said) {
-        (false, "2026-05-01", Said { demographics: said, keeps: Vec::new() })
-    }
-
-    fn own(said: v1::Demographics) -> (bool, &'static str, Said) {
-        (true, "2026-05-02", Said::given(said))
+    /// The same of a feed.
+    fn after_feed(all: &[Told], said: v1::Demographics, written: &str) -> v1::Demographics {
+        let news = news(all, said, written, true);
+        known(
+            &[all.to_vec(), news.map(|news| told(false, "2026-06-01", news)).into_iter().collect()]
+                .concat(),
+        )
     }
 
     #[test]
@@ -357,19 +376,18 @@ mod tests {
             contacts: reached_at("03").contacts,
             ..living_at("本町1", false)
         })];
-        let (known, words) = (known(&told), words(&told, true));
-        let said = Said::given(person("1938", v1::Sex::Female));
-        let news = news(&known, &words, words.left_out(said, &known), at("2026-06-01")).unwrap();
-        assert_eq!(news.demographics, person("1938", v1::Sex::Female));
+        let said = person("1938", v1::Sex::Female);
+        let news = news(&told, said.clone(), "2026-06-01", false).unwrap();
+        assert_eq!(news.demographics, said);
         assert_eq!(news.keeps, [Part::Names, Part::Address, Part::Contacts]);
     }
 
     #[test]
     fn silence_takes_back_what_its_sender_alone_has_said() {
         let silent = person("1938", v1::Sex::Female);
-        let said = |text| v1::Demographics { ..living_at(text, false) };
+        let said = |text| living_at(text, false);
         let (theirs, ours) = (of_another(said("本町1")), own(said("本町1")));
-        let first = (false, "2026-05-01", Said::given(silent.clone()));
+        let first = told(false, "2026-05-01", Update::given(silent.clone()));
         let alone = after_all(&[first.clone(), ours.clone()], silent.clone(), "2026-06-01");
         assert_eq!(alone.address, None);
         for told in [[theirs.clone(), ours.clone()], [ours.clone(), theirs]] {
@@ -395,7 +413,8 @@ mod tests {
 
     #[test]
     fn what_a_sender_said_before_without_a_time_does_not_come_back() {
-        let told = [own(reached_at("03")), (false, "2026-05-03", Said::given(reached_at("06")))];
+        let desk = told(false, "2026-05-03", Update::given(reached_at("06")));
+        let told = [own(reached_at("03")), desk];
         assert_eq!(after_all(&told, reached_at("03"), "").contacts, reached_at("06").contacts);
         let now = after_all(&told, reached_at("03"), "2026-05-04");
         assert_eq!(now.contacts, reached_at("03").contacts, "it says that it was said since");
@@ -417,7 +436,7 @@ mod tests {
         use v1::NameScript::{Ideographic, Syllabic, Unspecified};
         let both = vec![named(Ideographic, "小林"), named(Syllabic, "コバヤシ")];
         let known = v1::Demographics { names: both.clone(), ..Default::default() };
-        let written = |names: Vec<v1::HumanName>, told: Told<'_>| {
+        let written = |names: Vec<v1::HumanName>, told: &[Told]| {
             let said = v1::Demographics { names, ..Default::default() };
             after_all(told, said, "2026-06-01").names
         };
@@ -438,82 +457,125 @@ mod tests {
         assert_eq!(side_by_side, both);
     }
 
+    fn died(at: &str) -> v1::Demographics {
+        let deceased_at = at.to_owned();
+        v1::Demographics { deceased: true, deceased_at, ..person("1938", v1::Sex::Female) }
+    }
+
+    fn lives() -> v1::Demographics {
+        v1::Demographics { not_deceased: true, ..person("1938", v1::Sex::Female) }
+    }
+
     #[test]
-    fn a_death_is_taken_back_in_words_and_by_none_who_came_later() {
-        let dead = v1::Demographics { deceased: true, ..person("1938", v1::Sex::Female) };
-        let lives = v1::Demographics { not_deceased: true, ..Default::default() };
+    fn a_death_is_taken_back_in_words_by_whoever_told_of_it_first() {
         let silent = person("1938", v1::Sex::Female);
-        assert!(after_all(&[own(dead.clone())], silent, "2026-06-01").deceased);
-        assert!(!after_all(&[own(dead.clone())], lives.clone(), "2026-06-01").deceased);
-        assert!(words(&[own(dead.clone()), of_another(dead.clone())], true).is_own_death());
-        assert!(!words(&[of_another(dead.clone()), own(dead.clone())], true).is_own_death());
-        let told = [own(dead.clone()), (true, "2026-05-03", Said::given(lives))];
-        assert!(!after_all(&told, dead.clone(), "2026-05-02").deceased, "it was taken back since");
-        assert!(after_all(&told, dead.clone(), "2026-05-04").deceased);
+        assert!(after_all(&[own(died(""))], silent, "2026-06-01").deceased);
+        assert!(!after_all(&[own(died(""))], lives(), "2026-06-01").deceased);
+        let by_other = [of_another(died("")), own(died(""))];
+        assert!(after_all(&by_other, lives(), "2026-06-01").deceased);
+        assert!(!after_all(&[own(died("")), of_another(died(""))], lives(), "2026-06-01").deceased);
+        let anew = [own(died("")), of_another(lives()), of_another(died(""))];
+        assert!(after_all(&anew, lives(), "2026-06-01").deceased, "said anew by another");
+    }
+
+    #[test]
+    fn a_death_that_was_taken_back_is_not_told_again_by_what_is_older() {
+        let taken_back = [own(died("")), told(false, "2026-05-03", Update::given(lives()))];
+        assert!(!after_all(&taken_back, died(""), "2026-05-02").deceased);
+        assert!(!after_all(&taken_back, died(""), "").deceased, "nobody knows that it is newer");
+        assert!(after_all(&taken_back, died(""), "2026-05-04").deceased);
         let known = [of_another(person("1938", v1::Sex::Female))];
-        assert!(after_all(&known, dead, "2020-01-01").deceased, "never too late");
+        assert!(after_all(&known, died(""), "2020-01-01").deceased, "never too late");
+    }
+
+    #[test]
+    fn a_death_is_known_as_exactly_as_anybody_told_it() {
+        let at = |all: &[Told], said, written| after_all(all, said, written).deceased_at;
+        let exact = [of_another(died("2026-05-02"))];
+        assert_eq!(at(&exact, died(""), "2026-06-01"), "2026-05-02");
+        assert_eq!(at(&exact, died("2026-05"), "2026-06-01"), "2026-05-02");
+        assert_eq!(at(&exact, died("2026-05-03"), "2026-06-01"), "2026-05-03");
+        assert_eq!(at(&exact, died("2026-04-30"), "2026-04-30"), "2026-05-02", "older");
+        let year = [of_another(died("2026"))];
+        assert_eq!(at(&year, died("2026-05-02"), "2026-06-01"), "2026-05-02");
     }
 
     #[test]
     fn that_nobody_died_is_no_news_of_the_living() {
-        let said = v1::Demographics { not_deceased: true, ..person("1938", v1::Sex::Female) };
-        let told = [own(person("1938", v1::Sex::Female))];
-        let (known, words) = (known(&told), words(&told, true));
-        assert_eq!(news(&known, &words, Said::given(said), at("2026-06-01")), None);
+        assert_eq!(
+            news(&[own(person("1938", v1::Sex::Female))], lives(), "2026-06-01", false),
+            None
+        );
     }
 
     #[test]
     fn a_confidential_address_is_kept_so_and_no_news() {
         // As it is shown: withheld.
-        let told = [of_another(living_at("", true))];
-        let (known, words) = (known(&told), words(&told, false));
-        let news = |said: v1::Demographics| {
-            let news = news(&known, &words, Said::given(said), at("2026-06-01"));
-            news.map(|news| (news.demographics, news.keeps.contains(&Part::Address)))
-        };
-        assert_eq!(news(living_at("本町1", false)), None);
-        assert_eq!(news(living_at("", true)), None);
-        assert_eq!(news(v1::Demographics::default()), None);
-        let with_birth = |of| v1::Demographics { birth_on: "1938".to_owned(), ..of };
-        assert_eq!(
-            news(with_birth(living_at("本町1", false))),
-            Some((with_birth(living_at("本町1", true)), false))
-        );
-        for nowhere in [v1::Demographics::default(), living_at("", true)] {
-            let silent = (with_birth(v1::Demographics::default()), true);
-            assert_eq!(news(with_birth(nowhere)), Some(silent), "it is not replaced by none");
+        let told = [of_another(living_at("", true)), own(reached_at("03"))];
+        let with_phone = |of| v1::Demographics { contacts: reached_at("03").contacts, ..of };
+        for nowhere in [living_at("本町1", false), living_at("", true), living_at("", false)] {
+            assert_eq!(news(&told, with_phone(nowhere), "2026-06-01", false), None);
         }
+        let with_birth = |of| v1::Demographics { birth_on: "1938".to_owned(), ..with_phone(of) };
+        let news = |said| {
+            let news = news(&told, said, "2026-06-01", false).unwrap();
+            (news.keeps.contains(&Part::Address), news.demographics)
+        };
+        let moved = news(with_birth(living_at("本町1", false)));
+        assert_eq!(moved, (false, with_birth(living_at("本町1", true))));
+        for nowhere in [v1::Demographics::default(), living_at("", true)] {
+            let silent = (true, with_birth(v1::Demographics::default()));
+            assert_eq!(news(with_birth(nowhere)), silent, "it is not replaced by none");
+        }
+    }
+
+    #[test]
+    fn a_feed_that_knows_a_confidential_address_tells_where_it_is() {
+        let told = [of_another(living_at("", true))];
+        let now = after_feed(&told, living_at("本町1", false), "2026-06-01");
+        assert_eq!(now, living_at("本町1", true));
     }
 
     #[test]
     fn that_an_address_is_confidential_is_news_and_never_too_late() {
         let restricted = living_at("", true);
-        for told in [&[][..], &[of_another(living_at("本町1", false))]] {
-            assert_eq!(after_all(told, restricted.clone(), "2026-06-01"), restricted);
-            assert_eq!(
-                after_all(told, living_at("旧町9", true), "2020-01-01")
-                    .address
-                    .map(|a| a.confidential),
-                Some(true)
-            );
-        }
-        let told = [of_another(living_at("本町1", false)), own(reached_at("03"))];
-        let now = after_all(&told, living_at("旧町9", true), "2020-01-01");
+        let open = [of_another(living_at("本町1", false))];
+        assert_eq!(after_all(&[], restricted.clone(), "2026-06-01"), restricted);
+        assert_eq!(after_all(&open, restricted.clone(), "2026-06-01"), restricted);
+        let spoken = [open[0].clone(), own(reached_at("03"))];
+        let now = after_all(&spoken, living_at("旧町9", true), "2020-01-01");
         assert_eq!(now.address, restricted.address, "and where that was is not told again");
+        let late = told(false, "2026-04-01", Update::given(restricted));
+        let between = after_feed(&[open[0].clone(), late], living_at("旧町9", false), "2026-04-15");
+        assert_eq!(between.address, Some(withheld()), "more was said since");
     }
 
     #[test]
-    fn a_message_that_comes_again_is_known() {
-        let said = Said::given(v1::Demographics { not_deceased: true, ..reached_at("03") });
-        let told = [
-            (false, "2026-05-02", said.clone()),
-            (false, "2026-05-03", Said::given(reached_at("06"))),
-        ];
-        let words = words(&told, false);
-        assert!(words.have_said(&said, &known(&told)));
-        assert!(!words.have_said(&Said::given(reached_at("07")), &known(&told)));
-        let dead = Said::given(v1::Demographics { deceased: true, ..reached_at("03") });
-        assert!(!words.have_said(&dead, &known(&told)));
+    fn what_a_feed_said_before_does_not_come_back() {
+        let first = v1::Demographics { not_deceased: true, ..reached_at("03") };
+        let mut error = told(false, "2026-05-02", Update::given(first.clone()));
+        let second = told(false, "2026-05-02", Update::given(reached_at("06")));
+        let both = [error.clone(), second.clone()];
+        assert_eq!(
+            after_feed(&both, first.clone(), "2026-05-02").contacts,
+            reached_at("06").contacts
+        );
+        let said_less = v1::Demographics { sex: v1::Sex::Unknown.into(), ..reached_at("03") };
+        let known_sex = told(false, "2026-05-01", Update::given(person("1938", v1::Sex::Female)));
+        let less = [known_sex, told(false, "2026-05-02", Update::given(reached_at("03"))), second];
+        assert_eq!(after_feed(&less, said_less, "2026-05-02").contacts, reached_at("06").contacts);
+        error.is_error = true;
+        assert_eq!(after_feed(&[error.clone()], first.clone(), "").contacts, []);
+        error.is_own = true;
+        assert_eq!(after_all(&[error], first, "").contacts, [], "nor what another system did");
+        let third = after_feed(&both, reached_at("07"), "2026-05-02");
+        assert_eq!(
+            third.contacts,
+            reached_at("07").contacts,
+            "of one time, the later to come holds"
+        );
+        let dead = v1::Demographics { deceased: true, ..reached_at("03") };
+        assert!(after_feed(&both, dead, "2026-05-02").deceased);
     }
 
     #[test]

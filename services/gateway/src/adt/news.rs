@@ -3,6 +3,7 @@
 
 use tsunagi_domain::CareTime;
 use tsunagi_proto::catalogue::Payload;
+use tsunagi_proto::demographics::Update;
 use tsunagi_proto::v1;
 
 use super::acts::Told;
@@ -10,7 +11,7 @@ use super::patient;
 use super::refusal::Refusal;
 use super::visit::{Said, Visit};
 use crate::known::Known;
-use crate::person::{Said as PersonSaid, is_none_of, is_somebody_else, news};
+use crate::person::{Before, is_none_of, is_somebody_else};
 
 /// The numbers of one patient.
 pub(super) struct Numbers<'a> {
@@ -61,13 +62,16 @@ pub(super) fn person(
 /// What of a message is news of a patient who is known. By when it was written: what it tells of may
 /// be long past. Of two words of one time, the one that came later holds, and the one before does
 /// not come back: its message may have come again.
-fn person_news(known: &Known, said: PersonSaid, written: Option<CareTime>) -> Option<PersonSaid> {
+fn person_news(known: &Known, said: Update, written: Option<CareTime>) -> Option<Update> {
     let words = known.words(|_, _| false, false);
-    let may_have_come = !words.are_before(written);
-    if may_have_come && words.have_said(&said, known.demographics()) {
-        return None;
-    }
-    news(known.demographics(), &words, said, written)
+    let before = Before {
+        known: known.demographics(),
+        is_withheld: false,
+        words: &words,
+        written,
+        may_have_come: !words.are_before(written),
+    };
+    before.news(said)
 }
 
 /// Refuses what a message says of somebody else under a number of this patient's. A number that

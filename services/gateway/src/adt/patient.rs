@@ -2,20 +2,20 @@
 //! nothing, and one that is `""` takes back what was known.
 
 use tsunagi_domain::{CareTime, Zone};
+use tsunagi_proto::demographics::Update;
 use tsunagi_proto::v1::{self, DemographicsPart as Part};
 
 use super::group::Group;
 use super::profile::{Profile, SYSTEM_LENGTH_MAX};
 use super::refusal::Refusal;
 use crate::hl7::{Field, Segment, time};
-use crate::person::Said;
 use crate::text::{cut, distinct};
 
 /// Fields of PID that say who the patient is, beside the numbers.
 pub(super) const FIELDS: [usize; 7] = [5, 7, 8, 11, 13, 14, 29];
 
 /// The fields in which `""` takes a part back.
-const PARTS: [(Part, usize); 6] = [
+const FIELDS_OF_PARTS: [(Part, usize); 6] = [
     (Part::Names, 5),
     (Part::Birth, 7),
     (Part::Sex, 8),
@@ -89,7 +89,7 @@ pub(super) fn said(
     profile: &Profile,
     known: &v1::Demographics,
     is_protected: bool,
-) -> Result<Said, Refusal> {
+) -> Result<Update, Refusal> {
     let pid = group.segment("PID");
     let given = |number: usize| Some(pid.field(number)).filter(|field| !field.is_empty());
     let readable = |number: usize| given(number).filter(|field| !is_spoilt(*field));
@@ -115,8 +115,8 @@ pub(super) fn said(
     now.deceased |= pid.field(30).first().eq_ignore_ascii_case("Y");
     // Many systems say `N` of everybody for ever: that takes no death back.
     now.not_deceased = pid.field(29).is_null() && !now.deceased;
-    let mut said = Said::given(now);
-    for (part, number) in PARTS {
+    let mut said = Update::given(now);
+    for (part, number) in FIELDS_OF_PARTS {
         if pid.field(number).is_null() && said.keeps.contains(&part) {
             said.take_back(part);
         }
@@ -308,12 +308,12 @@ fn contacts(field: Field<'_>, number: usize) -> Vec<v1::ContactPoint> {
 
 #[cfg(test)]
 mod tests {
-    use tsunagi_proto::demographics::after as after_all;
+    use tsunagi_proto::demographics::known as known_by;
 
     use super::super::profile::Profiles;
     use super::*;
     use crate::hl7::Message;
-    use crate::person::{Words, news};
+    use crate::person::{Before, Words};
 
     fn with<T>(segments: &str, read: impl FnOnce(&Group<'_>, &Profile) -> T) -> T {
         let text = format!("MSH|^~\\&|HIS|H|GW|R\r{segments}");
@@ -324,8 +324,16 @@ mod tests {
 
     fn after(known: &v1::Demographics, segments: &str) -> v1::Demographics {
         let said = with(segments, |group, profile| said(group, profile, known, false)).unwrap();
-        let news = news(known, &Words::default(), said, None);
-        news.map_or(known.clone(), |news| after_all(known, &news.demographics, &news.keeps))
+        let before = Before {
+            known,
+            is_withheld: false,
+            words: &Words::default(),
+            written: None,
+            may_have_come: false,
+        };
+        let was = Update { demographics: known.clone(), keeps: Vec::new() };
+        let told: Vec<Update> = [was].into_iter().chain(before.news(said)).collect();
+        known_by(told.iter(), told.iter().filter(|update| update.says_of_death()))
     }
 
     fn first(segments: &str) -> v1::Demographics {

@@ -12,6 +12,7 @@
 
 use tsunagi_domain::{CareTime, PatientId, Zone};
 use tsunagi_proto::catalogue::Payload;
+use tsunagi_proto::demographics::Update;
 use tsunagi_proto::v1;
 use uuid::Uuid;
 
@@ -22,7 +23,7 @@ use super::resource::{
     Address, CareTeam, CodeableConcept, ContactPoint, Encounter, EncounterLocation, Patient, Period,
 };
 use super::stations::stations;
-use crate::person::{Said, Words, with_names};
+use crate::person::{Words, with_names};
 use crate::text::{code, cut};
 
 /// Why a resource is not taken: a stable reason, and what to do.
@@ -78,14 +79,14 @@ impl Mapper<'_> {
 
     /// What the resource says of a patient of whom so much was said: what is empty, or past, says
     /// nothing of what others said, and takes back what only it said itself.
-    pub fn said(&self, patient: &Patient, known: &v1::Demographics, words: &Words) -> Said {
+    pub fn said(&self, patient: &Patient, known: &v1::Demographics, words: &Words) -> Update {
         let mut said = self.demographics(patient);
-        if !has_present_name(&patient.name, self.now) {
+        if !known.names.is_empty() && !has_present_name(&patient.name, self.now) {
             said.names.clear();
         }
         // Many systems say of everybody for ever that nobody died.
         said.not_deceased &= words.is_own_death();
-        words.left_out(with_names(Said::given(said), known, words), known)
+        words.left_out(with_names(Update::given(said), known, words), known)
     }
 
     /// Whether an event was made of this very resource of the sending system.
@@ -141,7 +142,12 @@ impl Mapper<'_> {
 
     /// A change of what is known of a patient who was registered before. The same change of
     /// another version of the patient is another fact, as when somebody moves back.
-    pub fn patient_update(&self, patient: &Patient, said: Said, changed_version: u64) -> v1::Event {
+    pub fn patient_update(
+        &self,
+        patient: &Patient,
+        said: Update,
+        changed_version: u64,
+    ) -> v1::Event {
         let updated = Payload::DemographicsUpdated(said.into());
         let content = Uuid::new_v5(&Uuid::NAMESPACE_OID, &updated.encode_to_vec());
         self.of_patient(patient, &format!("updated {changed_version} {content}"), &updated)
@@ -574,11 +580,12 @@ fn lives_at(patient: &Patient, now: &str) -> Option<v1::Address> {
 
 /// The address at home, or else the first, of those that are not past and say where that is.
 fn home(addresses: &[Address], now: &str) -> Option<v1::Address> {
-    let present = addresses.iter().filter(|address| !is_past(&address.usage, &address.period, now));
-    let said = present.map(|one| (one.usage == "home", address(one)));
-    let mut said = said.filter(|(_, address)| *address != v1::Address::default()).peekable();
-    let first = said.peek().cloned();
-    said.find(|(is_home, _)| *is_home).or(first).map(|(_, address)| address)
+    let is_present = |one: &&Address| {
+        !is_past(&one.usage, &one.period, now) && address(one) != v1::Address::default()
+    };
+    let present: Vec<&Address> = addresses.iter().filter(is_present).collect();
+    let home = present.iter().find(|address| address.usage == "home").or(present.first());
+    home.map(|home| address(home))
 }
 
 fn address(address: &Address) -> v1::Address {
@@ -698,7 +705,7 @@ mod tests {
     fn the_same_change_of_another_version_is_another_fact() {
         let patient = Patient { id: "p1".to_owned(), ..Patient::default() };
         let id = |birth_on: &str, version: u64| {
-            let said = Said::given(v1::Demographics {
+            let said = Update::given(v1::Demographics {
                 birth_on: birth_on.to_owned(),
                 ..Default::default()
             });

@@ -2,26 +2,27 @@
 
 use tsunagi_domain::identity::Patient;
 use tsunagi_domain::{CareTime, EventId};
+use tsunagi_proto::demographics::{PARTS, Update, is_empty};
 use tsunagi_proto::v1::{self, DemographicsPart as Part};
-
-use super::{Said, is_empty, value};
 
 /// What one event says of who the person is.
 #[derive(Debug, Clone)]
 pub struct Word {
-    pub said: Said,
+    pub update: Update,
     /// When it was said.
     pub at: CareTime,
     /// Whether it is the word of whoever speaks now.
     pub is_own: bool,
 }
 
-/// What was said of a person, in the order in which it holds.
+/// What was said of a person.
 #[derive(Debug, Clone, Default)]
 pub struct Words {
-    all: Vec<Word>,
-    /// Those that say whether the person died.
+    /// In the order in which it holds.
+    standing: Vec<Word>,
+    /// Of those, what says whether the person died, from the last that says that they did not.
     of_death: Vec<Word>,
+    in_error: Vec<Word>,
     /// Whether whoever speaks now says all that they know each time: what they leave out, they take
     /// back.
     are_whole: bool,
@@ -29,67 +30,72 @@ pub struct Words {
 
 impl Words {
     /// The words of a patient's events.
-    pub fn of(patient: &Patient, word: impl Fn(EventId) -> Option<Word>, are_whole: bool) -> Self {
-        Self {
-            all: patient.said_by().filter_map(&word).collect(),
-            of_death: patient.death_said_by().filter_map(&word).collect(),
-            are_whole,
-        }
+    pub fn of(
+        patient: &Patient,
+        word: impl Fn(EventId) -> Option<Word>,
+        in_error: Vec<Word>,
+        are_whole: bool,
+    ) -> Self {
+        let standing = patient.said_by().filter_map(&word).collect();
+        let of_death = patient.death_said_by().filter_map(&word).collect();
+        Self { standing, of_death, in_error, are_whole }
     }
 
-    #[cfg(test)]
-    pub(super) fn in_order(words: Vec<Word>, are_whole: bool) -> Self {
-        let says = |said: &v1::Demographics| said.deceased || said.not_deceased;
-        let of_death = words.iter().filter(|word| says(&word.said.demographics)).cloned().collect();
-        Self { all: words, of_death, are_whole }
+    /// Also those that were entered in error: who hears them again hears nothing new.
+    fn all(&self) -> impl Iterator<Item = &Word> {
+        self.standing.iter().chain(&self.in_error)
     }
 
     /// The words on a part, the last first.
     fn on(&self, part: Part) -> impl Iterator<Item = &Word> {
-        self.all.iter().rev().filter(move |word| word.said.says(part))
+        self.standing.iter().rev().filter(move |word| word.update.says(part))
     }
 
     /// Whether whoever speaks now has not spoken before, and will say all each time.
     pub(super) fn is_first(&self) -> bool {
-        let all = self.all.iter().chain(&self.of_death);
-        self.are_whole && !all.into_iter().any(|word| word.is_own)
+        self.are_whole && !self.all().any(|word| word.is_own)
     }
 
     /// Whether more was said of a part after this was written.
-    pub(super) fn is_overtaken(&self, part: Part, written: Option<CareTime>) -> bool {
-        let last = self.on(part).next();
-        last.zip(written).is_some_and(|(last, written)| written.is_before(&last.at))
+    pub(super) fn are_after(&self, part: Part, written: Option<CareTime>) -> bool {
+        written.is_some_and(|written| self.on(part).any(|word| written.is_before(&word.at)))
     }
 
-    pub(super) fn is_death_overtaken(&self, written: Option<CareTime>) -> bool {
-        let last = self.of_death.last();
-        last.zip(written).is_some_and(|(last, written)| written.is_before(&last.at))
+    pub(super) fn are_after_death(&self, written: Option<CareTime>) -> bool {
+        let is_after =
+            |written: CareTime| self.of_death.iter().any(|word| written.is_before(&word.at));
+        written.is_some_and(is_after)
     }
 
-    /// Whether whoever speaks now said the same of a part before, and nothing else since.
-    pub(super) fn was_own_last(&self, part: Part, said: &Said) -> bool {
-        let own = self.on(part).find(|word| word.is_own);
-        own.is_some_and(|own| {
-            value(&own.said.demographics, part) == value(&said.demographics, part)
-        })
+    /// Whether whoever speaks now said the same of a part before, and nothing else since, unless it
+    /// was an error.
+    pub(super) fn was_own_last(&self, part: Part, said: &Update) -> bool {
+        let is_it = |word: &Word| word.update.value(part) == said.value(part);
+        let mut errors = self.in_error.iter().filter(|word| word.is_own && word.update.says(part));
+        self.on(part).find(|word| word.is_own).is_some_and(is_it) || errors.any(is_it)
+    }
+
+    /// The same of whether the person died.
+    pub(super) fn was_own_last_of_death(&self, said: &Update) -> bool {
+        let is_own = |word: &&Word| word.is_own && word.update.says_of_death();
+        let is_it = |word: &Word| word.update.demographics.deceased == said.demographics.deceased;
+        said.says_of_death()
+            && (self.standing.iter().rfind(is_own).is_some_and(is_it)
+                || self.in_error.iter().filter(is_own).any(is_it))
     }
 
     /// Whether what holds of a part was said by whoever speaks now, and nobody else has said it.
     pub(super) fn are_own_alone(&self, part: Part) -> bool {
-        let mut on = self.on(part).peekable();
-        let Some(last) = on.peek().map(|word| value(&word.said.demographics, part)) else {
+        let Some(last) = self.on(part).next().map(|word| word.update.value(part)) else {
             return false;
         };
-        self.are_whole
-            && on
-                .take_while(|word| value(&word.said.demographics, part) == last)
-                .all(|word| word.is_own)
+        let mut since = self.on(part).take_while(|word| word.update.value(part) == last);
+        self.are_whole && since.all(|word| word.is_own)
     }
 
-    /// What silence takes back: what its sender alone has said before.
-    pub(crate) fn left_out(&self, mut said: Said, known: &v1::Demographics) -> Said {
-        let parts = [Part::Birth, Part::Sex, Part::Address, Part::Contacts];
-        for part in parts {
+    /// What silence takes back: what its sender alone has said before. Nobody is left without a name.
+    pub(crate) fn left_out(&self, mut said: Update, known: &v1::Demographics) -> Update {
+        for part in PARTS.into_iter().filter(|part| *part != Part::Names) {
             if !said.says(part) && self.are_own_alone(part) && !is_empty(known, part) {
                 said.take_back(part);
             }
@@ -97,34 +103,39 @@ impl Words {
         said
     }
 
-    /// Whether it was whoever speaks now who told first of the death that holds.
+    /// Whether whoever speaks now may take back the death that holds: they told of it first.
     pub(crate) fn is_own_death(&self) -> bool {
-        let mut died = self.of_death.iter().filter(|word| !word.said.demographics.not_deceased);
-        died.next().is_some_and(|word| word.is_own)
+        let first = self.of_death.iter().find(|word| word.update.demographics.deceased);
+        self.are_whole && first.is_some_and(|word| word.is_own)
     }
 
     /// Whether this was written after all that was said.
     pub(crate) fn are_before(&self, written: Option<CareTime>) -> bool {
-        let is_before = |word: &Word| written.is_some_and(|written| word.at.is_before(&written));
-        self.all.last().is_none_or(is_before)
+        written.is_some_and(|written| self.all().all(|word| word.at.is_before(&written)))
     }
 
     /// Whether all of this was said before in one word, by anybody, of somebody of whom so much is
-    /// known.
-    pub(crate) fn have_said(&self, said: &Said, known: &v1::Demographics) -> bool {
-        self.all.iter().chain(&self.of_death).any(|word| {
-            let before = &word.said.demographics;
-            let now = &said.demographics;
-            let is_said =
-                |part: Part| word.said.says(part) && value(before, part) == value(now, part);
+    /// known. That an address is confidential may have become known since.
+    pub(super) fn have_said(&self, said: &Update, known: &v1::Demographics) -> bool {
+        let now = &said.demographics;
+        self.all().any(|word| {
+            let before = &word.update.demographics;
             let told_death = !now.deceased
                 || (before.deceased
                     && (now.deceased_at.is_empty() || now.deceased_at == before.deceased_at));
             // Of the living, nobody's word that they are is written down.
             let told_life = !now.not_deceased || !known.deceased || before.not_deceased;
-            told_death
-                && told_life
-                && super::PARTS.into_iter().filter(|part| said.says(*part)).all(is_said)
+            let mut parts = PARTS.into_iter().filter(|part| said.says(*part));
+            told_death && told_life && parts.all(|part| has_said(&word.update, said, part))
         })
     }
+}
+
+fn has_said(before: &Update, now: &Update, part: Part) -> bool {
+    let openly = |of: &Update| {
+        let mut value = of.value(part);
+        value.address.iter_mut().for_each(|address| address.confidential = false);
+        value
+    };
+    before.says(part) && openly(before) == openly(now)
 }

@@ -3,14 +3,14 @@
 
 use std::collections::HashMap;
 
-use tsunagi_bus::address;
 use tsunagi_domain::{Event, Fact, Stamp, Zone, identity};
 use tsunagi_gateway::fhir::Mapped;
 use tsunagi_gateway::fhir::map::set_patient;
 use tsunagi_gateway::fhir::resource::{Encounter, Patient};
-use tsunagi_gateway::person::{Said, Word, Words};
+use tsunagi_gateway::person::{Word, Words};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::convert::happened;
+use tsunagi_proto::demographics::Update;
 use tsunagi_proto::v1;
 
 use super::report::Outcome;
@@ -55,28 +55,32 @@ impl Work {
 
     /// What was said of who a patient is, in the patient's own record.
     pub(super) fn words(&self, patient: &Patient, timeline: &[v1::TimelineEntry]) -> Words {
-        let stands = |entry: &&v1::TimelineEntry| {
-            DEMOGRAPHICS.contains(&entry.r#type.as_str())
-                && entry.entered_in_error_by_event_id.is_empty()
-                && entry.merged_patient_id.is_empty()
+        let is_own = |entry: &&v1::TimelineEntry| {
+            DEMOGRAPHICS.contains(&entry.r#type.as_str()) && entry.merged_patient_id.is_empty()
         };
-        let mut told: Vec<_> = timeline.iter().filter(stands).collect();
+        let mut told: Vec<_> = timeline.iter().filter(is_own).collect();
         told.sort_by_key(|entry| entry.version);
-        let (mut person, mut words) = (identity::Patient::default(), HashMap::new());
+        let mut person = identity::Patient::default();
+        let (mut words, mut in_error) = (HashMap::new(), Vec::new());
         for entry in told {
-            let Some((stamp, fact, said)) = told_by(entry) else { continue };
-            person.apply(&stamp, &fact);
+            let Some((stamp, fact, update)) = told_by(entry) else { continue };
             let is_own = self.mapper().is_own(patient, entry.actor.as_ref(), entry.source.as_ref());
-            words.insert(stamp.event, Word { said, at: stamp.occurred_at, is_own });
+            let word = Word { update, at: stamp.occurred_at, is_own };
+            if entry.entered_in_error_by_event_id.is_empty() {
+                person.apply(&stamp, &fact);
+                words.insert(stamp.event, word);
+            } else {
+                in_error.push(word);
+            }
         }
-        Words::of(&person, |event| words.get(&event).cloned(), true)
+        Words::of(&person, |event| words.get(&event).cloned(), in_error, true)
     }
 }
 
 /// What an entry tells of who the patient is.
-fn told_by(entry: &v1::TimelineEntry) -> Option<(Stamp, identity::Event, Said)> {
+fn told_by(entry: &v1::TimelineEntry) -> Option<(Stamp, identity::Event, Update)> {
     let detail = entry.detail.as_ref()?;
-    let mut payload = Payload::decode(&entry.r#type, &detail.value).ok()?;
+    let payload = Payload::decode(&entry.r#type, &detail.value).ok()?;
     let event = v1::Event {
         event_id: entry.event_id.clone(),
         occurred_at: entry.occurred_at.clone(),
@@ -85,7 +89,5 @@ fn told_by(entry: &v1::TimelineEntry) -> Option<(Stamp, identity::Event, Said)> 
     };
     let Event { stamp, fact } = happened(&event, &payload, &Zone::utc())?;
     let Fact::Identity(fact) = fact else { return None };
-    let keeps = address::keeps(&payload);
-    let demographics = address::demographics(&mut payload)?.clone();
-    Some((stamp, fact, Said { demographics, keeps }))
+    Some((stamp, fact, Update::of(&payload)?))
 }

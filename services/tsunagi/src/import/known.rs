@@ -4,7 +4,8 @@ use tonic::Code;
 use tsunagi_domain::{CareTime, PatientId, Zone};
 use tsunagi_gateway::fhir::map::set_patient;
 use tsunagi_gateway::fhir::resource::Patient;
-use tsunagi_gateway::person::{is_somebody_else, news};
+use tsunagi_gateway::person::{Before, Words, is_somebody_else};
+use tsunagi_proto::demographics::Update;
 use tsunagi_proto::v1;
 use tsunagi_proto::v1::care_bus_client::CareBusClient;
 use tsunagi_proto::v1::timeline_client::TimelineClient;
@@ -53,11 +54,7 @@ impl Work {
             return Ok(Err(mismatch(owner)));
         }
         let mut events = Vec::new();
-        let timeline = self.timeline(owner).await?;
-        let words = self.words(patient, &timeline);
-        let said = self.mapper().said(patient, &before, &words);
-        let written = CareTime::parse(&patient.meta.last_updated, &Zone::utc()).ok();
-        if let Some(news) = news(&before, &words, said, written) {
+        if let Some(news) = self.person_news(patient, owner, &before, is_linked).await? {
             events.push(self.mapper().patient_update(patient, news, known.version));
         }
         for identifier in identifiers {
@@ -68,6 +65,28 @@ impl Work {
         set_patient(&mut events, owner);
         // Decided on what is known: that the address is confidential, above all.
         self.publish(events, Some(known.version)).await
+    }
+
+    /// What a resource says of who the patient is beyond what is known.
+    async fn person_news(
+        &mut self,
+        patient: &Patient,
+        owner: PatientId,
+        known: &v1::Demographics,
+        is_linked: bool,
+    ) -> anyhow::Result<Option<Update>> {
+        let written = CareTime::parse(&patient.meta.last_updated, &Zone::utc()).ok();
+        let before =
+            |words| Before { known, is_withheld: true, words, written, may_have_come: false };
+        let whole = Update::given(self.mapper().demographics(patient));
+        // Who says all, and nothing else than before, needs no look at what was said before.
+        let nobody_s = Words::default();
+        if is_linked && whole.keeps.is_empty() && before(&nobody_s).holds(&whole) {
+            return Ok(None);
+        }
+        let words = self.words(patient, &self.timeline(owner).await?);
+        let said = self.mapper().said(patient, known, &words);
+        Ok(before(&words).news(said))
     }
 
     async fn register_as(

@@ -11,6 +11,7 @@ use tsunagi_domain::encounter::Stage;
 use tsunagi_domain::identity::Identifier;
 use tsunagi_domain::{Actor, CareTime, EncounterId, EventId, PatientId, Zone};
 use tsunagi_proto::catalogue::Payload;
+use tsunagi_proto::demographics::Update;
 use tsunagi_proto::v1;
 
 use super::bundle::{Bundle, Entry, Mode, Said, by_identifier, no_header};
@@ -22,7 +23,7 @@ use crate::fhir::map::{Mapped, Mapper, set_patient};
 use crate::fhir::resource::{Encounter, Patient};
 use crate::fhir::{Directory, Ids};
 use crate::known::{Known, KnownPatients, Step, StepKind};
-use crate::person::{Said as PersonSaid, Words, holds, is_somebody_else, news};
+use crate::person::{Before, is_somebody_else};
 use crate::received::Received;
 use crate::text::code;
 
@@ -444,38 +445,38 @@ impl Work<'_> {
     /// What a resource says of who the patient is beyond what is known. Of a message that does not
     /// say when the resource was written, what was said before is no news: the message may have
     /// come again.
-    fn person_news(&self, known: &Known, patient: &Patient) -> Option<PersonSaid> {
-        let before = shown(known);
-        let (words, said, written) = self.person(known, patient, &before);
-        let may_have_come = self.mode == Mode::Message && written.is_none();
-        if may_have_come && words.have_said(&said, &before) {
-            return None;
-        }
-        news(&before, &words, said, written)
+    fn person_news(&self, known: &Known, patient: &Patient) -> Option<Update> {
+        self.hear(known, patient, |before, said| before.news(said))
     }
 
-    /// Whether what a resource says of who the patient is, and is no news, holds; or is older, as it
-    /// says itself.
+    /// Whether what a resource says of who the patient is, and is no news, holds. One that says when
+    /// it was written is older: what it says then is what it means.
     fn is_person_in_force(&self, known: &Known, patient: &Patient) -> bool {
-        let before = shown(known);
-        let (_, said, written) = self.person(known, patient, &before);
-        written.is_some() || holds(&before, &said)
+        self.hear(known, patient, |before, said| before.written.is_some() || before.holds(&said))
     }
 
-    /// What was said of a patient, and what a resource says, and when it was written.
-    fn person(
+    /// Hears what a resource says of who the patient is.
+    fn hear<T>(
         &self,
         known: &Known,
         patient: &Patient,
-        before: &v1::Demographics,
-    ) -> (Words, PersonSaid, Option<CareTime>) {
+        judge: impl FnOnce(Before<'_>, Update) -> T,
+    ) -> T {
         let is_own = |actor: Option<&v1::Actor>, source: Option<&v1::Source>| {
             self.mapper().is_own(patient, actor, source)
         };
-        let words = known.words(is_own, self.mode != Mode::Message);
-        let said = self.mapper().said(patient, before, &words);
+        let is_message = self.mode == Mode::Message;
+        let (words, shown) = (known.words(is_own, !is_message), shown(known));
         let written = CareTime::parse(&patient.meta.last_updated, &Zone::utc()).ok();
-        (words, said, written)
+        let said = self.mapper().said(patient, &shown, &words);
+        let before = Before {
+            known: &shown,
+            is_withheld: true,
+            words: &words,
+            written,
+            may_have_come: is_message && written.is_none(),
+        };
+        judge(before, said)
     }
 
     async fn of_encounter(&self, known: &Known, mapped: Mapped) -> Result<Vec<v1::Event>, Problem> {
