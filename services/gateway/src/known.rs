@@ -51,8 +51,8 @@ pub(crate) struct Known {
 /// What was told that the record does not keep.
 #[derive(Debug, Default)]
 struct Told {
-    /// What was said of the person in the patient's own record.
-    said: Vec<Word>,
+    /// What was said of the person in the patient's own record, by the event that said so.
+    said: HashMap<EventId, Word>,
     protection: Protection,
     /// When and of what sex the patient was said to be born, by the event that said so, in all
     /// records.
@@ -73,7 +73,6 @@ struct Told {
 /// What an event says of who the person is, and when.
 #[derive(Debug)]
 struct Word {
-    event: EventId,
     at: CareTime,
     actor: Option<v1::Actor>,
     source: Option<v1::Source>,
@@ -147,13 +146,9 @@ impl Known {
 
     fn demographics_in_effect(&self) -> v1::Demographics {
         let patient = self.record().patient();
-        let update = |event: EventId| self.said_in(event).map(|word| &word.update);
+        let update = |event: EventId| self.told.said.get(&event).map(|word| &word.update);
         let of_death = patient.death_said_by().filter_map(update);
         demographics::known(patient.said_by().filter_map(update), of_death)
-    }
-
-    fn said_in(&self, event: EventId) -> Option<&Word> {
-        self.told.said.iter().rev().find(|word| word.event == event)
     }
 
     /// All that was said of when and of what sex the patient was born, and not in error.
@@ -176,9 +171,10 @@ impl Known {
             at: word.at,
             is_own: is_own(word.actor.as_ref(), word.source.as_ref()),
         };
-        let is_in_error = |word: &&Word| self.record().outcome(word.event).error.is_some();
-        let in_error = self.told.said.iter().filter(is_in_error).map(word).collect();
-        let standing = |event: EventId| self.said_in(event).map(word);
+        let is_in_error = |event: &EventId| self.record().outcome(*event).error.is_some();
+        let in_error = self.told.said.iter().filter(|(event, _)| is_in_error(event));
+        let in_error = in_error.map(|(_, said)| word(said)).collect();
+        let standing = |event: EventId| self.told.said.get(&event).map(word);
         PersonWords::of(self.record().patient(), standing, in_error, are_whole)
     }
 
@@ -399,7 +395,7 @@ impl Told {
                 .push((id, Born { on: demographics.birth_on.clone(), sex: demographics.sex() }));
             if is_own {
                 let (actor, source) = (event.actor.clone(), event.source.clone());
-                self.said.push(Word { event: id, at, actor, source, update });
+                self.said.insert(id, Word { at, actor, source, update });
             }
         }
         let mut is_instead = false;

@@ -1,22 +1,38 @@
 //! A message: segments in their order, read where they lie.
 
+use std::ops::Range;
+
 use super::delimiters::{Delimiters, Unreadable};
 use super::field::Field;
 
 /// What files and frames may have around a message.
 const AROUND: [char; 4] = ['\u{feff}', '\u{b}', '\u{1c}', ' '];
 
+/// Of so many fields of a segment is known where they lie. The rest, which nobody asks for, is
+/// looked for each time: so a segment of nothing but separators takes no more memory than others.
+const PLACED_MAX: usize = 64;
+
 /// A message. Nothing is copied: it borrows its text.
 #[derive(Debug, Clone)]
 pub struct Message<'a> {
     pub delimiters: Delimiters,
-    segments: Vec<&'a str>,
+    lines: Vec<Line<'a>>,
+    /// Where the fields end in the lines that they belong to, line after line.
+    ends: Vec<u32>,
+}
+
+#[derive(Debug, Clone)]
+struct Line<'a> {
+    text: &'a str,
+    /// Its places in `ends`.
+    ends: Range<usize>,
 }
 
 /// One segment of a message, known or not.
 #[derive(Debug, Clone, Copy)]
 pub struct Segment<'a> {
     line: &'a str,
+    ends: &'a [u32],
     delimiters: &'a Delimiters,
 }
 
@@ -30,13 +46,22 @@ impl<'a> Message<'a> {
             return Err(Unreadable::NoHeader);
         }
         let delimiters = Delimiters::of_header(header)?;
-        let mut segments = vec![header];
-        segments.extend(lines);
-        Ok(Self { delimiters, segments })
+        let mut ends = Vec::new();
+        let lines = std::iter::once(header).chain(lines).map(|text| {
+            let first = ends.len();
+            ends.extend(ends_of(text, delimiters.field));
+            Line { text, ends: first..ends.len() }
+        });
+        let lines = lines.collect();
+        Ok(Self { delimiters, lines, ends })
     }
 
     pub fn segments(&self) -> impl DoubleEndedIterator<Item = Segment<'_>> {
-        self.segments.iter().map(|line| Segment { line, delimiters: &self.delimiters })
+        self.lines.iter().map(|line| Segment {
+            line: line.text,
+            ends: self.ends.get(line.ends.clone()).unwrap_or_default(),
+            delimiters: &self.delimiters,
+        })
     }
 
     /// The first segment of a name; an empty one if there is none.
@@ -46,7 +71,7 @@ impl<'a> Message<'a> {
 
     /// A segment that is not there.
     pub fn none(&self) -> Segment<'_> {
-        Segment { line: "", delimiters: &self.delimiters }
+        Segment { line: "", ends: &[], delimiters: &self.delimiters }
     }
 
     /// A field of the first segment of a name.
@@ -99,8 +124,27 @@ impl<'a> Segment<'a> {
     }
 
     fn piece(self, number: usize) -> &'a str {
-        self.line.split(self.delimiters.field).nth(number).unwrap_or_default()
+        let end = |number: usize| self.ends.get(number).and_then(|end| usize::try_from(*end).ok());
+        let separator = self.delimiters.field;
+        let start = match number {
+            0 => Some(0),
+            _ => end(number - 1).map(|before| before + separator.len_utf8()),
+        };
+        let is_placed_whole = (1..PLACED_MAX).contains(&self.ends.len());
+        match (start, end(number)) {
+            (Some(start), Some(end)) => self.line.get(start..end).unwrap_or_default(),
+            (Some(_) | None, _) if is_placed_whole => "",
+            (Some(_) | None, _) => self.line.split(separator).nth(number).unwrap_or_default(),
+        }
     }
+}
+
+/// Where the first fields of a segment end. Of a line that is too long to be counted, none.
+fn ends_of(line: &str, separator: char) -> impl Iterator<Item = u32> {
+    let is_counted = u32::try_from(line.len()).is_ok();
+    let ends = line.match_indices(separator).map(|(at, _)| at).chain([line.len()]);
+    let ends = ends.take(if is_counted { PLACED_MAX } else { 0 });
+    ends.filter_map(|end| u32::try_from(end).ok())
 }
 
 /// Segments are named by three letters or digits at their beginning, and nothing else follows
@@ -136,6 +180,21 @@ mod tests {
         assert_eq!(message.field("MSH", 10).text(), "42");
         assert_eq!(message.field("PID", 5).text(), "Doe");
         assert_eq!(message.field("PID", 99).text(), "");
+    }
+
+    #[test]
+    fn a_field_is_found_however_many_there_are() {
+        for fields in [1, PLACED_MAX - 2, PLACED_MAX - 1, PLACED_MAX, PLACED_MAX + 3] {
+            let said: Vec<String> = (1..=fields).map(|number| format!("é{number}")).collect();
+            let text = format!("MSH#^~\\&\rPID#{}\rPV1", said.join("#"));
+            let message = Message::parse(&text).unwrap();
+            let pid = message.segment("PID");
+            for (number, said) in (1..).zip(&said) {
+                assert_eq!(pid.field(number).raw(), said);
+            }
+            assert_eq!(pid.field(fields + 1).raw(), "");
+            assert_eq!(message.field("PV1", 1).raw(), "");
+        }
     }
 
     #[test]
