@@ -330,7 +330,8 @@ impl Timeline {
         {
             self.person.add(patient, self.word.clone());
         }
-        self.said.extend(Update::of(&payload).map(|update| Said {
+        let update = event.as_ref().and_then(|event| Update::of(event, &payload));
+        self.said.extend(update.map(|update| Said {
             by: stored.event,
             told_in,
             placed: stored.placed,

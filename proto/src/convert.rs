@@ -28,7 +28,7 @@ use crate::catalogue::{Family, Payload, Ruled};
 use crate::check::{Check as _, Path, Violation};
 use crate::codes::Moment;
 use crate::lists;
-use crate::{codes, fields, v1};
+use crate::{codes, demographics, fields, v1};
 
 /// The fields of a message that stand in the way of taking it.
 pub type Violations = Vec<Violation>;
@@ -510,23 +510,29 @@ impl Reader<'_> {
         })
     }
 
-    /// Refuses an update that gives a part and says nothing of it: names alone may stay beside others.
-    fn check_keeps(&self, update: &v1::DemographicsUpdated) -> Result<()> {
-        use v1::DemographicsPart::{Address, Birth, Contacts, DeceasedAt, Names, Sex, Unspecified};
-        let said = update.demographics.as_ref();
-        let is_said = |part| match part {
-            Birth => said.is_some_and(|said| !said.birth_on.is_empty()),
-            Sex => said.is_some_and(|said| said.sex() != v1::Sex::Unspecified),
-            Address => said.is_some_and(|said| said.address.is_some()),
-            Contacts => said.is_some_and(|said| !said.contacts.is_empty()),
-            DeceasedAt => said.is_some_and(|said| !said.deceased_at.is_empty()),
-            Names | Unspecified => false,
+    /// Refuses an update that gives a part and says nothing of it: only names and contacts may stay
+    /// beside others. And one that both keeps and withdraws a part.
+    fn check_parts(&self, update: &v1::DemographicsUpdated) -> Result<()> {
+        let said = update.demographics.clone().unwrap_or_default();
+        let is_said = |part: v1::DemographicsPart| {
+            !matches!(part, v1::DemographicsPart::Names | v1::DemographicsPart::Contacts)
+                && !demographics::is_empty(&said, part)
         };
-        if !update.keeps().any(is_said) {
-            return Ok(());
+        let lists = [("keeps", &update.keeps), ("withdraws", &update.withdraws)];
+        for (field, parts) in lists {
+            let mut parts =
+                parts.iter().filter_map(|part| v1::DemographicsPart::try_from(*part).ok());
+            if parts.any(is_said) {
+                let problem =
+                    "must not name a part that `demographics` gives: leave it out of one of them";
+                return Err(vec![self.at.field(field).violation(problem)]);
+            }
         }
-        let problem = "must not name a part that `demographics` gives: leave it out of one of them";
-        Err(vec![self.at.field("keeps").violation(problem)])
+        if update.keeps.iter().any(|part| update.withdraws.contains(part)) {
+            let problem = "must not name a part that `keeps` names: leave it out of one of them";
+            return Err(vec![self.at.field("withdraws").violation(problem)]);
+        }
+        Ok(())
     }
 
     fn class(&self, class: i32) -> Result<Class> {
@@ -707,8 +713,9 @@ fn order(payload: &Payload, read: &Reader<'_>) -> Result<Option<Order>> {
         Ruled::DemographicsUpdated(message) => {
             let demographics =
                 read.field("demographics").demographics(message.demographics.as_ref())?;
-            read.check_keeps(message)?;
-            let is_kept = |part| message.keeps().any(|kept| kept == part);
+            read.check_parts(message)?;
+            let is_kept =
+                |part| message.keeps().chain(message.withdraws()).any(|kept| kept == part);
             let keeps = Keeps {
                 birth: is_kept(v1::DemographicsPart::Birth),
                 deceased_at: is_kept(v1::DemographicsPart::DeceasedAt),
@@ -958,10 +965,14 @@ mod tests {
         let update = |keeps: &[v1::DemographicsPart]| v1::DemographicsUpdated {
             demographics: Some(said.clone()),
             keeps: keeps.iter().map(|part| i32::from(*part)).collect(),
+            withdraws: Vec::new(),
         };
-        assert_eq!(reader.check_keeps(&update(&[Names, Address])), Ok(()));
-        let violations = reader.check_keeps(&update(&[Address, Birth])).unwrap_err();
+        assert_eq!(reader.check_parts(&update(&[Names, Address])), Ok(()));
+        let violations = reader.check_parts(&update(&[Address, Birth])).unwrap_err();
         assert_eq!(violations[0].field, "keeps");
+        let withdraws = vec![i32::from(Address)];
+        let both = v1::DemographicsUpdated { withdraws, ..update(&[Address]) };
+        assert_eq!(reader.check_parts(&both).unwrap_err()[0].field, "withdraws");
     }
 
     #[test]

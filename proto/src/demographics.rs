@@ -1,28 +1,37 @@
 //! Who a person is, made of what was said of them one after the other.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use crate::catalogue::Payload;
-use crate::v1::{
-    Demographics, DemographicsPart as Part, DemographicsUpdated, HumanName, NameScript,
-};
+use crate::v1::{Demographics, DemographicsPart as Part, DemographicsUpdated, Event};
 
 /// The parts of demographics. When a person died goes with that they did.
 pub const PARTS: [Part; 5] = [Part::Names, Part::Birth, Part::Sex, Part::Address, Part::Contacts];
 
-/// What somebody says of a person. Of the parts that it keeps it says nothing.
+/// What somebody says of a person. Of the parts that it keeps it says nothing, and of those that it
+/// withdraws no more.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Update {
     pub demographics: Demographics,
     pub keeps: Vec<Part>,
+    pub withdraws: Vec<Part>,
+    /// Whose word it is: of which organisation and system.
+    pub by: String,
 }
 
 impl Update {
     /// What an event says of who the person is, if it does.
-    pub fn of(payload: &Payload) -> Option<Self> {
+    pub fn of(event: &Event, payload: &Payload) -> Option<Self> {
+        let organisation = event.actor.as_ref().map_or("", |actor| &actor.organisation);
+        let system = event.source.as_ref().map_or("", |source| &source.system);
+        let by = format!("{organisation} {system}");
         if let Payload::PatientRegistered(message) = payload {
-            Some(Self { demographics: message.demographics.clone()?, keeps: Vec::new() })
+            let demographics = message.demographics.clone()?;
+            Some(Self { demographics, by, ..Self::default() })
         } else if let Payload::DemographicsUpdated(message) = payload {
-            let keeps = message.keeps().collect();
-            Some(Self { demographics: message.demographics.clone()?, keeps })
+            let (keeps, withdraws) = (message.keeps().collect(), message.withdraws().collect());
+            Some(Self { demographics: message.demographics.clone()?, keeps, withdraws, by })
         } else {
             None
         }
@@ -33,12 +42,17 @@ impl Update {
         let silent = PARTS.into_iter().filter(|part| is_empty(&demographics, *part));
         let is_timeless = demographics.deceased && demographics.deceased_at.is_empty();
         let keeps = silent.chain(is_timeless.then_some(Part::DeceasedAt)).collect();
-        Self { demographics, keeps }
+        Self { demographics, keeps, ..Self::default() }
     }
 
-    /// Whether it says anything of a part: names may be given and others kept.
+    /// Whether it says what a part is, or that it is not known.
     pub fn says(&self, part: Part) -> bool {
-        !self.keeps.contains(&part) || !is_empty(&self.demographics, part)
+        !self.leaves(part) || !is_empty(&self.demographics, part)
+    }
+
+    /// Whether what others said of a part stays, but for what this says in its place.
+    fn leaves(&self, part: Part) -> bool {
+        self.keeps.contains(&part) || self.withdraws.contains(&part)
     }
 
     pub fn says_of_death(&self) -> bool {
@@ -46,7 +60,8 @@ impl Update {
     }
 
     pub fn says_nothing(&self) -> bool {
-        !self.says_of_death() && !PARTS.into_iter().any(|part| self.says(part))
+        let says = |part: Part| self.says(part) || self.withdraws.contains(&part);
+        !self.says_of_death() && !PARTS.into_iter().any(says)
     }
 
     /// What it says of a part, in one form for all parts.
@@ -60,57 +75,143 @@ impl Update {
         self.keeps.push(part);
     }
 
-    /// Says that a part is not known.
+    /// Says of a part no more what it said before.
+    pub fn withdraw(&mut self, part: Part) {
+        self.keeps.retain(|kept| *kept != part);
+        self.withdraws.push(part);
+    }
+
+    /// Says that a part is not known, whoever said it.
     pub fn take_back(&mut self, part: Part) {
         copy(part, &Demographics::default(), &mut self.demographics);
         self.keeps.retain(|kept| *kept != part);
-    }
-
-    /// What is known once this is said as well. Of a death, what this says alone.
-    fn after(&self, known: &Demographics) -> Demographics {
-        let mut now = self.demographics.clone();
-        for part in &self.keeps {
-            if *part == Part::Names {
-                now.names = names(&known.names, &self.demographics.names);
-            } else if *part != Part::DeceasedAt {
-                copy(*part, known, &mut now);
-            }
-        }
-        now
+        self.withdraws.retain(|withdrawn| *withdrawn != part);
     }
 }
 
 impl From<Update> for DemographicsUpdated {
     fn from(update: Update) -> Self {
-        let keeps = update.keeps.into_iter().map(i32::from).collect();
-        Self { demographics: Some(update.demographics), keeps }
+        let codes = |parts: Vec<Part>| parts.into_iter().map(i32::from).collect();
+        Self {
+            demographics: Some(update.demographics),
+            keeps: codes(update.keeps),
+            withdraws: codes(update.withdraws),
+        }
     }
+}
+
+/// Who a person is, as was said.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Known {
+    pub demographics: Demographics,
+    /// Which of the updates says where the person lives, counted from 0.
+    pub address_by: Option<usize>,
 }
 
 /// Who a person is, as was said, each after the others; and whether they died, as was said of that.
 pub fn known<'a>(
     said: impl Iterator<Item = &'a Update>,
     of_death: impl Iterator<Item = &'a Update>,
-) -> Demographics {
-    let now = said.fold(Demographics::default(), |known, update| update.after(&known));
-    of_death.fold(now, |mut now, Update { demographics, keeps }| {
-        now.deceased = !demographics.not_deceased;
-        if demographics.not_deceased || !keeps.contains(&Part::DeceasedAt) {
-            now.deceased_at.clone_from(&demographics.deceased_at);
+) -> Known {
+    let mut told = BTreeMap::new();
+    for (number, update) in said.enumerate() {
+        for part in PARTS {
+            hear(&mut told, part, number, update);
+        }
+    }
+    let mut known = Known::default();
+    let mut last: Vec<(&Piece, &Word<'_>)> =
+        told.iter().filter_map(|(piece, words)| Some((piece, words.last()?))).collect();
+    // What was said together stays in its order: it says which name is the official one.
+    last.sort_by_key(|(_, word)| (Reverse(word.number), word.place));
+    for ((part, _), word) in last {
+        if *part == i32::from(Part::Address) {
+            known.address_by = Some(word.number);
+        }
+        add(&mut known.demographics, &word.value);
+    }
+    known.demographics = of_death.fold(known.demographics, |mut now, update| {
+        let said = &update.demographics;
+        (now.deceased, now.not_deceased) = (!said.not_deceased, said.not_deceased);
+        if said.not_deceased || !update.keeps.contains(&Part::DeceasedAt) {
+            now.deceased_at.clone_from(&said.deceased_at);
         }
         now
-    })
+    });
+    known
 }
 
-/// Those that are said, and those that are known in scripts in which none is said. Of a name that
-/// is known without its script nobody can tell whether it is said in another.
-fn names(known: &[HumanName], said: &[HumanName]) -> Vec<HumanName> {
-    let is_other = |name: &&HumanName| {
-        said.is_empty()
-            || (name.script() != NameScript::Unspecified
-                && !said.iter().any(|one| one.script == name.script))
-    };
-    said.iter().chain(known.iter().filter(is_other)).cloned().collect()
+/// A part, and of names which script, of contacts whether at work: each may be said by itself.
+type Piece = (i32, String);
+
+/// What somebody said of a piece.
+struct Word<'a> {
+    by: &'a str,
+    /// In which update, and where there.
+    number: usize,
+    place: usize,
+    value: Demographics,
+}
+
+fn hear<'a>(
+    told: &mut BTreeMap<Piece, Vec<Word<'a>>>,
+    part: Part,
+    number: usize,
+    update: &'a Update,
+) {
+    let pieces = pieces(part, &update.demographics);
+    for ((of, piece), words) in told.iter_mut().filter(|((of, _), _)| *of == i32::from(part)) {
+        let is_given = pieces.iter().any(|(given, _)| given == piece);
+        // Of a name that is known without its script nobody can tell whether it is said in another.
+        let is_unclear = *of == i32::from(Part::Names) && piece.is_empty() && !pieces.is_empty();
+        if is_given || update.withdraws.contains(&part) {
+            words.retain(|word| word.by != update.by);
+        } else if !update.leaves(part) || is_unclear {
+            words.clear();
+        }
+    }
+    for (place, (piece, value)) in pieces.into_iter().enumerate() {
+        let word = Word { by: &update.by, number, place, value };
+        told.entry((part.into(), piece)).or_default().push(word);
+    }
+}
+
+/// What is said of each piece of a part, in its order.
+fn pieces(part: Part, of: &Demographics) -> Vec<(String, Demographics)> {
+    let mut pieces: Vec<(String, Demographics)> = Vec::new();
+    let mut note =
+        |piece: String, value: Demographics| match pieces.iter_mut().find(|(of, _)| *of == piece) {
+            Some((_, all)) => add(all, &value),
+            None => pieces.push((piece, value)),
+        };
+    match part {
+        Part::Names => of.names.iter().cloned().for_each(|name| {
+            let script = if name.script == 0 { String::new() } else { name.script.to_string() };
+            note(script, Demographics { names: vec![name], ..Demographics::default() });
+        }),
+        Part::Contacts => of.contacts.iter().cloned().for_each(|contact| {
+            let usage = if contact.r#use == "work" { contact.r#use.as_str() } else { "" };
+            note(
+                usage.to_owned(),
+                Demographics { contacts: vec![contact], ..Demographics::default() },
+            );
+        }),
+        Part::Birth | Part::Sex | Part::Address if !is_empty(of, part) => {
+            note(String::new(), value(of, part));
+        }
+        Part::Birth | Part::Sex | Part::Address | Part::DeceasedAt | Part::Unspecified => {}
+    }
+    pieces
+}
+
+fn add(to: &mut Demographics, value: &Demographics) {
+    to.names.extend(value.names.iter().cloned());
+    to.contacts.extend(value.contacts.iter().cloned());
+    for part in [Part::Birth, Part::Sex, Part::Address] {
+        if !is_empty(value, part) {
+            copy(part, value, to);
+        }
+    }
 }
 
 /// What demographics say of a part, and nothing else.
@@ -139,14 +240,14 @@ fn copy(part: Part, from: &Demographics, to: &mut Demographics) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::v1::{Address, Sex};
+    use crate::v1::{Address, ContactPoint, HumanName, NameScript, Sex};
 
     fn named(script: NameScript, family: &str) -> HumanName {
         HumanName { script: script.into(), family: family.to_owned(), ..HumanName::default() }
     }
 
     fn whole(demographics: Demographics) -> Update {
-        Update { demographics, keeps: Vec::new() }
+        Update { demographics, ..Update::default() }
     }
 
     fn person() -> Update {
@@ -163,7 +264,7 @@ mod tests {
     }
 
     fn after_person(update: &Update) -> Demographics {
-        known([&person(), update].into_iter(), [].into_iter())
+        known([&person(), update].into_iter(), [].into_iter()).demographics
     }
 
     #[test]
@@ -171,7 +272,7 @@ mod tests {
         assert_eq!(after_person(&whole(Demographics::default())), Demographics::default());
         assert_eq!(after_person(&Update::given(Demographics::default())), person().demographics);
         let keeps = vec![Part::Birth, Part::Address];
-        let now = after_person(&Update { demographics: Demographics::default(), keeps });
+        let now = after_person(&Update { keeps, ..Update::default() });
         let before = person().demographics;
         assert_eq!((now.birth_on, now.address), (before.birth_on, before.address));
         assert_eq!((now.sex, now.names), (0, Vec::new()));
@@ -185,12 +286,58 @@ mod tests {
             let said = vec![named(said, "佐藤")];
             let [before, said] =
                 [before, said].map(|names| Demographics { names, ..Default::default() });
-            let update = Update { demographics: said, keeps: vec![Part::Names] };
+            let update =
+                Update { demographics: said, keeps: vec![Part::Names], ..Update::default() };
             let now = known([&whole(before), &update].into_iter(), [].into_iter());
-            now.names.into_iter().map(|name| name.family).collect::<Vec<_>>()
+            now.demographics.names.into_iter().map(|name| name.family).collect::<Vec<_>>()
         };
         assert_eq!(families(Ideographic, Ideographic), ["佐藤", "コバヤシ"]);
         assert_eq!(families(Unspecified, Ideographic), ["佐藤", "コバヤシ"], "it may be the same");
+    }
+
+    #[test]
+    fn contacts_at_work_and_others_are_kept_beside_each_other() {
+        let phone = |usage: &str, value: &str| ContactPoint {
+            r#use: usage.to_owned(),
+            value: value.to_owned(),
+            ..ContactPoint::default()
+        };
+        let with =
+            |contacts: Vec<ContactPoint>| Demographics { contacts, ..Demographics::default() };
+        let before =
+            whole(with(vec![phone("home", "1"), phone("work", "2"), phone("mobile", "3")]));
+        let said = with(vec![phone("work", "4")]);
+        let now = |update: Update| {
+            let now = known([&before, &update].into_iter(), [].into_iter());
+            let contacts = now.demographics.contacts.into_iter();
+            contacts.map(|contact| contact.value).collect::<Vec<_>>()
+        };
+        let keeps = vec![Part::Contacts];
+        assert_eq!(now(Update { keeps, ..whole(said.clone()) }), ["4", "1", "3"]);
+        assert_eq!(now(whole(said)), ["4"]);
+    }
+
+    #[test]
+    fn who_withdraws_its_own_word_leaves_those_of_others() {
+        let by = |by: &str, text: &str| {
+            let address = Some(Address { text: text.to_owned(), ..Address::default() });
+            let said = Demographics { address, ..Demographics::default() };
+            Update { by: by.to_owned(), ..Update::given(said) }
+        };
+        let mut silent = Update { by: "a".to_owned(), ..Update::given(Demographics::default()) };
+        silent.withdraw(Part::Address);
+        let lives_at = |told: &[Update]| {
+            let now = known(told.iter(), [].into_iter());
+            (now.demographics.address.map(|address| address.text), now.address_by)
+        };
+        let (a, b) = (by("a", "本町1"), by("b", "栄町2"));
+        assert_eq!(lives_at(&[a.clone(), silent.clone()]), (None, None));
+        let of_b = (Some("栄町2".to_owned()), Some(0));
+        assert_eq!(lives_at(&[b.clone(), a.clone(), silent.clone()]), of_b);
+        assert_eq!(lives_at(&[b.clone(), a.clone(), a.clone(), silent.clone()]), of_b);
+        let of_b = (Some("栄町2".to_owned()), Some(1));
+        assert_eq!(lives_at(&[a.clone(), b.clone(), silent]), of_b);
+        assert_eq!(lives_at(&[a, b, whole(Demographics::default())]), (None, None), "by nobody");
     }
 
     #[test]
@@ -203,7 +350,7 @@ mod tests {
             })
         };
         let told = |of_death: &[Update]| {
-            let now = known([].into_iter(), of_death.iter());
+            let now = known([].into_iter(), of_death.iter()).demographics;
             (now.deceased, now.deceased_at)
         };
         let (day, some_day) = (died("2026-05-02"), died(""));

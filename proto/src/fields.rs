@@ -108,8 +108,11 @@ mod tests {
     #[test]
     fn a_path_leads_into_messages() {
         let demographics = v1::Demographics { deceased_at: "2026".into(), ..Default::default() };
-        let updated =
-            v1::DemographicsUpdated { demographics: Some(demographics), keeps: Vec::new() };
+        let updated = v1::DemographicsUpdated {
+            demographics: Some(demographics),
+            keeps: Vec::new(),
+            withdraws: Vec::new(),
+        };
         assert!(matches!(at(&updated, "demographics.deceased_at"), Some(Value::Time("2026"))));
         assert!(at(&v1::DemographicsUpdated::default(), "demographics.deceased_at").is_none());
     }

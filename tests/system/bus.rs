@@ -140,7 +140,8 @@ fn lives_at(patient: &str, number: u128, text: &str, confidential: bool) -> v1::
 fn moved_to(patient: &str, number: u128, text: &str, confidential: bool) -> v1::Event {
     let address = v1::Address { text: text.to_owned(), confidential, ..Default::default() };
     let demographics = Some(v1::Demographics { address: Some(address), ..Default::default() });
-    let payload = v1::DemographicsUpdated { demographics, keeps: Vec::new() };
+    let payload =
+        v1::DemographicsUpdated { demographics, keeps: Vec::new(), withdraws: Vec::new() };
     event(patient, number, "care.patient.demographics_updated.v1", payload.encode_to_vec())
 }
 

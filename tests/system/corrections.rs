@@ -150,6 +150,7 @@ async fn who_somebody_is_is_what_was_said_before_an_error() {
         event: Some(v1::DemographicsUpdated {
             demographics: Some(demographics),
             keeps: Vec::new(),
+            withdraws: Vec::new(),
         }),
     }))
     .await

@@ -191,6 +191,7 @@ async fn what_is_known_since_is_not_spoken_against() {
         event: Some(v1::DemographicsUpdated {
             demographics: Some(v1::Demographics { names: vec![name], ..known }),
             keeps: Vec::new(),
+            withdraws: Vec::new(),
         }),
     };
     DischargeDeskClient::new(channel.clone()).update_demographics(liaison(request)).await.unwrap();
@@ -355,6 +356,7 @@ async fn of_somebody_whose_address_is_confidential_nothing_kept_is_given_back() 
                 ..Default::default()
             }),
             keeps: Vec::new(),
+            withdraws: Vec::new(),
         }),
     };
     let mut team = CareTeamClient::new(channel.clone());

@@ -123,7 +123,11 @@ async fn who_the_patient_is_does_not_depend_on_the_order_of_news() {
     for (number, day, family) in [(1, "2026-05-09", "佐藤"), (2, "2026-05-02", "鈴木")] {
         let mut said = registration("").demographics.unwrap();
         said.names[0].family = family.to_owned();
-        let event = Some(v1::DemographicsUpdated { demographics: Some(said), keeps: Vec::new() });
+        let event = Some(v1::DemographicsUpdated {
+            demographics: Some(said),
+            keeps: Vec::new(),
+            withdraws: Vec::new(),
+        });
         let update = v1::UpdateDemographicsRequest { context: Some(at(number, day)), event };
         desk.update_demographics(liaison(update)).await.unwrap();
     }

@@ -177,6 +177,7 @@ async fn what_a_message_does_not_say_is_no_word_of_its_sender() {
         event: Some(v1::DemographicsUpdated {
             demographics: Some(demographics),
             keeps: Vec::new(),
+            withdraws: Vec::new(),
         }),
     };
     DischargeDeskClient::new(channel.clone()).update_demographics(liaison(update)).await.unwrap();

@@ -359,6 +359,7 @@ async fn a_confidential_address_stays_confidential() {
         event: Some(v1::DemographicsUpdated {
             demographics: Some(v1::Demographics { address: Some(lives), ..demographics }),
             keeps: Vec::new(),
+            withdraws: Vec::new(),
         }),
     };
     let mut desk = v1::discharge_desk_client::DischargeDeskClient::new(channel.clone());
@@ -551,6 +552,7 @@ async fn an_import_opens_no_address_that_a_merged_record_protects() {
                 event: Some(v1::DemographicsUpdated {
                     demographics: Some(v1::Demographics { address: Some(address), ..demographics }),
                     keeps: Vec::new(),
+                    withdraws: Vec::new(),
                 }),
             };
             desk.update_demographics(liaison(update)).await.unwrap();

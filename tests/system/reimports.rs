@@ -151,7 +151,11 @@ async fn an_older_export_does_not_undo_what_was_said_since() {
     // At a desk, somebody learns where the patient lives now.
     let lives_at = v1::Address { text: "港町3".into(), ..Default::default() };
     let demographics = v1::Demographics { address: Some(lives_at), ..Default::default() };
-    let updated = v1::DemographicsUpdated { demographics: Some(demographics), keeps: Vec::new() };
+    let updated = v1::DemographicsUpdated {
+        demographics: Some(demographics),
+        keeps: Vec::new(),
+        withdraws: Vec::new(),
+    };
     let event = v1::Event {
         event_id: id(7),
         r#type: "care.patient.demographics_updated.v1".into(),

@@ -335,11 +335,10 @@ impl<'a> Known<'a> {
         let told = |event: EventId| said.get(&event).copied();
         let all: Vec<&'a Said> = all.filter_map(told).collect();
         let of_death = of_death.filter_map(told).map(|said| &said.update);
-        let says_address =
-            |said: &&&Said| !said.update.keeps.contains(&v1::DemographicsPart::Address);
+        let known = demographics::known(all.iter().map(|said| &said.update), of_death);
         Some(Self {
-            demographics: demographics::known(all.iter().map(|said| &said.update), of_death),
-            address_by: all.iter().rev().find(says_address).copied(),
+            demographics: known.demographics,
+            address_by: known.address_by.and_then(|by| all.get(by)).copied(),
             last: all.last()?,
         })
     }

@@ -170,7 +170,11 @@ fn lives_at(text: &str, confidential: bool) -> Payload {
 
 fn moved_to(text: &str, confidential: bool) -> Payload {
     let demographics = Some(living_at(text, confidential));
-    Payload::DemographicsUpdated(v1::DemographicsUpdated { demographics, keeps: Vec::new() })
+    Payload::DemographicsUpdated(v1::DemographicsUpdated {
+        demographics,
+        keeps: Vec::new(),
+        withdraws: Vec::new(),
+    })
 }
 
 fn merged(retired: u128) -> Payload {

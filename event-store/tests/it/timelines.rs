@@ -151,6 +151,7 @@ async fn the_dead_are_dead_since_they_died_and_nowhere() {
         Payload::DemographicsUpdated(v1::DemographicsUpdated {
             demographics: Some(demographics),
             keeps: Vec::new(),
+            withdraws: Vec::new(),
         })
     };
     let planned = Payload::DischargePlanned(v1::DischargePlanned {
@@ -197,6 +198,7 @@ async fn sentences_tell_times_by_the_region_s_clock_and_dates_as_they_are() {
             ..Default::default()
         }),
         keeps: Vec::new(),
+        withdraws: Vec::new(),
     });
     let (_folder, store) = tell(vec![
         care_event(0, 0, 1, &registered(&[])),
@@ -258,7 +260,11 @@ fn lives_at(text: &str, confidential: bool) -> Payload {
 
 fn moved_to(text: &str, confidential: bool) -> Payload {
     let demographics = Some(address(text, confidential));
-    Payload::DemographicsUpdated(v1::DemographicsUpdated { demographics, keeps: Vec::new() })
+    Payload::DemographicsUpdated(v1::DemographicsUpdated {
+        demographics,
+        keeps: Vec::new(),
+        withdraws: Vec::new(),
+    })
 }
 
 /// Everything that entries and summary give out, as far as it is text.
@@ -305,6 +311,7 @@ async fn only_what_was_said_after_an_address_was_confidential_is_shown_again() {
     let nameless = Payload::DemographicsUpdated(v1::DemographicsUpdated {
         demographics: Some(v1::Demographics::default()),
         keeps: Vec::new(),
+        withdraws: Vec::new(),
     });
     let (_folder, store) = tell(vec![
         care_event(0, 0, 1, &lives_at("旧町1", false)),

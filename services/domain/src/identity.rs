@@ -144,8 +144,8 @@ struct Word {
     demographics: Demographics,
     /// As of when they are: who is dead by them had died by then.
     as_of: CareTime,
-    /// When they were said, if a person said them: what people said later holds, however it came;
-    /// of what they said at the same time, an update holds, and that with the last id.
+    /// When they were said, if a person said them: what was said later holds, however theirs came;
+    /// of what people said at the same time, an update holds, and that with the last id.
     at: Option<(Timestamp, bool, EventId)>,
 }
 
@@ -199,9 +199,12 @@ impl Words {
     /// What a program says is what its system knows when it says so, however old that is there.
     fn hear(&mut self, stamp: &Stamp, demographics: &Demographics, is_update: bool) {
         let at = (stamp.occurred_at.earliest(), is_update, stamp.event);
-        let is_later =
-            |word: &&Word| !stamp.by_program && word.at.is_some_and(|said_at| at < said_at);
-        let later = self.0.iter().rev().take_while(is_later).count();
+        let is_later = |word: &&Word| match word.at {
+            Some(said_at) => at < said_at,
+            None => stamp.occurred_at.is_before(&word.as_of),
+        };
+        let later = self.0.iter().rev().take_while(|word| !stamp.by_program && is_later(word));
+        let later = later.count();
         let word = Word {
             by: stamp.event,
             demographics: demographics.clone(),
@@ -545,6 +548,26 @@ mod tests {
         assert_eq!(patient.decide(&at, command), Err(Refusal::DiedBeforeBirth));
         patient.apply(&at, &update(Demographics::default()));
         assert_eq!(patient.birth_on(), None);
+    }
+
+    #[test]
+    fn what_a_person_said_earlier_is_earlier_than_what_a_program_said() {
+        let born = |on: &str| {
+            let birth_on = Some(time(on));
+            Event::DemographicsUpdated(Demographics { birth_on, ..Default::default() })
+        };
+        let keeps = Keeps { birth: true, deceased_at: false };
+        let silent = Event::DemographicsUpdated(Demographics { keeps, ..Default::default() });
+        let program = |number, at| Stamp { by_program: true, ..stamp(number, at) };
+        let mut patient = given(&[Event::Registered(registration())]);
+        patient.apply(&stamp(2, "2026-05-04"), &born("1938"));
+        patient.apply(&program(3, "2026-05-06"), &silent);
+        patient.apply(&stamp(4, "2026-05-02"), &born("1939"));
+        assert_eq!(patient.birth_on(), Some(time("1938")), "told late, of before");
+        patient.apply(&program(5, "2026-04-01"), &born("1940"));
+        assert_eq!(patient.birth_on(), Some(time("1940")), "as its system knows it now");
+        patient.apply(&stamp(6, "2026-05-05"), &born("1941"));
+        assert_eq!(patient.birth_on(), Some(time("1941")));
     }
 
     #[test]

@@ -148,7 +148,7 @@ impl Known {
         let patient = self.record().patient();
         let update = |event: EventId| self.told.said.get(&event).map(|word| &word.update);
         let of_death = patient.death_said_by().filter_map(update);
-        demographics::known(patient.said_by().filter_map(update), of_death)
+        demographics::known(patient.said_by().filter_map(update), of_death).demographics
     }
 
     /// All that was said of when and of what sex the patient was born, and not in error.
@@ -182,6 +182,11 @@ impl Known {
     /// merged into it, and nobody who could know openly said one since.
     pub(crate) fn is_address_protected(&self) -> bool {
         self.told.protection.holds(self.record().patient())
+    }
+
+    /// Whether anybody ever said so.
+    pub(crate) fn was_address_protected(&self) -> bool {
+        self.told.protection.was_said(self.record().patient())
     }
 
     /// An event of the patient's own record, or of one that was merged into it.
@@ -389,7 +394,7 @@ impl Told {
         }
         self.protection.fold(stored, is_own, &event, &mut payload);
         self.received.add((stored, is_own), &event, &payload, zone);
-        if let Some(update) = Update::of(&payload) {
+        if let Some(update) = Update::of(&event, &payload) {
             let Update { demographics, .. } = &update;
             self.born
                 .push((id, Born { on: demographics.birth_on.clone(), sex: demographics.sex() }));

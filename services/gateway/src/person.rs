@@ -18,6 +18,9 @@ pub struct Before<'a> {
     pub known: &'a v1::Demographics,
     /// Whether a confidential address is left out of it.
     pub is_withheld: bool,
+    /// Whether the address was ever said to be confidential. Then only people say another openly:
+    /// systems that know nothing of that say of every address that it is not.
+    pub was_protected: bool,
     pub words: &'a Words,
     /// When more is said; none if nobody knows.
     pub written: Option<CareTime>,
@@ -38,11 +41,11 @@ enum Change {
 
 impl Before<'_> {
     /// What of `said` is news: all that it says and that is not overtaken, if any of it is new, or
-    /// its sender has not spoken before. None if that is nothing.
+    /// its sender has not said so before. None if that is nothing.
     pub fn news(&self, mut said: Update) -> Option<Update> {
         self.set_protection(&mut said);
-        let mut is_new = self.words.is_first();
-        for part in PARTS.into_iter().filter(|part| said.says(*part)).collect::<Vec<_>>() {
+        let mut is_new = false;
+        for part in PARTS {
             let change = self.change(part, &said);
             if change == Change::Overtaken {
                 said.keep(part);
@@ -56,6 +59,8 @@ impl Before<'_> {
             return None;
         }
         is_new |= self.is_death_new(&said.demographics);
+        // What two say stays when one of them takes it back.
+        is_new |= said.demographics.deceased && !self.words.was_own_last_of_death(&said);
         (is_new && !said.says_nothing()).then_some(said)
     }
 
@@ -73,12 +78,20 @@ impl Before<'_> {
         // The first word of a sender fills what nobody knows.
         let is_filling = self.words.is_first() && is_empty(self.known, part);
         let is_late = self.words.are_after(part, self.written) && !is_filling;
+        if said.withdraws.contains(&part) {
+            return if is_late { Change::Overtaken } else { Change::New };
+        } else if !said.says(part) {
+            return Change::Same;
+        }
+        let is_seen = !(part == Part::Address && self.is_withheld && self.is_confidential());
         if is_late && part == Part::Address && self.adds_protection(said) {
             Change::Protection
+        } else if self.is_same(part, said) {
+            // What two say stays when one of them takes it back.
+            let is_said = !is_seen || self.words.was_own_last(part, said);
+            if is_said { Change::Same } else { Change::New }
         } else if is_late || says_less(self.known, said, part) {
             Change::Overtaken
-        } else if self.is_same(part, said) {
-            Change::Same
         } else if self.written.is_none() && self.words.was_own_last(part, said) {
             // What its sender said before, without saying when, may be older than what is known.
             Change::Overtaken
@@ -90,8 +103,19 @@ impl Before<'_> {
     /// Has a confidential address stay so: few systems say it of every address. One that may not be
     /// seen is not replaced by none.
     fn set_protection(&self, said: &mut Update) {
+        if !said.says(Part::Address) {
+            return;
+        }
         let before = self.known.address.as_ref().filter(|address| address.confidential);
-        let Some(before) = before.filter(|_| said.says(Part::Address)) else { return };
+        let Some(before) = before else {
+            let address = said.demographics.address.as_mut().filter(|_| self.was_protected);
+            if let Some(address) =
+                address.filter(|said| Some(&**said) != self.known.address.as_ref())
+            {
+                address.confidential = true;
+            }
+            return;
+        };
         let address = said.demographics.address.get_or_insert_default();
         address.confidential = true;
         if *address == withheld() && *before == withheld() {
@@ -100,18 +124,24 @@ impl Before<'_> {
     }
 
     fn adds_protection(&self, said: &Update) -> bool {
-        let is_confidential =
-            |of: &v1::Demographics| of.address.as_ref().is_some_and(|address| address.confidential);
-        is_confidential(&said.demographics) && !is_confidential(self.known)
+        let address = said.demographics.address.as_ref();
+        address.is_some_and(|address| address.confidential) && !self.is_confidential()
+    }
+
+    fn is_confidential(&self) -> bool {
+        self.known.address.as_ref().is_some_and(|address| address.confidential)
     }
 
     /// Whether of a part the same is known, as far as that may be seen.
     fn is_same(&self, part: Part, said: &Update) -> bool {
-        match (part, &self.known.address) {
+        let v1::Demographics { names, contacts, .. } = &said.demographics;
+        let is_part = said.keeps.contains(&part) || said.withdraws.contains(&part);
+        match part {
             // Whether it is another one cannot be told.
-            (Part::Address, Some(before)) if self.is_withheld && before.confidential => true,
-            (Part::Names, _) if said.keeps.contains(&part) => {
-                said.demographics.names.iter().all(|name| self.known.names.contains(name))
+            Part::Address if self.is_withheld && self.is_confidential() => true,
+            Part::Names if is_part => names.iter().all(|name| self.known.names.contains(name)),
+            Part::Contacts if is_part => {
+                contacts.iter().all(|contact| self.known.contacts.contains(contact))
             }
             _ => value(self.known, part) == said.value(part),
         }
@@ -165,16 +195,23 @@ fn withheld() -> v1::Address {
 }
 
 /// The names that are said, and whether they replace those that are known: a name in another script
-/// stays beside one that is the same or in a script of its own, unless its sender brought it in.
+/// stays beside one that is the same, or a reading, or in a script of its own, unless its sender
+/// brought it in and leaves it out.
 pub(crate) fn with_names(mut said: Update, known: &v1::Demographics, words: &Words) -> Update {
     let names = std::mem::take(&mut said.demographics.names);
     let is_changed = names.iter().any(|name| {
         let mut before = known.names.iter().filter(|one| are_of_one_script(one, name)).peekable();
-        before.peek().is_some() && !before.any(|one| is_same_name(one, name))
+        name.script() != v1::NameScript::Syllabic
+            && before.peek().is_some()
+            && !before.any(|one| is_same_name(one, name))
     });
     said.demographics.names = names.into_iter().map(|name| as_known(name, known)).collect();
-    if !said.demographics.names.is_empty() && !is_changed && !words.are_own_alone(Part::Names) {
-        said.keeps.push(Part::Names);
+    if !said.demographics.names.is_empty() && !is_changed {
+        if words.have_left_out_a_name(&said) {
+            said.withdraw(Part::Names);
+        } else {
+            said.keeps.push(Part::Names);
+        }
     }
     said
 }
@@ -274,11 +311,12 @@ mod tests {
     }
 
     fn told(is_own: bool, at: &'static str, update: Update) -> Told {
-        Told { is_own, at, update, is_error: false }
+        let by = if is_own { "own" } else { "other" }.to_owned();
+        Told { is_own, at, update: Update { by, ..update }, is_error: false }
     }
 
     fn of_another(said: v1::Demographics) -> Told {
-        told(false, "2026-05-01", Update { demographics: said, keeps: Vec::new() })
+        told(false, "2026-05-01", Update { demographics: said, ..Update::default() })
     }
 
     fn own(said: v1::Demographics) -> Told {
@@ -332,7 +370,8 @@ mod tests {
         let number = |event: EventId| (0..all.len()).find(|number| event_id(*number) == event);
         let update = |event: EventId| Some(&all[number(event)?].update);
         let of_death = patient.death_said_by().filter_map(update);
-        tsunagi_proto::demographics::known(patient.said_by().filter_map(update), of_death)
+        let said = patient.said_by().filter_map(update);
+        tsunagi_proto::demographics::known(said, of_death).demographics
     }
 
     /// What is news where so much was told: of one who says all each time, or of a feed that may
@@ -342,13 +381,20 @@ mod tests {
         let before = Before {
             known: &known,
             is_withheld: !is_feed,
+            was_protected: all.iter().any(|told| {
+                told.update
+                    .demographics
+                    .address
+                    .as_ref()
+                    .is_some_and(|address| address.confidential)
+            }),
             words: &words,
             written: time(written),
             may_have_come: is_feed && !words.are_before(time(written)),
         };
         let mut said = said;
         said.not_deceased &= is_feed || words.is_own_death();
-        let said = words.left_out(with_names(Update::given(said), &known, &words), &known);
+        let said = words.left_out(with_names(Update::given(said), &known, &words));
         before.news(said)
     }
 
@@ -396,6 +442,41 @@ mod tests {
         }
         let late = after_all(&[first, ours], silent, "2026-05-01");
         assert_eq!(late.address, said("本町1").address, "it was silent before it said so");
+    }
+
+    #[test]
+    fn what_one_takes_back_falls_back_to_what_others_said() {
+        let desk = of_another(living_at("本町1", false));
+        let told = [desk, own(living_at("栄町2", false))];
+        let silent = person("1938", v1::Sex::Female);
+        let now = after_all(&told, silent, "2026-06-01");
+        assert_eq!(now.address, living_at("本町1", false).address);
+    }
+
+    #[test]
+    fn what_two_say_is_the_word_of_both() {
+        let both = v1::Demographics { contacts: reached_at("03").contacts, ..died("2026-05-02") };
+        let mut first = told(false, "2026-05-01", Update::given(both.clone()));
+        let second = news(&[first.clone()], both.clone(), "2026-06-01", true);
+        let second = told(false, "2026-06-01", second.unwrap());
+        first.is_error = true;
+        let now = known(&[first, second.clone()]);
+        assert_eq!((now.contacts, now.deceased), (both.contacts.clone(), true));
+        let again = Told { is_own: true, ..second };
+        assert_eq!(news(&[again], both, "2026-06-02", true), None, "it is said once");
+    }
+
+    #[test]
+    fn systems_open_no_address_that_was_confidential() {
+        let secret = told(false, "2026-05-01", Update::given(living_at("秘密町1", true)));
+        let open = told(false, "2026-05-02", Update::given(living_at("本町1", false)));
+        let told = [secret, open];
+        for after in [after_all, after_feed] {
+            let leaked = after(&told, living_at("秘密町1", false), "2026-06-01").address.unwrap();
+            assert!(leaked.confidential);
+            let same = after(&told, living_at("本町1", false), "2026-06-01").address.unwrap();
+            assert!(!same.confidential, "what a person said openly may be said again");
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Texts of other systems, in the form that the schema takes.
 
+use tsunagi_proto::v1;
+
 use tsunagi_domain::id::is_code;
 use uuid::Uuid;
 
@@ -41,6 +43,22 @@ fn marked(shown: &str, text: &str, max: usize) -> String {
 pub(crate) fn cut(text: &str, max: usize) -> String {
     let line = text.chars().map(|c| if matches!(c, '\n' | '\t') { ' ' } else { c });
     line.filter(|c| !c.is_control()).take(max).collect()
+}
+
+/// The script that a name is written in, where nothing says so.
+pub(crate) fn script(name: &str) -> v1::NameScript {
+    let is_kana = |c: char| matches!(c, '\u{3040}'..='\u{30ff}' | '\u{ff66}'..='\u{ff9f}' | ' ');
+    let is_kanji =
+        |c: char| matches!(c, '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{3005}');
+    if name.is_ascii() {
+        v1::NameScript::Alphabetic
+    } else if name.chars().any(is_kanji) {
+        v1::NameScript::Ideographic
+    } else if name.chars().all(|c| is_kana(c) || c == '\u{3000}') {
+        v1::NameScript::Syllabic
+    } else {
+        v1::NameScript::Unspecified
+    }
 }
 
 #[cfg(test)]

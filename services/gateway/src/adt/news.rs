@@ -11,7 +11,7 @@ use super::patient;
 use super::refusal::Refusal;
 use super::visit::{Said, Visit};
 use crate::known::Known;
-use crate::person::{Before, is_none_of, is_somebody_else};
+use crate::person::{Before, is_none_of, is_somebody_else, with_names};
 
 /// The numbers of one patient.
 pub(super) struct Numbers<'a> {
@@ -47,7 +47,8 @@ pub(super) fn person(
     let has = |number: &v1::Identifier| known.record().patient().has_identifier(&number.into());
     check_patient(known, numbers, &said.demographics)?;
     let mut told = Vec::new();
-    if let Some(news) = person_news(known, said, visit.care_time(&said_at.text)) {
+    let written = visit.care_time(&said_at.text);
+    if let Some(news) = person_news(known, &visit.profile.facility.id, said, written) {
         let at = Said { field: "PID-7", ..said_at.clone() };
         told.push(Told { at, payload: Payload::DemographicsUpdated(news.into()) });
     }
@@ -62,11 +63,21 @@ pub(super) fn person(
 /// What of a message is news of a patient who is known. By when it was written: what it tells of may
 /// be long past. Of two words of one time, the one that came later holds, and the one before does
 /// not come back: its message may have come again.
-fn person_news(known: &Known, said: Update, written: Option<CareTime>) -> Option<Update> {
-    let words = known.words(|_, _| false, false);
+fn person_news(
+    known: &Known,
+    organisation: &str,
+    said: Update,
+    written: Option<CareTime>,
+) -> Option<Update> {
+    let is_own = |actor: Option<&v1::Actor>, _: Option<&v1::Source>| {
+        actor.is_some_and(|actor| actor.organisation == organisation)
+    };
+    let words = known.words(is_own, false);
+    let said = with_names(said, known.demographics(), &words);
     let before = Before {
         known: known.demographics(),
         is_withheld: false,
+        was_protected: known.was_address_protected(),
         words: &words,
         written,
         may_have_come: !words.are_before(written),

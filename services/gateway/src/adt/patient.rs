@@ -9,7 +9,7 @@ use super::group::Group;
 use super::profile::{Profile, SYSTEM_LENGTH_MAX};
 use super::refusal::Refusal;
 use crate::hl7::{Field, Segment, time};
-use crate::text::{cut, distinct};
+use crate::text::{cut, distinct, script};
 
 /// Fields of PID that say who the patient is, beside the numbers.
 pub(super) const FIELDS: [usize; 7] = [5, 7, 8, 11, 13, 14, 29];
@@ -23,6 +23,10 @@ const FIELDS_OF_PARTS: [(Part, usize); 6] = [
     (Part::Contacts, 13),
     (Part::Contacts, 14),
 ];
+
+/// What ARV-3 may restrict that is no address (HL7 table 0717).
+const ELSEWHERE: [&str; 11] =
+    ["DRG", "HIV", "LOC", "NO", "OI", "OO", "PID-7", "PID-17", "PSY", "SMD", "STD"];
 
 /// Numbers that one event takes.
 const IDENTIFIERS_MAX: usize = 20;
@@ -96,7 +100,7 @@ pub(super) fn said(
     let mut now = v1::Demographics::default();
     // What cannot be read whole is better than nothing, and than nothing else.
     let name = if known.names.is_empty() { given(5) } else { readable(5) };
-    now.names = name.map(names).unwrap_or_default();
+    now.names = name.map(|name| names(name, known.names.is_empty())).unwrap_or_default();
     if let Some(birth_on) = readable(7) {
         now.birth_on = birth(birth_on, profile)?;
     }
@@ -116,6 +120,10 @@ pub(super) fn said(
     // Many systems say `N` of everybody for ever: that takes no death back.
     now.not_deceased = pid.field(29).is_null() && !now.deceased;
     let mut said = Update::given(now);
+    // One of the two says nothing of the other.
+    if ways.iter().any(|(given, _)| given.is_none()) && said.says(Part::Contacts) {
+        said.keeps.push(Part::Contacts);
+    }
     for (part, number) in FIELDS_OF_PARTS {
         if pid.field(number).is_null() && said.keeps.contains(&part) {
             said.take_back(part);
@@ -124,11 +132,15 @@ pub(super) fn said(
     Ok(said)
 }
 
-fn names(field: Field<'_>) -> Vec<v1::HumanName> {
+/// The names that somebody goes by. An alias or a maiden name alone is none, unless none is known.
+fn names(field: Field<'_>, with_others: bool) -> Vec<v1::HumanName> {
     let mut taken: Vec<(u8, v1::HumanName)> = Vec::new();
     let mut said: Vec<(u8, v1::HumanName)> =
         field.repetitions().map(|name| (rank(name), to_name(name))).collect();
     said.sort_by_key(|(rank, _)| *rank);
+    if !with_others && said.first().is_some_and(|(rank, _)| *rank > 0) {
+        return Vec::new();
+    }
     for (rank, name) in said {
         let says_nothing = name.family.is_empty() && name.given.is_empty();
         let is_worse =
@@ -163,22 +175,6 @@ fn to_name(name: Field<'_>) -> v1::HumanName {
         _ => script(&format!("{family}{given}")),
     };
     v1::HumanName { script: script.into(), family, given, text: String::new() }
-}
-
-/// The script that a name is written in, where nothing says so.
-fn script(name: &str) -> v1::NameScript {
-    let is_kana = |c: char| matches!(c, '\u{3040}'..='\u{30ff}' | '\u{ff66}'..='\u{ff9f}' | ' ');
-    let is_kanji =
-        |c: char| matches!(c, '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{3005}');
-    if name.is_ascii() {
-        v1::NameScript::Alphabetic
-    } else if name.chars().any(is_kanji) {
-        v1::NameScript::Ideographic
-    } else if name.chars().all(|c| is_kana(c) || c == '\u{3000}') {
-        v1::NameScript::Syllabic
-    } else {
-        v1::NameScript::Unspecified
-    }
 }
 
 fn birth(field: Field<'_>, profile: &Profile) -> Result<String, Refusal> {
@@ -244,13 +240,20 @@ fn lives_at(
 /// (PD1-12), a restriction of demographics (ARV-3), or the facility's own field.
 fn is_confidential(group: &Group<'_>, profile: &Profile) -> bool {
     let is_yes = |text: &str| matches!(text.to_ascii_uppercase().as_str(), "Y" | "1" | "TRUE");
-    let is_restricted = |code: &str| matches!(code, "ALL" | "DEM" | "PID-11");
+    // What is not known to mean something else is taken to mean this: it cannot be taken back.
+    let is_said = |text: &str| {
+        !matches!(&*text.trim().to_ascii_uppercase(), "" | "N" | "NO" | "0" | "F" | "FALSE")
+    };
+    let is_restricted = |arv: Segment<'_>| {
+        let mut codes =
+            arv.field(3).repetitions().filter(|code| !code.is_empty() && !code.is_null());
+        codes.any(|code| !ELSEWHERE.contains(&&*code.first().to_ascii_uppercase()))
+    };
     let own = profile.place_of("confidential-address").is_some_and(|at| {
         let field = group.field(&at.segment, at.field);
         is_yes(&at.component.map_or_else(|| field.text(), |part| field.component(part).text()))
     });
-    own || is_yes(&group.field("PD1", 12).first())
-        || group.segments("ARV").any(|arv| is_restricted(&arv.field(3).first()))
+    own || is_said(&group.field("PD1", 12).text()) || group.segments("ARV").any(is_restricted)
 }
 
 fn home(field: Field<'_>) -> Field<'_> {
@@ -327,13 +330,14 @@ mod tests {
         let before = Before {
             known,
             is_withheld: false,
+            was_protected: false,
             words: &Words::default(),
             written: None,
             may_have_come: false,
         };
-        let was = Update { demographics: known.clone(), keeps: Vec::new() };
+        let was = Update { demographics: known.clone(), ..Update::default() };
         let told: Vec<Update> = [was].into_iter().chain(before.news(said)).collect();
-        known_by(told.iter(), told.iter().filter(|update| update.says_of_death()))
+        known_by(told.iter(), told.iter().filter(|update| update.says_of_death())).demographics
     }
 
     fn first(segments: &str) -> v1::Demographics {
@@ -387,6 +391,45 @@ mod tests {
             ("", v1::Sex::Unspecified, None)
         );
         assert!(taken.contacts.is_empty());
+    }
+
+    #[test]
+    fn one_list_of_numbers_says_nothing_of_the_other() {
+        let known = first("PID|1||7||||||||||1|2");
+        let values = |of: v1::Demographics| {
+            let mut all: Vec<String> = of.contacts.into_iter().map(|one| one.value).collect();
+            all.sort();
+            all
+        };
+        assert_eq!(values(after(&known, "PID|1||7|||||||||||3")), ["1", "3"]);
+        assert_eq!(values(after(&known, "PID|1||7||||||||||3")), ["2", "3"]);
+        assert_eq!(values(after(&known, "PID|1||7||||||||||3|\"\"")), ["3"]);
+    }
+
+    #[test]
+    fn an_alias_alone_is_no_name_of_somebody_who_has_one() {
+        let known = first("PID|1||7||髙橋^花子^^^^^L^I~タカハシ^ハナコ^^^^^L^P");
+        for alone in ["ハナチャン^^^^^^N^P", "旧姓^花^^^^^M^I"] {
+            assert_eq!(after(&known, &format!("PID|1||7||{alone}")).names, known.names);
+            assert_eq!(first(&format!("PID|1||7||{alone}")).names.len(), 1, "better than none");
+        }
+    }
+
+    #[test]
+    fn what_may_restrict_an_address_does() {
+        let is_hidden = |segment: &str| {
+            let said = first(&format!("PID|1||7||||||||本町1^^市\r{segment}"));
+            said.address.is_some_and(|address| address.confidential)
+        };
+        for code in ["Y", "yes", "DV", "A", "1"] {
+            assert!(is_hidden(&format!("PD1||||||||||||{code}")), "PD1-12 {code}");
+        }
+        for code in ["dem", "ALL", "^Demographics", "XX~DEM", "HIV~DEM", "PID-11"] {
+            assert!(is_hidden(&format!("ARV||A|{code}")), "ARV-3 {code}");
+        }
+        for open in ["PD1||||||||||||N", "PD1||||||||||||\"\"", "ARV||A|HIV", "ARV||A|"] {
+            assert!(!is_hidden(open), "{open}");
+        }
     }
 
     #[test]

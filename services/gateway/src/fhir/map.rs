@@ -86,7 +86,7 @@ impl Mapper<'_> {
         }
         // Many systems say of everybody for ever that nobody died.
         said.not_deceased &= words.is_own_death();
-        words.left_out(with_names(Update::given(said), known, words), known)
+        words.left_out(with_names(Update::given(said), known, words))
     }
 
     /// Whether an event was made of this very resource of the sending system.

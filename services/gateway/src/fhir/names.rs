@@ -4,7 +4,7 @@ use tsunagi_domain::{CareTime, Zone};
 use tsunagi_proto::v1;
 
 use super::resource::{HumanName, Period};
-use crate::text::cut;
+use crate::text::{cut, script as script_of};
 
 /// As many names as the schema takes.
 const NAMES_MAX: usize = 10;
@@ -86,13 +86,11 @@ fn convert(name: &HumanName) -> v1::HumanName {
         .iter()
         .find(|extension| extension.url.ends_with("iso21090-EN-representation"))
         .map(|extension| extension.value_code.as_str());
-    let is_latin = || name.family.is_ascii() && name.text.is_ascii();
     let script = match script {
         Some("IDE") => v1::NameScript::Ideographic,
         Some("SYL") => v1::NameScript::Syllabic,
         Some("ABC") => v1::NameScript::Alphabetic,
-        _ if is_latin() => v1::NameScript::Alphabetic,
-        _ => v1::NameScript::Unspecified,
+        _ => script_of(&format!("{}{}{}", name.family, name.given.concat(), name.text)),
     };
     v1::HumanName {
         script: script.into(),

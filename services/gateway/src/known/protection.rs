@@ -66,19 +66,26 @@ impl Protection {
     /// Whether somebody said that the address of `patient` is confidential, and nobody who could
     /// know openly said one since.
     pub(super) fn holds(&self, patient: &Patient) -> bool {
-        let Self { own, others, joined, opened, is_given_back: _ } = self;
-        let is_after = |one: &Timestamp| opened.is_some_and(|opened| opened > *one);
-        let last_joined = joined.values().max();
+        let is_after = |one: &Timestamp| self.opened.is_some_and(|opened| opened > *one);
+        let last_joined = self.joined.values().max();
         let protects = |(record, at): (&PatientId, &Timestamp)| {
-            let is_part = if joined.contains_key(record) {
-                patient.merge_of(*record).is_some()
-            } else {
-                // It came with another that was merged.
-                patient.merged().next().is_some()
-            };
-            let joined = joined.get(record).or(last_joined);
-            is_part && !(is_after(at) && joined.is_none_or(is_after))
+            let joined = self.joined.get(record).or(last_joined);
+            self.is_part(*record, patient) && !(is_after(at) && joined.is_none_or(is_after))
         };
-        own.as_ref().is_some_and(|at| !is_after(at)) || others.iter().any(protects)
+        self.own.as_ref().is_some_and(|at| !is_after(at)) || self.others.iter().any(protects)
+    }
+
+    /// Whether anybody ever said so, whatever was said since.
+    pub(super) fn was_said(&self, patient: &Patient) -> bool {
+        self.own.is_some() || self.others.keys().any(|record| self.is_part(*record, patient))
+    }
+
+    fn is_part(&self, record: PatientId, patient: &Patient) -> bool {
+        if self.joined.contains_key(&record) {
+            patient.merge_of(record).is_some()
+        } else {
+            // It came with another that was merged.
+            patient.merged().next().is_some()
+        }
     }
 }

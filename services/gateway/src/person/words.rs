@@ -2,7 +2,7 @@
 
 use tsunagi_domain::identity::Patient;
 use tsunagi_domain::{CareTime, EventId};
-use tsunagi_proto::demographics::{PARTS, Update, is_empty};
+use tsunagi_proto::demographics::{PARTS, Update};
 use tsunagi_proto::v1::{self, DemographicsPart as Part};
 
 /// What one event says of who the person is.
@@ -84,20 +84,28 @@ impl Words {
                 || self.in_error.iter().filter(is_own).any(is_it))
     }
 
-    /// Whether what holds of a part was said by whoever speaks now, and nobody else has said it.
-    pub(super) fn are_own_alone(&self, part: Part) -> bool {
-        let Some(last) = self.on(part).next().map(|word| word.update.value(part)) else {
-            return false;
+    /// What whoever speaks now, and says all that they know each time, said last of a part.
+    fn own_last(&self, part: Part) -> Option<v1::Demographics> {
+        let is_on = |word: &&Word| {
+            word.is_own && (word.update.says(part) || word.update.withdraws.contains(&part))
         };
-        let mut since = self.on(part).take_while(|word| word.update.value(part) == last);
-        self.are_whole && since.all(|word| word.is_own)
+        let own = self.standing.iter().rfind(is_on).filter(|_| self.are_whole);
+        own.map(|own| own.update.value(part))
     }
 
-    /// What silence takes back: what its sender alone has said before. Nobody is left without a name.
-    pub(crate) fn left_out(&self, mut said: Update, known: &v1::Demographics) -> Update {
+    /// Whether they said a name before in a script in which they say none now.
+    pub(super) fn have_left_out_a_name(&self, said: &Update) -> bool {
+        let now = &said.demographics.names;
+        let before = self.own_last(Part::Names).unwrap_or_default().names;
+        before.iter().any(|before| now.iter().all(|name| name.script != before.script))
+    }
+
+    /// What silence takes back: what its sender has said before. Nobody is left without a name.
+    pub(crate) fn left_out(&self, mut said: Update) -> Update {
         for part in PARTS.into_iter().filter(|part| *part != Part::Names) {
-            if !said.says(part) && self.are_own_alone(part) && !is_empty(known, part) {
-                said.take_back(part);
+            let before = self.own_last(part).unwrap_or_default();
+            if !said.says(part) && before != v1::Demographics::default() {
+                said.withdraw(part);
             }
         }
         said

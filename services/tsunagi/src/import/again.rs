@@ -77,6 +77,16 @@ impl Work {
     }
 }
 
+/// Whether anybody ever said that the address is confidential: it is shown so, if in any way.
+pub(super) fn was_protected(timeline: &[v1::TimelineEntry]) -> bool {
+    let label = i32::from(v1::Sensitivity::ConfidentialAddress);
+    let says_so = |entry: &v1::TimelineEntry| {
+        let address = told_by(entry).and_then(|(_, _, update)| update.demographics.address);
+        entry.sensitivity.contains(&label) || address.is_some_and(|address| address.confidential)
+    };
+    timeline.iter().any(says_so)
+}
+
 /// What an entry tells of who the patient is.
 fn told_by(entry: &v1::TimelineEntry) -> Option<(Stamp, identity::Event, Update)> {
     let detail = entry.detail.as_ref()?;
@@ -85,9 +95,10 @@ fn told_by(entry: &v1::TimelineEntry) -> Option<(Stamp, identity::Event, Update)
         event_id: entry.event_id.clone(),
         occurred_at: entry.occurred_at.clone(),
         actor: entry.actor.clone(),
+        source: entry.source.clone(),
         ..v1::Event::default()
     };
     let Event { stamp, fact } = happened(&event, &payload, &Zone::utc())?;
     let Fact::Identity(fact) = fact else { return None };
-    Some((stamp, fact, Update::of(&payload)?))
+    Some((stamp, fact, Update::of(&event, &payload)?))
 }

@@ -4,12 +4,13 @@ use tonic::Code;
 use tsunagi_domain::{CareTime, PatientId, Zone};
 use tsunagi_gateway::fhir::map::set_patient;
 use tsunagi_gateway::fhir::resource::Patient;
-use tsunagi_gateway::person::{Before, Words, is_somebody_else};
+use tsunagi_gateway::person::{Before, is_somebody_else};
 use tsunagi_proto::demographics::Update;
 use tsunagi_proto::v1;
 use tsunagi_proto::v1::care_bus_client::CareBusClient;
 use tsunagi_proto::v1::timeline_client::TimelineClient;
 
+use super::again::was_protected;
 use super::report::Outcome;
 use super::work::Work;
 use crate::client::{own, reason, refused};
@@ -54,7 +55,7 @@ impl Work {
             return Ok(Err(mismatch(owner)));
         }
         let mut events = Vec::new();
-        if let Some(news) = self.person_news(patient, owner, &before, is_linked).await? {
+        if let Some(news) = self.person_news(patient, owner, &before).await? {
             events.push(self.mapper().patient_update(patient, news, known.version));
         }
         for identifier in identifiers {
@@ -73,20 +74,18 @@ impl Work {
         patient: &Patient,
         owner: PatientId,
         known: &v1::Demographics,
-        is_linked: bool,
     ) -> anyhow::Result<Option<Update>> {
-        let written = CareTime::parse(&patient.meta.last_updated, &Zone::utc()).ok();
-        let before =
-            |words| Before { known, is_withheld: true, words, written, may_have_come: false };
-        let whole = Update::given(self.mapper().demographics(patient));
-        // Who says all, and nothing else than before, needs no look at what was said before.
-        let nobody_s = Words::default();
-        if is_linked && whole.keeps.is_empty() && before(&nobody_s).holds(&whole) {
-            return Ok(None);
-        }
-        let words = self.words(patient, &self.timeline(owner).await?);
-        let said = self.mapper().said(patient, known, &words);
-        Ok(before(&words).news(said))
+        let timeline = self.timeline(owner).await?;
+        let words = self.words(patient, &timeline);
+        let before = Before {
+            known,
+            is_withheld: true,
+            was_protected: was_protected(&timeline),
+            words: &words,
+            written: CareTime::parse(&patient.meta.last_updated, &Zone::utc()).ok(),
+            may_have_come: false,
+        };
+        Ok(before.news(self.mapper().said(patient, known, &words)))
     }
 
     async fn register_as(

@@ -32,7 +32,7 @@ async fn who_it_is(story: &mut Story, nurse: Person) -> Result<(), Stop> {
     }));
     let demographics = Some(story.demographics());
     tell!(story, nurse, home_care.update_demographics(UpdateDemographicsRequest {
-        v1::DemographicsUpdated { demographics, keeps: Vec::new() }
+        v1::DemographicsUpdated { demographics, keeps: Vec::new(), withdraws: Vec::new() }
     }));
     tell!(story, nurse, care_team.record_allergies(RecordAllergiesRequest {
         v1::AllergiesRecorded {

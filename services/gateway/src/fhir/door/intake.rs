@@ -472,6 +472,7 @@ impl Work<'_> {
         let before = Before {
             known: &shown,
             is_withheld: true,
+            was_protected: known.was_address_protected(),
             words: &words,
             written,
             may_have_come: is_message && written.is_none(),
