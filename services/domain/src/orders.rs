@@ -6,12 +6,12 @@ use uuid::Uuid;
 use crate::case::Command as Case;
 use crate::note::{self, Document};
 use crate::properties::{replay, tell_again_and_again};
-use crate::record::testing::{admit, encounter_id, register, stamp_for};
+use crate::record::testing::{admit, encounter_id, noon, register, stamp_for};
 use crate::referral::Command as Referral;
 use crate::transfer_request::Command as Transfer;
 use crate::{
-    CaseId, Event, EventId, OrganisationId, ReferralId, TransferRequestId, record, referral,
-    transfer_request,
+    CaseId, Command, Event, EventId, OrganisationId, Record, ReferralId, TransferRequestId, record,
+    referral, transfer_request,
 };
 
 /// Who says what on which day of May.
@@ -64,11 +64,21 @@ fn question(day: u8, from: &'static [&'static str], to: &'static str) -> Said {
     ("office", day, record::Order::Document(Document { step: Some(step), ..Document::default() }))
 }
 
+/// At nine o'clock of a day.
+fn at_nine(day: u8) -> String {
+    format!("2026-05-{day:02}T09:00:00+09:00")
+}
+
+/// On a day, and no more is known.
+fn on_the_day(day: u8) -> String {
+    format!("2026-05-{day:02}")
+}
+
 /// Every order in which these can be told, after the patient was admitted; each is the event of its
 /// place.
-fn in_every_order(said: &[Said]) -> Vec<Vec<Event>> {
+fn in_every_order(said: &[Said], at: fn(u8) -> String) -> Vec<Vec<Event>> {
     let event = |(number, (who, day, order)): (u128, &Said)| Event {
-        stamp: stamp_for(number, &format!("2026-05-{day:02}T09:00:00+09:00"), who),
+        stamp: stamp_for(number, &at(*day), who),
         fact: order.clone().into(),
     };
     let begun = [("acute", 1, register()), ("acute", 2, admit(1, "acute", None))];
@@ -91,20 +101,31 @@ fn permutations(events: &[Event]) -> Vec<Vec<Event>> {
 }
 
 fn all_are_taken(said: &[Said]) {
-    let orders = in_every_order(said);
+    all_of_times_are_taken(said, at_nine);
+}
+
+fn all_of_times_are_taken(said: &[Said], at: fn(u8) -> String) {
+    let orders = in_every_order(said, at);
     let in_time = replay(&orders[0]);
     for told in orders {
         let (record, refused) = tell_again_and_again(told.clone());
         assert!(refused.is_empty(), "{refused:?} of {told:?}");
         assert!(record.says_the_same_as(&in_time), "{told:?}");
+        assert!(accepted(&record) <= 1, "{told:?}");
     }
+}
+
+/// How many offers are accepted.
+fn accepted(record: &Record) -> usize {
+    let mut all = record.transfer_requests();
+    all.by_ref().filter(|(_, of)| of.state() == transfer_request::State::Accepted).count()
 }
 
 /// The last two exclude each other.
 fn one_is_taken(said: &[Said]) {
     let last_two = [said.len() - 1, said.len()];
     let last_two = last_two.map(|number| EventId::new(Uuid::from_u128(number.try_into().unwrap())));
-    for told in in_every_order(said) {
+    for told in in_every_order(said, at_nine) {
         let (_, refused) = tell_again_and_again(told.clone());
         let events: Vec<EventId> = refused.iter().map(|(event, _)| event.stamp.event).collect();
         assert!(
@@ -164,6 +185,33 @@ fn what_can_follow_one_another_is_taken_in_every_order() {
         question(7, &["closed"], "open"),
         question(8, &["open"], "closed"),
     ]);
+}
+
+/// Accepted, withdrawn, and another accepted elsewhere, of which only the day is known.
+#[test]
+fn an_offer_withdrawn_makes_room_for_another_of_the_same_day_in_every_order() {
+    let on_one_day = |days: [u8; 5]| {
+        [
+            asked(1),
+            asked(2),
+            transfer(1, days[0], Transfer::Offer(())),
+            transfer(2, days[1], Transfer::Offer(())),
+            transfer(1, days[2], Transfer::Accept(())),
+            transfer(1, days[3], Transfer::Withdraw(())),
+            transfer(2, days[4], Transfer::Accept(())),
+        ]
+    };
+    for days in [[4, 4, 5, 5, 5], [5, 5, 5, 5, 5], [4, 4, 5, 6, 6]] {
+        all_of_times_are_taken(&on_one_day(days), on_the_day);
+        let told = &in_every_order(&on_one_day(days), on_the_day)[0];
+        let mut record = Record::default();
+        for event in told {
+            let command = Command { stamp: event.stamp.clone(), order: event.fact.clone().into() };
+            let decided = record.decide(command, noon());
+            assert!(decided.is_ok(), "{decided:?} of {days:?}");
+            record.apply(event);
+        }
+    }
 }
 
 #[test]
