@@ -9,6 +9,7 @@ mod corrections;
 mod fact;
 mod reading;
 mod refusal;
+mod retold;
 mod state;
 mod stays;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Why what is told of a patient, a resource or an organisation is refused.
 
-use crate::id::{CaseId, EncounterId, ReferralId};
+use crate::id::{CaseId, EncounterId, EventId, ReferralId};
 use crate::{
     case, correction, encounter, identity, note, organisation, referral, resource, transfer_request,
 };
@@ -56,6 +56,44 @@ pub enum RefusalKind {
 }
 
 impl Refusal {
+    /// Why something earlier is refused because of the step that would be refused with it.
+    pub(super) fn because_of(&self, step: EventId) -> Self {
+        match self {
+            Self::TransferRequest(transfer_request::Refusal::AnotherAccepted(_)) => {
+                transfer_request::Refusal::AnotherAccepted(step).into()
+            }
+            Self::TransferRequest(
+                transfer_request::Refusal::WrongState(_) | transfer_request::Refusal::LaterStep(_),
+            ) => transfer_request::Refusal::LaterStep(step).into(),
+            Self::Referral(referral::Refusal::WrongState(_) | referral::Refusal::LaterStep(_))
+            | Self::Case(case::Refusal::ReferralNotLive) => {
+                referral::Refusal::LaterStep(step).into()
+            }
+            Self::Case(
+                case::Refusal::Closed
+                | case::Refusal::Open
+                | case::Refusal::OutOfOrder
+                | case::Refusal::LaterStep(_),
+            ) => case::Refusal::LaterStep(step).into(),
+            Self::Note(note::Refusal::WrongState { .. } | note::Refusal::LaterStep(_)) => {
+                note::Refusal::LaterStep(step).into()
+            }
+            Self::InFuture
+            | Self::UnknownEncounter(_)
+            | Self::UnknownCase(_)
+            | Self::UnknownReferral(_)
+            | Self::Identity(_)
+            | Self::Encounter(_)
+            | Self::TransferRequest(_)
+            | Self::Referral(_)
+            | Self::Case(_)
+            | Self::Note(_)
+            | Self::Correction(_)
+            | Self::Resource(_)
+            | Self::Organisation(_) => correction::Refusal::LaterEventDepends(step).into(),
+        }
+    }
+
     /// The machine-readable reason: stable, for callers to match on.
     pub fn reason(&self) -> &'static str {
         match self {
