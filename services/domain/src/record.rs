@@ -250,10 +250,12 @@ fn is_withdrawn(order: &Order, follow: &[Command]) -> bool {
 
 /// Whether what is told late was cancelled or entered in error, and that is told with it.
 fn is_taken_back(stamp: &Stamp, follow: &[Command]) -> bool {
-    let error =
-        Order::Correction(Correction { corrects: stamp.event, change: Change::EnteredInError });
+    let is_error = |order: &Order| {
+        let Order::Correction(Correction { corrects, change }) = order else { return false };
+        *corrects == stamp.event && change.takes_back()
+    };
     follow.iter().any(|Command { order, .. }| {
-        *order == error || Fact::from(order.clone()).cancelled() == Some(stamp.event)
+        is_error(order) || Fact::from(order.clone()).cancelled() == Some(stamp.event)
     })
 }
 

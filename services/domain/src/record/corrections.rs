@@ -77,7 +77,7 @@ impl Record {
             told.event.stamp.event == correction.corrects
                 && !matches!(told.event.fact, Fact::Correction(_))
         };
-        correction.change == Change::EnteredInError && self.told.iter().any(is_of_event)
+        correction.change.takes_back() && self.told.iter().any(is_of_event)
     }
 
     /// What was told in the event that a correction, or one of a correction, is about.
@@ -149,7 +149,7 @@ impl Record {
         }
         self.check_in_force(stamp, (note.event, change), follow)?;
         match change {
-            Change::EnteredInError => Ok(()),
+            Change::EnteredInError | Change::Moved => Ok(()),
             Change::Time(at) if at.earliest() > now + FUTURE_TOLERANCE => Err(Refusal::InFuture),
             Change::Time(at) => self.state.check_born(*at),
             Change::Value(fact) => {
@@ -226,8 +226,11 @@ fn check_change(told: &Told, change: &Change, now: Timestamp) -> Result<(), Refu
         (Change::Value(_) | Change::Time(_), Fact::Correction(_)) => {
             return Err(correction::Refusal::IsACorrection(*target).into());
         }
+        (_, Fact::Correction(Correction { change: Change::Moved, .. })) => {
+            return Err(correction::Refusal::IsAMove(*target).into());
+        }
         (
-            Change::EnteredInError,
+            Change::EnteredInError | Change::Moved,
             Fact::Correction(_)
             | Fact::Identity(
                 identity::Event::IdentifierLinked(_)
@@ -250,7 +253,7 @@ fn check_change(told: &Told, change: &Change, now: Timestamp) -> Result<(), Refu
     }
     match change {
         Change::Time(at) if at.earliest() > now + FUTURE_TOLERANCE => Err(Refusal::InFuture),
-        Change::EnteredInError | Change::Time(_) => Ok(()),
+        Change::EnteredInError | Change::Moved | Change::Time(_) => Ok(()),
         Change::Value(instead) if is_of_same_kind(fact, instead) => {
             check_ends(&Order::from(Fact::clone(instead)), now)
         }

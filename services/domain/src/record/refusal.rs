@@ -143,6 +143,7 @@ impl Refusal {
             | Self::Correction(
                 correction::Refusal::IsACorrection(_)
                 | correction::Refusal::NotCorrectable(_)
+                | correction::Refusal::IsAMove(_)
                 | correction::Refusal::OtherKind(_),
             ) => RefusalKind::Invalid,
             Self::UnknownEncounter(_)
@@ -169,7 +170,9 @@ impl Refusal {
             | Self::Correction(correction::Refusal::NotTheAuthor(_)) => RefusalKind::NotYours,
             Self::Organisation(organisation::Refusal::AlreadyInError(_))
             | Self::Correction(
-                correction::Refusal::AlreadyInError(_) | correction::Refusal::LaterEventDepends(_),
+                correction::Refusal::AlreadyInError(_)
+                | correction::Refusal::WasMoved(_)
+                | correction::Refusal::LaterEventDepends(_),
             )
             | Self::Encounter(_)
             | Self::TransferRequest(
@@ -328,10 +331,14 @@ fn organisation_reason(refusal: &organisation::Refusal) -> &'static str {
 fn correction_reason(refusal: &correction::Refusal) -> &'static str {
     match refusal {
         correction::Refusal::UnknownEvent(_) => "EVENT_UNKNOWN",
-        correction::Refusal::AlreadyInError(_) => "ALREADY_IN_ERROR",
+        correction::Refusal::AlreadyInError(_) | correction::Refusal::WasMoved(_) => {
+            "ALREADY_IN_ERROR"
+        }
         correction::Refusal::NotTheAuthor(_) => "NOT_THE_AUTHOR",
         correction::Refusal::IsACorrection(_) => "IS_A_CORRECTION",
-        correction::Refusal::NotCorrectable(_) => "NOT_CORRECTABLE",
+        correction::Refusal::NotCorrectable(_) | correction::Refusal::IsAMove(_) => {
+            "NOT_CORRECTABLE"
+        }
         correction::Refusal::OtherKind(_) => "CORRECTION_OF_OTHER_KIND",
         correction::Refusal::LaterEventDepends(_) => "LATER_EVENT_DEPENDS",
     }
