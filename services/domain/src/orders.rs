@@ -55,6 +55,12 @@ fn of_case(day: u8, command: Case) -> Said {
     ("link-workers", day, record::Order::Case(CaseId::new(Uuid::from_u128(8)), command))
 }
 
+fn goal(day: u8) -> Said {
+    let case = Some(CaseId::new(Uuid::from_u128(8)));
+    let set = Document { case, is_case_work: true, ..Document::default() };
+    ("link-workers", day, record::Order::Document(set))
+}
+
 fn question(day: u8, from: &'static [&'static str], to: &'static str) -> Said {
     let step = note::Step {
         of: "question_id",
@@ -237,6 +243,13 @@ fn what_can_follow_one_another_is_taken_in_every_order() {
         of_case(9, Case::Close(())),
     ]);
     all_are_taken(&[
+        of_case(3, Case::Open(None)),
+        goal(4),
+        of_case(5, Case::Close(())),
+        of_case(6, Case::Reopen(())),
+        goal(7),
+    ]);
+    all_are_taken(&[
         question(3, &["none"], "open"),
         question(4, &["open"], "closed"),
         question(5, &["open", "closed"], "open"),
@@ -395,6 +408,7 @@ fn of_two_steps_that_exclude_each_other_one_is_taken_in_every_order() {
     let opened = || of_case(3, Case::Open(None));
     one_is_taken(&[opened(), of_case(9, Case::Close(())), of_case(8, Case::Close(()))]);
     one_is_taken(&[opened(), of_case(9, Case::RecordContact(())), of_case(8, Case::Close(()))]);
+    one_is_taken(&[opened(), goal(9), of_case(8, Case::Close(()))]);
     one_is_taken(&[
         question(3, &["none"], "open"),
         question(9, &["open"], "answered"),

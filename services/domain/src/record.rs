@@ -25,7 +25,6 @@ pub use self::refusal::{Refusal, RefusalKind};
 use self::state::{State, check_ends};
 use crate::correction::{self, Change, Correction, Corrections};
 use crate::id::{EventId, OrganisationId, PatientId};
-use crate::note::Document;
 use crate::time::CareTime;
 use crate::{encounter, identity};
 
@@ -161,8 +160,10 @@ impl Record {
     /// another record off.
     pub fn apply_recorded(&mut self, event: &Event, recorded_at: Timestamp) {
         let Event { stamp, fact } = event;
-        if let Fact::Document(Document { step: None, edition: None, kind, .. }) = fact {
-            let by = stamp.acting_for.clone();
+        if let Fact::Document(document) = fact
+            && document.is_independent()
+        {
+            let (kind, by) = (document.kind, stamp.acting_for.clone());
             self.notes.push(Note { event: stamp.event, kind, by, of: None });
             return;
         }

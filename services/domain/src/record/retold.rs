@@ -85,7 +85,7 @@ pub(super) fn is_excluded(one: &Refused, was: Option<&Refusal>, told: &[Retold])
 pub(super) fn is_step(fact: &Fact) -> bool {
     match fact {
         Fact::TransferRequest(..) | Fact::Referral(..) | Fact::Case(..) => true,
-        Fact::Document(document) => document.step.is_some() || document.edition.is_some(),
+        Fact::Document(document) => !document.is_independent(),
         Fact::Identity(_) | Fact::Encounter(..) | Fact::Correction(_) => false,
     }
 }
@@ -99,6 +99,9 @@ fn can_exclude(one: &Fact, other: &Fact) -> bool {
         | (Fact::Case(..), Fact::Referral(..)) => true,
         (Fact::Referral(id, _), Fact::Referral(of, _)) => id == of,
         (Fact::Case(id, _), Fact::Case(of, _)) => id == of,
+        (Fact::Case(id, _), Fact::Document(work)) | (Fact::Document(work), Fact::Case(id, _)) => {
+            work.is_case_work && work.case == Some(*id)
+        }
         (Fact::Document(one), Fact::Document(other)) => {
             let steps = one.step.zip(other.step);
             steps.is_some_and(|(one, other)| (one.of, one.id) == (other.of, other.id))
