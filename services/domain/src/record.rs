@@ -81,6 +81,7 @@ struct Told {
 #[derive(Debug, Clone, PartialEq)]
 struct Note {
     event: EventId,
+    at: CareTime,
     kind: &'static str,
     by: OrganisationId,
     of: Option<PatientId>,
@@ -164,7 +165,8 @@ impl Record {
             && document.is_independent()
         {
             let (kind, by) = (document.kind, stamp.acting_for.clone());
-            self.notes.push(Note { event: stamp.event, kind, by, of: None });
+            let (event, at) = (stamp.event, stamp.occurred_at);
+            self.notes.push(Note { event, at, kind, by, of: None });
             return;
         }
         let is_corrected = !self.corrections.is_empty()

@@ -417,6 +417,39 @@ mod tests {
     }
 
     #[test]
+    fn a_ready_date_is_corrected_as_of_when_it_was_declared() {
+        let ready = |day: &str| Document {
+            kind: "ready",
+            encounter: Some(encounter_id(1)),
+            ready_on: Some(time(day)),
+            ..Document::default()
+        };
+        let mut record = given(&[
+            ("2026-05-01", register()),
+            ("2026-05-02", admit(1, "acute", None)),
+            ("2026-05-05", Order::Document(ready("2026-05-08"))),
+            ("2026-05-09", discharge(1)),
+        ]);
+        let corrected = |day: &str| {
+            let instead = Box::new(Fact::Document(ready(day)));
+            let change = Change::Value(instead);
+            Order::Correction(Correction { corrects: event_id(3), change })
+        };
+        let reason = |record: &crate::Record, day: &str| {
+            record.when("2026-05-12", corrected(day)).map_err(|refusal| refusal.reason())
+        };
+        assert_eq!(reason(&record, "2026-05-11"), Ok(()), "as it was said before the discharge");
+        assert_eq!(reason(&record, "2026-05-01"), Err("READY_BEFORE_ADMISSION"));
+        assert_eq!(reason(&record, "2027-05-08"), Err("READY_TOO_FAR"));
+        // It was declared after the discharge.
+        let change = Change::Time(time("2026-05-10"));
+        let later = Order::Correction(Correction { corrects: event_id(3), change });
+        record.apply(&Event { stamp: stamp(5, "2026-05-11"), fact: later.into() });
+        assert_eq!(reason(&record, "2026-05-11"), Err("READY_AFTER_DISCHARGE"));
+        assert_eq!(reason(&record, "2026-05-07"), Ok(()));
+    }
+
+    #[test]
     fn a_conference_is_called_off_by_who_called_it_or_by_the_facility() {
         let step = |from, to| note::Step {
             of: "conference_id",

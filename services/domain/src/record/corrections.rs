@@ -157,9 +157,13 @@ impl Record {
                 check_ends(&order, now)?;
                 match order {
                     Order::Document(document) if document.kind == note.kind => {
-                        // When it happened is not known here, and said by another correction.
+                        // As of when it was said. The time may be corrected next, and so does not
+                        // speak against an end.
+                        let time = self.corrections.outcome(note.event).time;
+                        let occurred_at = time.map_or(note.at, |(_, at)| at);
                         let document = Document { ended_at: None, ..document };
-                        self.state.check_document(stamp, &document)
+                        self.state
+                            .check_document(&Stamp { occurred_at, ..stamp.clone() }, &document)
                     }
                     Order::Document(_)
                     | Order::Identity(_)
