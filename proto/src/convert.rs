@@ -901,7 +901,9 @@ fn order(payload: &Payload, read: &Reader<'_>) -> Result<Option<Order>> {
             read.merge(&message.retired_patient_id, IdentityCommand::AbandonMerge)?
         }
         Ruled::EnteredInError(message) => {
-            read.correction(&message.corrects_event_id, Change::EnteredInError)?
+            let is_moved = !message.moved_to_patient_id.is_empty();
+            let change = if is_moved { Change::Moved } else { Change::EnteredInError };
+            read.correction(&message.corrects_event_id, change)?
         }
         Ruled::ValueCorrected(message) => {
             read.correction(&message.corrects_event_id, read.instead(message)?)?

@@ -258,6 +258,43 @@ async fn what_was_corrected_is_moved_as_it_was_corrected() {
     assert_eq!(visit.occurred_at, "2026-05-05T15:00:00+09:00");
 }
 
+#[tokio::test]
+async fn what_was_moved_is_neither_taken_back_nor_corrected_where_it_was() {
+    let data = folder();
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    told_while_merged(&channel).await;
+    let moved = move_events(&channel, "nurses", 0x41, &[VISITED]).await.unwrap();
+    let [error, again] = [&moved.taken_back, &moved.told_again].map(|of| of[0].event_id.clone());
+    let mut team = CareTeamClient::new(channel.clone());
+    // Whenever that is said to have been done.
+    for at in ["2026-05-05T11:00:00+09:00", "2026-05-07T12:00:00+09:00", "2026-05-08"] {
+        let context = || Some(context(&id(ONE), &id(0x51), at));
+        let back = v1::EnteredInError { corrects_event_id: error.clone(), ..Default::default() };
+        let request = v1::MarkEnteredInErrorRequest { context: context(), event: Some(back) };
+        let refused = team.mark_entered_in_error(by("nurses", "visiting-nurse", request)).await;
+        assert_eq!(reason(&refused.unwrap_err()), "NOT_CORRECTABLE", "{at}");
+        let time = v1::TimeCorrected {
+            corrects_event_id: id(VISITED),
+            occurred_at: "2026-05-05T15:00:00+09:00".to_owned(),
+            ..v1::TimeCorrected::default()
+        };
+        let request = v1::CorrectTimeRequest { context: context(), event: Some(time) };
+        let refused = team.correct_time(by("nurses", "visiting-nurse", request)).await;
+        assert_eq!(reason(&refused.unwrap_err()), "ALREADY_IN_ERROR", "{at}");
+    }
+    // It is moved back.
+    let request = v1::MoveEventsRequest {
+        context: Some(context(&id(OTHER), &id(0x42), "2026-05-08T12:00:00+09:00")),
+        to_patient_id: id(ONE),
+        event_ids: vec![again],
+        note: String::new(),
+    };
+    team.move_events(by("nurses", "visiting-nurse", request)).await.unwrap();
+    assert_eq!(holds(&channel, ONE).await, [VISIT[0], STAY[0], STAY[1], VISIT[0]]);
+    assert!(holds(&channel, OTHER).await.is_empty());
+}
+
 /// A discharge that was cancelled, and an admission of which the time was corrected.
 #[tokio::test]
 async fn a_stay_is_moved_with_its_cancels_and_corrections() {

@@ -16,7 +16,7 @@ use prost::Message as _;
 use tokio_util::task::TaskTracker;
 use tsunagi_chassis::{Config, Trace, trace};
 use tsunagi_domain::identity::{Command as IdentityCommand, Identifier};
-use tsunagi_domain::{Command, Document, EventId, Order, PatientId, Record, Refusal};
+use tsunagi_domain::{Command, EventId, Order, PatientId, Record, Refusal};
 use tsunagi_proto::catalogue::{Family, Payload};
 use tsunagi_proto::check::{Path, Violation};
 use tsunagi_proto::convert;
@@ -631,9 +631,9 @@ fn decide(prepared: &Prepared, loaded: &Loaded) -> Result<Vec<tsunagi_domain::Ev
     Ok(events)
 }
 
-/// Whether it is a form or a note: it depends on nothing that another event could undo.
+/// Whether it is a form or a note that depends on nothing that another event could undo.
 fn is_independent(command: &Command) -> bool {
-    matches!(command.order, Order::Document(Document { step: None, edition: None, .. }))
+    matches!(&command.order, Order::Document(document) if document.is_independent())
 }
 
 /// What depends on nothing needs no version.

@@ -69,8 +69,8 @@ pub struct Case {
     opener: Option<OrganisationId>,
     /// On which referral it was opened, and when.
     referral: Option<(ReferralId, EventId, CareTime)>,
-    /// The contacts, which are made in an open case.
-    contacts: BTreeMap<EventId, CareTime>,
+    /// What was done on it: contacts and goals, which need an open case.
+    work: BTreeMap<EventId, CareTime>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,16 +137,16 @@ impl Case {
 
     fn check(&self, stamp: &Stamp, turn: Move) -> Result<(), Refusal> {
         let fits = match turn {
-            // Contacts lead nowhere, but are made in an open case.
-            Move::Close | Move::Reopen => self.with_contacts().fits(stamp, turn),
+            // Work leads nowhere, but is done on an open case.
+            Move::Close | Move::Reopen => self.with_work().fits(stamp, turn),
             Move::Open | Move::Work => self.path.fits(stamp, turn),
         };
         fits.map_err(|later| later.map_or_else(|| self.why_not(turn), Refusal::LaterStep))
     }
 
-    fn with_contacts(&self) -> Path<Move> {
-        let contacts = self.contacts.iter().map(|(contact, at)| (*contact, *at, Move::Work));
-        self.path.clone().with_also(contacts)
+    fn with_work(&self) -> Path<Move> {
+        let work = self.work.iter().map(|(event, at)| (*event, *at, Move::Work));
+        self.path.clone().with_also(work)
     }
 
     fn why_not(&self, turn: Move) -> Refusal {
@@ -174,10 +174,13 @@ impl Case {
             }
             Event::Reopened(()) => self.path.insert(stamp, Move::Reopen),
             Event::Closed(()) => self.path.insert(stamp, Move::Close),
-            Event::ContactAttempted(()) | Event::ContactHeld(()) => {
-                self.contacts.insert(stamp.event, stamp.occurred_at);
-            }
+            Event::ContactAttempted(()) | Event::ContactHeld(()) => self.work(stamp),
         }
+    }
+
+    /// Adds what was done on it.
+    pub(crate) fn work(&mut self, stamp: &Stamp) {
+        self.work.insert(stamp.event, stamp.occurred_at);
     }
 
     pub fn state(&self) -> State {

@@ -19,6 +19,8 @@ pub struct Correction {
 pub enum Change {
     /// It should never have been recorded.
     EnteredInError,
+    /// It was told of the wrong patient, and is told again of the right one.
+    Moved,
     /// This happened instead, at the time at which it was said to happen.
     Value(Box<Fact>),
     /// It happened then.
@@ -32,6 +34,14 @@ pub enum Refusal {
     UnknownEvent(EventId),
     #[error("event {0} counts as entered in error already")]
     AlreadyInError(EventId),
+    #[error(
+        "event {0} was told again of another patient, and is in error here: correct there what was told again, or move it back (`CareTeam.MoveEvents`)"
+    )]
+    WasMoved(EventId),
+    #[error(
+        "event {0} says that another was told again of another patient, where it would stand as well: move it back (`CareTeam.MoveEvents`), or tell it anew"
+    )]
+    IsAMove(EventId),
     #[error(
         "only the organisation whose word event {0} was corrects it; an entry on its behalf names it in `on_behalf_of`"
     )]
@@ -48,6 +58,13 @@ pub enum Refusal {
     OtherKind(EventId),
     #[error("event {0} builds on what is to be corrected: correct or cancel that first")]
     LaterEventDepends(EventId),
+}
+
+impl Change {
+    /// Whether what it is about does not hold any more.
+    pub(crate) fn takes_back(&self) -> bool {
+        matches!(self, Self::EnteredInError | Self::Moved)
+    }
 }
 
 /// The corrections of a record.
@@ -91,7 +108,8 @@ impl Corrections {
 
     /// Whether an event is not marked as entered in error already, whatever the time at which either
     /// is said to have been done: told again elsewhere, it would be there twice. What is corrected
-    /// otherwise may be marked so on the same day or later, in whichever order that is told.
+    /// otherwise may be marked so on the same day or later, in whichever order that is told; but what
+    /// was moved would not be corrected where it holds.
     pub(crate) fn check_in_force(
         &self,
         event: EventId,
@@ -101,8 +119,11 @@ impl Corrections {
         let made = self.of.get(&event).map(Vec::as_slice).unwrap_or_default();
         let error = self.outcome(event).error;
         let Some(error) = made.iter().find(|made| Some(made.event) == error) else { return Ok(()) };
+        if error.change == Change::Moved {
+            return Err(Refusal::WasMoved(event));
+        }
         let is_in_error = match change {
-            Change::EnteredInError => true,
+            Change::EnteredInError | Change::Moved => true,
             Change::Value(_) | Change::Time(_) => error.at.is_before(at),
         };
         if is_in_error { Err(Refusal::AlreadyInError(event)) } else { Ok(()) }
@@ -123,7 +144,7 @@ impl Corrections {
                 && self.outcome_within(made.event, depth - 1).error.is_some();
             match &made.change {
                 _ if is_void => {}
-                Change::EnteredInError => outcome.error = Some(made.event),
+                Change::EnteredInError | Change::Moved => outcome.error = Some(made.event),
                 Change::Value(fact) => outcome.value = Some((made.event, fact)),
                 Change::Time(at) => outcome.time = Some((made.event, *at)),
             }

@@ -118,6 +118,11 @@ impl Content {
 }
 
 impl Document {
+    /// Whether it depends on nothing that another event could undo, and nothing on it.
+    pub fn is_independent(&self) -> bool {
+        self.step.is_none() && self.edition.is_none() && !self.is_case_work
+    }
+
     pub(crate) fn turn(&self) -> Turn {
         match self.step {
             Some(step) if !step.from.contains(&NONE) => Turn::Answered,

@@ -264,6 +264,14 @@ impl<S: Step> Path<S> {
         })
     }
 
+    /// Whether a step had certainly been cancelled before a time.
+    pub(crate) fn was_cancelled_before(&self, at: &CareTime) -> bool {
+        let is_cancelled = |taken: &Taken<S>| {
+            taken.cancelled_at.is_some_and(|cancelled_at| cancelled_at.is_before(at))
+        };
+        self.told.iter().any(is_cancelled)
+    }
+
     fn rearrange(&mut self) {
         let is_in_effect =
             |place: &usize| self.told.get(*place).is_some_and(|taken| taken.cancelled_at.is_none());

@@ -231,6 +231,31 @@ fn commands_one_by_one() -> impl Strategy<Value = Vec<Command>> {
         .prop_map(move |raws| in_time(of_raws(raws.into_iter().map(one_by_one).collect())))
 }
 
+/// Two requests about one stay, and what is said of them and corrected: at times that are known, or
+/// whenever.
+fn commands_of_offers(one_by_one: bool) -> impl Strategy<Value = Vec<Command>> {
+    let kinds = prop_oneof![1 => Just(41u8), 3 => Just(43u8), 2 => Just(44u8), 4 => Just(45u8), 1 => Just(47u8)];
+    let raws = vec((raw(), kinds, 0..2u8, 1..20u128), 1..24);
+    raws.prop_map(move |raws| {
+        let of_offers = move |(raw, kind, ward, back): (Raw, u8, u8, u128)| Raw {
+            kind,
+            ward,
+            back,
+            facility: 0,
+            encounter: 0,
+            coarse: raw.coarse && !one_by_one,
+            together: raw.together && !one_by_one,
+            ..raw
+        };
+        let begun = [(5, 0), (40, 0), (40, 1), (41, 0), (41, 1)].map(|(kind, ward)| {
+            let (encounter, facility, preceding, back, shift) = (0, 0, None, 1, 0);
+            let (coarse, together) = (false, false);
+            Raw { kind, encounter, facility, ward, preceding, back, shift, coarse, together }
+        });
+        of_raws(begun.into_iter().chain(raws.into_iter().map(of_offers)).collect())
+    })
+}
+
 fn in_time(mut commands: Vec<Command>) -> Vec<Command> {
     commands.sort_by_key(|command| command.stamp.occurred_at.earliest());
     // Nobody takes back what is still to happen.
@@ -309,8 +334,8 @@ fn is_tied(one: &Event, all: &[Event]) -> bool {
 }
 
 /// Tells of events as a sender does whose messages overtook each other: what is refused is sent
-/// again after the others; and with what takes it back, if that does not help. The record, and
-/// what it never took.
+/// again after the others; with what takes it back, if that does not help; and a correction with
+/// what was done instead. The record, and what it never took.
 pub(crate) fn tell_again_and_again(mut left: Vec<Event>) -> (Record, Vec<(Event, crate::Refusal)>) {
     let mut record = Record::default();
     loop {
@@ -331,8 +356,14 @@ pub(crate) fn tell_again_and_again(mut left: Vec<Event>) -> (Record, Vec<(Event,
                     true
                 })
             });
-            let Some(told) = told else { return (record, refused) };
-            refused.remove(told);
+            match (told, together(&record, &refused)) {
+                (Some(told), _) => drop(refused.remove(told)),
+                (None, Some((with_both, [one, other]))) => {
+                    record = with_both;
+                    refused.retain(|(event, _)| ![one, other].contains(&event.stamp.event));
+                }
+                (None, None) => return (record, refused),
+            }
         }
         if refused.is_empty() {
             return (record, refused);
@@ -341,13 +372,31 @@ pub(crate) fn tell_again_and_again(mut left: Vec<Event>) -> (Record, Vec<(Event,
     }
 }
 
+/// The record with two that are taken together: a correction, and what was done instead.
+fn together(
+    record: &Record,
+    refused: &[(Event, crate::Refusal)],
+) -> Option<(Record, [EventId; 2])> {
+    let corrections = refused.iter().filter(|(event, _)| corrected(event).is_some());
+    corrections.into_iter().find_map(|(one, _)| {
+        refused.iter().find_map(|(other, _)| {
+            let mut record = record.clone();
+            let first = record.decide_before(command(one), &[command(other)], now()).ok()?;
+            add(&mut record, &first);
+            let second = record.decide(command(other), now()).ok()?;
+            add(&mut record, &second);
+            Some((record, [one, other].map(|event| event.stamp.event)))
+        })
+    })
+}
+
 fn add(record: &mut Record, events: &[Event]) {
     for event in events {
         record.apply(event);
     }
 }
 
-fn command(event: &Event) -> Command {
+pub(crate) fn command(event: &Event) -> Command {
     let Event { stamp, fact } = event.clone();
     Command { stamp, order: fact.into() }
 }
@@ -452,6 +501,25 @@ proptest! {
     }
 
     #[test]
+    fn offers_that_were_accepted_one_after_the_other_are_taken_late(
+        (commands, seed) in (commands_of_offers(true), any::<u64>())
+    ) {
+        // What is in error by two corrections, of which one was an error itself, is so by either.
+        let mut once = BTreeSet::new();
+        let mut is_first = |command: &Command| {
+            let record::Order::Correction(correction) = &command.order else { return true };
+            once.insert(correction.corrects)
+        };
+        let commands = in_time(commands).into_iter().filter(|one| is_first(one)).collect();
+        let (accepted, record) = live(commands);
+        let mut late = accepted.clone();
+        shuffle(&mut late, seed);
+        let (told, refused) = tell_again_and_again(late);
+        prop_assert!(refused.is_empty(), "never taken: {} of {}", tale_of_refused(&refused), tale(&accepted));
+        prop_assert!(told.says_the_same_as(&record), "another story than {}", tale(&accepted));
+    }
+
+    #[test]
     fn two_records_of_one_person_make_one_however_they_were_told(
         (commands, seeds) in (commands_in_time(), any::<[u64; 2]>())
     ) {
@@ -483,6 +551,20 @@ proptest! {
             // A chain of encounters has a beginning.
             prop_assert_eq!(record.episode(record.episode(id)), record.episode(id));
         }
+    }
+
+    #[test]
+    fn one_offer_for_a_stay_is_accepted_whatever_is_told_and_corrected(
+        commands in commands_of_offers(false)
+    ) {
+        let (accepted, record) = live(commands);
+        let accepted_of = |(_, of): (TransferRequestId, &transfer_request::TransferRequest)| {
+            (of.state() == transfer_request::State::Accepted).then(|| of.encounter())
+        };
+        let mut stays: Vec<_> = record.transfer_requests().filter_map(accepted_of).collect();
+        let all = stays.len();
+        stays.dedup();
+        prop_assert_eq!(stays.len(), all, "{}", tale(&accepted));
     }
 
     #[test]

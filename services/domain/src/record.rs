@@ -9,6 +9,7 @@ mod corrections;
 mod fact;
 mod reading;
 mod refusal;
+mod retold;
 mod state;
 mod stays;
 #[cfg(test)]
@@ -24,7 +25,6 @@ pub use self::refusal::{Refusal, RefusalKind};
 use self::state::{State, check_ends};
 use crate::correction::{self, Change, Correction, Corrections};
 use crate::id::{EventId, OrganisationId, PatientId};
-use crate::note::Document;
 use crate::time::CareTime;
 use crate::{encounter, identity};
 
@@ -81,6 +81,7 @@ struct Told {
 #[derive(Debug, Clone, PartialEq)]
 struct Note {
     event: EventId,
+    at: CareTime,
     kind: &'static str,
     by: OrganisationId,
     of: Option<PatientId>,
@@ -160,9 +161,12 @@ impl Record {
     /// another record off.
     pub fn apply_recorded(&mut self, event: &Event, recorded_at: Timestamp) {
         let Event { stamp, fact } = event;
-        if let Fact::Document(Document { step: None, edition: None, kind, .. }) = fact {
-            let by = stamp.acting_for.clone();
-            self.notes.push(Note { event: stamp.event, kind, by, of: None });
+        if let Fact::Document(document) = fact
+            && document.is_independent()
+        {
+            let (kind, by) = (document.kind, stamp.acting_for.clone());
+            let (event, at) = (stamp.event, stamp.occurred_at);
+            self.notes.push(Note { event, at, kind, by, of: None });
             return;
         }
         let is_corrected = !self.corrections.is_empty()
@@ -249,10 +253,12 @@ fn is_withdrawn(order: &Order, follow: &[Command]) -> bool {
 
 /// Whether what is told late was cancelled or entered in error, and that is told with it.
 fn is_taken_back(stamp: &Stamp, follow: &[Command]) -> bool {
-    let error =
-        Order::Correction(Correction { corrects: stamp.event, change: Change::EnteredInError });
+    let is_error = |order: &Order| {
+        let Order::Correction(Correction { corrects, change }) = order else { return false };
+        *corrects == stamp.event && change.takes_back()
+    };
     follow.iter().any(|Command { order, .. }| {
-        *order == error || Fact::from(order.clone()).cancelled() == Some(stamp.event)
+        is_error(order) || Fact::from(order.clone()).cancelled() == Some(stamp.event)
     })
 }
 

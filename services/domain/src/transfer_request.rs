@@ -100,6 +100,19 @@ struct Asked {
     event: EventId,
 }
 
+/// That an offer was accepted, and until when.
+struct Acceptance {
+    event: EventId,
+    at: CareTime,
+    ended_at: Option<CareTime>,
+}
+
+impl Acceptance {
+    fn can_end_before(&self, other: &Self) -> bool {
+        self.ended_at.is_some_and(|ended| !other.at.is_before(&ended))
+    }
+}
+
 /// What is said of a request leads to the state that it names.
 impl Step for State {
     type State = Self;
@@ -166,17 +179,23 @@ impl TransferRequest {
         }
     }
 
-    /// The acceptance that excludes the one of another offer for the same stay: both would have
-    /// been accepted at one time.
+    /// The acceptance that excludes the one of another offer for the same stay: by the times that
+    /// are known, neither can have been withdrawn when the other was accepted.
     pub(crate) fn acceptance_beside(&self, other: &Self) -> Option<EventId> {
-        let accepted = |taken: &&path::Taken<State>| taken.step == State::Accepted;
-        let was_accepted_at = |of: &Self, at: &CareTime| of.path.state_at(at) == State::Accepted;
-        let mut own = self.path.iter().filter(accepted);
-        let own = own.find(|own| {
-            let mut others = other.path.iter().filter(accepted);
-            others.any(|taken| was_accepted_at(self, &taken.at) || was_accepted_at(other, &own.at))
-        })?;
-        Some(own.event)
+        let excludes = |own: &Acceptance| {
+            other.acceptances().any(|of| !own.can_end_before(&of) && !of.can_end_before(own))
+        };
+        self.acceptances().find(excludes).map(|own| own.event)
+    }
+
+    fn acceptances(&self) -> impl Iterator<Item = Acceptance> {
+        let is_acceptance = |taken: &path::Taken<State>| taken.step == State::Accepted;
+        let accepted = self.path.iter().filter(move |taken| is_acceptance(taken));
+        accepted.map(move |taken| {
+            let mut after = self.path.iter().skip_while(|step| step.event != taken.event);
+            let end = after.find(|step| !is_acceptance(step));
+            Acceptance { event: taken.event, at: taken.at, ended_at: end.map(|end| end.at) }
+        })
     }
 
     pub fn state(&self) -> State {

@@ -136,14 +136,15 @@ impl Before<'_> {
     fn is_same(&self, part: Part, said: &Update) -> bool {
         let v1::Demographics { names, contacts, .. } = &said.demographics;
         let is_part = said.keeps.contains(&part) || said.withdraws.contains(&part);
-        match part {
-            // Whether it is another one cannot be told.
-            Part::Address if self.is_withheld && self.is_confidential() => true,
-            Part::Names if is_part => names.iter().all(|name| self.known.names.contains(name)),
-            Part::Contacts if is_part => {
-                contacts.iter().all(|contact| self.known.contacts.contains(contact))
-            }
-            _ => value(self.known, part) == said.value(part),
+        // Whether it is another one cannot be told.
+        if part == Part::Address && self.is_withheld && self.is_confidential() {
+            true
+        } else if is_part && part == Part::Names {
+            names.iter().all(|name| self.known.names.contains(name))
+        } else if is_part && part == Part::Contacts {
+            contacts.iter().all(|contact| self.known.contacts.contains(contact))
+        } else {
+            value(self.known, part) == said.value(part)
         }
     }
 

@@ -381,14 +381,15 @@ impl Handler {
         survivor: PatientId,
         retired: PatientId,
     ) -> Result<Vec<v1::Event>, SubmitError> {
-        let mut other = Loaded::default();
-        self.patients.catch_up(retired, &mut other).await?;
         let is_number = |fact: &Fact| {
             use identity::Event::{IdentifierLinked, Registered};
             matches!(fact, Fact::Identity(Registered(_) | IdentifierLinked(_)))
         };
-        let standing = other.record.standing().filter(|(_, fact)| is_number(fact));
-        let numbers: BTreeSet<EventId> = standing.map(|(stamp, _)| stamp.event).collect();
+        let numbers: BTreeSet<EventId> = {
+            let other = self.patients.now(retired).await?;
+            let standing = other.record.standing().filter(|(_, fact)| is_number(fact));
+            standing.map(|(stamp, _)| stamp.event).collect()
+        };
         let mut corrections = Vec::new();
         for stored in self.all_of(survivor).await? {
             let Ok(event) = v1::Event::decode(stored.record.clone()) else { continue };

@@ -104,6 +104,32 @@ impl Encounter {
         }
     }
 
+    /// Whether it went on at the time, or was still expected. It is over if it had ended, or if
+    /// what it began with was cancelled and nothing is planned.
+    pub(crate) fn check_not_over(&self, stamp: &Stamp) -> Result<(), Refusal> {
+        let at = &stamp.occurred_at;
+        let went_on = || {
+            [self.path.state_at(at), self.path.state_before(at)]
+                .iter()
+                .any(|stage| matches!(stage, Stage::Visiting | Stage::InHospital | Stage::OnLeave))
+        };
+        match self.stage() {
+            Stage::Ended if self.ended_before(stamp) && !went_on() => Err(Refusal::AlreadyEnded),
+            Stage::Expected
+                if self.planned_admission.in_force().is_none()
+                    && self.path.was_cancelled_before(at)
+                    && !went_on() =>
+            {
+                Err(Refusal::NotAdmitted)
+            }
+            Stage::Visiting
+            | Stage::InHospital
+            | Stage::OnLeave
+            | Stage::Ended
+            | Stage::Expected => Ok(()),
+        }
+    }
+
     pub(super) fn ended_before(&self, stamp: &Stamp) -> bool {
         self.since().is_some_and(|ended| ended.is_before(&stamp.occurred_at))
     }

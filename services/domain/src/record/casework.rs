@@ -36,7 +36,16 @@ impl State {
                 return Err(transfer_request::Refusal::AnotherAccepted(event).into());
             }
         }
-        Ok(request.decide(stamp, command)?)
+        let is_for_stay = matches!(
+            command,
+            transfer_request::Command::Offer(()) | transfer_request::Command::Accept(())
+        );
+        let event = request.decide(stamp, command)?;
+        let stay = request.encounter().filter(|_| is_for_stay);
+        if let Some(stay) = stay.and_then(|stay| self.encounters.get(&stay)) {
+            stay.check_not_over(stamp)?;
+        }
+        Ok(event)
     }
 
     pub(super) fn decide_referral(
@@ -133,7 +142,7 @@ mod tests {
     use crate::correction::{Change, Correction};
     use crate::id::OrganisationId;
     use crate::record::testing::{
-        admit, encounter_id, event_id, given, noon, register, stamp, stamp_for, time,
+        admit, discharge, encounter_id, event_id, given, noon, register, stamp, stamp_for, time,
     };
     use crate::record::{Command, Event, Fact, Order};
     use uuid::Uuid;
@@ -169,6 +178,63 @@ mod tests {
         let withdraw = transfer_order(1, transfer_request::Command::Withdraw(()));
         record.apply(&Event { stamp: stamp(8, "2026-05-06"), fact: withdraw.into() });
         assert_eq!(record.when("2026-05-06", accept(2)), Ok(()));
+    }
+
+    #[test]
+    fn nothing_is_offered_or_accepted_for_a_stay_that_is_over() {
+        use transfer_request::Command as Transfer;
+        let of = |command| transfer_order(1, command);
+        // One organisation says it all.
+        let facility = OrganisationId::parse("hospital").unwrap();
+        let question = transfer_request::Question { encounter: encounter_id(1), facility };
+        let asked = of(Transfer::Request(question));
+        let cancelling = |number| encounter::Cancellation { cancelled: event_id(number) };
+        let of_stay = |command| Order::Encounter(encounter_id(1), command);
+        let cancelled = of_stay(encounter::Command::CancelAdmission(cancelling(2)));
+        let begun = |ends: &Order, said: Order| {
+            given(&[
+                ("2026-05-01", register()),
+                ("2026-05-02T09:00:00+09:00", admit(1, "acute", None)),
+                ("2026-05-03", asked.clone()),
+                ("2026-05-04", said),
+                ("2026-05-09T09:00:00+09:00", ends.clone()),
+            ])
+        };
+        let ends = [(discharge(1), "ENCOUNTER_ENDED"), (cancelled, "NOT_ADMITTED")];
+        for (said, next) in [
+            (Transfer::Offer(()), Transfer::Accept(())),
+            (Transfer::Decline(()), Transfer::Offer(())),
+        ] {
+            for (end, reason) in &ends {
+                let over = begun(end, of(said.clone()));
+                let refused = over.when("2026-05-10", of(next.clone())).unwrap_err();
+                assert_eq!(refused.reason(), *reason);
+                for then in ["2026-05-08", "2026-05-09", "2026-05-09T08:59:59+09:00"] {
+                    assert_eq!(over.when(then, of(next.clone())), Ok(()), "{then}, told late");
+                }
+            }
+        }
+        let mut goes_on = begun(&discharge(1), of(Transfer::Offer(())));
+        let back = of_stay(encounter::Command::CancelDischarge(cancelling(5)));
+        goes_on.apply(&Event { stamp: stamp(6, "2026-05-11"), fact: back.into() });
+        assert_eq!(goes_on.when("2026-05-12", of(Transfer::Accept(()))), Ok(()));
+    }
+
+    #[test]
+    fn a_bed_is_offered_for_a_stay_that_is_planned() {
+        let plan = encounter::PlannedAdmission {
+            planned_at: time("2026-05-09"),
+            place: crate::record::testing::place("acute"),
+            preceding: None,
+        };
+        let plan = Order::Encounter(encounter_id(1), encounter::Command::PlanAdmission(plan));
+        let facility = OrganisationId::parse("hospital").unwrap();
+        let question = transfer_request::Question { encounter: encounter_id(1), facility };
+        let asked = transfer_order(1, transfer_request::Command::Request(question));
+        let record =
+            given(&[("2026-05-01", register()), ("2026-05-02", plan), ("2026-05-03", asked)]);
+        let offer = transfer_order(1, transfer_request::Command::Offer(()));
+        assert_eq!(record.when("2026-05-04", offer), Ok(()));
     }
 
     #[test]
@@ -348,6 +414,39 @@ mod tests {
         assert_eq!(of_stay("2027-06"), Err("READY_TOO_FAR"));
         assert_eq!(of_stay("2027"), Ok(()), "perhaps in January");
         assert_eq!(of_stay("2026-04"), Err("READY_BEFORE_ADMISSION"));
+    }
+
+    #[test]
+    fn a_ready_date_is_corrected_as_of_when_it_was_declared() {
+        let ready = |day: &str| Document {
+            kind: "ready",
+            encounter: Some(encounter_id(1)),
+            ready_on: Some(time(day)),
+            ..Document::default()
+        };
+        let mut record = given(&[
+            ("2026-05-01", register()),
+            ("2026-05-02", admit(1, "acute", None)),
+            ("2026-05-05", Order::Document(ready("2026-05-08"))),
+            ("2026-05-09", discharge(1)),
+        ]);
+        let corrected = |day: &str| {
+            let instead = Box::new(Fact::Document(ready(day)));
+            let change = Change::Value(instead);
+            Order::Correction(Correction { corrects: event_id(3), change })
+        };
+        let reason = |record: &crate::Record, day: &str| {
+            record.when("2026-05-12", corrected(day)).map_err(|refusal| refusal.reason())
+        };
+        assert_eq!(reason(&record, "2026-05-11"), Ok(()), "as it was said before the discharge");
+        assert_eq!(reason(&record, "2026-05-01"), Err("READY_BEFORE_ADMISSION"));
+        assert_eq!(reason(&record, "2027-05-08"), Err("READY_TOO_FAR"));
+        // It was declared after the discharge.
+        let change = Change::Time(time("2026-05-10"));
+        let later = Order::Correction(Correction { corrects: event_id(3), change });
+        record.apply(&Event { stamp: stamp(5, "2026-05-11"), fact: later.into() });
+        assert_eq!(reason(&record, "2026-05-11"), Err("READY_AFTER_DISCHARGE"));
+        assert_eq!(reason(&record, "2026-05-07"), Ok(()));
     }
 
     #[test]

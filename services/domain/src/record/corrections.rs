@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::state::{State, check_ends};
+use super::retold::{Refused, Retold, is_excluded, is_step, refused};
+use super::state::check_ends;
 use super::{
     Command, Event, FUTURE_TOLERANCE, Fact, Note, Order, Record, Refusal, Stamp, Told,
     is_taken_back,
@@ -44,18 +45,69 @@ impl Record {
                 corrections.add(stamp, correction);
             }
         }
-        let refused_before = self.refused(&self.corrections);
-        for (Stamp { event, occurred_at, .. }, refusal) in self.refused(&corrections) {
-            if event == target {
-                return Err(refusal);
+        let before = refused(&self.retold(&self.corrections, &[]));
+        let retold = self.retold(&corrections, follow);
+        for one in refused(&retold) {
+            let Refused { event, at, refusal, .. } = &one;
+            if *event == target && one.of.is_none() {
+                return Err(one.refusal);
+            }
+            let was = before.iter().find(|was| was.event == *event).map(|was| &was.refusal);
+            if was == Some(refusal) || follow.iter().any(|with| with.stamp.event == *event) {
+                continue;
             }
             // What happened after a correction that is told late, does not speak against it.
-            let is_later = stamp.occurred_at.is_before(&occurred_at);
-            if !is_later && !refused_before.iter().any(|(before, _)| before.event == event) {
-                return Err(correction::Refusal::LaterEventDepends(event).into());
+            let is_later = stamp.occurred_at.is_before(at);
+            if !is_later && was.is_none() && one.of.is_none() {
+                return Err(correction::Refusal::LaterEventDepends(*event).into());
+            }
+            // But of two steps that exclude each other, one stands at most, whatever the times.
+            let excludes =
+                || !self.takes_away(correction) && self.root(target).is_some_and(is_step);
+            if is_step(&one.fact) && (excludes() || is_excluded(&one, was, &retold)) {
+                return Err(one.refusal.because_of(one.event));
             }
         }
         Ok(())
+    }
+
+    /// Whether nothing new stands by a correction: an event does not that was no correction itself.
+    fn takes_away(&self, correction: &Correction) -> bool {
+        let is_of_event = |told: &Arc<Told>| {
+            told.event.stamp.event == correction.corrects
+                && !matches!(told.event.fact, Fact::Correction(_))
+        };
+        correction.change.takes_back() && self.told.iter().any(is_of_event)
+    }
+
+    /// What was told in the event that a correction, or one of a correction, is about.
+    fn root(&self, event: EventId) -> Option<&Fact> {
+        let fact = |event| {
+            let told = self.told.iter().find(|told| told.event.stamp.event == event)?;
+            Some(&told.event.fact)
+        };
+        let mut root = fact(event)?;
+        // A chain cannot be longer than what was told, unless it were circular.
+        for _ in 0..self.told.len() {
+            let Fact::Correction(correction) = root else { break };
+            root = fact(correction.corrects)?;
+        }
+        Some(root)
+    }
+
+    /// All that stands with these corrections, and with what is told with them.
+    fn retold(&self, corrections: &Corrections, with: &[Command]) -> Vec<Retold> {
+        let with = with.iter().map(|Command { stamp, order }| Told {
+            event: Event { stamp: stamp.clone(), fact: order.clone().into() },
+            recorded_at: Timestamp::MAX,
+            of: None,
+        });
+        let with: Vec<Told> = with.collect();
+        let retold = |told: &Told| {
+            let (stamp, fact) = effective(told, corrections)?;
+            Some(Retold { of: told.of, stamp, fact })
+        };
+        self.told.iter().map(AsRef::as_ref).chain(&with).filter_map(retold).collect()
     }
 
     /// Whether an event is not in error already. One that says so and was taken back itself says
@@ -97,7 +149,7 @@ impl Record {
         }
         self.check_in_force(stamp, (note.event, change), follow)?;
         match change {
-            Change::EnteredInError => Ok(()),
+            Change::EnteredInError | Change::Moved => Ok(()),
             Change::Time(at) if at.earliest() > now + FUTURE_TOLERANCE => Err(Refusal::InFuture),
             Change::Time(at) => self.state.check_born(*at),
             Change::Value(fact) => {
@@ -105,9 +157,13 @@ impl Record {
                 check_ends(&order, now)?;
                 match order {
                     Order::Document(document) if document.kind == note.kind => {
-                        // When it happened is not known here, and said by another correction.
+                        // As of when it was said. The time may be corrected next, and so does not
+                        // speak against an end.
+                        let time = self.corrections.outcome(note.event).time;
+                        let occurred_at = time.map_or(note.at, |(_, at)| at);
                         let document = Document { ended_at: None, ..document };
-                        self.state.check_document(stamp, &document)
+                        self.state
+                            .check_document(&Stamp { occurred_at, ..stamp.clone() }, &document)
                     }
                     Order::Document(_)
                     | Order::Identity(_)
@@ -120,35 +176,6 @@ impl Record {
                     }
                 }
             }
-        }
-    }
-
-    /// What would be refused if all were told again with these corrections, each when it happened.
-    fn refused(&self, corrections: &Corrections) -> Vec<(Stamp, Refusal)> {
-        let effective = |told: &Arc<Told>| Some((told.of, effective(told, corrections)?));
-        let mut left: Vec<_> = self.told.iter().filter_map(effective).collect();
-        // What the own record begins with comes first, also where another of the person is older.
-        left.sort_by_key(|(of, (stamp, fact))| {
-            let begins = matches!(fact, Fact::Identity(identity::Event::Registered(_)));
-            (of.is_some() || !begins, stamp.occurred_at.earliest())
-        });
-        let mut state = State::default();
-        loop {
-            let (before, mut again, mut refused) = (left.len(), Vec::new(), Vec::new());
-            for (of, (stamp, fact)) in left {
-                match (of, state.decide(&stamp, fact.clone().into())) {
-                    (None, Err(refusal)) => {
-                        refused.push((stamp.clone(), refusal));
-                        again.push((of, (stamp, fact)));
-                    }
-                    (of, _) => state.take_over(of, &stamp, &fact),
-                }
-            }
-            // Of what happened at the same time, one may be what the other waits for.
-            if again.len() == before {
-                return refused;
-            }
-            left = again;
         }
     }
 }
@@ -199,8 +226,11 @@ fn check_change(told: &Told, change: &Change, now: Timestamp) -> Result<(), Refu
         (Change::Value(_) | Change::Time(_), Fact::Correction(_)) => {
             return Err(correction::Refusal::IsACorrection(*target).into());
         }
+        (_, Fact::Correction(Correction { change: Change::Moved, .. })) => {
+            return Err(correction::Refusal::IsAMove(*target).into());
+        }
         (
-            Change::EnteredInError,
+            Change::EnteredInError | Change::Moved,
             Fact::Correction(_)
             | Fact::Identity(
                 identity::Event::IdentifierLinked(_)
@@ -223,7 +253,7 @@ fn check_change(told: &Told, change: &Change, now: Timestamp) -> Result<(), Refu
     }
     match change {
         Change::Time(at) if at.earliest() > now + FUTURE_TOLERANCE => Err(Refusal::InFuture),
-        Change::EnteredInError | Change::Time(_) => Ok(()),
+        Change::EnteredInError | Change::Moved | Change::Time(_) => Ok(()),
         Change::Value(instead) if is_of_same_kind(fact, instead) => {
             check_ends(&Order::from(Fact::clone(instead)), now)
         }

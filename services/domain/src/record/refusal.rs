@@ -1,6 +1,6 @@
 //! Why what is told of a patient, a resource or an organisation is refused.
 
-use crate::id::{CaseId, EncounterId, ReferralId};
+use crate::id::{CaseId, EncounterId, EventId, ReferralId};
 use crate::{
     case, correction, encounter, identity, note, organisation, referral, resource, transfer_request,
 };
@@ -56,6 +56,44 @@ pub enum RefusalKind {
 }
 
 impl Refusal {
+    /// Why something earlier is refused because of the step that would be refused with it.
+    pub(super) fn because_of(&self, step: EventId) -> Self {
+        match self {
+            Self::TransferRequest(transfer_request::Refusal::AnotherAccepted(_)) => {
+                transfer_request::Refusal::AnotherAccepted(step).into()
+            }
+            Self::TransferRequest(
+                transfer_request::Refusal::WrongState(_) | transfer_request::Refusal::LaterStep(_),
+            ) => transfer_request::Refusal::LaterStep(step).into(),
+            Self::Referral(referral::Refusal::WrongState(_) | referral::Refusal::LaterStep(_))
+            | Self::Case(case::Refusal::ReferralNotLive) => {
+                referral::Refusal::LaterStep(step).into()
+            }
+            Self::Case(
+                case::Refusal::Closed
+                | case::Refusal::Open
+                | case::Refusal::OutOfOrder
+                | case::Refusal::LaterStep(_),
+            ) => case::Refusal::LaterStep(step).into(),
+            Self::Note(note::Refusal::WrongState { .. } | note::Refusal::LaterStep(_)) => {
+                note::Refusal::LaterStep(step).into()
+            }
+            Self::InFuture
+            | Self::UnknownEncounter(_)
+            | Self::UnknownCase(_)
+            | Self::UnknownReferral(_)
+            | Self::Identity(_)
+            | Self::Encounter(_)
+            | Self::TransferRequest(_)
+            | Self::Referral(_)
+            | Self::Case(_)
+            | Self::Note(_)
+            | Self::Correction(_)
+            | Self::Resource(_)
+            | Self::Organisation(_) => correction::Refusal::LaterEventDepends(step).into(),
+        }
+    }
+
     /// The machine-readable reason: stable, for callers to match on.
     pub fn reason(&self) -> &'static str {
         match self {
@@ -105,6 +143,7 @@ impl Refusal {
             | Self::Correction(
                 correction::Refusal::IsACorrection(_)
                 | correction::Refusal::NotCorrectable(_)
+                | correction::Refusal::IsAMove(_)
                 | correction::Refusal::OtherKind(_),
             ) => RefusalKind::Invalid,
             Self::UnknownEncounter(_)
@@ -131,7 +170,9 @@ impl Refusal {
             | Self::Correction(correction::Refusal::NotTheAuthor(_)) => RefusalKind::NotYours,
             Self::Organisation(organisation::Refusal::AlreadyInError(_))
             | Self::Correction(
-                correction::Refusal::AlreadyInError(_) | correction::Refusal::LaterEventDepends(_),
+                correction::Refusal::AlreadyInError(_)
+                | correction::Refusal::WasMoved(_)
+                | correction::Refusal::LaterEventDepends(_),
             )
             | Self::Encounter(_)
             | Self::TransferRequest(
@@ -290,10 +331,14 @@ fn organisation_reason(refusal: &organisation::Refusal) -> &'static str {
 fn correction_reason(refusal: &correction::Refusal) -> &'static str {
     match refusal {
         correction::Refusal::UnknownEvent(_) => "EVENT_UNKNOWN",
-        correction::Refusal::AlreadyInError(_) => "ALREADY_IN_ERROR",
+        correction::Refusal::AlreadyInError(_) | correction::Refusal::WasMoved(_) => {
+            "ALREADY_IN_ERROR"
+        }
         correction::Refusal::NotTheAuthor(_) => "NOT_THE_AUTHOR",
         correction::Refusal::IsACorrection(_) => "IS_A_CORRECTION",
-        correction::Refusal::NotCorrectable(_) => "NOT_CORRECTABLE",
+        correction::Refusal::NotCorrectable(_) | correction::Refusal::IsAMove(_) => {
+            "NOT_CORRECTABLE"
+        }
         correction::Refusal::OtherKind(_) => "CORRECTION_OF_OTHER_KIND",
         correction::Refusal::LaterEventDepends(_) => "LATER_EVENT_DEPENDS",
     }

@@ -72,7 +72,10 @@ impl State {
                 self.referrals.entry(*id).or_default().apply(stamp, event);
             }
             Fact::Case(id, event) => self.cases.entry(*id).or_default().apply(stamp, event),
-            Fact::Document(Document { step, edition, encounter, .. }) => {
+            Fact::Document(Document { step, edition, encounter, case, is_case_work, .. }) => {
+                if let (Some(case), true) = (case, is_case_work) {
+                    self.cases.entry(*case).or_default().work(stamp);
+                }
                 if let Some(step) = step {
                     let course = self.courses.entry((step.of, step.id)).or_default();
                     course.apply(stamp, *step, *encounter);

@@ -1,0 +1,120 @@
+//! All that was told, told again as it is corrected, each when it happened: what would be refused
+//! then, and because of which step.
+
+use super::state::State;
+use super::{Fact, Refusal, Stamp};
+use crate::id::{EventId, PatientId};
+use crate::identity;
+use crate::time::CareTime;
+
+/// What was told, as it is corrected.
+#[derive(Debug, Clone)]
+pub(super) struct Retold {
+    /// The record that was merged into this one, if it was told there.
+    pub(super) of: Option<PatientId>,
+    pub(super) stamp: Stamp,
+    pub(super) fact: Fact,
+}
+
+/// What would be refused, and why.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) of: Option<PatientId>,
+    pub(super) event: EventId,
+    pub(super) at: CareTime,
+    pub(super) fact: Fact,
+    pub(super) refusal: Refusal,
+}
+
+/// What would be refused if all were told again. A step that would be stands all the same, as it
+/// does in the record: what comes after it may exclude another. Of what was told in a record that
+/// was merged, the steps alone.
+pub(super) fn refused(told: &[Retold]) -> Vec<Refused> {
+    let mut left: Vec<&Retold> = told.iter().collect();
+    // What the own record begins with comes first, also where another of the person is older.
+    left.sort_by_key(|Retold { of, stamp, fact }| {
+        let begins = matches!(fact, Fact::Identity(identity::Event::Registered(_)));
+        (of.is_some() || !begins, stamp.occurred_at.earliest())
+    });
+    let (mut state, mut refused) = (State::default(), Vec::new());
+    loop {
+        let (before, mut again) = (left.len(), Vec::new());
+        for one in left {
+            match state.decide(&one.stamp, one.fact.clone().into()) {
+                Err(refusal) if one.of.is_none() || is_step(&one.fact) => {
+                    again.push((one, refusal));
+                }
+                Ok(_) | Err(_) => state.take_over(one.of, &one.stamp, &one.fact),
+            }
+        }
+        // Of what happened at the same time, one may be what the other waits for.
+        if again.len() == before {
+            let Some(stands) = again.iter().position(|(one, _)| is_step(&one.fact)) else {
+                refused.extend(again.into_iter().map(Refused::of));
+                return refused;
+            };
+            let (one, refusal) = again.remove(stands);
+            state.take_over(one.of, &one.stamp, &one.fact);
+            refused.push(Refused::of((one, refusal)));
+        }
+        left = again.into_iter().map(|(one, _)| one).collect();
+    }
+}
+
+impl Refused {
+    fn of((Retold { of, stamp, fact }, refusal): (&Retold, Refusal)) -> Self {
+        let Stamp { event, occurred_at: at, .. } = *stamp;
+        Self { of: *of, event, at, fact: fact.clone(), refusal }
+    }
+}
+
+/// Whether a step is refused because of another that stands, and not for want of one that may still
+/// be told: without the other, it would be as it was before.
+pub(super) fn is_excluded(one: &Refused, was: Option<&Refusal>, told: &[Retold]) -> bool {
+    let others = told.iter().filter(|other| other.stamp.event != one.event);
+    let mut others = others.filter(|other| can_exclude(&other.fact, &one.fact));
+    others.any(|other| {
+        let is_left = |told: &&Retold| told.stamp.event != other.stamp.event;
+        let without: Vec<Retold> = told.iter().filter(is_left).cloned().collect();
+        let refused = refused(&without);
+        refused.iter().find(|again| again.event == one.event).map(|again| &again.refusal) == was
+    })
+}
+
+/// Whether it is a step that cannot be cancelled, of something that has a course.
+pub(super) fn is_step(fact: &Fact) -> bool {
+    match fact {
+        Fact::TransferRequest(..) | Fact::Referral(..) | Fact::Case(..) => true,
+        Fact::Document(document) => !document.is_independent(),
+        Fact::Identity(_) | Fact::Encounter(..) | Fact::Correction(_) => false,
+    }
+}
+
+/// Whether one may stand in the way of the other: two steps of one thing, offers for one stay, or a
+/// referral and the case that is opened on it.
+fn can_exclude(one: &Fact, other: &Fact) -> bool {
+    match (one, other) {
+        (Fact::TransferRequest(..), Fact::TransferRequest(..))
+        | (Fact::Referral(..), Fact::Case(..))
+        | (Fact::Case(..), Fact::Referral(..)) => true,
+        (Fact::Referral(id, _), Fact::Referral(of, _)) => id == of,
+        (Fact::Case(id, _), Fact::Case(of, _)) => id == of,
+        (Fact::Case(id, _), Fact::Document(work)) | (Fact::Document(work), Fact::Case(id, _)) => {
+            work.is_case_work && work.case == Some(*id)
+        }
+        (Fact::Document(one), Fact::Document(other)) => {
+            let steps = one.step.zip(other.step);
+            steps.is_some_and(|(one, other)| (one.of, one.id) == (other.of, other.id))
+        }
+        (
+            Fact::Identity(_)
+            | Fact::Encounter(..)
+            | Fact::TransferRequest(..)
+            | Fact::Referral(..)
+            | Fact::Case(..)
+            | Fact::Document(_)
+            | Fact::Correction(_),
+            _,
+        ) => false,
+    }
+}
