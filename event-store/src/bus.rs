@@ -15,7 +15,7 @@ use tsunagi_domain::EventId;
 
 use crate::log::Location;
 use crate::log::writer::{AppendError, Appended};
-use crate::store::{Failed, LogPoint, Store};
+use crate::store::{Delivered, Failed, LogPoint, Store};
 
 #[async_trait]
 impl Bus for Store {
@@ -190,8 +190,21 @@ impl Feed for LogFeed {
             self.moved.mark_unchanged();
             let point = self.point;
             let read = self.store.reading(move |store, patience| store.read_log(point, patience));
-            let (mut events, point) = read.await?;
+            let (delivered, point) = read.await?;
             self.point = point;
+            let mut events = match delivered {
+                Delivered::Events(events) => events,
+                Delivered::Unreadable(of) => {
+                    if of.is_some_and(|of| self.seen.has_seen(of.placed.position)) {
+                        continue;
+                    }
+                    if let Some(of) = of {
+                        self.seen.advance(of.placed.position);
+                    }
+                    self.is_caught_up = false;
+                    return Ok(Delivery::Unreadable(of));
+                }
+            };
             let is_at_end = events.is_empty();
             // Reading begins where the first unseen event of any slot lies; other slots may
             // have been seen further.

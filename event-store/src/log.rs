@@ -13,6 +13,7 @@ pub mod index;
 pub mod index_file;
 pub mod indexer;
 mod lookup;
+pub mod past;
 pub mod recovery;
 pub(crate) mod room;
 pub mod scan;

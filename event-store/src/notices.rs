@@ -100,7 +100,17 @@ impl Notices {
     async fn tell_all(&mut self, pause: &mut Duration) -> Result<(), NoticesError> {
         let mut feed = self.records.store().follow(self.cursor.clone());
         loop {
-            let Delivery::Events(events) = feed.next().await? else { continue };
+            let events = match feed.next().await? {
+                Delivery::Events(events) => events,
+                Delivery::Unreadable(of) => {
+                    // Nobody knows any more whom it concerns.
+                    if let Some(of) = of {
+                        self.cursor.advance(of.placed.position);
+                    }
+                    continue;
+                }
+                Delivery::CaughtUp => continue,
+            };
             let mut patients: Vec<PatientId> =
                 events.iter().filter_map(|stored| stored.stream.patient()).collect();
             patients.sort_unstable();

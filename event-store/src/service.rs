@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 use tsunagi_bus::desk::whole;
 use tsunagi_bus::port::ReadError;
-use tsunagi_bus::stored_record::{cursor, to_wire};
+use tsunagi_bus::stored_record::{cursor, to_wire, unreadable_to_wire};
 use tsunagi_bus::{Bus, Delivery, Log as _, Run, Shard, Slot, StreamId};
 use tsunagi_chassis::{Config, Refused, answers};
 use tsunagi_domain::EventId;
@@ -111,11 +111,18 @@ impl EventStore for EventStoreService {
         let from = cursor(&whole(request.into_inner())?.seen);
         let feed = Bus::follow(&self.store, from);
         let frames = stream::try_unfold(feed, |mut feed| async move {
-            let records = match feed.next().await.map_err(Refused::from)? {
-                Delivery::Events(events) => events.iter().map(to_wire).collect(),
-                Delivery::CaughtUp => Vec::new(),
+            let frame = match feed.next().await.map_err(Refused::from)? {
+                Delivery::Events(events) => v1::FollowLogResponse {
+                    records: events.iter().map(to_wire).collect(),
+                    unreadable: None,
+                },
+                Delivery::Unreadable(of) => v1::FollowLogResponse {
+                    records: Vec::new(),
+                    unreadable: Some(unreadable_to_wire(of)),
+                },
+                Delivery::CaughtUp => v1::FollowLogResponse::default(),
             };
-            Ok::<_, Status>(Some((v1::FollowLogResponse { records }, feed)))
+            Ok::<_, Status>(Some((frame, feed)))
         });
         let stop = self.stop.clone();
         let frames = frames.take_until(stop.clone().cancelled_owned()).chain(answers::end(stop));

@@ -1,5 +1,7 @@
 //! The store as the others see it: open it, append, read, close it.
 
+mod following;
+
 use std::fs::{File, TryLockError};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -24,7 +26,7 @@ use crate::evidence::key_file::{self, KeyFileError};
 use crate::evidence::notary::Notary;
 use crate::keys;
 use crate::log::file::Patience;
-use crate::log::frame::{HEADER_BYTES, Sealed};
+use crate::log::frame::{HEADER_BYTES, Header, Sealed};
 use crate::log::scan::{Frame, Reader, Scanner};
 use crate::log::segment::{Folder, SEGMENT_HEADER_BYTES, Segment, create_folder};
 use crate::log::writer::{
@@ -34,6 +36,8 @@ use crate::log::writer::{
 use crate::log::{Location, LogError, indexer, recovery};
 use crate::region_file::{self, RegionError};
 use crate::troubles::Troubles;
+
+pub(crate) use following::{Delivered, LogPoint};
 
 /// Events read of one stream at a time.
 const STREAM_PAGE_EVENTS: usize = 512;
@@ -96,17 +100,6 @@ struct Inner {
     disk_floor_bytes: u64,
     troubles: Troubles,
     lock: Mutex<Lock>,
-}
-
-/// Where a reader of the whole log is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct LogPoint(Location);
-
-impl LogPoint {
-    /// Before the first event of a segment.
-    pub(crate) fn at_segment(number: u32) -> Self {
-        Self(Location { segment: number, offset: SEGMENT_HEADER_BYTES })
-    }
 }
 
 impl Inner {
@@ -476,64 +469,6 @@ impl Store {
         end
     }
 
-    /// Where to begin reading the whole log to see everything that `cursor` has not seen.
-    pub(crate) fn point_after(&self, cursor: &Cursor) -> LogPoint {
-        let index = self.0.shared.index.read().unwrap_or_else(PoisonError::into_inner);
-        let unseen = (0..self.0.region.slots)
-            .filter_map(|slot| index.begin_of(slot, cursor.seen(Slot(slot)).saturating_add(1)));
-        let durable = self.0.shared.durable();
-        LogPoint(unseen.min().unwrap_or(durable).min(durable))
-    }
-
-    /// The events from `point` on, as many as are read at once, and the point behind them.
-    pub(crate) fn read_log(
-        &self,
-        point: LogPoint,
-        patience: Patience,
-    ) -> Result<(Vec<Stored>, LogPoint), LogError> {
-        self.walk(point, patience, stored)
-    }
-
-    /// The same, as they lie on disk. Waits for it.
-    pub(crate) fn read_frames(&self, point: LogPoint) -> Result<(Vec<Frame>, LogPoint), LogError> {
-        self.walk(point, Patience::Wait, |_segment, frame| Ok(frame))
-    }
-
-    fn walk<T>(
-        &self,
-        point: LogPoint,
-        patience: Patience,
-        read: impl Fn(&Segment, Frame) -> Result<T, LogError>,
-    ) -> Result<(Vec<T>, LogPoint), LogError> {
-        let durable = self.0.shared.durable();
-        let mut at = point.0;
-        let mut events = Vec::new();
-        let mut bytes = 0;
-        while at < durable {
-            let segment = self.segment(at.segment)?;
-            let (limit, next) = self.end_of(&segment, durable)?;
-            let mut scanner = Scanner::new(&segment, at.offset, limit).with_patience(patience);
-            loop {
-                let frame = match scanner.read_frame() {
-                    Ok(Some(frame)) => frame,
-                    Ok(None) => break,
-                    Err(LogError::WouldWait) if !events.is_empty() => {
-                        return Ok((events, LogPoint(at)));
-                    }
-                    Err(error) => return Err(error),
-                };
-                bytes += frame.header.frame_bytes();
-                at.offset = frame.end();
-                events.push(read(&segment, frame)?);
-                if events.len() >= self.0.subscribe_batch || bytes >= FEED_BYTES {
-                    return Ok((events, LogPoint(at)));
-                }
-            }
-            at = next;
-        }
-        Ok((events, LogPoint(at)))
-    }
-
     /// The folder of the log.
     pub(crate) fn log_folder(&self) -> &Path {
         &self.0.folder.path
@@ -680,15 +615,18 @@ pub(crate) enum Failed {
 
 fn to_stored(stream: StreamId, frame: Frame) -> Stored {
     let Frame { header, record, .. } = frame;
+    Stored { stream, placed: placed(&header), event: event(&header), record }
+}
+
+fn placed(header: &Header) -> Placed {
     let recorded_at =
         Timestamp::from_microsecond(header.recorded_at_us).unwrap_or(Timestamp::UNIX_EPOCH);
     let position = Position { slot: Slot(header.slot), n: header.n };
-    Stored {
-        stream,
-        placed: Placed { position, version: header.version.into(), recorded_at },
-        event: EventId::new(Uuid::from_bytes(header.event)),
-        record,
-    }
+    Placed { position, version: header.version.into(), recorded_at }
+}
+
+fn event(header: &Header) -> EventId {
+    EventId::new(Uuid::from_bytes(header.event))
 }
 
 /// A region whose log was there once must not begin a new one.

@@ -103,6 +103,7 @@ async fn read_all(
             Frame::Event(event) => events.push(event),
             Frame::CaughtUp(_) => return (events, frame.cursor),
             Frame::Heartbeat(_) => {}
+            Frame::Unreadable(_) => panic!("an event cannot be read"),
         }
     }
 }
@@ -227,6 +228,7 @@ async fn a_subscriber_gets_what_it_asks_for_live_and_signs_of_life() {
         match frames.message().await.unwrap().unwrap().frame.unwrap() {
             Frame::Event(stored) => events.push(stored.event.unwrap().event_id),
             Frame::Heartbeat(_) => heartbeats += 1,
+            Frame::Unreadable(_) => panic!("an event cannot be read"),
             Frame::CaughtUp(_) => {}
         }
     }

@@ -319,13 +319,77 @@ async fn two_numbers_that_are_one_visit_leave_one_visit() {
     take(&mut sender, adt("A54", 10, &of("7", &by))).await;
     let one = of("7", &format!("{}\r{}", merged("7", "", "V-1"), clinic("V-2", 10)));
     take(&mut sender, adt("A42", 11, &one)).await;
-    assert_eq!(standing(&channel, "7").await, ["patient.registered", "encounter.registered"]);
+    // The visit that is left, and that the other number leads to it.
+    let left = ["patient.registered", "encounter.registered", "record.value_corrected"];
+    assert_eq!(standing(&channel, "7").await, left);
     take(&mut sender, adt("A42", 12, &one)).await;
+    assert_eq!(standing(&channel, "7").await, left);
     // Of a number of which nothing is known here, the other one is the visit's from now on.
     let other = of("7", &format!("{}\r{}", merged("7", "", "V-2"), clinic("V-3", 10)));
     take(&mut sender, adt("A42", 13, &other)).await;
     take(&mut sender, adt("A03", 14, &of("7", &clinic("V-3", 10)))).await;
     assert_eq!(standing(&channel, "7").await.last().unwrap(), "encounter.discharged");
+}
+
+#[tokio::test]
+async fn what_comes_late_under_a_merged_number_is_told_of_the_visit_that_is_left() {
+    let data = folder();
+    let server = start(data.path());
+    let mut sender = Sender::connect(&server).await;
+    let channel = server.channel().await;
+    take(&mut sender, adt("A01", 10, &of("7", &stay("W2", "V-2")))).await;
+    let one = of("7", &format!("{}\r{}", merged("7", "", "V-1"), stay("W2", "V-2")));
+    take(&mut sender, adt("A42", 12, &one)).await;
+    take(&mut sender, adt("A42", 13, &one)).await;
+    // Written before the two were made one, and after.
+    for hour in [9, 14] {
+        take(&mut sender, adt("A01", hour, &of("7", &stay("W2", "V-1")))).await;
+    }
+    let told = standing(&channel, "7").await;
+    assert_eq!(told, ["patient.registered", "encounter.admitted", "record.value_corrected"]);
+    take(&mut sender, adt("A02", 15, &of("7", &stay("W3", "V-1")))).await;
+    assert_eq!(ward(&channel, "7").await.as_deref(), Some("W3"));
+    take(&mut sender, adt("A02", 16, &of("7", &stay("W4", "V-2")))).await;
+    assert_eq!(ward(&channel, "7").await.as_deref(), Some("W4"), "nor is its own number lost");
+    // A visit is none: it does not take the stay's place.
+    let clinic = stay("OPD", "V-1").replace("|I|", "|O|");
+    refuse(&mut sender, adt("A04", 17, &of("7", &clinic)), &["PV1-2", "ENCOUNTER_UNKNOWN"]).await;
+    let told = standing(&channel, "7").await;
+    assert!(!told.contains(&"encounter.registered".to_owned()), "{told:?}");
+}
+
+#[tokio::test]
+async fn what_is_only_planned_takes_over_no_number_of_which_nothing_is_known() {
+    let data = folder();
+    let server = start(data.path());
+    let mut sender = Sender::connect(&server).await;
+    let channel = server.channel().await;
+    let plan = format!("PV1|1|I|W1{}V-2\rPV2||||||||20260520", "|".repeat(16));
+    take(&mut sender, adt("A14", 9, &of("7", &plan))).await;
+    let one = of("7", &format!("{}\r{}", merged("7", "", "V-1"), stay("W1", "V-2")));
+    refuse(&mut sender, adt("A42", 12, &one), &["MRG-5", "ENCOUNTER_UNKNOWN"]).await;
+    take(&mut sender, adt("A01", 10, &of("7", &stay("W1", "V-1")))).await;
+    take(&mut sender, adt("A42", 13, &one)).await;
+    let told = standing(&channel, "7").await;
+    assert_eq!(told, ["patient.registered", "encounter.admitted", "record.value_corrected"]);
+}
+
+#[tokio::test]
+async fn a_stay_and_a_visit_are_not_made_one() {
+    let data = folder();
+    let server = start(data.path());
+    let mut sender = Sender::connect(&server).await;
+    let channel = server.channel().await;
+    take(&mut sender, adt("A01", 9, &of("7", &stay("W1", "V-1")))).await;
+    let clinic = stay("OPD", "V-2").replace("|I|", "|O|");
+    take(&mut sender, adt("A04", 10, &of("7", &clinic))).await;
+    let before = standing(&channel, "7").await;
+    let one = of("7", &format!("{}\r{clinic}", merged("7", "", "V-1")));
+    refuse(&mut sender, adt("A42", 12, &one), &["CLASSES_DIFFER", "MRG-5", "A06"]).await;
+    let other = of("7", &format!("{}\r{}", merged("7", "", "V-2"), stay("W1", "V-1")));
+    refuse(&mut sender, adt("A42", 13, &other), &["CLASSES_DIFFER"]).await;
+    assert_eq!(standing(&channel, "7").await, before);
+    assert_eq!(ward(&channel, "7").await.as_deref(), Some("W1"));
 }
 
 #[tokio::test]

@@ -83,6 +83,7 @@ pub(crate) async fn sent(channel: &Channel, prefixes: &[&str]) -> Vec<v1::Event>
         match frames.message().await.unwrap().unwrap().frame {
             Some(Frame::Event(stored)) => events.push(stored.event.unwrap()),
             Some(Frame::CaughtUp(_)) => return events,
+            Some(Frame::Unreadable(_)) => panic!("an event cannot be read"),
             Some(Frame::Heartbeat(_)) | None => {}
         }
     }

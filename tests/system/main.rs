@@ -40,6 +40,7 @@ mod import;
 mod merges;
 mod metrics;
 mod mllp;
+mod mllp_frames;
 mod moved;
 mod nats;
 #[path = "../nats/servers.rs"]

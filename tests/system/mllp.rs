@@ -68,8 +68,13 @@ impl Sender {
         Some(Self { stream: Box::new(stream), read: Vec::new() })
     }
 
-    async fn write(&mut self, bytes: &[u8]) {
+    pub(crate) async fn write(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.unwrap();
+    }
+
+    /// Says that it sends nothing more, and still takes answers.
+    pub(crate) async fn shut(&mut self) {
+        self.stream.shutdown().await.unwrap();
     }
 
     /// The next answer, without its frame. None when the server has closed the connection.

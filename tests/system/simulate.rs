@@ -102,6 +102,7 @@ async fn types_told(server: &Server) -> BTreeSet<String> {
                 Frame::Event(stored) => drop(types.insert(stored.event.unwrap().r#type)),
                 Frame::CaughtUp(_) => break,
                 Frame::Heartbeat(_) => {}
+                Frame::Unreadable(_) => panic!("an event cannot be read"),
             }
         }
     }

@@ -229,6 +229,7 @@ async fn read_all(channel: &Channel) -> (BTreeMap<String, Vec<v1::StoredEvent>>,
             }
             Frame::CaughtUp(_) => return (stored, frame.cursor),
             Frame::Heartbeat(_) => {}
+            Frame::Unreadable(_) => panic!("an event cannot be read"),
         }
     }
 }

@@ -40,6 +40,13 @@ impl Watched {
                     self.is_caught_up = true;
                     Sign::CaughtUp(v1::CaughtUp {})
                 }
+                // What it says is on no board.
+                Delivery::Unreadable(of) => {
+                    if let Some(of) = of {
+                        self.seen.advance(of.placed.position);
+                    }
+                    continue;
+                }
                 Delivery::Events(events) => match self.changed(&events).await? {
                     Some(changed) => Sign::Changed(changed),
                     None => continue,

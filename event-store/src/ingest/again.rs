@@ -6,13 +6,26 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::RangeInclusive;
 
 use tsunagi_bus::nats::{Parting, Place, Republished};
-use tsunagi_bus::{Bus, Cursor, Delivery, Position, Run, Slot, Stored, StreamId};
+use tsunagi_bus::port::ReadError;
+use tsunagi_bus::{Bus, Cursor, Delivery, Feed, Position, Run, Slot, Stored, StreamId};
 
 use super::records::repeated_event;
 use super::{IngestError, Shared};
 
 /// What a slot's stream lacks, and how the positions follow in it.
 pub(super) type Behind = (Slot, Run, RangeInclusive<u64>);
+
+/// The next events of the log; none if there are no more. What cannot be read cannot be published,
+/// and nothing else may come to stand in its place.
+async fn next(feed: &mut Box<dyn Feed>) -> Result<Option<Vec<Stored>>, IngestError> {
+    match feed.next().await? {
+        Delivery::Events(events) => Ok(Some(events)),
+        Delivery::CaughtUp => Ok(None),
+        Delivery::Unreadable(_) => {
+            Err(ReadError::Log("an event that a stream lacks cannot be read".to_owned()).into())
+        }
+    }
+}
 
 impl Shared {
     /// Publishes positions of the log to the very places in the streams that they have. Where
@@ -30,7 +43,7 @@ impl Shared {
         }
         let mut sent: VecDeque<(Slot, Republished)> = VecDeque::new();
         let mut carried = 0;
-        while let Delivery::Events(events) = feed.next().await? {
+        while let Some(events) = next(&mut feed).await? {
             for stored in events {
                 let Position { slot, n } = stored.placed.position;
                 let Some((run, lacks)) = lacking.get(&slot) else { continue };
@@ -71,7 +84,7 @@ impl Shared {
         let before = [(slot, lost.start().saturating_sub(1))];
         let mut feed = self.store.follow(self.all_but(before.into_iter()));
         let mut sent = VecDeque::new();
-        while let Delivery::Events(events) = feed.next().await? {
+        while let Some(events) = next(&mut feed).await? {
             for stored in events {
                 let Position { slot: of, n } = stored.placed.position;
                 if of != slot || !lost.contains(&n) {

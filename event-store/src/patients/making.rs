@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use prost::Message as _;
 use tokio_util::sync::CancellationToken;
+use tsunagi_bus::port::ReadError;
 use tsunagi_bus::{Bus as _, Cursor, Delivery, Feed, Stored, StreamId};
 use tsunagi_domain::{PatientId, ResourceId};
 use tsunagi_proto::v1;
@@ -86,6 +87,8 @@ impl Patients {
                         made => made?,
                     };
                 }
+                // All patients are read one by one: see `run`.
+                (Delivery::Unreadable(_), _) => return Err(unreadable()),
                 (Delivery::CaughtUp, changed) => {
                     let Some((patients, resources)) = changed.take() else { continue };
                     let (end, stop) = (cursor.clone(), stop.clone());
@@ -334,6 +337,11 @@ impl Folded {
     }
 }
 
+/// Whose row would have to be made is not known, or cannot be.
+fn unreadable() -> RowsError {
+    RowsError::Feed(ReadError::Log("an event cannot be read".to_owned()))
+}
+
 fn advance(cursor: &mut Cursor, events: &[Stored]) {
     for stored in events {
         cursor.advance(stored.placed.position);
@@ -348,11 +356,11 @@ async fn gather(feed: &mut Box<dyn Feed>, events: &mut Vec<Stored>) -> Result<()
     while events.len() < EVENTS_MAX {
         // Safe to cancel: see `Feed::next`.
         match tokio::time::timeout_at(until, feed.next()).await {
-            Ok(delivery) => {
-                if let Delivery::Events(more) = delivery? {
-                    events.extend(more);
-                }
-            }
+            Ok(delivery) => match delivery? {
+                Delivery::Events(more) => events.extend(more),
+                Delivery::Unreadable(_) => return Err(unreadable()),
+                Delivery::CaughtUp => {}
+            },
             Err(_elapsed) => break,
         }
     }

@@ -14,6 +14,7 @@ async fn to_the_end(feed: &mut Box<dyn Feed>) -> Vec<Stored> {
     loop {
         match feed.next().await.unwrap() {
             Delivery::Events(more) => events.extend(more),
+            Delivery::Unreadable(of) => panic!("{of:?} cannot be read"),
             Delivery::CaughtUp => return events,
         }
     }

@@ -12,6 +12,7 @@ mod conformance;
 mod damage;
 mod evidence;
 mod feed;
+mod feed_damage;
 mod flips;
 mod fuzz;
 mod golden;

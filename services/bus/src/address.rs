@@ -290,9 +290,18 @@ pub(crate) async fn sent(
     }
     let said_at = said_at(&event, stored.placed, &bus.region().zone);
     if !is_confidential(&event, &mut payload) {
-        let person = words.person(bus, patient).await?;
-        let is_withheld =
-            person.is_in_error(stored.event) || person.withholds(patient, stored.placed, said_at);
+        let is_withheld = match words.person(bus, patient).await {
+            Ok(person) => {
+                person.is_in_error(stored.event)
+                    || person.withholds(patient, stored.placed, said_at)
+            }
+            // What cannot be read may say so.
+            Err(ReadError::Log(told)) => {
+                tracing::error!(told, "an address is withheld, as its patient's record is damaged");
+                true
+            }
+            Err(error @ ReadError::Away { .. }) => return Err(error),
+        };
         if !is_withheld {
             return Ok(event);
         }

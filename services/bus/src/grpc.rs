@@ -23,7 +23,7 @@ use crate::address;
 use crate::cursor::Progress;
 use crate::desk::whole;
 use crate::handler::{Handler, Submission, SubmitError, Turn, to_wire};
-use crate::port::{Bus, Delivery, Feed, ReadError, Stored};
+use crate::port::{Bus, Delivery, Feed, ReadError, Stored, Unreadable};
 use crate::quarantine;
 use crate::received;
 use crate::region::Region;
@@ -287,6 +287,20 @@ impl Filter {
         }
     }
 
+    /// What is said of an event that cannot be read, if it may be one that is wanted.
+    fn unreadable(&self, of: Option<Unreadable>) -> Option<Sign> {
+        let Some(Unreadable { stream, placed, event }) = of else {
+            return Some(Sign::Unreadable(v1::UnreadableEvent::default()));
+        };
+        self.takes_stream(stream).then(|| {
+            Sign::Unreadable(v1::UnreadableEvent {
+                event_id: event.to_string(),
+                patient_id: stream.patient().map(|of| of.to_string()).unwrap_or_default(),
+                version: placed.version,
+            })
+        })
+    }
+
     fn takes_type(&self, event_type: &str) -> bool {
         self.type_prefixes.is_empty()
             || self.type_prefixes.iter().any(|prefix| event_type.starts_with(prefix.as_str()))
@@ -324,6 +338,14 @@ impl Reader {
             }
             match self.feed.next().await? {
                 Delivery::Events(events) => self.waiting.extend(events),
+                Delivery::Unreadable(of) => {
+                    if let Some(of) = of {
+                        self.seen.advance(of.placed.position);
+                    }
+                    if let Some(frame) = self.filter.unreadable(of) {
+                        return Ok(sign(frame, &self.seen, self.bus.region()));
+                    }
+                }
                 Delivery::CaughtUp => {
                     let frame = Sign::CaughtUp(v1::CaughtUp {});
                     return Ok(sign(frame, &self.seen, self.bus.region()));

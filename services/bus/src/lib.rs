@@ -31,6 +31,7 @@ pub use desk::Desk;
 pub use handler::{Handler, Submission};
 pub use port::{
     Bus, Delivery, Draft, Expected, Feed, Log, Placed, Publication, PublishError, Run, Stored,
+    Unreadable,
 };
 pub use region::Region;
 pub use remote::RemoteStore;

@@ -94,11 +94,22 @@ fn of_shard(shard: &str) -> String {
     if shard.is_empty() { String::new() } else { format!(" of shard {shard}") }
 }
 
+/// An event that is stored, and of which the record cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unreadable {
+    pub stream: StreamId,
+    pub placed: Placed,
+    pub event: EventId,
+}
+
 /// What a feed hands over.
 #[derive(Debug, Clone)]
 pub enum Delivery {
     /// Events that come next, in the order of each slot.
     Events(Vec<Stored>),
+    /// Damage: an event that comes next, or, where not even that is known, any number of them. It
+    /// is told to whoever runs the store. Those behind it follow.
+    Unreadable(Option<Unreadable>),
     /// All that was stored has been handed over; what follows is live.
     CaughtUp,
 }
@@ -129,7 +140,8 @@ pub trait Bus: Send + Sync + 'static {
     fn follow(&self, from: Cursor) -> Box<dyn Feed>;
 }
 
-/// A reader of the bus at its place.
+/// A reader of the bus at its place. It passes over what is damaged, and says so: one event does
+/// not hold up all that come after it.
 #[async_trait]
 pub trait Feed: Send {
     /// What comes next; waits for it. Cancelling the wait loses nothing.

@@ -22,7 +22,7 @@ use crate::cursor::Cursor;
 use crate::port::{Delivery, Feed, Log, ReadError, Run, Stored};
 use crate::region::Region;
 use crate::shards::Shard;
-use crate::stored_record::{cursor, from_wire, positions};
+use crate::stored_record::{cursor, from_wire, positions, unreadable_from_wire};
 use crate::stream::{Position, Slot, StreamId};
 
 /// A page of events, and one more that is as large as an event may be.
@@ -332,6 +332,13 @@ impl Feed for RemoteFeed {
         };
         let frame = frames.message().await.map_err(|told| unread(&told))?;
         let frame = frame.ok_or_else(|| away("it stops"))?;
+        if let Some(unreadable) = frame.unreadable {
+            let of = unreadable_from_wire(unreadable)?;
+            if let Some(of) = of {
+                self.from.advance(of.placed.position);
+            }
+            return Ok(Delivery::Unreadable(of));
+        }
         if frame.records.is_empty() {
             return Ok(Delivery::CaughtUp);
         }

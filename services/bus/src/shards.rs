@@ -193,6 +193,13 @@ impl Feed for MergedFeed {
                         return Ok(Delivery::Events(events));
                     }
                 }
+                Delivery::Unreadable(of) => {
+                    if of.is_none_or(|of| shard.has(of.placed.position.slot)) {
+                        self.set_caught_up(place, false);
+                        self.is_told = false;
+                        return Ok(Delivery::Unreadable(of));
+                    }
+                }
                 Delivery::CaughtUp => {
                     self.set_caught_up(place, true);
                     if !self.is_told && self.caught_up.iter().all(|caught_up| *caught_up) {

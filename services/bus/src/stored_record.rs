@@ -6,7 +6,7 @@ use tsunagi_domain::EventId;
 use tsunagi_proto::v1;
 
 use crate::cursor::Cursor;
-use crate::port::{Placed, ReadError, Stored};
+use crate::port::{Placed, ReadError, Stored, Unreadable};
 use crate::stream::{Position, Slot};
 
 pub fn to_wire(stored: &Stored) -> v1::StoredRecord {
@@ -35,6 +35,23 @@ pub fn from_wire(record: v1::StoredRecord) -> Result<Stored, ReadError> {
     };
     read(record)
         .ok_or_else(|| ReadError::Log("another store sent an event that is none".to_owned()))
+}
+
+/// An event that cannot be read: without its record, and empty if nothing of it is known.
+pub fn unreadable_to_wire(of: Option<Unreadable>) -> v1::StoredRecord {
+    let record = Bytes::new();
+    of.map(|Unreadable { stream, placed, event }| {
+        to_wire(&Stored { stream, placed, event, record })
+    })
+    .unwrap_or_default()
+}
+
+pub fn unreadable_from_wire(of: v1::StoredRecord) -> Result<Option<Unreadable>, ReadError> {
+    if of.stream.is_empty() {
+        return Ok(None);
+    }
+    let Stored { stream, placed, event, .. } = from_wire(of)?;
+    Ok(Some(Unreadable { stream, placed, event }))
 }
 
 /// The positions that a cursor has seen.
@@ -88,6 +105,10 @@ mod tests {
                 event: EventId::new(Uuid::from_u128(event)),
                 record: Bytes::from(record),
             };
+            let Stored { stream, placed, event, .. } = stored;
+            for of in [None, Some(Unreadable { stream, placed, event })] {
+                prop_assert_eq!(unreadable_from_wire(unreadable_to_wire(of)).unwrap(), of);
+            }
             prop_assert_eq!(from_wire(to_wire(&stored)).unwrap(), stored);
         }
 

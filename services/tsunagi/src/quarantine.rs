@@ -174,7 +174,9 @@ async fn replay(message: &v1::MessageQuarantined, address: &str) -> anyhow::Resu
         );
     }
     if message.media_type != "application/hl7-v2" {
-        anyhow::bail!("it is no HL7 message: import it again from where it came");
+        anyhow::bail!(
+            "it is no HL7 message, or not a whole one: have it sent again from where it came"
+        );
     }
     let connect = TcpStream::connect(address);
     let mut stream = connect.await.with_context(|| format!("no MLLP door answers at {address}"))?;

@@ -102,10 +102,9 @@ impl Situation<'_> {
             encounter_id: encounter.to_string(),
             place: Some(self.visit.place(place)),
             admit_source: self.visit.coded(14, "0023"),
-            preceding_encounter_id: String::new(),
             attending: self.visit.attending(),
             visit_number: self.visit.number(),
-            purpose: String::new(),
+            ..v1::Admitted::default()
         });
         Told { at, payload }
     }
@@ -113,6 +112,7 @@ impl Situation<'_> {
     fn register(&self, class: v1::EncounterClass) -> Tells {
         let at = self.began()?;
         let encounter = self.beginning(&at.text, VISIT);
+        self.check_merged(encounter)?;
         self.step(encounter, StepKind::Registered, self.registered(encounter, class, at))
     }
 
@@ -122,9 +122,9 @@ impl Situation<'_> {
             class: class.into(),
             place: Some(self.visit.place(3)),
             ended_at: self.visit.ends_on(class, &at),
-            preceding_encounter_id: String::new(),
             attending: self.visit.attending(),
             visit_number: self.visit.number(),
+            ..v1::EncounterRegistered::default()
         });
         Told { at, payload }
     }

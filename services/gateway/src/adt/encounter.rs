@@ -8,6 +8,7 @@
 use jiff::SignedDuration;
 use tsunagi_domain::encounter::{Class, Encounter, Stage};
 use tsunagi_domain::{CareTime, EncounterId, PatientId};
+use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::v1;
 
 use super::ids;
@@ -155,6 +156,9 @@ impl Situation<'_> {
     /// The encounter that has a number here, as this or another door told of it, and whether it
     /// is known.
     pub(super) fn numbered(&self, number: &v1::Identifier) -> (EncounterId, bool) {
+        if let Some(encounter) = self.merged_into(number) {
+            return (encounter, true);
+        }
         let told = self.known.numbered(number).filter(|encounter| self.is_here(*encounter));
         let told = told.min();
         for time in 0..NUMBERED_MAX {
@@ -168,6 +172,24 @@ impl Situation<'_> {
         }
         let last = ids::numbered_encounter(self.facility(), number, NUMBERED_MAX);
         told.map_or((last, self.is_known(last)), |id| (id, true))
+    }
+
+    /// The encounter with whose number this one was made one (A42).
+    fn merged_into(&self, number: &v1::Identifier) -> Option<EncounterId> {
+        let mut beginnings = self.steps_here(&BEGINNINGS);
+        let is_one = |step: &&Step| {
+            let said = self.known.said_by(step.event);
+            said.is_some_and(|said| merged_numbers(said).any(|merged| merged == number))
+        };
+        beginnings.find(is_one).map(|step| step.encounter)
+    }
+
+    /// Refuses a visit under a number that was made one with a stay's, which never was a visit.
+    pub(super) fn check_merged(&self, encounter: EncounterId) -> Result<(), Refusal> {
+        let number = self.visit.number();
+        let is_merged = number.is_some_and(|number| self.merged_into(&number) == Some(encounter));
+        let was_visit = self.known.last(encounter, &[StepKind::Registered]).is_some();
+        if is_merged && !was_visit { Err(other_class()) } else { Ok(()) }
     }
 
     /// Whether messages gave an encounter another number since.
@@ -262,7 +284,20 @@ impl Situation<'_> {
         let Some(number) = self.visit.number() else { return false };
         let mut numbers = self.known.numbers_of(encounter);
         numbers.any(|other| other.system.ends_with(VISIT_NUMBERS) && *other != number)
+            && self.merged_into(&number) != Some(encounter)
     }
+}
+
+/// The numbers that a beginning says were made one with that of its encounter.
+pub(super) fn merged_numbers(beginning: &Payload) -> impl Iterator<Item = &v1::Identifier> {
+    let merged = if let Payload::Admitted(said) = beginning {
+        said.merged_visit_numbers.as_slice()
+    } else if let Payload::EncounterRegistered(said) = beginning {
+        said.merged_visit_numbers.as_slice()
+    } else {
+        &[]
+    };
+    merged.iter().filter_map(|merged| merged.number.as_ref())
 }
 
 fn class_of(encounter: &Encounter) -> v1::EncounterClass {

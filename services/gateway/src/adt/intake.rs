@@ -151,12 +151,12 @@ impl Intake {
             Err(why) => {
                 let refusal =
                     Refusal::unreadable("MSH", &format!("this is no HL7 v2 message: {why}"));
-                return self.unreadable(raw, door, decoded, refusal).await;
+                return self.unreadable(raw, door, MESSAGE, refusal).await;
             }
         };
         let Ok(message) = Message::parse(&decoded.text) else {
             let refusal = Refusal::unreadable("MSH-18", "the profile's character set does not fit");
-            return self.unreadable(raw, door, decoded.clone(), refusal).await;
+            return self.unreadable(raw, door, MESSAGE, refusal).await;
         };
         let key = MessageKey::new(&message);
         let remarks = profile.as_ref().map(|profile| self.remarks(&message, profile));
@@ -222,14 +222,22 @@ impl Intake {
 
     /// Refuses a message of which only the beginning is there, which is kept.
     pub async fn refuse_large(&self, beginning: &[u8], limit: usize, door: &str) -> Taken {
-        let decoded = decode(beginning, None);
-        self.unreadable(beginning, door, decoded, Refusal::too_large(limit)).await
+        self.unreadable(beginning, door, PIECE, Refusal::too_large(limit)).await
     }
 
     /// Refuses a batch of too many messages, which is kept.
     pub async fn refuse_many(&self, batch: &[u8], limit: usize, door: &str) -> Taken {
-        let decoded = decode(batch, None);
-        self.unreadable(batch, door, decoded, Refusal::too_many(limit)).await
+        self.unreadable(batch, door, MESSAGE, Refusal::too_many(limit)).await
+    }
+
+    /// Refuses a message of which its sender sent no more than this, which is kept.
+    pub async fn refuse_cut(&self, beginning: &[u8], door: &str) -> Taken {
+        self.unreadable(beginning, door, PIECE, Refusal::unreadable("", CUT)).await
+    }
+
+    /// Refuses a message that its sender takes for ended, which is kept: all of it is there.
+    pub async fn refuse_unended(&self, message: &[u8], door: &str) -> Taken {
+        self.unreadable(message, door, MESSAGE, Refusal::unreadable("", UNENDED)).await
     }
 
     /// Keeps bytes that came outside every message.
@@ -243,10 +251,12 @@ impl Intake {
         &self,
         raw: &[u8],
         door: &str,
-        decoded: Decoded<'_>,
+        media_type: &str,
         refusal: Refusal,
     ) -> Taken {
-        let kept = self.keep(raw, &format!("{door}: unknown sender"), &refusal.message).await;
+        let decoded = decode(raw, None);
+        let origin = format!("{door}: unknown sender");
+        let kept = self.keep_as(media_type, raw, &origin, &refusal.message).await;
         Taken {
             outcome: Outcome::Refused(kept.err().unwrap_or(refusal)),
             remark: String::new(),
@@ -268,9 +278,19 @@ impl Intake {
         origin: &str,
         reason: &str,
     ) -> Result<Vec<String>, Refusal> {
+        self.keep_as(MESSAGE, raw, origin, reason).await
+    }
+
+    async fn keep_as(
+        &self,
+        media_type: &str,
+        raw: &[u8],
+        origin: &str,
+        reason: &str,
+    ) -> Result<Vec<String>, Refusal> {
         let message = v1::MessageQuarantined {
             origin: cut(origin, 500),
-            media_type: "application/hl7-v2".to_owned(),
+            media_type: media_type.to_owned(),
             reason: cut(reason, 500),
             raw: raw.to_owned(),
             ..v1::MessageQuarantined::default()
@@ -318,6 +338,15 @@ impl Intake {
         remarks
     }
 }
+
+/// What is kept: a message, which can be sent again as it is; or a piece of one, which cannot, since
+/// nobody would see that it says only half.
+const MESSAGE: &str = "application/hl7-v2";
+const PIECE: &str = "application/octet-stream";
+
+const CUT: &str = "the message was cut off before its end: another one began, or the connection ended; what came of it is kept, and its sender has to send it again";
+
+const UNENDED: &str = "the frame does not end with 0x1C 0x0D, as MLLP has it: have the sender end its frames so; what came is kept";
 
 const UNKNOWN_CLASS: &str = "PV1-2 is no class of visit that is known here (`classes` in the facility's profile): taken for what the event says";
 

@@ -157,6 +157,10 @@ impl Directory {
         let mut top = first;
         for _ in 0..CLIMB_MAX {
             key = self.key_of(&top.part_of, "Organization");
+            if key.is_empty() {
+                let named = self.numbered(&top.part_of.identifier);
+                key = named.cloned().unwrap_or_default();
+            }
             match self.organizations.get(&key) {
                 Some(above) => top = above,
                 None => break,
@@ -401,6 +405,30 @@ mod tests {
         assert_eq!(
             facility("Organization?identifier=http://ids.example|7").facility_id,
             "ids.example|7"
+        );
+    }
+
+    #[test]
+    fn a_department_that_names_its_hospital_by_identifier_is_that_hospital_s() {
+        let mut directory = Directory::default();
+        let number = Identifier { system: "urn:ids".to_owned(), value: "7".to_owned() };
+        directory.add_organization(Organization {
+            id: "hospital".to_owned(),
+            identifier: vec![number.clone()],
+            name: "中央病院".to_owned(),
+            ..Organization::default()
+        });
+        directory.add_organization(Organization {
+            id: "surgery".to_owned(),
+            name: "外科".to_owned(),
+            part_of: Reference { identifier: number, ..Reference::default() },
+            ..Organization::default()
+        });
+        let provider = directory.provider(&reference("Organization/surgery")).unwrap().unwrap();
+        assert_eq!(provider.facility_id, "hospital");
+        assert_eq!(
+            (provider.facility_name, provider.department),
+            ("中央病院".into(), "外科".into())
         );
     }
 

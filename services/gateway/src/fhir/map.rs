@@ -319,6 +319,7 @@ impl Mapper<'_> {
             preceding_encounter_id: self.preceding(encounter),
             attending: self.attending(encounter),
             visit_number: visit_number(encounter),
+            ..v1::EncounterRegistered::default()
         });
         let about =
             About { key: &key("Encounter", &encounter.id), organisation: &provider.facility_id };
@@ -359,7 +360,7 @@ impl Mapper<'_> {
             preceding_encounter_id: self.preceding(encounter),
             attending: self.attending(encounter),
             visit_number: visit_number(encounter),
-            purpose: String::new(),
+            ..v1::Admitted::default()
         });
         let mut events = vec![self.event(&about, "admitted", &encounter.period.start, &admitted)];
         for (at, places) in stations {

@@ -15,7 +15,7 @@ use tsunagi_chassis::config::Mllp;
 
 use super::answer::{answers, batch_answer};
 use super::certificate;
-use super::frame::{Frame, Frames, framed};
+use super::frame::{Frame, Frames, framed, seems_ended};
 use super::patience::Patience;
 use super::tls;
 use crate::adt::{Intake, Kind, Outcome, Taken};
@@ -211,12 +211,9 @@ impl Connection {
                 }
             }
         }
-        if frames.is_inside() {
-            tracing::warn!(%peer, "an MLLP connection ended within a message, which was not answered");
-        }
-        if let Some(stray) = frames.rest() {
+        if let Some(rest) = frames.rest() {
             // If nobody works any more, there is nobody to keep it.
-            let _unsent = to_work.send(stray).await;
+            let _unsent = to_work.send(rest).await;
         }
     }
 
@@ -260,6 +257,7 @@ impl Connection {
                 tell(&taken, peer);
                 return in_frames(&answers(&taken));
             }
+            Frame::Cut(bytes) => return self.take_cut(&bytes, peer).await,
             Frame::Stray(bytes) => {
                 if let Err(refusal) = self.intake.keep_stray(&bytes, DOOR).await {
                     tracing::error!(%peer, reason = refusal.reason, "stray bytes were not kept");
@@ -296,6 +294,18 @@ impl Connection {
         } else {
             in_frames(&all.iter().flat_map(answers).collect::<Vec<_>>())
         }
+    }
+
+    /// Keeps what of a message is there. Its sender is answered if it waits for that; else it sends
+    /// the message again, and would take the answer for that one's.
+    async fn take_cut(&self, bytes: &[u8], peer: SocketAddr) -> Vec<u8> {
+        let (taken, is_answered) = if seems_ended(bytes) {
+            (self.intake.refuse_unended(bytes, DOOR).await, true)
+        } else {
+            (self.intake.refuse_cut(bytes, DOOR).await, false)
+        };
+        tell(&taken, peer);
+        if is_answered { in_frames(&answers(&taken)) } else { Vec::new() }
     }
 }
 
