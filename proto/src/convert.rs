@@ -528,6 +528,10 @@ impl Reader<'_> {
                 return Err(vec![self.at.field(field).violation(problem)]);
             }
         }
+        if update.withdraws().any(|part| part == v1::DemographicsPart::DeceasedAt) {
+            let problem = "must not name the time of a death: say `not_deceased`, or another time";
+            return Err(vec![self.at.field("withdraws").violation(problem)]);
+        }
         if update.keeps.iter().any(|part| update.withdraws.contains(part)) {
             let problem = "must not name a part that `keeps` names: leave it out of one of them";
             return Err(vec![self.at.field("withdraws").violation(problem)]);
@@ -714,11 +718,13 @@ fn order(payload: &Payload, read: &Reader<'_>) -> Result<Option<Order>> {
             let demographics =
                 read.field("demographics").demographics(message.demographics.as_ref())?;
             read.check_parts(message)?;
-            let is_kept =
-                |part| message.keeps().chain(message.withdraws()).any(|kept| kept == part);
+            let is_kept = |part| message.keeps().any(|kept| kept == part);
             let keeps = Keeps {
                 birth: is_kept(v1::DemographicsPart::Birth),
                 deceased_at: is_kept(v1::DemographicsPart::DeceasedAt),
+                withdraws_birth: message
+                    .withdraws()
+                    .any(|part| part == v1::DemographicsPart::Birth),
             };
             let demographics = Demographics { keeps, ..demographics };
             Order::Identity(IdentityCommand::UpdateDemographics(demographics))

@@ -4,7 +4,9 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use crate::catalogue::Payload;
-use crate::v1::{Demographics, DemographicsPart as Part, DemographicsUpdated, Event};
+use crate::v1::{
+    Actor, Demographics, DemographicsPart as Part, DemographicsUpdated, Event, NameScript, Source,
+};
 
 /// The parts of demographics. When a person died goes with that they did.
 pub const PARTS: [Part; 5] = [Part::Names, Part::Birth, Part::Sex, Part::Address, Part::Contacts];
@@ -23,9 +25,7 @@ pub struct Update {
 impl Update {
     /// What an event says of who the person is, if it does.
     pub fn of(event: &Event, payload: &Payload) -> Option<Self> {
-        let organisation = event.actor.as_ref().map_or("", |actor| &actor.organisation);
-        let system = event.source.as_ref().map_or("", |source| &source.system);
-        let by = format!("{organisation} {system}");
+        let by = sender(event.actor.as_ref(), event.source.as_ref());
         if let Payload::PatientRegistered(message) = payload {
             let demographics = message.demographics.clone()?;
             Some(Self { demographics, by, ..Self::default() })
@@ -100,6 +100,15 @@ impl From<Update> for DemographicsUpdated {
     }
 }
 
+/// Whose word an event is: an organisation's and its system's, and of a resource that says who a
+/// patient is, that resource's.
+pub fn sender(actor: Option<&Actor>, source: Option<&Source>) -> String {
+    let organisation = actor.map_or("", |actor| &actor.organisation);
+    let (system, message) = source.map_or(("", ""), |of| (&of.system, &of.message_id));
+    let resource = if message.starts_with("Patient/") { message } else { "" };
+    format!("{organisation} {system} {resource}")
+}
+
 /// Who a person is, as was said.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Known {
@@ -122,10 +131,14 @@ pub fn known<'a>(
     let mut known = Known::default();
     let mut last: Vec<(&Piece, &Word<'_>)> =
         told.iter().filter_map(|(piece, words)| Some((piece, words.last()?))).collect();
-    // What was said together stays in its order: it says which name is the official one.
-    last.sort_by_key(|(_, word)| (Reverse(word.number), word.place));
+    // What was said together stays in its order: it says which name is the official one. A reading
+    // is none, where there is another.
+    let is_reading = |value: &Demographics| {
+        value.names.first().is_some_and(|name| name.script() == NameScript::Syllabic)
+    };
+    last.sort_by_key(|(_, word)| (is_reading(&word.value), Reverse(word.number), word.place));
     for ((part, _), word) in last {
-        if *part == i32::from(Part::Address) {
+        if *part == i32::from(Part::Address) && word.value.address.is_some() {
             known.address_by = Some(word.number);
         }
         add(&mut known.demographics, &word.value);
@@ -164,10 +177,14 @@ fn hear<'a>(
         let is_given = pieces.iter().any(|(given, _)| given == piece);
         // Of a name that is known without its script nobody can tell whether it is said in another.
         let is_unclear = *of == i32::from(Part::Names) && piece.is_empty() && !pieces.is_empty();
-        if is_given || update.withdraws.contains(&part) {
+        let is_emptied = !is_given && (is_unclear || !update.leaves(part));
+        if is_given || is_emptied || update.withdraws.contains(&part) {
             words.retain(|word| word.by != update.by);
-        } else if !update.leaves(part) || is_unclear {
-            words.clear();
+        }
+        if is_emptied {
+            // Nothing, until whoever says so withdraws it.
+            let value = Demographics::default();
+            words.push(Word { by: &update.by, number, place: 0, value });
         }
     }
     for (place, (piece, value)) in pieces.into_iter().enumerate() {
@@ -240,7 +257,7 @@ fn copy(part: Part, from: &Demographics, to: &mut Demographics) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::v1::{Address, ContactPoint, HumanName, NameScript, Sex};
+    use crate::v1::{Address, ContactPoint, HumanName, Sex};
 
     fn named(script: NameScript, family: &str) -> HumanName {
         HumanName { script: script.into(), family: family.to_owned(), ..HumanName::default() }
@@ -337,7 +354,11 @@ mod tests {
         assert_eq!(lives_at(&[b.clone(), a.clone(), a.clone(), silent.clone()]), of_b);
         let of_b = (Some("栄町2".to_owned()), Some(1));
         assert_eq!(lives_at(&[a.clone(), b.clone(), silent]), of_b);
-        assert_eq!(lives_at(&[a, b, whole(Demographics::default())]), (None, None), "by nobody");
+        let nowhere = Update { by: "c".to_owned(), ..whole(Demographics::default()) };
+        assert_eq!(lives_at(&[a, b.clone(), nowhere.clone()]), (None, None), "by nobody");
+        let mut silent = Update { by: "c".to_owned(), ..Update::given(Demographics::default()) };
+        silent.withdraw(Part::Address);
+        assert_eq!(lives_at(&[b, nowhere, silent]), (Some("栄町2".to_owned()), Some(0)));
     }
 
     #[test]

@@ -9,14 +9,14 @@ fn start(data: &std::path::Path) -> Server {
 }
 
 /// What is in quarantine: its ids with the lines that list it.
-async fn quarantined(server: &Server) -> Vec<(String, String)> {
+pub(crate) async fn quarantined(server: &Server) -> Vec<(String, String)> {
     let list = command(server, &["quarantine"]).await;
     let id = |line: &str| line.split_whitespace().next().unwrap().to_owned();
     String::from_utf8(list).unwrap().lines().map(|line| (id(line), line.to_owned())).collect()
 }
 
 /// What a command of the binary says, asking the server.
-async fn command(server: &Server, arguments: &[&str]) -> Vec<u8> {
+pub(crate) async fn command(server: &Server, arguments: &[&str]) -> Vec<u8> {
     let mut arguments: Vec<String> = arguments.iter().map(|of| (*of).to_owned()).collect();
     arguments.extend(["--server".to_owned(), server.url.clone()]);
     let ran = move || run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).stdout;

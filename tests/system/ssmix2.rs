@@ -12,6 +12,7 @@ use tsunagi_proto::v1::care_bus_client::CareBusClient;
 use tsunagi_proto::v1::subscribe_response::Frame;
 
 use crate::mllp::{Sender, code, find};
+use crate::mllp_frames::{command, quarantined};
 use crate::support::{Server, folder, liaison, timeline};
 
 fn start(data: &Path, storage: &Path) -> Server {
@@ -133,6 +134,26 @@ async fn what_is_appended_to_a_transaction_file_is_taken_once() {
     append(&[b"INS,0042,20260501,ADT-52\r\n", &message("A03", "3", "PV1|1|I|32^302^1"), b"\r\n"]);
     let found = entries(&server.channel().await, 5).await;
     assert_eq!(found.len(), 5, "{found:?}");
+}
+
+#[tokio::test]
+async fn a_deletion_that_takes_nothing_back_is_kept_and_never_sent_as_though_it_said_so() {
+    let (data, storage) = (folder(), folder());
+    std::fs::create_dir(storage.path().join("2026")).unwrap();
+    let record = |begins: &str, message: &[u8]| [begins.as_bytes(), message, b"\r\n"].concat();
+    let file = [
+        record("INS,0042,20260430,ADT-22\r\n", &message("A01", "1", &admitted("202604300900"))),
+        record("INS,0042,20260501,ADT-00\r\n", &renamed("2", "花")),
+        record("DEL,0042,20260501,ADT-00\r\n", &renamed("2", "花")),
+        record("INS,0042,20260501,ADT-52\r\n", &message("A03", "3", "PV1|1|I|32^302^1")),
+    ];
+    put(&storage.path().join("2026/TR_20260501000000000_00001.DAT"), &file.concat());
+    let server = start(data.path(), storage.path());
+    entries(&server.channel().await, 4).await;
+    let kept = quarantined(&server).await;
+    let [(id, line)] = &kept[..] else { panic!("{kept:?}") };
+    assert!(line.contains("A08") && line.contains("at a desk"), "{line}");
+    assert!(command(&server, &["quarantine", id]).await.starts_with(&renamed("2", "花")));
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::id::{EventId, PatientId};
+use crate::id::{EventId, OrganisationId, PatientId};
 use crate::pairs::commands_and_events;
 use crate::record::{Stamp, Turn};
 use crate::time::CareTime;
@@ -34,6 +34,8 @@ pub struct Keeps {
     pub birth: bool,
     /// When the person died, if they say that it was so.
     pub deceased_at: bool,
+    /// Of the birth, what the same organisation said before does not hold any more.
+    pub withdraws_birth: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -141,6 +143,7 @@ struct Words(Vec<Word>);
 #[derive(Debug, Clone, PartialEq)]
 struct Word {
     by: EventId,
+    acting_for: OrganisationId,
     demographics: Demographics,
     /// As of when they are: who is dead by them had died by then.
     as_of: CareTime,
@@ -160,8 +163,16 @@ impl Said {
     }
 
     fn birth_on(&self) -> Option<CareTime> {
-        let word = self.all.0.iter().rev().find(|word| !word.demographics.keeps.birth)?;
-        word.demographics.birth_on
+        let mut withdrawn = BTreeSet::new();
+        for word in self.all.0.iter().rev() {
+            let Demographics { keeps, birth_on, .. } = word.demographics;
+            if keeps.withdraws_birth {
+                withdrawn.insert(&word.acting_for);
+            } else if !keeps.birth && !withdrawn.contains(&word.acting_for) {
+                return birth_on;
+            }
+        }
+        None
     }
 
     /// What was said of the death that holds, the last first. Nothing, if nobody died.
@@ -188,8 +199,8 @@ impl Said {
     /// Refuses an update that contradicts itself, or what it keeps.
     fn check(&self, stamp: &Stamp, update: &Demographics) -> Result<(), Refusal> {
         update.check(stamp)?;
-        let Keeps { birth, deceased_at } = update.keeps;
-        let birth_on = if birth { self.birth_on() } else { update.birth_on };
+        let Keeps { birth, deceased_at, withdraws_birth } = update.keeps;
+        let birth_on = if birth || withdraws_birth { self.birth_on() } else { update.birth_on };
         let deceased_at = if deceased_at { self.deceased_at() } else { update.deceased_at };
         check_life(birth_on, deceased_at)
     }
@@ -207,6 +218,7 @@ impl Words {
         let later = later.count();
         let word = Word {
             by: stamp.event,
+            acting_for: stamp.acting_for.clone(),
             demographics: demographics.clone(),
             as_of: stamp.occurred_at,
             at: (!stamp.by_program).then_some(at),
@@ -534,7 +546,7 @@ mod tests {
     #[test]
     fn an_update_leaves_what_it_keeps_and_takes_the_rest_back() {
         let born = |on: &str| Demographics { birth_on: Some(time(on)), ..Default::default() };
-        let keeps = Keeps { birth: true, deceased_at: false };
+        let keeps = Keeps { birth: true, ..Keeps::default() };
         let silent = Demographics { keeps, ..Demographics::default() };
         let update = Event::DemographicsUpdated;
         let mut patient = given(&[Event::Registered(registration()), update(born("1938"))]);
@@ -546,7 +558,12 @@ mod tests {
         let died = Demographics { deceased_at: Some(time("1938-12")), ..silent };
         let command = Command::UpdateDemographics(died);
         assert_eq!(patient.decide(&at, command), Err(Refusal::DiedBeforeBirth));
-        patient.apply(&at, &update(Demographics::default()));
+        let withdraws = Keeps { withdraws_birth: true, ..Keeps::default() };
+        let withdrawn = update(Demographics { keeps: withdraws, ..Default::default() });
+        let elsewhere = OrganisationId::parse("elsewhere").unwrap();
+        patient.apply(&Stamp { acting_for: elsewhere, ..at.clone() }, &withdrawn);
+        assert_eq!(patient.birth_on(), Some(time("1939")), "nothing that it said");
+        patient.apply(&at, &withdrawn);
         assert_eq!(patient.birth_on(), None);
     }
 
@@ -556,7 +573,7 @@ mod tests {
             let birth_on = Some(time(on));
             Event::DemographicsUpdated(Demographics { birth_on, ..Default::default() })
         };
-        let keeps = Keeps { birth: true, deceased_at: false };
+        let keeps = Keeps { birth: true, ..Keeps::default() };
         let silent = Event::DemographicsUpdated(Demographics { keeps, ..Default::default() });
         let program = |number, at| Stamp { by_program: true, ..stamp(number, at) };
         let mut patient = given(&[Event::Registered(registration())]);
@@ -574,7 +591,8 @@ mod tests {
     fn who_says_no_time_of_a_death_may_leave_what_others_said() {
         let update = |deceased_at: Option<&str>| {
             let deceased_at = deceased_at.map(time);
-            let keeps = Keeps { birth: true, deceased_at: deceased_at.is_none() };
+            let keeps =
+                Keeps { birth: true, deceased_at: deceased_at.is_none(), ..Keeps::default() };
             Event::DemographicsUpdated(Demographics {
                 deceased: true,
                 deceased_at,

@@ -88,9 +88,12 @@ impl Before<'_> {
             Change::Protection
         } else if self.is_same(part, said) {
             // What two say stays when one of them takes it back.
-            let is_said = !is_seen || self.words.was_own_last(part, said);
+            let is_said = !is_seen || self.words.have_own(part, said);
             if is_said { Change::Same } else { Change::New }
-        } else if is_late || says_less(self.known, said, part) {
+        } else if is_late
+            || says_less(self.known, said, part)
+            || self.words.was_own_error(part, said, self.written)
+        {
             Change::Overtaken
         } else if self.written.is_none() && self.words.was_own_last(part, said) {
             // What its sender said before, without saying when, may be older than what is known.
@@ -106,19 +109,20 @@ impl Before<'_> {
         if !said.says(Part::Address) {
             return;
         }
-        let before = self.known.address.as_ref().filter(|address| address.confidential);
-        let Some(before) = before else {
-            let address = said.demographics.address.as_mut().filter(|_| self.was_protected);
-            if let Some(address) =
-                address.filter(|said| Some(&**said) != self.known.address.as_ref())
-            {
-                address.confidential = true;
+        let said_before = said.demographics.address == self.known.address;
+        if !self.is_confidential() {
+            if said_before && self.was_protected {
+                // Not even what a person said openly is opened by a system.
+                said.keep(Part::Address);
+            } else if let Some(address) = &mut said.demographics.address {
+                address.confidential |= self.was_protected;
             }
             return;
-        };
+        }
         let address = said.demographics.address.get_or_insert_default();
         address.confidential = true;
-        if *address == withheld() && *before == withheld() {
+        let none = withheld();
+        if *address == none && self.known.address.as_ref() == Some(&none) {
             said.keep(Part::Address);
         }
     }
@@ -143,6 +147,10 @@ impl Before<'_> {
             names.iter().all(|name| self.known.names.contains(name))
         } else if is_part && part == Part::Contacts {
             contacts.iter().all(|contact| self.known.contacts.contains(contact))
+        } else if part == Part::Contacts {
+            // In whichever order.
+            contacts.len() == self.known.contacts.len()
+                && contacts.iter().all(|contact| self.known.contacts.contains(contact))
         } else {
             value(self.known, part) == said.value(part)
         }
@@ -468,6 +476,45 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_again_in_part_or_in_another_order_is_said_once() {
+        let phone = |usage: &str, value: &str| v1::ContactPoint {
+            r#use: usage.to_owned(),
+            value: value.to_owned(),
+            ..Default::default()
+        };
+        let reached = |contacts: &[v1::ContactPoint]| v1::Demographics {
+            contacts: contacts.to_vec(),
+            ..Default::default()
+        };
+        let (home, work, mobile) = (phone("home", "1"), phone("work", "2"), phone("mobile", "3"));
+        let all = reached(&[home.clone(), work, mobile]);
+        let first = news(&[], all.clone(), "2026-05-01", false).unwrap();
+        let told = [told(true, "2026-05-01", first)];
+        assert_eq!(news(&told, all, "2026-06-01", false), None);
+        let mut part = Update::given(reached(&[home]));
+        part.keeps.push(Part::Contacts);
+        let (known, words) = (known(&told), words(&told, false));
+        let before = Before {
+            known: &known,
+            is_withheld: false,
+            was_protected: false,
+            words: &words,
+            written: time("2026-06-01"),
+            may_have_come: false,
+        };
+        assert_eq!(before.news(part), None);
+    }
+
+    #[test]
+    fn an_error_of_a_sender_comes_back_when_it_is_said_since_alone() {
+        let mut error = own(reached_at("03"));
+        error.is_error = true;
+        let again = |written| after_all(&[error.clone()], reached_at("03"), written).contacts;
+        assert_eq!(again("2026-05-02"), [], "as it was written then");
+        assert_eq!(again("2026-05-03"), reached_at("03").contacts);
+    }
+
+    #[test]
     fn systems_open_no_address_that_was_confidential() {
         let secret = told(false, "2026-05-01", Update::given(living_at("秘密町1", true)));
         let open = told(false, "2026-05-02", Update::given(living_at("本町1", false)));
@@ -534,9 +581,7 @@ mod tests {
         assert_eq!(written(Vec::new(), &ours), both, "nobody is left without a name");
         let kanji =
             [of_another(v1::Demographics { names: both[..1].to_vec(), ..Default::default() })];
-        let mut side_by_side = written(both[1..].to_vec(), &kanji);
-        side_by_side.reverse();
-        assert_eq!(side_by_side, both);
+        assert_eq!(written(both[1..].to_vec(), &kanji), both, "a reading comes last");
     }
 
     fn died(at: &str) -> v1::Demographics {

@@ -175,7 +175,7 @@ async fn replay(message: &v1::MessageQuarantined, address: &str) -> anyhow::Resu
     }
     if message.media_type != "application/hl7-v2" {
         anyhow::bail!(
-            "it is no HL7 message, or not a whole one: have it sent again from where it came"
+            "it is no HL7 message, or not a whole one, or one that its storage took back: have it sent again from where it came"
         );
     }
     let connect = TcpStream::connect(address);

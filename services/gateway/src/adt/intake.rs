@@ -195,7 +195,7 @@ impl Intake {
         let origin = format!("{door}: {}", facility.unwrap_or("unknown sender"));
         if let Some(reason) =
             kept_because(&outcome, &decoded).filter(|_| manner != Manner::Replaced)
-            && let Err(refusal) = self.keep(raw, &origin, &reason).await
+            && let Err(refusal) = self.keep_as(manner.media_type(), raw, &origin, &reason).await
         {
             outcome = Outcome::Refused(refusal);
         }
@@ -336,6 +336,17 @@ impl Intake {
         }
         remarks.dedup();
         remarks
+    }
+}
+
+impl Manner {
+    /// What is kept of a message is one only if it means the same when it is sent again: of what is
+    /// taken back nobody would see that it is.
+    fn media_type(self) -> &'static str {
+        match self {
+            Self::AsSaid | Self::Replaced => MESSAGE,
+            Self::Withdrawn => PIECE,
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use tsunagi_domain::CareTime;
 use tsunagi_proto::catalogue::Payload;
-use tsunagi_proto::demographics::Update;
+use tsunagi_proto::demographics::{Update, sender};
 use tsunagi_proto::v1;
 
 use super::acts::Told;
@@ -12,6 +12,7 @@ use super::refusal::Refusal;
 use super::visit::{Said, Visit};
 use crate::known::Known;
 use crate::person::{Before, is_none_of, is_somebody_else, with_names};
+use crate::text::cut;
 
 /// The numbers of one patient.
 pub(super) struct Numbers<'a> {
@@ -48,7 +49,7 @@ pub(super) fn person(
     check_patient(known, numbers, &said.demographics)?;
     let mut told = Vec::new();
     let written = visit.care_time(&said_at.text);
-    if let Some(news) = person_news(known, &visit.profile.facility.id, said, written) {
+    if let Some(news) = person_news(known, &by(visit), said, written) {
         let at = Said { field: "PID-7", ..said_at.clone() };
         told.push(Told { at, payload: Payload::DemographicsUpdated(news.into()) });
     }
@@ -63,16 +64,8 @@ pub(super) fn person(
 /// What of a message is news of a patient who is known. By when it was written: what it tells of may
 /// be long past. Of two words of one time, the one that came later holds, and the one before does
 /// not come back: its message may have come again.
-fn person_news(
-    known: &Known,
-    organisation: &str,
-    said: Update,
-    written: Option<CareTime>,
-) -> Option<Update> {
-    let is_own = |actor: Option<&v1::Actor>, _: Option<&v1::Source>| {
-        actor.is_some_and(|actor| actor.organisation == organisation)
-    };
-    let words = known.words(is_own, false);
+fn person_news(known: &Known, by: &str, said: Update, written: Option<CareTime>) -> Option<Update> {
+    let words = known.words(|actor, source| sender(actor, source) == by, false);
     let said = with_names(said, known.demographics(), &words);
     let before = Before {
         known: known.demographics(),
@@ -83,6 +76,14 @@ fn person_news(
         may_have_come: !words.are_before(written),
     };
     before.news(said)
+}
+
+/// Whose word the events of a message are.
+fn by(visit: &Visit<'_>) -> String {
+    let organisation = visit.profile.facility.id.clone();
+    let system = cut(&visit.group.field("MSH", 3).first(), 64);
+    let actor = v1::Actor { organisation, ..v1::Actor::default() };
+    sender(Some(&actor), Some(&v1::Source { system, ..v1::Source::default() }))
 }
 
 /// Refuses what a message says of somebody else under a number of this patient's. A number that

@@ -138,7 +138,7 @@ fn names(field: Field<'_>, with_others: bool) -> Vec<v1::HumanName> {
     let mut said: Vec<(u8, v1::HumanName)> =
         field.repetitions().map(|name| (rank(name), to_name(name))).collect();
     said.sort_by_key(|(rank, _)| *rank);
-    if !with_others && said.first().is_some_and(|(rank, _)| *rank > 0) {
+    if !with_others && field.repetitions().all(is_alias) {
         return Vec::new();
     }
     for (rank, name) in said {
@@ -150,6 +150,12 @@ fn names(field: Field<'_>, with_others: bool) -> Vec<v1::HumanName> {
         }
     }
     taken.into_iter().map(|(_, name)| name).take(10).collect()
+}
+
+/// Whether it is a nickname, an alias, a maiden name or a pseudonym (HL7 table 0200), and not one in
+/// the place of which the script stands.
+fn is_alias(name: Field<'_>) -> bool {
+    matches!(&*name.component(7).text(), "A" | "M" | "N" | "S")
 }
 
 /// Legal names and those of which nothing is said go before aliases, nicknames and maiden names.

@@ -86,6 +86,15 @@ impl Refusal {
         Self { kind, condition, field, reason, message, is_kept: false }
     }
 
+    /// A message that takes back what another said, of a kind that is not taken back so. It is kept:
+    /// in a folder nobody is answered.
+    pub(crate) fn undone_at_a_desk(event: &str) -> Self {
+        let message = format!(
+            "a deleted ADT {event} is not taken, since what was recorded is never deleted: have what was wrong entered in error at a desk (CareTeam.MarkEnteredInError); the message is kept in quarantine"
+        );
+        Self { is_kept: true, ..Self::unsupported(true, message) }
+    }
+
     /// More bytes than are taken.
     pub(crate) fn too_large(limit: usize) -> Self {
         let message = format!(

@@ -138,9 +138,7 @@ pub(super) fn withdrawal(act: Act, event: &str) -> Result<Act, Refusal> {
         | Act::Allergies
         | Act::SamePerson
         | Act::OtherPerson => {
-            let message =
-                format!("a deleted ADT {event} is not taken: what was recorded is never deleted");
-            return Err(Refusal::unsupported(true, message));
+            return Err(Refusal::undone_at_a_desk(event));
         }
     })
 }

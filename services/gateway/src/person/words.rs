@@ -71,8 +71,29 @@ impl Words {
     /// was an error.
     pub(super) fn was_own_last(&self, part: Part, said: &Update) -> bool {
         let is_it = |word: &Word| word.update.value(part) == said.value(part);
-        let mut errors = self.in_error.iter().filter(|word| word.is_own && word.update.says(part));
-        self.on(part).find(|word| word.is_own).is_some_and(is_it) || errors.any(is_it)
+        self.on(part).find(|word| word.is_own).is_some_and(is_it)
+            || self.was_own_error(part, said, None)
+    }
+
+    /// Whether whoever speaks now has said all of this of a part.
+    pub(super) fn have_own(&self, part: Part, said: &Update) -> bool {
+        self.on(part).any(|word| word.is_own && has_all_of(&word.update, said, part))
+    }
+
+    /// Whether it was an error of whoever speaks now, not said before it was written. Of an address
+    /// that is withheld nobody can tell that it was another.
+    pub(super) fn was_own_error(
+        &self,
+        part: Part,
+        said: &Update,
+        written: Option<CareTime>,
+    ) -> bool {
+        let withheld = Some(super::withheld());
+        self.in_error.iter().filter(|word| word.is_own && word.update.says(part)).any(|word| {
+            let is_it = word.update.value(part) == said.value(part)
+                || (part == Part::Address && word.update.demographics.address == withheld);
+            is_it && written.is_none_or(|written| !word.at.is_before(&written))
+        })
     }
 
     /// The same of whether the person died.
@@ -136,6 +157,17 @@ impl Words {
             let mut parts = PARTS.into_iter().filter(|part| said.says(*part));
             told_death && told_life && parts.all(|part| has_said(&word.update, said, part))
         })
+    }
+}
+
+fn has_all_of(before: &Update, now: &Update, part: Part) -> bool {
+    let (before_of, now_of) = (&before.demographics, &now.demographics);
+    match part {
+        Part::Names => now_of.names.iter().all(|name| before_of.names.contains(name)),
+        Part::Contacts => now_of.contacts.iter().all(|one| before_of.contacts.contains(one)),
+        Part::Birth | Part::Sex | Part::Address | Part::DeceasedAt | Part::Unspecified => {
+            before.value(part) == now.value(part)
+        }
     }
 }
 

@@ -84,7 +84,9 @@ pub(super) fn was_protected(timeline: &[v1::TimelineEntry]) -> bool {
         let address = told_by(entry).and_then(|(_, _, update)| update.demographics.address);
         entry.sensitivity.contains(&label) || address.is_some_and(|address| address.confidential)
     };
-    timeline.iter().any(says_so)
+    // Of an error, the address is shown as though it were: it is somebody else's.
+    let stands = |entry: &&v1::TimelineEntry| entry.entered_in_error_by_event_id.is_empty();
+    timeline.iter().filter(stands).any(says_so)
 }
 
 /// What an entry tells of who the patient is.
