@@ -703,11 +703,12 @@ fn order(payload: &Payload, read: &Reader<'_>) -> Result<Option<Order>> {
     };
     let order = match ruled {
         Ruled::PatientRegistered(message) => {
+            let said = read.field("demographics").demographics(message.demographics.as_ref())?;
+            // Before, nothing was known: what it does not give, it says nothing of.
+            let keeps = Keeps { birth: said.birth_on.is_none(), ..Keeps::default() };
             Order::Identity(IdentityCommand::Register(Registration {
                 identifiers: message.identifiers.iter().map(Identifier::from).collect(),
-                demographics: read
-                    .field("demographics")
-                    .demographics(message.demographics.as_ref())?,
+                demographics: Demographics { keeps, ..said },
             }))
         }
         Ruled::IdentifierLinked(message) => {

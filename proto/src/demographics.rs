@@ -27,8 +27,8 @@ impl Update {
     pub fn of(event: &Event, payload: &Payload) -> Option<Self> {
         let by = sender(event.actor.as_ref(), event.source.as_ref());
         if let Payload::PatientRegistered(message) = payload {
-            let demographics = message.demographics.clone()?;
-            Some(Self { demographics, by, ..Self::default() })
+            // Before, nothing was known: what it does not give, it says nothing of.
+            Some(Self { by, ..Self::given(message.demographics.clone()?) })
         } else if let Payload::DemographicsUpdated(message) = payload {
             let (keeps, withdraws) = (message.keeps().collect(), message.withdraws().collect());
             Some(Self { demographics: message.demographics.clone()?, keeps, withdraws, by })
@@ -331,7 +331,13 @@ mod tests {
         };
         let keeps = vec![Part::Contacts];
         assert_eq!(now(Update { keeps, ..whole(said.clone()) }), ["4", "1", "3"]);
-        assert_eq!(now(whole(said)), ["4"]);
+        assert_eq!(now(whole(said.clone())), ["4"]);
+        let theirs = Update { by: "other".to_owned(), ..whole(said) };
+        let mut silent =
+            Update { by: "other".to_owned(), ..Update::given(Demographics::default()) };
+        silent.withdraw(Part::Contacts);
+        let all = known([&before, &theirs, &silent].into_iter(), [].into_iter()).demographics;
+        assert_eq!(all.contacts.len(), 3, "all that was said before");
     }
 
     #[test]

@@ -33,20 +33,24 @@ pub struct Before<'a> {
 enum Change {
     Same,
     New,
-    /// That the address is confidential is never too late to be said; where it is, is.
-    Protection,
     /// More is known, or was said since.
     Overtaken,
+    /// The same; but that the address is confidential is never too late to be said.
+    Protection,
 }
 
 impl Before<'_> {
     /// What of `said` is news: all that it says and that is not overtaken, if any of it is new, or
     /// its sender has not said so before. None if that is nothing.
     pub fn news(&self, mut said: Update) -> Option<Update> {
+        let adds_protection = self.adds_protection(&said);
         self.set_protection(&mut said);
         let mut is_new = false;
         for part in PARTS {
-            let change = self.change(part, &said);
+            let mut change = self.change(part, &said);
+            if change == Change::Overtaken && part == Part::Address && adds_protection {
+                change = Change::Protection;
+            }
             if change == Change::Overtaken {
                 said.keep(part);
             } else if change == Change::Protection {
@@ -84,9 +88,7 @@ impl Before<'_> {
             return Change::Same;
         }
         let is_seen = !(part == Part::Address && self.is_withheld && self.is_confidential());
-        if is_late && part == Part::Address && self.adds_protection(said) {
-            Change::Protection
-        } else if self.is_same(part, said) {
+        if self.is_same(part, said) {
             // What two say stays when one of them takes it back.
             let is_said = !is_seen || self.words.have_own(part, said);
             if is_said { Change::Same } else { Change::New }
@@ -515,6 +517,17 @@ mod tests {
     }
 
     #[test]
+    fn an_older_word_of_a_system_hides_no_address_that_a_person_opened() {
+        let secret = told(false, "2026-05-01", Update::given(living_at("秘密町1", true)));
+        let open = told(false, "2026-05-09", Update::given(living_at("本町1", false)));
+        let told = [secret, open.clone()];
+        let older = after_feed(&told, living_at("旧町9", false), "2026-05-05");
+        assert_eq!(older.address, open.update.demographics.address);
+        let says_so = after_feed(&told, living_at("旧町9", true), "2026-05-05");
+        assert_eq!(says_so.address, Some(withheld()));
+    }
+
+    #[test]
     fn systems_open_no_address_that_was_confidential() {
         let secret = told(false, "2026-05-01", Update::given(living_at("秘密町1", true)));
         let open = told(false, "2026-05-02", Update::given(living_at("本町1", false)));
@@ -680,8 +693,8 @@ mod tests {
     #[test]
     fn what_a_feed_said_before_does_not_come_back() {
         let first = v1::Demographics { not_deceased: true, ..reached_at("03") };
-        let mut error = told(false, "2026-05-02", Update::given(first.clone()));
-        let second = told(false, "2026-05-02", Update::given(reached_at("06")));
+        let mut error = told(true, "2026-05-02", Update::given(first.clone()));
+        let second = told(true, "2026-05-02", Update::given(reached_at("06")));
         let both = [error.clone(), second.clone()];
         assert_eq!(
             after_feed(&both, first.clone(), "2026-05-02").contacts,
@@ -689,11 +702,10 @@ mod tests {
         );
         let said_less = v1::Demographics { sex: v1::Sex::Unknown.into(), ..reached_at("03") };
         let known_sex = told(false, "2026-05-01", Update::given(person("1938", v1::Sex::Female)));
-        let less = [known_sex, told(false, "2026-05-02", Update::given(reached_at("03"))), second];
+        let less = [known_sex, told(true, "2026-05-02", Update::given(reached_at("03"))), second];
         assert_eq!(after_feed(&less, said_less, "2026-05-02").contacts, reached_at("06").contacts);
         error.is_error = true;
         assert_eq!(after_feed(&[error.clone()], first.clone(), "").contacts, []);
-        error.is_own = true;
         assert_eq!(after_all(&[error], first, "").contacts, [], "nor what another system did");
         let third = after_feed(&both, reached_at("07"), "2026-05-02");
         assert_eq!(

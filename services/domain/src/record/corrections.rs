@@ -56,8 +56,9 @@ impl Record {
             if was == Some(refusal) || follow.iter().any(|with| with.stamp.event == *event) {
                 continue;
             }
-            // What happened after a correction that is told late, does not speak against it.
-            let is_later = stamp.occurred_at.is_before(at);
+            // What happened after a correction that is told late, does not speak against it; but a
+            // move that leaves it behind does, whenever it is said to have been.
+            let is_later = stamp.occurred_at.is_before(at) && correction.change != Change::Moved;
             if !is_later && was.is_none() && one.of.is_none() {
                 return Err(correction::Refusal::LaterEventDepends(*event).into());
             }
@@ -394,6 +395,20 @@ mod tests {
         record.apply(&Event { stamp: stamp(4, "2026-05-10"), fact: discharge.into() });
         assert!(record.encounter(encounter_id(1)).unwrap().is_inpatient());
         assert_eq!(record.when("2026-05-11", correct(2, Change::EnteredInError)), Ok(()));
+    }
+
+    #[test]
+    fn what_others_build_on_is_not_moved_without_them_whenever_that_is_said_to_have_been() {
+        let record = stay();
+        let without = Err(correction::Refusal::LaterEventDepends(event_id(3)).into());
+        for at in ["2026-05-10", "2026-05-03"] {
+            assert_eq!(record.when(at, correct(2, Change::Moved)), without, "{at}");
+        }
+        assert_eq!(
+            record.when("2026-05-03", correct(2, Change::EnteredInError)),
+            Ok(()),
+            "told late"
+        );
     }
 
     #[test]

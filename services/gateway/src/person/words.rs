@@ -56,9 +56,12 @@ impl Words {
         self.are_whole && !self.all().any(|word| word.is_own)
     }
 
-    /// Whether more was said of a part after this was written.
+    /// Whether more was said of a part after this was written; or left out, by whoever speaks now
+    /// and says all that they know each time.
     pub(super) fn are_after(&self, part: Part, written: Option<CareTime>) -> bool {
-        written.is_some_and(|written| self.on(part).any(|word| written.is_before(&word.at)))
+        let own = self.standing.iter().filter(|word| self.are_whole && word.is_own);
+        let mut all = self.on(part).chain(own);
+        written.is_some_and(|written| all.any(|word| written.is_before(&word.at)))
     }
 
     pub(super) fn are_after_death(&self, written: Option<CareTime>) -> bool {
@@ -143,11 +146,11 @@ impl Words {
         written.is_some_and(|written| self.all().all(|word| word.at.is_before(&written)))
     }
 
-    /// Whether all of this was said before in one word, by anybody, of somebody of whom so much is
-    /// known. That an address is confidential may have become known since.
+    /// Whether whoever speaks now has said all of this before in one word, of somebody of whom so much
+    /// is known. That an address is confidential may have become known since.
     pub(super) fn have_said(&self, said: &Update, known: &v1::Demographics) -> bool {
         let now = &said.demographics;
-        self.all().any(|word| {
+        self.all().filter(|word| word.is_own).any(|word| {
             let before = &word.update.demographics;
             let told_death = !now.deceased
                 || (before.deceased
