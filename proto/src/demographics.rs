@@ -51,7 +51,7 @@ impl Update {
     }
 
     /// Whether what others said of a part stays, but for what this says in its place.
-    fn leaves(&self, part: Part) -> bool {
+    pub fn leaves(&self, part: Part) -> bool {
         self.keeps.contains(&part) || self.withdraws.contains(&part)
     }
 
@@ -67,6 +67,18 @@ impl Update {
     /// What it says of a part, in one form for all parts.
     pub fn value(&self, part: Part) -> Demographics {
         value(&self.demographics, part)
+    }
+
+    /// Whether these demographics have all that it says of a part.
+    pub fn is_all_in(&self, of: &Demographics, part: Part) -> bool {
+        let Demographics { names, contacts, .. } = &self.demographics;
+        match part {
+            Part::Names => names.iter().all(|name| of.names.contains(name)),
+            Part::Contacts => contacts.iter().all(|contact| of.contacts.contains(contact)),
+            Part::Birth | Part::Sex | Part::Address | Part::DeceasedAt | Part::Unspecified => {
+                self.value(part) == value(of, part)
+            }
+        }
     }
 
     /// Says nothing of a part.

@@ -6,18 +6,13 @@ use tsunagi_bus::{Bus as _, Cursor, Delivery, Feed, Slot, Stored};
 use tsunagi_chassis::Config;
 use tsunagi_event_store::Store;
 
-use crate::support::{config, draft, folder, open, poll_some, publish};
+use crate::support::{config, draft, folder, handed, open, poll_some, publish, sixty_events};
 
 /// Takes events until the feed is caught up.
 async fn to_the_end(feed: &mut Box<dyn Feed>) -> Vec<Stored> {
-    let mut events = Vec::new();
-    loop {
-        match feed.next().await.unwrap() {
-            Delivery::Events(more) => events.extend(more),
-            Delivery::Unreadable(of) => panic!("{of:?} cannot be read"),
-            Delivery::CaughtUp => return events,
-        }
-    }
+    let (events, unreadable) = handed(feed).await;
+    assert_eq!(unreadable, []);
+    events
 }
 
 /// Every slot's positions must be 1, 2, 3, ... from where the reader began.
@@ -35,10 +30,7 @@ fn assert_dense(events: &[Stored], from: &Cursor) {
 async fn a_feed_goes_on_from_every_cursor() {
     let folder = folder();
     let store = open(&folder);
-    for number in 0..60 {
-        // Records of a size that makes them go over several segments.
-        publish(&store, number % 7, vec![draft(number, &"x".repeat(5000))]).await.unwrap();
-    }
+    sixty_events(&store).await;
     let all = to_the_end(&mut store.follow(Cursor::start())).await;
     assert_eq!(all.len(), 60);
     assert_dense(&all, &Cursor::start());

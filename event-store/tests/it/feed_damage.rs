@@ -10,8 +10,8 @@ use futures_util::StreamExt as _;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tsunagi_bus::grpc::CareBusService;
-use tsunagi_bus::{Bus as _, Cursor, Delivery, Feed, Stored};
-use tsunagi_domain::{EventId, PatientId};
+use tsunagi_bus::{Bus as _, Cursor, Stored};
+use tsunagi_domain::PatientId;
 use tsunagi_event_store::Patients;
 use tsunagi_event_store::log::frame::HEADER_BYTES;
 use tsunagi_proto::v1;
@@ -20,22 +20,9 @@ use tsunagi_proto::v1::subscribe_response::Frame as Sent;
 use uuid::Uuid;
 
 use crate::support::{
-    admitted, care_event, config, draft, event, folder, handler, liaison, one, open, publish,
-    records, registered,
+    admitted, care_event, config, draft, event, folder, handed, handler, liaison, one, open,
+    publish, records, registered, sixty_events,
 };
-
-/// What a follower was handed until it was caught up: the events, and of those that cannot be read
-/// the ids, where these can be.
-async fn handed(feed: &mut Box<dyn Feed>) -> (Vec<Stored>, Vec<Option<EventId>>) {
-    let (mut events, mut unreadable) = (Vec::new(), Vec::new());
-    loop {
-        match feed.next().await.unwrap() {
-            Delivery::Events(more) => events.extend(more),
-            Delivery::Unreadable(of) => unreadable.push(of.map(|of| of.event)),
-            Delivery::CaughtUp => return (events, unreadable),
-        }
-    }
-}
 
 fn segment(folder: &TempDir, number: u32) -> PathBuf {
     folder.path().join(format!("log/{number:010}.seg"))
@@ -67,9 +54,7 @@ const IN_RECORD: u64 = 100;
 async fn a_feed_goes_past_what_is_damaged_and_tells_of_it() {
     let folder = folder();
     let store = open(&folder);
-    for number in 0..60 {
-        publish(&store, number % 7, vec![draft(number, &"x".repeat(5000))]).await.unwrap();
-    }
+    sixty_events(&store).await;
     let (all, _) = handed(&mut store.follow(Cursor::start())).await;
     // In a sealed segment, in the one that is being written, and the very last.
     damage(&folder, 3, IN_RECORD, 1);
@@ -96,9 +81,7 @@ async fn a_feed_goes_past_what_is_damaged_and_tells_of_it() {
 async fn who_has_seen_past_what_is_damaged_is_not_told_again() {
     let folder = folder();
     let store = open(&folder);
-    for number in 0..60 {
-        publish(&store, number % 7, vec![draft(number, &"x".repeat(5000))]).await.unwrap();
-    }
+    sixty_events(&store).await;
     damage(&folder, 3, IN_RECORD, 1);
     let mut feed = store.follow(Cursor::start());
     let (events, unreadable) = handed(&mut feed).await;
@@ -115,9 +98,7 @@ async fn who_has_seen_past_what_is_damaged_is_not_told_again() {
 async fn a_segment_of_which_nothing_can_be_read_holds_up_nothing() {
     let folder = folder();
     let store = open(&folder);
-    for number in 0..60 {
-        publish(&store, number % 7, vec![draft(number, &"x".repeat(5000))]).await.unwrap();
-    }
+    sixty_events(&store).await;
     let file = OpenOptions::new().write(true).open(segment(&folder, 2)).unwrap();
     file.write_all_at(&vec![0; 60_000], 64).unwrap();
     let (events, unreadable) = handed(&mut store.follow(Cursor::start())).await;

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use tempfile::TempDir;
 use tonic::Request;
 use tsunagi_bus::{
-    Bus, Draft, Expected, Handler, Placed, Publication, PublishError, StreamId, Submission,
+    Bus, Delivery, Draft, Expected, Feed, Handler, Placed, Publication, PublishError, Stored,
+    StreamId, Submission,
 };
 use tsunagi_chassis::Config;
 use tsunagi_chassis::config::Values;
@@ -55,6 +56,26 @@ pub(crate) fn copy_of(from: &Path, to: &Path) {
 
 pub(crate) fn open(folder: &TempDir) -> Store {
     Store::open(&config(folder.path())).unwrap()
+}
+
+/// What a follower was handed until it was caught up: the events, and of those that cannot be read
+/// the ids, where these can be.
+pub(crate) async fn handed(feed: &mut Box<dyn Feed>) -> (Vec<Stored>, Vec<Option<EventId>>) {
+    let (mut events, mut unreadable) = (Vec::new(), Vec::new());
+    loop {
+        match feed.next().await.unwrap() {
+            Delivery::Events(more) => events.extend(more),
+            Delivery::Unreadable(of) => unreadable.push(of.map(|of| of.event)),
+            Delivery::CaughtUp => return (events, unreadable),
+        }
+    }
+}
+
+/// Publishes events of seven patients, of a size that makes them go over several segments.
+pub(crate) async fn sixty_events(store: &Store) {
+    for number in 0..60 {
+        publish(store, number % 7, vec![draft(number, &"x".repeat(5000))]).await.unwrap();
+    }
 }
 
 pub(crate) fn handler(store: &Store, folder: &TempDir) -> Arc<Handler> {

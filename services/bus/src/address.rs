@@ -271,9 +271,14 @@ pub fn without_address(mut payload: Payload) -> Option<Vec<u8>> {
     Some(payload.encode_to_vec())
 }
 
-/// Leaves of an address only that it is confidential.
+/// What is left of an address that must not leave the record: that it is confidential.
+pub fn withheld() -> v1::Address {
+    v1::Address { confidential: true, ..v1::Address::default() }
+}
+
+/// Leaves that of an address.
 pub fn withhold(address: &mut v1::Address) {
-    *address = v1::Address { confidential: true, ..v1::Address::default() };
+    *address = withheld();
 }
 
 /// The event as it is sent: as it came, unless an address in it must not leave the record.

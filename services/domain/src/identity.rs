@@ -198,7 +198,7 @@ impl Said {
 
     /// Refuses an update that contradicts itself, or what it keeps.
     fn check(&self, stamp: &Stamp, update: &Demographics) -> Result<(), Refusal> {
-        update.check(stamp)?;
+        update.check_birth(stamp)?;
         let Keeps { birth, deceased_at, withdraws_birth } = update.keeps;
         let birth_on = if birth || withdraws_birth { self.birth_on() } else { update.birth_on };
         let deceased_at = if deceased_at { self.deceased_at() } else { update.deceased_at };
@@ -462,10 +462,15 @@ impl Demographics {
     }
 
     fn check(&self, stamp: &Stamp) -> Result<(), Refusal> {
-        if self.birth_on.is_some_and(|birth| stamp.occurred_at.is_before(&birth)) {
-            return Err(Refusal::BornAfterEvent);
-        }
+        self.check_birth(stamp)?;
         check_life(self.birth_on, self.deceased_at)
+    }
+
+    fn check_birth(&self, stamp: &Stamp) -> Result<(), Refusal> {
+        match self.birth_on {
+            Some(birth) if stamp.occurred_at.is_before(&birth) => Err(Refusal::BornAfterEvent),
+            Some(_) | None => Ok(()),
+        }
     }
 }
 

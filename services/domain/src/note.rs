@@ -189,6 +189,20 @@ pub struct Course {
 /// Where everything begins.
 const NONE: &str = "none";
 
+#[cfg(test)]
+impl Step {
+    /// A step of a question, which anybody may take.
+    pub(crate) fn of_question(
+        number: u128,
+        from: &'static [&'static str],
+        to: &'static str,
+    ) -> Self {
+        let (of, id) = ("question_id", Uuid::from_u128(number));
+        let (content, variant) = (None, None);
+        Self { of, id, from, to, by_person: false, by_beginner: false, content, variant }
+    }
+}
+
 impl path::Step for Step {
     type State = &'static str;
     const BEGINNING: Self::State = NONE;
@@ -280,16 +294,7 @@ mod tests {
     use crate::record::testing::stamp;
 
     fn step(from: &'static [&'static str], to: &'static str) -> Step {
-        Step {
-            of: "question_id",
-            id: Uuid::from_u128(1),
-            from,
-            to,
-            by_person: false,
-            by_beginner: false,
-            content: None,
-            variant: None,
-        }
+        Step::of_question(1, from, to)
     }
 
     const ASKED: (&[&str], &str) = (&["none"], "open");

@@ -62,16 +62,7 @@ fn goal(day: u8) -> Said {
 }
 
 fn question(day: u8, from: &'static [&'static str], to: &'static str) -> Said {
-    let step = note::Step {
-        of: "question_id",
-        id: Uuid::from_u128(9),
-        from,
-        to,
-        by_person: false,
-        by_beginner: false,
-        content: None,
-        variant: None,
-    };
+    let step = note::Step::of_question(9, from, to);
     ("office", day, record::Order::Document(Document { step: Some(step), ..Document::default() }))
 }
 

@@ -6,6 +6,7 @@
 
 mod words;
 
+use tsunagi_bus::address::withheld;
 use tsunagi_domain::CareTime;
 use tsunagi_proto::demographics::{PARTS, Update, is_empty, value};
 use tsunagi_proto::v1::{self, DemographicsPart as Part};
@@ -35,8 +36,6 @@ enum Change {
     New,
     /// More is known, or was said since.
     Overtaken,
-    /// The same; but that the address is confidential is never too late to be said.
-    Protection,
 }
 
 impl Before<'_> {
@@ -47,16 +46,16 @@ impl Before<'_> {
         self.set_protection(&mut said);
         let mut is_new = false;
         for part in PARTS {
-            let mut change = self.change(part, &said);
-            if change == Change::Overtaken && part == Part::Address && adds_protection {
-                change = Change::Protection;
+            match self.change(part, &said) {
+                Change::Same => {}
+                Change::New => is_new = true,
+                // That the address is confidential is never too late to be said.
+                Change::Overtaken if part == Part::Address && adds_protection => {
+                    said.demographics.address = Some(withheld());
+                    is_new = true;
+                }
+                Change::Overtaken => said.keep(part),
             }
-            if change == Change::Overtaken {
-                said.keep(part);
-            } else if change == Change::Protection {
-                said.demographics.address = Some(withheld());
-            }
-            is_new |= matches!(change, Change::New | Change::Protection);
         }
         self.drop_late_death(&mut said);
         if self.may_have_come && self.words.have_said(&said, self.known) {
@@ -140,19 +139,15 @@ impl Before<'_> {
 
     /// Whether of a part the same is known, as far as that may be seen.
     fn is_same(&self, part: Part, said: &Update) -> bool {
-        let v1::Demographics { names, contacts, .. } = &said.demographics;
-        let is_part = said.keeps.contains(&part) || said.withdraws.contains(&part);
         // Whether it is another one cannot be told.
         if part == Part::Address && self.is_withheld && self.is_confidential() {
             true
-        } else if is_part && part == Part::Names {
-            names.iter().all(|name| self.known.names.contains(name))
-        } else if is_part && part == Part::Contacts {
-            contacts.iter().all(|contact| self.known.contacts.contains(contact))
+        } else if said.leaves(part) {
+            said.is_all_in(self.known, part)
         } else if part == Part::Contacts {
             // In whichever order.
-            contacts.len() == self.known.contacts.len()
-                && contacts.iter().all(|contact| self.known.contacts.contains(contact))
+            said.demographics.contacts.len() == self.known.contacts.len()
+                && said.is_all_in(self.known, part)
         } else {
             value(self.known, part) == said.value(part)
         }
@@ -198,11 +193,6 @@ fn says_less(known: &v1::Demographics, said: &Update, part: Part) -> bool {
             false
         }
     }
-}
-
-/// What is shown of a confidential address.
-fn withheld() -> v1::Address {
-    v1::Address { confidential: true, ..v1::Address::default() }
 }
 
 /// The names that are said, and whether they replace those that are known: a name in another script

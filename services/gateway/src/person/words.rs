@@ -1,5 +1,6 @@
 //! What was said of a person so far: which word holds of each part, and whose it is.
 
+use tsunagi_bus::address;
 use tsunagi_domain::identity::Patient;
 use tsunagi_domain::{CareTime, EventId};
 use tsunagi_proto::demographics::{PARTS, Update};
@@ -80,7 +81,7 @@ impl Words {
 
     /// Whether whoever speaks now has said all of this of a part.
     pub(super) fn have_own(&self, part: Part, said: &Update) -> bool {
-        self.on(part).any(|word| word.is_own && has_all_of(&word.update, said, part))
+        self.on(part).any(|word| word.is_own && said.is_all_in(&word.update.demographics, part))
     }
 
     /// Whether it was an error of whoever speaks now, not said before it was written. Of an address
@@ -91,7 +92,7 @@ impl Words {
         said: &Update,
         written: Option<CareTime>,
     ) -> bool {
-        let withheld = Some(super::withheld());
+        let withheld = Some(address::withheld());
         self.in_error.iter().filter(|word| word.is_own && word.update.says(part)).any(|word| {
             let is_it = word.update.value(part) == said.value(part)
                 || (part == Part::Address && word.update.demographics.address == withheld);
@@ -160,17 +161,6 @@ impl Words {
             let mut parts = PARTS.into_iter().filter(|part| said.says(*part));
             told_death && told_life && parts.all(|part| has_said(&word.update, said, part))
         })
-    }
-}
-
-fn has_all_of(before: &Update, now: &Update, part: Part) -> bool {
-    let (before_of, now_of) = (&before.demographics, &now.demographics);
-    match part {
-        Part::Names => now_of.names.iter().all(|name| before_of.names.contains(name)),
-        Part::Contacts => now_of.contacts.iter().all(|one| before_of.contacts.contains(one)),
-        Part::Birth | Part::Sex | Part::Address | Part::DeceasedAt | Part::Unspecified => {
-            before.value(part) == now.value(part)
-        }
     }
 }
 
