@@ -16,7 +16,7 @@ use prost::Message as _;
 use tokio_util::task::TaskTracker;
 use tsunagi_chassis::{Config, Trace, trace};
 use tsunagi_domain::identity::{Command as IdentityCommand, Identifier};
-use tsunagi_domain::{Command, EventId, Order, PatientId, Record, Refusal};
+use tsunagi_domain::{Command, EventId, Order, PatientId, Refusal};
 use tsunagi_proto::catalogue::{Family, Payload};
 use tsunagi_proto::check::{Path, Violation};
 use tsunagi_proto::convert;
@@ -598,7 +598,7 @@ impl Loaded {
     }
 }
 
-/// The events that the commands cause, one after the other.
+/// The events that the commands cause.
 fn decide(prepared: &Prepared, loaded: &Loaded) -> Result<Vec<tsunagi_domain::Event>, SubmitError> {
     prepared.objections.check()?;
     if let Some(expected) = prepared.expected_version
@@ -606,39 +606,12 @@ fn decide(prepared: &Prepared, loaded: &Loaded) -> Result<Vec<tsunagi_domain::Ev
     {
         return Err(SubmitError::VersionConflict { expected, actual: loaded.version });
     }
-    let now = Timestamp::now();
-    if let [command] = prepared.commands.as_slice() {
-        return Ok(loaded.record.decide(command.clone(), now)?);
-    }
-    let corrects = |command: &Command| matches!(command.order, Order::Correction(_));
-    let is_with_corrections = prepared.commands.iter().any(corrects);
-    // The record with the commands before. A form or a note changes nothing for those that
-    // follow, but that it can be corrected.
-    let mut ahead: Option<Record> = None;
-    let mut events = Vec::with_capacity(prepared.commands.len());
-    for (at, command) in prepared.commands.iter().enumerate() {
-        let record = ahead.as_ref().unwrap_or(&loaded.record);
-        let follow = prepared.commands.get(at + 1..).unwrap_or_default();
-        let caused = record.decide_before(command.clone(), follow, now)?;
-        if is_with_corrections || !is_independent(command) {
-            let ahead = ahead.get_or_insert_with(|| loaded.record.clone());
-            for event in &caused {
-                ahead.apply(event);
-            }
-        }
-        events.extend(caused);
-    }
-    Ok(events)
-}
-
-/// Whether it is a form or a note that depends on nothing that another event could undo.
-fn is_independent(command: &Command) -> bool {
-    matches!(&command.order, Order::Document(document) if document.is_independent())
+    Ok(loaded.record.decide_together(&prepared.commands, Timestamp::now())?)
 }
 
 /// What depends on nothing needs no version.
 fn expected_version(prepared: &Prepared, version: u64) -> Expected {
-    let independent = prepared.commands.iter().all(is_independent);
+    let independent = prepared.commands.iter().all(|command| command.order.is_independent());
     if independent && prepared.expected_version.is_none() {
         Expected::Any
     } else {

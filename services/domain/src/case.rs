@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::id::{EventId, OrganisationId, ReferralId};
 use crate::pairs::commands_and_events;
-use crate::path::{Path, Step};
+use crate::path::{Gaps, Path, Step};
 use crate::record::{Stamp, Turn};
 use crate::time::CareTime;
 
@@ -55,7 +55,7 @@ pub enum Refusal {
 }
 
 /// Whether a case is worked on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
     Unopened,
     Open,
@@ -181,6 +181,10 @@ impl Case {
     /// Adds what was done on it.
     pub(crate) fn work(&mut self, stamp: &Stamp) {
         self.work.insert(stamp.event, stamp.occurred_at);
+    }
+
+    pub(crate) fn gaps(&self) -> Gaps {
+        self.with_work().gaps()
     }
 
     pub fn state(&self) -> State {

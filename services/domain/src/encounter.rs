@@ -155,7 +155,7 @@ impl Event {
 }
 
 /// Where an encounter stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
     /// Nothing has happened yet, or all of it was cancelled.
     Expected,

@@ -283,6 +283,10 @@ impl Course {
         self.path.insert(stamp, step);
     }
 
+    pub(crate) fn gaps(&self) -> path::Gaps {
+        self.path.gaps()
+    }
+
     pub fn state(&self) -> &'static str {
         self.path.state()
     }

@@ -1,6 +1,8 @@
 //! In every order of telling: all that can follow one another is taken and says the same, and of two
 //! steps that exclude each other one is.
 
+mod of_one_day;
+
 use uuid::Uuid;
 
 use crate::case::Command as Case;

@@ -16,6 +16,8 @@
 //! each other do not wait for each other for ever, one that begins something again says by itself
 //! that it had stopped: a case that is reopened was closed, also if that is still to be told.
 
+mod order;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -24,9 +26,12 @@ use crate::id::EventId;
 use crate::record::Stamp;
 use crate::time::CareTime;
 
+pub(crate) use self::order::Gaps;
+use self::order::{best, gaps_with};
+
 /// One kind of step, and where it leads.
-pub(crate) trait Step {
-    type State: Copy + PartialEq;
+pub(crate) trait Step: PartialEq {
+    type State: Copy + Ord;
 
     /// Where every path begins.
     const BEGINNING: Self::State;
@@ -71,13 +76,15 @@ pub(crate) struct Path<S> {
     told: Vec<Taken<S>>,
     /// The order of those that count, as places in `told`.
     order: Vec<usize>,
+    /// What that order lacks.
+    gaps: Gaps,
     /// Cancelled before they were told.
     ahead: BTreeMap<EventId, Ahead<S>>,
 }
 
 /// Whether both have the same steps in the same order, however these were told. What is still to
 /// be told makes no difference.
-impl<S: Step + PartialEq> PartialEq for Path<S> {
+impl<S: Step> PartialEq for Path<S> {
     fn eq(&self, other: &Self) -> bool {
         self.iter().eq(other.iter())
     }
@@ -85,7 +92,8 @@ impl<S: Step + PartialEq> PartialEq for Path<S> {
 
 impl<S> Default for Path<S> {
     fn default() -> Self {
-        Self { told: Vec::new(), order: Vec::new(), ahead: BTreeMap::new() }
+        let (told, order, gaps) = (Vec::new(), Vec::new(), Gaps::default());
+        Self { told, order, gaps, ahead: BTreeMap::new() }
     }
 }
 
@@ -119,12 +127,30 @@ impl<S: Step> Path<S> {
         Self::state_after(self.as_of(at).filter(|taken| taken.at.is_before(at)))
     }
 
+    /// Whether it may have stood so at a time, also between steps of which nobody can say whether
+    /// they were taken before it.
+    pub(crate) fn may_be(&self, at: &CareTime, is_so: impl Fn(S::State) -> bool) -> bool {
+        let mut since = None;
+        let mut stood = S::BEGINNING;
+        let mut until_end = self.iter().map(Some).chain([None]);
+        until_end.any(|next| {
+            let has_begun = since.is_none_or(|since: CareTime| !at.is_before(&since));
+            let has_ended = next.is_some_and(|next| next.at.is_before(at));
+            let was_so = has_begun && !has_ended && is_so(stood);
+            if let Some(next) = next {
+                stood = next.step.leads_from(stood).unwrap_or_else(|| next.step.leads_to());
+                since = Some(next.at);
+            }
+            was_so
+        })
+    }
+
     fn state_after<'a>(steps: impl Iterator<Item = &'a Taken<S>>) -> S::State
     where
         S: 'a,
     {
         let steps: Vec<&Taken<S>> = steps.collect();
-        let order = order(&steps);
+        let (order, _) = best(&steps);
         state(order.iter().filter_map(|place| steps.get(*place).copied()))
     }
 
@@ -135,34 +161,32 @@ impl<S: Step> Path<S> {
             return true;
         }
         let new = Taken::new(stamp, step);
-        self.goes_last(&new)
-            || arrange(&with(self.iter(), &new)).is_some()
-            || self.accepted_then(&new)
+        let steps: Vec<&Taken<S>> = self.iter().collect();
+        self.goes_last(&new) || gaps_with(&steps, &new).is_none() || self.accepted_then(&new)
     }
 
     /// Whether a step has a place among the others that agrees with its time, and leaves possible
     /// what is known of later times. If only a later step speaks against it, its event.
     pub(crate) fn fits(&self, stamp: &Stamp, step: S) -> Result<(), Option<EventId>> {
         let new = Taken::new(stamp, step);
-        if self.goes_last(&new) || arrange(&with(self.iter(), &new)).is_some() {
+        let steps: Vec<&Taken<S>> = self.iter().collect();
+        if self.goes_last(&new) || gaps_with(&steps, &new) <= self.gaps {
             return Ok(());
         }
-        let steps: Vec<&Taken<S>> = self.iter().collect();
-        let mut against = None;
-        for place in 0..=steps.len() {
+        let blocks = |place: usize| {
             let (before, after) = steps.split_at(place);
             let is_in_time = before.iter().all(|earlier| !new.at.is_before(&earlier.at))
                 && after.iter().all(|later| !later.at.is_before(&new.at));
-            let next = after.first().copied();
-            if !is_in_time || !new.follows(state(before.iter().copied()), next) {
-                continue;
-            }
-            match next {
-                Some(next) if !next.comes_after(&new) => against = Some(next.event),
-                Some(_) | None => return Ok(()),
-            }
-        }
-        Err(against)
+            let next = *after.first()?;
+            let follows = is_in_time && new.follows(state(before.iter().copied()), next);
+            follows.then_some(next.event)
+        };
+        Err((0..steps.len()).rev().find_map(blocks))
+    }
+
+    /// What its order lacks.
+    pub(crate) fn gaps(&self) -> Gaps {
+        self.gaps
     }
 
     /// Whether the step was cancelled before it is told: it then leads nowhere.
@@ -220,9 +244,9 @@ impl<S: Step> Path<S> {
         let without = |taken: &&Taken<S>| taken.event != event;
         let then = || {
             let rest: Vec<&Taken<S>> = self.as_of(at).filter(without).collect();
-            self.as_of(at).any(|taken| taken.event == event) && arrange(&rest).is_some()
+            self.as_of(at).any(|taken| taken.event == event) && best(&rest).1.is_none()
         };
-        arrange(&self.iter().filter(without).collect::<Vec<_>>()).is_some() || then()
+        best(&self.iter().filter(without).collect::<Vec<_>>()).1.is_none() || then()
     }
 
     /// Whether the event may be one that is still to be told, of before the time: something else
@@ -244,7 +268,8 @@ impl<S: Step> Path<S> {
     fn accepted_then(&self, new: &Taken<S>) -> bool {
         let is_said =
             |later: &Taken<S>| !later.at.is_before(&new.at) && new.step.repeats(&later.step);
-        !self.iter().any(is_said) && arrange(&with(self.as_of(&new.at), new)).is_some()
+        let then: Vec<&Taken<S>> = self.as_of(&new.at).collect();
+        !self.iter().any(is_said) && gaps_with(&then, new).is_none()
     }
 
     /// The steps that had been taken by a time and were not cancelled by then, also those of that
@@ -278,8 +303,9 @@ impl<S: Step> Path<S> {
         let places: Vec<usize> = (0..self.told.len()).filter(is_in_effect).collect();
         let steps: Vec<&Taken<S>> =
             places.iter().filter_map(|place| self.told.get(*place)).collect();
-        let order = order(&steps);
+        let (order, gaps) = best(&steps);
         self.order = order.iter().filter_map(|place| places.get(*place).copied()).collect();
+        self.gaps = gaps;
     }
 }
 
@@ -295,17 +321,10 @@ impl<S> Taken<S> {
 }
 
 impl<S: Step> Taken<S> {
-    /// Whether it can be taken in `state`; before a later step also if something between the two is
-    /// still to be told.
-    fn follows(&self, state: S::State, next: Option<&Self>) -> bool {
-        let is_late = || next.is_some_and(|next| self.at.is_before(&next.at));
-        self.step.leads_from(state).is_some() || is_late() && self.step.begins_again(state)
-    }
-
-    /// The same of what is known, when one is told that was taken before it.
-    fn comes_after(&self, new: &Self) -> bool {
-        let state = new.step.leads_to();
-        let is_late = new.at.is_before(&self.at);
+    /// Whether it can be taken in `state`, before the step that is next; also if something between
+    /// the two is still to be told.
+    fn follows(&self, state: S::State, next: &Self) -> bool {
+        let is_late = self.at.is_before(&next.at);
         self.step.leads_from(state).is_some() || is_late && self.step.begins_again(state)
     }
 }
@@ -327,73 +346,4 @@ fn state<'a, S: Step + 'a>(steps: impl Iterator<Item = &'a Taken<S>>) -> S::Stat
     steps.fold(S::BEGINNING, |state, taken| {
         taken.step.leads_from(state).unwrap_or_else(|| taken.step.leads_to())
     })
-}
-
-fn with<'a, S>(steps: impl Iterator<Item = &'a Taken<S>>, new: &'a Taken<S>) -> Vec<&'a Taken<S>> {
-    steps.chain([new]).collect()
-}
-
-/// The order of the steps, as places in `steps`.
-fn order<S: Step>(steps: &[&Taken<S>]) -> Vec<usize> {
-    arrange(steps).unwrap_or_else(|| by_time(steps))
-}
-
-/// The first legal order of the steps, as places in `steps`, if there is one. Of those that may
-/// come next by their times, the one that may have been taken first is tried first, and of these
-/// the one with the first id.
-fn arrange<S: Step>(steps: &[&Taken<S>]) -> Option<Vec<usize>> {
-    let mut search = Search { steps, left: by_time(steps), order: Vec::new(), tries: 0 };
-    search.extend(S::BEGINNING).then_some(search.order)
-}
-
-fn by_time<S>(steps: &[&Taken<S>]) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..steps.len()).collect();
-    order.sort_by_key(|place| steps.get(*place).map(|taken| taken.place()));
-    order
-}
-
-struct Search<'a, S> {
-    steps: &'a [&'a Taken<S>],
-    /// Not yet in `order`, by their earliest times.
-    left: Vec<usize>,
-    order: Vec<usize>,
-    tries: usize,
-}
-
-impl<S: Step> Search<'_, S> {
-    /// Steps whose times say little may stand in many orders: so many are tried.
-    const TRIES_MAX: usize = 10_000;
-
-    fn extend(&mut self, state: S::State) -> bool {
-        let of = |place: &usize| self.steps.get(*place).copied();
-        let Some(none_after) = self.left.iter().filter_map(of).map(|taken| taken.at.latest()).min()
-        else {
-            return true;
-        };
-        let next: Vec<usize> = self
-            .left
-            .iter()
-            .copied()
-            .take_while(|place| of(place).is_some_and(|taken| taken.at.earliest() <= none_after))
-            .collect();
-        for place in next {
-            let taken = self.steps.get(place);
-            let Some(state) = taken.and_then(|taken| taken.step.leads_from(state)) else {
-                continue;
-            };
-            self.tries += 1;
-            if self.tries > Self::TRIES_MAX {
-                return false;
-            }
-            let Some(at) = self.left.iter().position(|left| *left == place) else { continue };
-            self.left.remove(at);
-            self.order.push(place);
-            if self.extend(state) {
-                return true;
-            }
-            self.order.pop();
-            self.left.insert(at, place);
-        }
-        false
-    }
 }

@@ -334,8 +334,8 @@ fn is_tied(one: &Event, all: &[Event]) -> bool {
 }
 
 /// Tells of events as a sender does whose messages overtook each other: what is refused is sent
-/// again after the others; with what takes it back, if that does not help; and a correction with
-/// what was done instead. The record, and what it never took.
+/// again after the others; with what takes it back, if that does not help; and then two together, or
+/// all. The record, and what it never took.
 pub(crate) fn tell_again_and_again(mut left: Vec<Event>) -> (Record, Vec<(Event, crate::Refusal)>) {
     let mut record = Record::default();
     loop {
@@ -358,9 +358,9 @@ pub(crate) fn tell_again_and_again(mut left: Vec<Event>) -> (Record, Vec<(Event,
             });
             match (told, together(&record, &refused)) {
                 (Some(told), _) => drop(refused.remove(told)),
-                (None, Some((with_both, [one, other]))) => {
-                    record = with_both;
-                    refused.retain(|(event, _)| ![one, other].contains(&event.stamp.event));
+                (None, Some((with_them, told))) => {
+                    record = with_them;
+                    refused.retain(|(event, _)| !told.contains(&event.stamp.event));
                 }
                 (None, None) => return (record, refused),
             }
@@ -372,21 +372,20 @@ pub(crate) fn tell_again_and_again(mut left: Vec<Event>) -> (Record, Vec<(Event,
     }
 }
 
-/// The record with two that are taken together: a correction, and what was done instead.
+/// The record with two that are taken together, or with all.
 fn together(
     record: &Record,
     refused: &[(Event, crate::Refusal)],
-) -> Option<(Record, [EventId; 2])> {
-    let corrections = refused.iter().filter(|(event, _)| corrected(event).is_some());
-    corrections.into_iter().find_map(|(one, _)| {
-        refused.iter().find_map(|(other, _)| {
-            let mut record = record.clone();
-            let first = record.decide_before(command(one), &[command(other)], now()).ok()?;
-            add(&mut record, &first);
-            let second = record.decide(command(other), now()).ok()?;
-            add(&mut record, &second);
-            Some((record, [one, other].map(|event| event.stamp.event)))
-        })
+) -> Option<(Record, Vec<EventId>)> {
+    let all: Vec<&Event> = refused.iter().map(|(event, _)| event).collect();
+    let pairs = all.iter().flat_map(|one| all.iter().map(move |other| vec![*one, *other]));
+    let pairs = pairs.filter(|pair| pair[0] != pair[1]);
+    pairs.chain([all.clone()]).find_map(|told| {
+        let commands: Vec<Command> = told.iter().map(|event| command(event)).collect();
+        let caused = record.decide_together(&commands, now()).ok()?;
+        let mut record = record.clone();
+        add(&mut record, &caused);
+        Some((record, told.iter().map(|event| event.stamp.event).collect()))
     })
 }
 

@@ -14,6 +14,7 @@ mod state;
 mod stays;
 #[cfg(test)]
 pub(crate) mod testing;
+mod together;
 
 use std::sync::Arc;
 

@@ -3,7 +3,7 @@
 
 use crate::id::{CaseId, EventId, OrganisationId};
 use crate::pairs::commands_and_events;
-use crate::path::{Path, Step};
+use crate::path::{Gaps, Path, Step};
 use crate::record::{Stamp, Turn};
 use crate::time::CareTime;
 
@@ -73,7 +73,7 @@ pub enum Refusal {
 }
 
 /// Where a referral stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
     Requested,
     Accepted,
@@ -119,6 +119,11 @@ struct Question {
 }
 
 impl State {
+    /// Whether somebody may come, or not.
+    fn is_attended(self) -> bool {
+        matches!(self, Self::Accepted | Self::InProgress | Self::Completed)
+    }
+
     fn is_live(self) -> bool {
         match self {
             Self::Rejected | Self::Cancelled | Self::Failed | Self::EnteredInError => false,
@@ -194,11 +199,15 @@ impl Referral {
 
     /// Whether a case can be opened on it: it was not turned down or taken back by then.
     pub(crate) fn was_live_at(&self, at: &CareTime) -> bool {
-        self.is_known() && self.path.state_at(at).is_live()
+        self.is_known() && self.path.may_be(at, State::is_live)
     }
 
     pub fn is_known(&self) -> bool {
         self.asked.is_some()
+    }
+
+    pub(crate) fn gaps(&self) -> Gaps {
+        self.path.gaps()
     }
 
     pub fn state(&self) -> State {
@@ -240,9 +249,7 @@ impl Referral {
                 fits => fits.is_ok(),
             },
             // Who came is often told afterwards.
-            None => [state, self.path.state_at(&stamp.occurred_at)].iter().any(|state| {
-                matches!(state, State::Accepted | State::InProgress | State::Completed)
-            }),
+            None => state.is_attended() || self.path.may_be(&stamp.occurred_at, State::is_attended),
         };
         if may_be_said { Ok(()) } else { Err(Refusal::WrongState(state)) }
     }
@@ -346,6 +353,23 @@ mod tests {
             when(&accepted, "link-workers", Command::RecordNonAttendance(())),
             Ok(Event::Unattended(()))
         );
+    }
+
+    #[test]
+    fn what_of_a_day_was_first_does_not_depend_on_what_is_told_first() {
+        let day = |number| stamp_for(number, "2026-05-04", "link-workers");
+        let mut referral = given(&[requested(), Event::Accepted(())]);
+        for (number, event) in [(3, Event::Started(())), (4, Event::Held(()))] {
+            referral.apply(&day(number), &event);
+        }
+        assert_eq!(referral.state(), State::OnHold);
+        assert!(referral.decide(&day(5), Command::RecordAttendance(())).is_ok(), "before the hold");
+        let later = stamp_for(5, "2026-05-05", "link-workers");
+        let refused = Err(Refusal::WrongState(State::OnHold));
+        assert_eq!(referral.decide(&later, Command::RecordAttendance(())), refused);
+        referral.apply(&day(5), &Event::Cancelled(()));
+        assert!(referral.was_live_at(&day(6).occurred_at), "a case was opened before that");
+        assert!(!referral.was_live_at(&later.occurred_at));
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub enum Refusal {
 }
 
 /// Whether it is in the directory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
     Unknown,
     Published,

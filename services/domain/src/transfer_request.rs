@@ -2,7 +2,7 @@
 
 use crate::id::{EncounterId, EventId, OrganisationId};
 use crate::pairs::commands_and_events;
-use crate::path::{self, Path, Step};
+use crate::path::{Gaps, Path, Step};
 use crate::record::{Stamp, Turn};
 use crate::time::CareTime;
 
@@ -65,7 +65,7 @@ pub enum Refusal {
 }
 
 /// Where a request stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
     Requested,
     Offered,
@@ -189,13 +189,16 @@ impl TransferRequest {
     }
 
     fn acceptances(&self) -> impl Iterator<Item = Acceptance> {
-        let is_acceptance = |taken: &path::Taken<State>| taken.step == State::Accepted;
-        let accepted = self.path.iter().filter(move |taken| is_acceptance(taken));
-        accepted.map(move |taken| {
+        let accepted = self.path.iter().filter(|taken| taken.step == State::Accepted);
+        accepted.map(|taken| {
             let mut after = self.path.iter().skip_while(|step| step.event != taken.event);
-            let end = after.find(|step| !is_acceptance(step));
+            let end = after.find(|step| step.step == State::Withdrawn);
             Acceptance { event: taken.event, at: taken.at, ended_at: end.map(|end| end.at) }
         })
+    }
+
+    pub(crate) fn gaps(&self) -> Gaps {
+        self.path.gaps()
     }
 
     pub fn state(&self) -> State {

@@ -50,6 +50,13 @@ impl Fact {
     }
 }
 
+impl Order {
+    /// Whether it is a form or a note that depends on nothing that another event could undo.
+    pub fn is_independent(&self) -> bool {
+        matches!(self, Self::Document(document) if document.is_independent())
+    }
+}
+
 /// Which of the things that happened at one time came first, by what they are: a stay begins before
 /// it ends, and nothing is taken back before it was said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -94,6 +94,26 @@ impl Refusal {
         }
     }
 
+    /// Whether other steps may make possible what is refused.
+    pub(super) fn is_of_order(&self) -> bool {
+        use {case::Refusal as Case, note::Refusal as Note};
+        use {referral::Refusal as Referral, transfer_request::Refusal as Transfer};
+        matches!(
+            self,
+            Self::TransferRequest(
+                Transfer::WrongState(_) | Transfer::LaterStep(_) | Transfer::AnotherAccepted(_)
+            ) | Self::Referral(Referral::WrongState(_) | Referral::LaterStep(_))
+                | Self::Case(
+                    Case::Closed
+                        | Case::Open
+                        | Case::OutOfOrder
+                        | Case::LaterStep(_)
+                        | Case::ReferralNotLive
+                )
+                | Self::Note(Note::WrongState { .. } | Note::LaterStep(_))
+        )
+    }
+
     /// The machine-readable reason: stable, for callers to match on.
     pub fn reason(&self) -> &'static str {
         match self {

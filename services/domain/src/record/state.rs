@@ -1,6 +1,7 @@
 //! The state that follows from what was told: each command is decided by the part that it is about.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Add as _;
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -11,6 +12,7 @@ use crate::encounter::{self, Encounter};
 use crate::id::{CaseId, EncounterId, PatientId, ReferralId, TransferRequestId};
 use crate::identity::{self, Patient};
 use crate::note::{Course, Document, Editions};
+use crate::path::Gaps;
 use crate::referral::Referral;
 use crate::time::CareTime;
 use crate::transfer_request::TransferRequest;
@@ -86,6 +88,15 @@ impl State {
             }
             Fact::Correction(_) => {}
         }
+    }
+
+    /// What the courses of all things lack together.
+    pub(super) fn gaps(&self) -> Gaps {
+        let requests = self.transfer_requests.values().map(TransferRequest::gaps);
+        let referrals = self.referrals.values().map(Referral::gaps);
+        let cases = self.cases.values().map(Case::gaps);
+        let courses = self.courses.values().map(Course::gaps);
+        requests.chain(referrals).chain(cases).chain(courses).fold(Gaps::default(), Gaps::add)
     }
 
     /// Applies what was told in this record, or of another one that was merged into it.
