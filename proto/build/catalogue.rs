@@ -37,6 +37,7 @@ struct Step {
     to: String,
     by_person: bool,
     by_beginner: bool,
+    begins_again: bool,
 }
 
 /// The catalogue, and the fields of all messages.
@@ -225,6 +226,7 @@ fn read_event_type(
             to: text(step, "to"),
             by_person: flag(step, "by_person"),
             by_beginner: flag(step, "by_beginner"),
+            begins_again: flag(step, "begins_again"),
         }
     });
     if let Some(step) = &step
@@ -261,8 +263,8 @@ fn write_catalogue(types: &[EventType], code: &mut String) -> std::fmt::Result {
     for one in types.iter().filter(|one| !one.is_ruled) {
         let step = match &one.step {
             None => "None".to_owned(),
-            Some(Step { of, from, to, by_person, by_beginner }) => format!(
-                "Some(StepOf {{ of: {of:?}, from: &{from:?}, to: {to:?}, by_person: {by_person}, by_beginner: {by_beginner} }})"
+            Some(Step { of, from, to, by_person, by_beginner, begins_again }) => format!(
+                "Some(StepOf {{ of: {of:?}, from: &{from:?}, to: {to:?}, by_person: {by_person}, by_beginner: {by_beginner}, begins_again: {begins_again} }})"
             ),
         };
         writeln!(code, "        {}: {step},", one.name)?;

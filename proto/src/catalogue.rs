@@ -29,6 +29,8 @@ pub struct StepOf {
     pub by_person: bool,
     /// Whether only those who took a first step take it, or the facility of the encounter.
     pub by_beginner: bool,
+    /// Whether it begins again what had ended.
+    pub begins_again: bool,
 }
 
 /// What the schema says of an event type.
@@ -187,6 +189,26 @@ mod tests {
     fn a_payload_that_is_not_its_message_is_unreadable() {
         let error = Payload::decode("care.encounter.admitted.v1", b"\xff").unwrap_err();
         assert_eq!(error.to_string(), "the payload is not a Admitted");
+    }
+
+    /// What may be told late while the end before it is still to be told, says so; an end does not.
+    #[test]
+    fn what_ends_and_begins_again_says_so_where_it_begins() {
+        let all = TYPES.iter().map(|one| Payload::decode(one.name, &[]).unwrap());
+        let steps: Vec<StepOf> = all.filter_map(|of| of.step()).collect();
+        for step in &steps {
+            let course = || steps.iter().filter(|other| other.of == step.of);
+            let mut reached = vec![step.to];
+            for _ in course() {
+                let next = course().filter(|next| next.from.iter().any(|of| reached.contains(of)));
+                reached.extend(next.map(|next| next.to).collect::<Vec<_>>());
+            }
+            let is_beginning =
+                course().any(|first| first.from.contains(&"none") && first.to == step.to);
+            let had_ended = !step.from.contains(&step.to)
+                && step.from.iter().any(|from| reached.contains(from));
+            assert_eq!(step.begins_again, is_beginning && had_ended, "{step:?}");
+        }
     }
 
     #[test]

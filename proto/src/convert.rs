@@ -593,6 +593,7 @@ impl Reader<'_> {
                 to: step.to,
                 by_person: step.by_person,
                 by_beginner: step.by_beginner,
+                begins_again: step.begins_again,
                 content: content(payload),
                 variant: variant(payload),
             }),

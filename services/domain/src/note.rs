@@ -51,6 +51,8 @@ pub struct Step {
     pub by_person: bool,
     /// Whether only those who took a first step take it, or the facility of the encounter.
     pub by_beginner: bool,
+    /// Whether it begins again what had ended.
+    pub begins_again: bool,
     /// The bytes that it is about, if it is about any.
     pub content: Option<Content>,
     /// Of which kind it says that the thing is, where it stays of one kind.
@@ -191,15 +193,16 @@ const NONE: &str = "none";
 
 #[cfg(test)]
 impl Step {
-    /// A step of a question, which anybody may take.
+    /// A step of a question, which anybody may take; from `closed`, it begins again.
     pub(crate) fn of_question(
         number: u128,
         from: &'static [&'static str],
         to: &'static str,
     ) -> Self {
         let (of, id) = ("question_id", Uuid::from_u128(number));
-        let (content, variant) = (None, None);
-        Self { of, id, from, to, by_person: false, by_beginner: false, content, variant }
+        let (by_person, by_beginner, content, variant) = (false, false, None, None);
+        let begins_again = from.contains(&"closed");
+        Self { of, id, from, to, by_person, by_beginner, begins_again, content, variant }
     }
 }
 
@@ -220,7 +223,7 @@ impl path::Step for Step {
     }
 
     fn begins_again(&self, state: Self::State) -> bool {
-        self.to == state && self.from.iter().any(|from| *from != NONE)
+        self.begins_again && self.to == state
     }
 }
 

@@ -413,4 +413,13 @@ fn of_two_steps_that_exclude_each_other_one_is_taken_in_every_order() {
         question(8, &["scheduled"], "cancelled"),
     ]);
     one_is_taken(&[asked(1), asked(1)]);
+    // Nothing ends twice, though the later end was told first.
+    for [first, last] in [[8, 9], [9, 8]] {
+        let answered = || question(5, &["open", "answered"], "answered");
+        let closed = |day| question(day, &["open", "answered"], "closed");
+        let asked = || question(3, &["none"], "open");
+        one_is_taken(&[asked(), answered(), closed(first), closed(last)]);
+        let reopened = question(5, &["closed"], "open");
+        one_is_taken(&[asked(), closed(4), reopened, closed(first), closed(last)]);
+    }
 }

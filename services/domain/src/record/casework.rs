@@ -458,6 +458,7 @@ mod tests {
             to,
             by_person: false,
             by_beginner: true,
+            begins_again: false,
             content: None,
             variant: None,
         };
