@@ -238,6 +238,56 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_offered_for_a_stay_that_was_called_off() {
+        use crate::encounter::Command as Stay;
+        let of_stay = |command| Order::Encounter(encounter_id(1), command);
+        let plan = |at: &str| {
+            of_stay(Stay::PlanAdmission(encounter::PlannedAdmission {
+                planned_at: time(at),
+                place: crate::record::testing::place("acute"),
+                preceding: None,
+            }))
+        };
+        let facility = OrganisationId::parse("hospital").unwrap();
+        let question = transfer_request::Question { encounter: encounter_id(1), facility };
+        let asked = transfer_order(1, transfer_request::Command::Request(question));
+        let cancel = |cancelled| encounter::Cancellation { cancelled: event_id(cancelled) };
+        let mut off = given(&[
+            ("2026-05-01", register()),
+            ("2026-05-02", plan("2026-05-09")),
+            ("2026-05-03", asked),
+            ("2026-05-05", of_stay(Stay::CancelPlannedAdmission(cancel(2)))),
+        ]);
+        let offer = || transfer_order(1, transfer_request::Command::Offer(()));
+        let reason = |record: &crate::Record, at: &str| {
+            record.when(at, offer()).map_err(|refusal| refusal.reason())
+        };
+        assert_eq!(reason(&off, "2026-05-06"), Err("NOT_ADMITTED"));
+        for then in ["2026-05-04", "2026-05-05"] {
+            assert_eq!(reason(&off, then), Ok(()), "{then}, told late");
+        }
+        // It was cancelled again after it had begun under another plan.
+        let begun = [
+            ("2026-05-07", plan("2026-05-09")),
+            ("2026-05-09", admit(1, "acute", None)),
+            ("2026-05-11", of_stay(Stay::CancelAdmission(cancel(6)))),
+            ("2026-05-13", of_stay(Stay::CancelPlannedAdmission(cancel(5)))),
+        ];
+        for ((at, order), number) in begun.into_iter().zip(5..) {
+            off.apply(&Event { stamp: stamp(number, at), fact: order.into() });
+        }
+        for (at, expected) in [
+            ("2026-05-06", Err("NOT_ADMITTED")),
+            ("2026-05-08", Ok(())),
+            ("2026-05-10", Ok(())),
+            ("2026-05-12", Ok(())),
+            ("2026-05-14", Err("NOT_ADMITTED")),
+        ] {
+            assert_eq!(reason(&off, at), expected, "{at}");
+        }
+    }
+
+    #[test]
     fn one_offer_was_accepted_at_a_time() {
         let of = |request: u128, command| transfer_order(request, command);
         let ask = |request: u128| {
