@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::begun::Begun;
 use super::{FUTURE_TOLERANCE, Fact, Order, Refusal, Stamp};
 use crate::case::Case;
 use crate::encounter::{self, Encounter};
@@ -28,6 +29,7 @@ pub(super) struct State {
     pub(super) courses: BTreeMap<(&'static str, Uuid), Course>,
     /// The versions of plans.
     pub(super) editions: BTreeMap<Uuid, Editions>,
+    pub(super) begun: Begun,
 }
 
 impl State {
@@ -50,6 +52,7 @@ impl State {
             }
             Order::Correction(correction) => Fact::Correction(correction),
         };
+        self.check_begun(stamp, &fact)?;
         if tells_of_the_patient(&fact) {
             self.check_born(stamp.occurred_at)?;
         }
@@ -57,6 +60,7 @@ impl State {
     }
 
     pub(super) fn apply(&mut self, stamp: &Stamp, fact: &Fact) {
+        self.begun.add(stamp, fact);
         match fact {
             Fact::Identity(event) => self.patient.apply(stamp, event),
             Fact::Encounter(id, event) => {
