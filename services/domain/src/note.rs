@@ -123,6 +123,11 @@ impl Document {
         self.step.is_none() && self.edition.is_none() && !self.is_case_work
     }
 
+    /// Which stay the patient could leave, and from which day on.
+    pub(crate) fn ready(&self) -> Option<(EncounterId, CareTime)> {
+        self.encounter.zip(self.ready_on)
+    }
+
     pub(crate) fn turn(&self) -> Turn {
         match self.step {
             Some(step) if !step.from.contains(&NONE) => Turn::Answered,

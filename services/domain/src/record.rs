@@ -25,7 +25,7 @@ pub use self::fact::{Fact, Order, Turn};
 pub use self::refusal::{Refusal, RefusalKind};
 use self::state::{State, check_ends};
 use crate::correction::{self, Change, Correction, Corrections};
-use crate::id::{EventId, OrganisationId, PatientId};
+use crate::id::{EncounterId, EventId, OrganisationId, PatientId};
 use crate::time::CareTime;
 use crate::{encounter, identity};
 
@@ -85,6 +85,8 @@ struct Note {
     at: CareTime,
     kind: &'static str,
     by: OrganisationId,
+    /// From which day on, and which stay, the patient could leave, if it says so.
+    ready: Option<Box<(EncounterId, CareTime)>>,
     of: Option<PatientId>,
 }
 
@@ -184,7 +186,8 @@ impl Record {
         {
             let (kind, by) = (document.kind, stamp.acting_for.clone());
             let (event, at) = (stamp.event, stamp.occurred_at);
-            self.notes.push(Note { event, at, kind, by, of: None });
+            let ready = document.ready().map(Box::new);
+            self.notes.push(Note { event, at, kind, by, ready, of: None });
             return;
         }
         let is_corrected = !self.corrections.is_empty()

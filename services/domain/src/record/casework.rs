@@ -491,9 +491,26 @@ mod tests {
         assert_eq!(reason(&record, "2026-05-11"), Ok(()), "as it was said before the discharge");
         assert_eq!(reason(&record, "2026-05-01"), Err("READY_BEFORE_ADMISSION"));
         assert_eq!(reason(&record, "2027-05-08"), Err("READY_TOO_FAR"));
+        let said_at = |at: &str| {
+            let change = Change::Time(time(at));
+            Order::Correction(Correction { corrects: event_id(3), change })
+        };
+        let moved = |record: &crate::Record, at: &str| {
+            record.when("2026-05-12", said_at(at)).map_err(|refusal| refusal.reason())
+        };
+        assert_eq!(moved(&record, "2026-05-11"), Ok(()), "afterwards, of a day before");
+        assert_eq!(moved(&record, "2025-05-01"), Err("READY_TOO_FAR"));
+        let mut later_day = record.clone();
+        let value = Event { stamp: stamp(7, "2026-05-11"), fact: corrected("2026-05-11").into() };
+        later_day.apply(&value);
+        assert_eq!(moved(&later_day, "2026-05-10"), Err("READY_AFTER_DISCHARGE"));
+        assert_eq!(moved(&later_day, "2026-05-06"), Ok(()));
+        let (later, earlier) = (said_at("2026-05-10"), corrected("2026-05-07"));
+        let command = |number, order| Command { stamp: stamp(number, "2026-05-12"), order };
+        let with = [command(9, earlier)];
+        assert!(later_day.decide_before(command(8, later), &with, noon()).is_ok(), "with its day");
         // It was declared after the discharge.
-        let change = Change::Time(time("2026-05-10"));
-        let later = Order::Correction(Correction { corrects: event_id(3), change });
+        let later = said_at("2026-05-10");
         record.apply(&Event { stamp: stamp(5, "2026-05-11"), fact: later.into() });
         assert_eq!(reason(&record, "2026-05-11"), Err("READY_AFTER_DISCHARGE"));
         assert_eq!(reason(&record, "2026-05-07"), Ok(()));

@@ -12,9 +12,10 @@ use super::{
     is_taken_back,
 };
 use crate::correction::{self, Change, Correction, Corrections};
-use crate::id::EventId;
+use crate::id::{EncounterId, EventId};
 use crate::identity;
 use crate::note::Document;
+use crate::time::CareTime;
 
 impl Record {
     /// Whether everything else that was told still makes sense with the correction, and with those
@@ -161,7 +162,15 @@ impl Record {
         match change {
             Change::EnteredInError | Change::Moved => Ok(()),
             Change::Time(at) if at.earliest() > now + FUTURE_TOLERANCE => Err(Refusal::InFuture),
-            Change::Time(at) => self.state.check_born(*at),
+            Change::Time(at) => {
+                self.state.check_born(*at)?;
+                let ready = self.ready(note, follow);
+                let stay = ready.and_then(|(stay, _)| self.state.encounters.get(&stay));
+                if let Some((stay, (_, day))) = stay.zip(ready) {
+                    stay.check_ready(&Stamp { occurred_at: *at, ..stamp.clone() }, day)?;
+                }
+                Ok(())
+            }
             Change::Value(fact) => {
                 let order = Order::from(Fact::clone(fact));
                 check_ends(&order, now)?;
@@ -186,6 +195,16 @@ impl Record {
                     }
                 }
             }
+        }
+    }
+
+    /// From which day on the patient could leave which stay, if a note says so: as it is corrected,
+    /// also by what follows.
+    fn ready(&self, note: &Note, follow: &[Command]) -> Option<(EncounterId, CareTime)> {
+        let corrections = self.corrections_with(follow);
+        match corrections.outcome(note.event).value {
+            Some((_, Fact::Document(document))) => document.ready(),
+            Some(_) | None => note.ready.as_deref().copied(),
         }
     }
 }
@@ -321,7 +340,6 @@ mod tests {
         admit, discharge, encounter_id, event_id, given, noon, register, stamp, stamp_for, stay,
         time,
     };
-    use crate::time::CareTime;
     use uuid::Uuid;
 
     fn correct(corrects: u128, change: Change) -> Order {
