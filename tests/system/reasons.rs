@@ -119,7 +119,7 @@ fn admit(story: &mut Story, at: &str, admitted: v1::Admitted) -> String {
     deed!(story, LIAISON, at, desk.admit(AdmitRequest { admitted }))
 }
 
-fn ask(story: &mut Story, at: &str, request: u128, facility: &str) {
+fn ask(story: &mut Story, at: &str, request: u128, facility: &str) -> String {
     deed!(story, LIAISON, at, desk.request_transfer(RequestTransferRequest {
         v1::TransferRequested {
             transfer_request_id: id(request),
@@ -127,7 +127,7 @@ fn ask(story: &mut Story, at: &str, request: u128, facility: &str) {
             facility: organisation(facility),
             ..v1::TransferRequested::default()
         }
-    }));
+    }))
 }
 
 fn answer(request: u128) -> v1::TransferAnswer {
@@ -161,6 +161,18 @@ async fn a_transfer_is_asked_for_offered_and_accepted_in_turn() {
             ("accept_offer", "ANOTHER_OFFER_ACCEPTED"),
         ])
     );
+}
+
+#[tokio::test]
+async fn answers_to_a_request_that_was_an_error_are_no_other_facility_s() {
+    let mut story = registered();
+    admit(&mut story, "05-01T09:00", admitted(0xa, "4E"));
+    let asked = ask(&mut story, "05-02T10:00", 0xb1, "rehab");
+    deed!(story, REHAB, "05-03T09:00", desk.offer_bed(OfferBedRequest { answer(0xb1) }));
+    in_error(&mut story, LIAISON, "05-02T11:00", &asked);
+    ask(&mut story, "05-02T11:00", 0xb1, "hills");
+    ask(&mut story, "05-02T11:00", 0xb1, "rehab");
+    assert_eq!(refused(&story).await, reasons(&[("request_transfer", "ID_OF_ANOTHER")]));
 }
 
 fn refer(story: &mut Story, at: &str, referral: u128) {

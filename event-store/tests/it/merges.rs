@@ -21,7 +21,9 @@ use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::v1;
 use uuid::Uuid;
 
-use crate::support::{care_event, config, folder, handler, one, open, registered, visited};
+use crate::support::{
+    care_event, config, event, folder, handler, linked, one, open, registered, visited,
+};
 
 const A: u128 = 0;
 const B: u128 = 1;
@@ -250,6 +252,48 @@ async fn both_records_come_to_the_same_however_many_settle_at_once() {
 }
 
 /// Each record that says it is merged into another, the other says so too, and the other way round.
+fn in_error(told_of: u128, number: u128, day: u8, of: EventId) -> Submission {
+    let corrects_event_id = of.to_string();
+    let wrong = v1::EnteredInError { corrects_event_id, ..Default::default() };
+    one(care_event(told_of, number, day, &Payload::EnteredInError(wrong)))
+}
+
+/// A number of the retired record is taken back while the two are one, and that carried over when
+/// they are taken apart: then they are one again, and that was an error, of which two tell.
+#[tokio::test]
+async fn a_later_word_about_a_correction_that_was_carried_over_is_carried_over_too() {
+    let carried = EventId::new(Uuid::new_v5(&event(12).uuid(), patient(B).uuid().as_bytes()));
+    let words = [vec![event(12), carried], vec![carried], vec![event(12)]];
+    for (later, goes_on) in
+        words.into_iter().flat_map(|later| [(later.clone(), false), (later, true)])
+    {
+        let (folder, store) = three_patients().await;
+        let handler = handler(&store, &folder);
+        let has_number =
+            async |number| refusal(&handler, one(care_event(B, number, 9, &linked("789")))).await;
+        handler.submit(one(care_event(B, 10, 2, &linked("789")))).await.unwrap();
+        handler.submit(merge(A, B, 11)).await.unwrap();
+        handler.submit(in_error(A, 12, 4, event(10))).await.unwrap();
+        handler.submit(unmerge(A, B, 13)).await.unwrap();
+        assert!(told(&store, B).ends_with(&["restored".to_owned(), "entered_in_error".to_owned()]));
+        handler.submit(merge(A, B, 14)).await.unwrap();
+        for (of, number) in later.iter().zip(20..) {
+            handler.submit(in_error(A, number, 6, *of)).await.unwrap();
+        }
+        handler.submit(unmerge(A, B, 15)).await.unwrap();
+        assert_eq!(has_number(30).await, "IDENTIFIER_LINKED", "{later:?}");
+        if goes_on {
+            // And that was no error after all.
+            handler.submit(merge(A, B, 16)).await.unwrap();
+            for (last, number) in (20..).zip(40..).take(later.len()) {
+                handler.submit(in_error(A, number, 7, event(last))).await.unwrap();
+            }
+            handler.submit(unmerge(A, B, 17)).await.unwrap();
+            handler.submit(one(care_event(C, 50, 9, &linked("789")))).await.unwrap();
+        }
+    }
+}
+
 async fn assert_whole(store: &Store) {
     let (mut retired, mut merged) = (BTreeMap::new(), BTreeMap::new());
     for number in [A, B, C] {

@@ -159,6 +159,11 @@ impl Case {
         }
     }
 
+    /// Whether it was opened on this referral.
+    pub(crate) fn is_on(&self, referral: ReferralId) -> bool {
+        self.referral.as_ref().is_some_and(|(of, ..)| *of == referral)
+    }
+
     /// The event that opened it on this referral, certainly after that time.
     pub(crate) fn opened_after(&self, at: &CareTime, on: ReferralId) -> Option<EventId> {
         let (referral, event, opened_at) = self.referral.as_ref()?;

@@ -129,6 +129,13 @@ impl Corrections {
         if is_in_error { Err(Refusal::AlreadyInError(event)) } else { Ok(()) }
     }
 
+    /// As what an event is in error, if it is.
+    pub(crate) fn error_of(&self, event: EventId) -> Option<&Change> {
+        let error = self.outcome(event).error?;
+        let mut made = self.of.get(&event)?.iter();
+        made.find(|made| made.event == error).map(|made| &made.change)
+    }
+
     /// What became of an event.
     pub fn outcome(&self, event: EventId) -> Outcome<'_> {
         self.outcome_within(event, self.of.len())

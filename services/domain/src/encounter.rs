@@ -271,13 +271,13 @@ impl Encounter {
                 self.insert(stamp, Move::Discharge);
             }
             Event::PlannedAdmissionCancelled(cancel) => {
-                self.planned_admission.take_back(*cancel);
+                self.planned_admission.take_back(stamp, *cancel);
             }
             Event::PlannedTransferCancelled(cancel) => {
-                self.planned_transfer.take_back(*cancel);
+                self.planned_transfer.take_back(stamp, *cancel);
             }
             Event::PlannedDischargeCancelled(cancel) => {
-                self.planned_discharge.take_back(*cancel);
+                self.planned_discharge.take_back(stamp, *cancel);
             }
             Event::VisitCancelled(cancel) => self.take_back(stamp, *cancel, Move::is_visit),
             Event::AdmissionCancelled(cancel) => self.take_back(stamp, *cancel, Move::is_admission),

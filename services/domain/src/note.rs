@@ -125,6 +125,11 @@ impl Document {
         self.step.is_none() && self.edition.is_none() && !self.is_case_work
     }
 
+    /// Which stay the patient could leave, and from which day on.
+    pub(crate) fn ready(&self) -> Option<(EncounterId, CareTime)> {
+        self.encounter.zip(self.ready_on)
+    }
+
     pub(crate) fn turn(&self) -> Turn {
         match self.step {
             Some(step) if !step.from.contains(&NONE) => Turn::Answered,
@@ -206,6 +211,13 @@ impl Step {
     }
 }
 
+impl Step {
+    /// Whether it begins what it is a step of: alone, or as one of those who may call it again.
+    pub(crate) fn begins(&self) -> bool {
+        self.from == [NONE] || self.by_beginner && self.from.contains(&NONE)
+    }
+}
+
 impl path::Step for Step {
     type State = &'static str;
     const BEGINNING: Self::State = NONE;
@@ -280,7 +292,7 @@ impl Course {
     }
 
     pub fn apply(&mut self, stamp: &Stamp, step: Step, stay: Option<EncounterId>) {
-        if step.by_beginner && step.from.contains(&NONE) {
+        if step.by_beginner && step.begins() {
             self.begun_by.insert(stamp.event, (stamp.acting_for.clone(), stay));
         }
         self.path.insert(stamp, step);

@@ -4,6 +4,7 @@
 //! happened: in which order it was told makes no difference, but for corrections of one event that
 //! were made at one time: of them, the one told last holds.
 
+mod begun;
 mod casework;
 mod corrections;
 mod fact;
@@ -20,12 +21,12 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use self::corrections::effective;
+use self::corrections::corrected;
 pub use self::fact::{Fact, Order, Turn};
 pub use self::refusal::{Refusal, RefusalKind};
 use self::state::{State, check_ends};
 use crate::correction::{self, Change, Correction, Corrections};
-use crate::id::{EventId, OrganisationId, PatientId};
+use crate::id::{EncounterId, EventId, OrganisationId, PatientId};
 use crate::time::CareTime;
 use crate::{encounter, identity};
 
@@ -85,6 +86,8 @@ struct Note {
     at: CareTime,
     kind: &'static str,
     by: OrganisationId,
+    /// From which day on, and which stay, the patient could leave, if it says so.
+    ready: Option<Box<(EncounterId, CareTime)>>,
     of: Option<PatientId>,
 }
 
@@ -134,23 +137,40 @@ impl Record {
             | Order::TransferRequest(..)
             | Order::Referral(..)
             | Order::Case(..)
-            | Order::Document(_)) => match self.state.decide(&stamp, order.clone()) {
-                Err(Refusal::Encounter(encounter::Refusal::InFacilityAlready(_)))
-                    if is_withdrawn(&order, follow) =>
-                {
-                    self.state.decide_of_encounter(&stamp, order)?
-                }
-                Err(_) if is_taken_back(&stamp, follow) => order.into(),
-                Err(refusal) => match corrected_time(&stamp, follow) {
-                    Some(occurred_at) => {
-                        self.state.decide(&Stamp { occurred_at, ..stamp.clone() }, order)?
-                    }
-                    None => return Err(refusal),
-                },
-                Ok(fact) => fact,
-            },
+            | Order::Document(_)) => {
+                let fact = self.decide_order(&stamp, order.clone(), follow)?;
+                self.check_woken(&stamp, &order, follow)?;
+                fact
+            }
         };
         Ok(vec![Event { stamp, fact }])
+    }
+
+    fn decide_order(
+        &self,
+        stamp: &Stamp,
+        order: Order,
+        follow: &[Command],
+    ) -> Result<Fact, Refusal> {
+        match self.state.decide(stamp, order.clone()) {
+            Err(Refusal::Encounter(encounter::Refusal::InFacilityAlready(_)))
+                if is_withdrawn(&order, follow) =>
+            {
+                self.state.decide_of_encounter(stamp, order)
+            }
+            Err(_) if is_taken_back(stamp, follow) => {
+                let fact = order.into();
+                self.state.check_begun(stamp, &fact)?;
+                Ok(fact)
+            }
+            Err(refusal) => match corrected_time(stamp, follow) {
+                Some(occurred_at) => {
+                    self.state.decide(&Stamp { occurred_at, ..stamp.clone() }, order)
+                }
+                None => Err(refusal),
+            },
+            Ok(fact) => Ok(fact),
+        }
     }
 
     /// Adds what is to have happened, and is not recorded yet.
@@ -167,7 +187,8 @@ impl Record {
         {
             let (kind, by) = (document.kind, stamp.acting_for.clone());
             let (event, at) = (stamp.event, stamp.occurred_at);
-            self.notes.push(Note { event, at, kind, by, of: None });
+            let ready = document.ready().map(Box::new);
+            self.notes.push(Note { event, at, kind, by, ready, of: None });
             return;
         }
         let is_corrected = !self.corrections.is_empty()
@@ -205,8 +226,14 @@ impl Record {
         self.corrections = self.corrections_told();
         self.state = State::default();
         for told in &self.told {
-            let Some((stamp, fact)) = effective(told, &self.corrections) else { continue };
-            self.state.take_over(told.of, &stamp, &fact);
+            let (stamp, fact) = corrected(told, &self.corrections);
+            match self.corrections.error_of(stamp.event) {
+                None => self.state.take_over(told.of, &stamp, &fact),
+                Some(Change::Moved) => {}
+                Some(Change::EnteredInError | Change::Value(_) | Change::Time(_)) => {
+                    self.state.begun.add(&stamp, &fact);
+                }
+            }
         }
     }
 

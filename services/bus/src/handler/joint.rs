@@ -6,11 +6,11 @@
 //! was abandoned. So whoever finds a merge half done, because a process was killed or lost its
 //! way to the log, can settle it, also while its first process goes on: both come to the same.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message as _;
 use tsunagi_domain::identity::{self, Command as IdentityCommand, Identifier, Retirement};
-use tsunagi_domain::{EventId, Fact, Order, PatientId, Refusal};
+use tsunagi_domain::{EventId, Order, PatientId, Refusal};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::check::{Path, Violation};
 use tsunagi_proto::v1;
@@ -42,6 +42,12 @@ struct Cause {
     event: EventId,
     actor: v1::Actor,
     occurred_at: String,
+}
+
+/// What says that an event was an error, or another value.
+struct Correcting {
+    event: EventId,
+    payload: Payload,
 }
 
 /// What stands under the id of a merge in the record that is to survive.
@@ -375,47 +381,53 @@ impl Handler {
 
     /// The corrections of the retired record's numbers that were told in the survivor, as they are
     /// told in the record itself when that is its own again: it must not have a number that was
-    /// given back, and that may be somebody else's by now.
+    /// given back, and that may be somebody else's by now; nor lack one because of an error that
+    /// was taken back. What is said of a correction that is carried over is said of its copy.
     async fn corrections_of_numbers(
         &self,
         survivor: PatientId,
         retired: PatientId,
     ) -> Result<Vec<v1::Event>, SubmitError> {
-        let is_number = |fact: &Fact| {
-            use identity::Event::{IdentifierLinked, Registered};
-            matches!(fact, Fact::Identity(Registered(_) | IdentifierLinked(_)))
+        // As they are called in the survivor, and in the record itself; and those in error there.
+        let (mut known, mut in_error) = {
+            let record = &self.patients.now(retired).await?.record;
+            let numbers = record.of_numbers();
+            let is_in_error = |event: &EventId| record.outcome(*event).error.is_some();
+            let in_error: BTreeSet<EventId> = numbers.iter().copied().filter(is_in_error).collect();
+            let known: BTreeMap<EventId, EventId> =
+                numbers.into_iter().map(|event| (event, event)).collect();
+            (known, in_error)
         };
-        let numbers: BTreeSet<EventId> = {
-            let other = self.patients.now(retired).await?;
-            let standing = other.record.standing().filter(|(_, fact)| is_number(fact));
-            standing.map(|(stamp, _)| stamp.event).collect()
-        };
-        let mut corrections = Vec::new();
+        let mut carried = Vec::new();
         for stored in self.all_of(survivor).await? {
             let Ok(event) = v1::Event::decode(stored.record.clone()) else { continue };
-            let corrects = match Payload::decode(&event.r#type, &event.payload) {
-                Ok(Payload::EnteredInError(of)) => EventId::parse(&of.corrects_event_id),
-                Ok(Payload::ValueCorrected(of)) => EventId::parse(&of.corrects_event_id),
-                Ok(_) | Err(_) => continue,
+            let Some(correcting) = Correcting::of(&event) else { continue };
+            let Some(corrects) = known.get(&correcting.event).copied() else { continue };
+            let own = EventId::new(Uuid::new_v5(&stored.event.uuid(), retired.uuid().as_bytes()));
+            if self.bus.find(StreamId::Patient(retired), own).await?.is_some() {
+                known.insert(stored.event, own);
+                continue;
+            }
+            let is_void = {
+                let loaded = self.patients.now(survivor).await?;
+                loaded.record.outcome(stored.event).error.is_some()
             };
-            if corrects.is_ok_and(|corrects| numbers.contains(&corrects)) {
-                corrections.push((stored.event, event));
+            let is_error = matches!(correcting.payload, Payload::EnteredInError(_));
+            // Nor is what is in error there already said to be so a second time.
+            if is_void || is_error && in_error.contains(&corrects) {
+                continue;
             }
-        }
-        let loaded = self.patients.now(survivor).await?;
-        corrections.retain(|(event, _)| loaded.record.outcome(*event).error.is_none());
-        drop(loaded);
-        let mut carried = Vec::with_capacity(corrections.len());
-        for (id, event) in corrections {
-            let own = EventId::new(Uuid::new_v5(&id.uuid(), retired.uuid().as_bytes()));
-            if self.bus.find(StreamId::Patient(retired), own).await?.is_none() {
-                carried.push(v1::Event {
-                    event_id: own.to_string(),
-                    patient_id: retired.to_string(),
-                    causation_id: id.to_string(),
-                    ..event
-                });
+            if is_error {
+                in_error.insert(corrects);
             }
+            known.insert(stored.event, own);
+            carried.push(v1::Event {
+                event_id: own.to_string(),
+                patient_id: retired.to_string(),
+                causation_id: stored.event.to_string(),
+                payload: correcting.naming(corrects),
+                ..event
+            });
         }
         Ok(carried)
     }
@@ -534,6 +546,32 @@ fn written(Retirement { survivor, merge }: Retirement) -> v1::PatientRetirement 
         survivor_patient_id: survivor.to_string(),
         merge_event_id: merge.to_string(),
         merge_event: Vec::new(),
+    }
+}
+
+impl Correcting {
+    fn of(event: &v1::Event) -> Option<Self> {
+        let mut payload = Payload::decode(&event.r#type, &event.payload).ok()?;
+        let event = EventId::parse(corrected_in(&mut payload)?).ok()?;
+        Some(Self { event, payload })
+    }
+
+    /// The same of another event.
+    fn naming(mut self, other: EventId) -> Vec<u8> {
+        if let Some(of) = corrected_in(&mut self.payload) {
+            *of = other.to_string();
+        }
+        self.payload.encode_to_vec()
+    }
+}
+
+fn corrected_in(payload: &mut Payload) -> Option<&mut String> {
+    if let Payload::EnteredInError(of) = payload {
+        Some(&mut of.corrects_event_id)
+    } else if let Payload::ValueCorrected(of) = payload {
+        Some(&mut of.corrects_event_id)
+    } else {
+        None
     }
 }
 

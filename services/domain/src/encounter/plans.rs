@@ -1,6 +1,6 @@
 //! What is planned under one encounter: what was planned last holds, until it is cancelled.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::{Cancellation, PlannedAdmission};
 use crate::id::{EventId, OrganisationId};
@@ -11,8 +11,9 @@ use crate::time::CareTime;
 #[derive(Debug, Clone)]
 pub(super) struct Plans<T> {
     pub(super) made: Vec<Plan<T>>,
-    /// None of them comes back: the plan that a cancelled one had replaced does not hold again.
-    pub(super) cancelled: BTreeSet<EventId>,
+    /// When they were cancelled. None of them comes back: the plan that a cancelled one had replaced
+    /// does not hold again.
+    cancelled: BTreeMap<EventId, CareTime>,
 }
 
 /// A plan, and the event that made it.
@@ -40,7 +41,7 @@ impl Plan<PlannedAdmission> {
 
 impl<T> Default for Plans<T> {
     fn default() -> Self {
-        Self { made: Vec::new(), cancelled: BTreeSet::new() }
+        Self { made: Vec::new(), cancelled: BTreeMap::new() }
     }
 }
 
@@ -50,7 +51,7 @@ impl<T> Plans<T> {
     }
 
     pub(super) fn in_force(&self) -> Option<(EventId, &T)> {
-        let plan = self.newest().filter(|plan| !self.cancelled.contains(&plan.event))?;
+        let plan = self.newest().filter(|plan| !self.is_cancelled(plan.event))?;
         Some((plan.event, &plan.content))
     }
 
@@ -78,7 +79,22 @@ impl<T> Plans<T> {
 
     /// The plan that held at a time, unless it was cancelled since.
     pub(super) fn in_force_at(&self, at: &CareTime) -> Option<&Plan<T>> {
-        self.newest_at(at).filter(|plan| !self.cancelled.contains(&plan.event))
+        self.newest_at(at).filter(|plan| !self.is_cancelled(plan.event))
+    }
+
+    pub(super) fn is_cancelled(&self, event: EventId) -> bool {
+        self.cancelled.contains_key(&event)
+    }
+
+    /// Whether all that had been planned by a time had certainly been cancelled before it.
+    pub(super) fn was_called_off_before(&self, at: &CareTime) -> bool {
+        let newest = self.newest_at(at).and_then(|plan| self.cancelled.get(&plan.event));
+        newest.is_some_and(|cancelled_at| cancelled_at.is_before(at))
+    }
+
+    /// Whether something was planned at a time, by what was said until then.
+    pub(super) fn was_planned_at(&self, at: &CareTime) -> bool {
+        self.newest_at(at).is_some() && !self.was_called_off_before(at)
     }
 
     /// Whether a plan is the newest, or was at a time; what was planned at that very time may have
@@ -98,8 +114,11 @@ impl<T> Plans<T> {
         self.made.iter().any(|plan| plan.event == event)
     }
 
-    pub(super) fn take_back(&mut self, cancel: Cancellation) {
-        self.cancelled.insert(cancel.cancelled);
+    pub(super) fn take_back(&mut self, stamp: &Stamp, Cancellation { cancelled }: Cancellation) {
+        let at = self.cancelled.entry(cancelled).or_insert(stamp.occurred_at);
+        if stamp.occurred_at.earliest() < at.earliest() {
+            *at = stamp.occurred_at;
+        }
     }
 }
 

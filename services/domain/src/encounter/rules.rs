@@ -105,9 +105,12 @@ impl Encounter {
     }
 
     /// Whether it went on at the time, or was still expected. It is over if it had ended, or if
-    /// what it began with was cancelled and nothing is planned.
+    /// what it began with or was to begin with was cancelled and nothing is planned.
     pub(crate) fn check_not_over(&self, stamp: &Stamp) -> Result<(), Refusal> {
         let at = &stamp.occurred_at;
+        let plans = &self.planned_admission;
+        let was_cancelled =
+            || self.path.was_cancelled_before(at) || plans.was_called_off_before(at);
         let went_on = || {
             [self.path.state_at(at), self.path.state_before(at)]
                 .iter()
@@ -116,8 +119,9 @@ impl Encounter {
         match self.stage() {
             Stage::Ended if self.ended_before(stamp) && !went_on() => Err(Refusal::AlreadyEnded),
             Stage::Expected
-                if self.planned_admission.in_force().is_none()
-                    && self.path.was_cancelled_before(at)
+                if plans.in_force().is_none()
+                    && was_cancelled()
+                    && !plans.was_planned_at(at)
                     && !went_on() =>
             {
                 Err(Refusal::NotAdmitted)
@@ -204,7 +208,7 @@ impl Encounter {
         Cancellation { cancelled }: Cancellation,
     ) -> Result<(), Refusal> {
         let may_come_late = !self.knows(cancelled) && plans.may_come_late(&stamp.occurred_at);
-        if !plans.cancelled.contains(&cancelled)
+        if !plans.is_cancelled(cancelled)
             && (may_come_late || plans.held(cancelled, &stamp.occurred_at))
         {
             Ok(())

@@ -238,6 +238,56 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_offered_for_a_stay_that_was_called_off() {
+        use crate::encounter::Command as Stay;
+        let of_stay = |command| Order::Encounter(encounter_id(1), command);
+        let plan = |at: &str| {
+            of_stay(Stay::PlanAdmission(encounter::PlannedAdmission {
+                planned_at: time(at),
+                place: crate::record::testing::place("acute"),
+                preceding: None,
+            }))
+        };
+        let facility = OrganisationId::parse("hospital").unwrap();
+        let question = transfer_request::Question { encounter: encounter_id(1), facility };
+        let asked = transfer_order(1, transfer_request::Command::Request(question));
+        let cancel = |cancelled| encounter::Cancellation { cancelled: event_id(cancelled) };
+        let mut off = given(&[
+            ("2026-05-01", register()),
+            ("2026-05-02", plan("2026-05-09")),
+            ("2026-05-03", asked),
+            ("2026-05-05", of_stay(Stay::CancelPlannedAdmission(cancel(2)))),
+        ]);
+        let offer = || transfer_order(1, transfer_request::Command::Offer(()));
+        let reason = |record: &crate::Record, at: &str| {
+            record.when(at, offer()).map_err(|refusal| refusal.reason())
+        };
+        assert_eq!(reason(&off, "2026-05-06"), Err("NOT_ADMITTED"));
+        for then in ["2026-05-04", "2026-05-05"] {
+            assert_eq!(reason(&off, then), Ok(()), "{then}, told late");
+        }
+        // It was cancelled again after it had begun under another plan.
+        let begun = [
+            ("2026-05-07", plan("2026-05-09")),
+            ("2026-05-09", admit(1, "acute", None)),
+            ("2026-05-11", of_stay(Stay::CancelAdmission(cancel(6)))),
+            ("2026-05-13", of_stay(Stay::CancelPlannedAdmission(cancel(5)))),
+        ];
+        for ((at, order), number) in begun.into_iter().zip(5..) {
+            off.apply(&Event { stamp: stamp(number, at), fact: order.into() });
+        }
+        for (at, expected) in [
+            ("2026-05-06", Err("NOT_ADMITTED")),
+            ("2026-05-08", Ok(())),
+            ("2026-05-10", Ok(())),
+            ("2026-05-12", Ok(())),
+            ("2026-05-14", Err("NOT_ADMITTED")),
+        ] {
+            assert_eq!(reason(&off, at), expected, "{at}");
+        }
+    }
+
+    #[test]
     fn one_offer_was_accepted_at_a_time() {
         let of = |request: u128, command| transfer_order(request, command);
         let ask = |request: u128| {
@@ -441,9 +491,26 @@ mod tests {
         assert_eq!(reason(&record, "2026-05-11"), Ok(()), "as it was said before the discharge");
         assert_eq!(reason(&record, "2026-05-01"), Err("READY_BEFORE_ADMISSION"));
         assert_eq!(reason(&record, "2027-05-08"), Err("READY_TOO_FAR"));
+        let said_at = |at: &str| {
+            let change = Change::Time(time(at));
+            Order::Correction(Correction { corrects: event_id(3), change })
+        };
+        let moved = |record: &crate::Record, at: &str| {
+            record.when("2026-05-12", said_at(at)).map_err(|refusal| refusal.reason())
+        };
+        assert_eq!(moved(&record, "2026-05-11"), Ok(()), "afterwards, of a day before");
+        assert_eq!(moved(&record, "2025-05-01"), Err("READY_TOO_FAR"));
+        let mut later_day = record.clone();
+        let value = Event { stamp: stamp(7, "2026-05-11"), fact: corrected("2026-05-11").into() };
+        later_day.apply(&value);
+        assert_eq!(moved(&later_day, "2026-05-10"), Err("READY_AFTER_DISCHARGE"));
+        assert_eq!(moved(&later_day, "2026-05-06"), Ok(()));
+        let (later, earlier) = (said_at("2026-05-10"), corrected("2026-05-07"));
+        let command = |number, order| Command { stamp: stamp(number, "2026-05-12"), order };
+        let with = [command(9, earlier)];
+        assert!(later_day.decide_before(command(8, later), &with, noon()).is_ok(), "with its day");
         // It was declared after the discharge.
-        let change = Change::Time(time("2026-05-10"));
-        let later = Order::Correction(Correction { corrects: event_id(3), change });
+        let later = said_at("2026-05-10");
         record.apply(&Event { stamp: stamp(5, "2026-05-11"), fact: later.into() });
         assert_eq!(reason(&record, "2026-05-11"), Err("READY_AFTER_DISCHARGE"));
         assert_eq!(reason(&record, "2026-05-07"), Ok(()));

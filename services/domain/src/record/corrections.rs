@@ -12,9 +12,10 @@ use super::{
     is_taken_back,
 };
 use crate::correction::{self, Change, Correction, Corrections};
-use crate::id::EventId;
+use crate::id::{EncounterId, EventId};
 use crate::identity;
 use crate::note::Document;
+use crate::time::CareTime;
 
 impl Record {
     /// Whether everything else that was told still makes sense with the correction, and with those
@@ -38,13 +39,8 @@ impl Record {
         self.check_in_force(stamp, (target, &correction.change), follow)?;
         check_change(told, &correction.change, now)?;
         self.check_numbers(told, &correction.change)?;
-        let mut corrections = self.corrections.clone();
-        corrections.add(stamp, correction);
-        for Command { stamp, order } in follow {
-            if let Order::Correction(correction) = order {
-                corrections.add(stamp, correction);
-            }
-        }
+        let told = Command { stamp: stamp.clone(), order: Order::Correction(correction.clone()) };
+        let corrections = self.corrections_with([&told].into_iter().chain(follow));
         let before = refused(&self.retold(&self.corrections, &[]));
         let retold = self.retold(&corrections, follow);
         for one in refused(&retold) {
@@ -96,8 +92,22 @@ impl Record {
         Some(root)
     }
 
+    /// The corrections that were told, and those that are told with them.
+    pub(super) fn corrections_with<'a>(
+        &self,
+        with: impl IntoIterator<Item = &'a Command>,
+    ) -> Corrections {
+        let mut corrections = self.corrections.clone();
+        for Command { stamp, order } in with {
+            if let Order::Correction(correction) = order {
+                corrections.add(stamp, correction);
+            }
+        }
+        corrections
+    }
+
     /// All that stands with these corrections, and with what is told with them.
-    fn retold(&self, corrections: &Corrections, with: &[Command]) -> Vec<Retold> {
+    pub(super) fn retold(&self, corrections: &Corrections, with: &[Command]) -> Vec<Retold> {
         let with = with.iter().map(|Command { stamp, order }| Told {
             event: Event { stamp: stamp.clone(), fact: order.clone().into() },
             recorded_at: Timestamp::MAX,
@@ -152,7 +162,15 @@ impl Record {
         match change {
             Change::EnteredInError | Change::Moved => Ok(()),
             Change::Time(at) if at.earliest() > now + FUTURE_TOLERANCE => Err(Refusal::InFuture),
-            Change::Time(at) => self.state.check_born(*at),
+            Change::Time(at) => {
+                self.state.check_born(*at)?;
+                let ready = self.ready(note, follow);
+                let stay = ready.and_then(|(stay, _)| self.state.encounters.get(&stay));
+                if let Some((stay, (_, day))) = stay.zip(ready) {
+                    stay.check_ready(&Stamp { occurred_at: *at, ..stamp.clone() }, day)?;
+                }
+                Ok(())
+            }
             Change::Value(fact) => {
                 let order = Order::from(Fact::clone(fact));
                 check_ends(&order, now)?;
@@ -179,25 +197,35 @@ impl Record {
             }
         }
     }
+
+    /// From which day on the patient could leave which stay, if a note says so: as it is corrected,
+    /// also by what follows.
+    fn ready(&self, note: &Note, follow: &[Command]) -> Option<(EncounterId, CareTime)> {
+        let corrections = self.corrections_with(follow);
+        match corrections.outcome(note.event).value {
+            Some((_, Fact::Document(document))) => document.ready(),
+            Some(_) | None => note.ready.as_deref().copied(),
+        }
+    }
 }
 
 /// What was told, as it is corrected. None if it was entered in error.
 pub(super) fn effective(told: &Told, corrections: &Corrections) -> Option<(Stamp, Fact)> {
+    let is_in_error = corrections.outcome(told.event.stamp.event).error.is_some();
+    (!is_in_error).then(|| corrected(told, corrections))
+}
+
+/// What was told, as it is corrected, also if it was entered in error.
+pub(super) fn corrected(told: &Told, corrections: &Corrections) -> (Stamp, Fact) {
     let Event { stamp, fact } = &told.event;
-    if corrections.is_empty() {
-        return Some((stamp.clone(), fact.clone()));
-    }
     let outcome = corrections.outcome(stamp.event);
-    if outcome.error.is_some() {
-        return None;
-    }
     let occurred_at = outcome.time.map_or(stamp.occurred_at, |(_, at)| at);
-    let fact = outcome.value.map_or_else(|| fact.clone(), |(_, instead)| corrected(fact, instead));
-    Some((Stamp { occurred_at, ..stamp.clone() }, fact))
+    let fact = outcome.value.map_or_else(|| fact.clone(), |(_, instead)| instead_of(fact, instead));
+    (Stamp { occurred_at, ..stamp.clone() }, fact)
 }
 
 /// What is said instead. Of a registration, its numbers alone: who the person is, is said anew.
-fn corrected(fact: &Fact, instead: &Fact) -> Fact {
+fn instead_of(fact: &Fact, instead: &Fact) -> Fact {
     use identity::Event::Registered;
     match (fact, instead) {
         (Fact::Identity(Registered(said)), Fact::Identity(Registered(numbers))) => {
@@ -312,7 +340,6 @@ mod tests {
         admit, discharge, encounter_id, event_id, given, noon, register, stamp, stamp_for, stay,
         time,
     };
-    use crate::time::CareTime;
     use uuid::Uuid;
 
     fn correct(corrects: u128, change: Change) -> Order {

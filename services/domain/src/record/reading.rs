@@ -1,14 +1,17 @@
 //! What a record says: where the patient is, in which stays they were, what became of events.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use uuid::Uuid;
 
 use super::corrections::effective;
-use super::{Fact, Record, Stamp};
+use super::{Fact, Record, Stamp, Told};
 use crate::case::Case;
 use crate::correction;
 use crate::encounter::{Encounter, Stage};
 use crate::id::{CaseId, EncounterId, EventId, PatientId, ReferralId, TransferRequestId};
-use crate::identity::Patient;
+use crate::identity::{self, Patient};
 use crate::note::Course;
 use crate::referral::Referral;
 use crate::time::CareTime;
@@ -20,6 +23,24 @@ impl Record {
     /// this one.
     pub fn standing(&self) -> impl Iterator<Item = (Stamp, Fact)> {
         self.told.iter().filter_map(|told| effective(told, &self.corrections))
+    }
+
+    /// The events that say a number of the patient's, and those that correct them, or one another:
+    /// also what was entered in error.
+    pub fn of_numbers(&self) -> BTreeSet<EventId> {
+        use identity::Event::{IdentifierLinked, Registered};
+        let said = |told: &&Arc<Told>| {
+            matches!(told.event.fact, Fact::Identity(Registered(_) | IdentifierLinked(_)))
+        };
+        let mut next: Vec<EventId> =
+            self.told.iter().filter(said).map(|told| told.event.stamp.event).collect();
+        let mut found = BTreeSet::new();
+        while let Some(event) = next.pop() {
+            if found.insert(event) {
+                next.extend(self.corrections.of(event));
+            }
+        }
+        found
     }
 
     /// What became of an event: entered in error, or corrected.

@@ -20,6 +20,10 @@ pub enum Refusal {
     UnknownCase(CaseId),
     #[error("referral {0} is not known for this patient: request it first, or check the id")]
     UnknownReferral(ReferralId),
+    #[error(
+        "with this `{0}` something else was begun, by or with others, and what was said of it stays its own, also if that was entered in error: take a new id"
+    )]
+    IdOfAnother(&'static str),
     #[error(transparent)]
     Identity(#[from] identity::Refusal),
     #[error(transparent)]
@@ -56,6 +60,25 @@ pub enum RefusalKind {
 }
 
 impl Refusal {
+    /// Whether something that is known speaks against it, and not the want of what may still be told.
+    pub(super) fn speaks_against(&self) -> bool {
+        matches!(
+            self,
+            Self::Encounter(_)
+                | Self::TransferRequest(
+                    transfer_request::Refusal::NotTheFacilityAsked
+                        | transfer_request::Refusal::NotTheRequester
+                        | transfer_request::Refusal::AnotherAccepted(_)
+                )
+                | Self::Referral(
+                    referral::Refusal::NotTheReceiver
+                        | referral::Refusal::NotTheRequester
+                        | referral::Refusal::BeforeRequest
+                )
+                | Self::Case(case::Refusal::NotTheOpener | case::Refusal::ReferralNotLive)
+        )
+    }
+
     /// Why something earlier is refused because of the step that would be refused with it.
     pub(super) fn because_of(&self, step: EventId) -> Self {
         match self {
@@ -82,6 +105,7 @@ impl Refusal {
             | Self::UnknownEncounter(_)
             | Self::UnknownCase(_)
             | Self::UnknownReferral(_)
+            | Self::IdOfAnother(_)
             | Self::Identity(_)
             | Self::Encounter(_)
             | Self::TransferRequest(_)
@@ -119,6 +143,7 @@ impl Refusal {
         match self {
             Self::InFuture => "OCCURRED_AT_IN_FUTURE",
             Self::UnknownEncounter(_) => "ENCOUNTER_UNKNOWN",
+            Self::IdOfAnother(_) => "ID_OF_ANOTHER",
             Self::UnknownCase(_) | Self::Case(case::Refusal::Unknown) => "CASE_UNKNOWN",
             Self::UnknownReferral(_) | Self::Referral(referral::Refusal::Unknown) => {
                 "REFERRAL_UNKNOWN"
@@ -176,6 +201,7 @@ impl Refusal {
             | Self::Correction(correction::Refusal::UnknownEvent(_)) => RefusalKind::NotFound,
             Self::TransferRequest(transfer_request::Refusal::AlreadyRequested)
             | Self::Referral(referral::Refusal::AlreadyRequested)
+            | Self::IdOfAnother(_)
             | Self::Case(case::Refusal::AlreadyOpened) => RefusalKind::Exists,
             Self::TransferRequest(
                 transfer_request::Refusal::NotTheFacilityAsked

@@ -6,6 +6,7 @@ use std::ops::Add as _;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::begun::Begun;
 use super::{FUTURE_TOLERANCE, Fact, Order, Refusal, Stamp};
 use crate::case::Case;
 use crate::encounter::{self, Encounter};
@@ -30,6 +31,7 @@ pub(super) struct State {
     pub(super) courses: BTreeMap<(&'static str, Uuid), Course>,
     /// The versions of plans.
     pub(super) editions: BTreeMap<Uuid, Editions>,
+    pub(super) begun: Begun,
 }
 
 impl State {
@@ -52,6 +54,7 @@ impl State {
             }
             Order::Correction(correction) => Fact::Correction(correction),
         };
+        self.check_begun(stamp, &fact)?;
         if tells_of_the_patient(&fact) {
             self.check_born(stamp.occurred_at)?;
         }
@@ -59,6 +62,7 @@ impl State {
     }
 
     pub(super) fn apply(&mut self, stamp: &Stamp, fact: &Fact) {
+        self.begun.add(stamp, fact);
         match fact {
             Fact::Identity(event) => self.patient.apply(stamp, event),
             Fact::Encounter(id, event) => {

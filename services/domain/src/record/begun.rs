@@ -1,0 +1,446 @@
+//! Whose question an id names. A request that was entered in error leaves the answers it was given
+//! under its id: told anew, it must be the same question, or they would be put in the mouth of
+//! somebody who never gave them. So an id names one question for ever, in whatever order its
+//! beginnings and their corrections are told; what was moved to another record leaves it free.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use super::retold::{Refused, is_step, refused};
+use super::state::State;
+use super::{Command, Fact, Order, Record, Refusal, RefusalKind, Stamp};
+use crate::id::{CaseId, EncounterId, EventId, OrganisationId, ReferralId, TransferRequestId};
+use crate::note::Document;
+use crate::{case, referral, transfer_request};
+
+/// What is begun under an id of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Thing {
+    TransferRequest(TransferRequestId),
+    Referral(ReferralId),
+    Case(CaseId),
+    /// Of the kind that the field says which names it.
+    Course(&'static str, Uuid),
+}
+
+/// Who began it, with whom, and for which stay.
+#[derive(Debug, Clone, PartialEq)]
+struct Parties {
+    by: OrganisationId,
+    with: Option<OrganisationId>,
+    stay: Option<EncounterId>,
+}
+
+/// All that was ever begun, also what was entered in error since.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Begun {
+    of: BTreeMap<Thing, BTreeMap<EventId, Parties>>,
+}
+
+impl Thing {
+    /// The field that names it.
+    fn field(self) -> &'static str {
+        match self {
+            Self::TransferRequest(_) => "transfer_request_id",
+            Self::Referral(_) => "referral_id",
+            Self::Case(_) => "case_id",
+            Self::Course(field, _) => field,
+        }
+    }
+}
+
+impl Begun {
+    pub(super) fn add(&mut self, stamp: &Stamp, fact: &Fact) {
+        if let Some((thing, parties)) = begins(stamp, fact) {
+            self.of.entry(thing).or_default().insert(stamp.event, parties);
+        }
+    }
+}
+
+impl State {
+    /// Whether what begins something under an id begins what was begun under it before.
+    pub(super) fn check_begun(&self, stamp: &Stamp, fact: &Fact) -> Result<(), Refusal> {
+        let Some((thing, parties)) = begins(stamp, fact) else { return Ok(()) };
+        let Some(before) = self.begun.of.get(&thing) else { return Ok(()) };
+        let is_by_any = |fact: &Fact| {
+            let Fact::Document(Document { step: Some(step), .. }) = fact else { return false };
+            step.by_beginner
+        };
+        let is_same = if is_by_any(fact) {
+            before.values().any(|of| of.by == parties.by || self.is_at(of.stay, &parties.by))
+        } else {
+            before.values().all(|of| *of == parties)
+        };
+        if is_same { Ok(()) } else { Err(Refusal::IdOfAnother(thing.field())) }
+    }
+
+    fn is_at(&self, stay: Option<EncounterId>, facility: &OrganisationId) -> bool {
+        let stay = stay.and_then(|stay| self.encounters.get(&stay));
+        stay.and_then(|stay| stay.place()).is_some_and(|place| place.facility.id == *facility)
+    }
+
+    /// Whether anything is known of what is begun that holds again with it: its beginning was
+    /// entered in error, or told in a record that is none of this one's any more.
+    fn wakes(&self, fact: &Fact) -> bool {
+        match fact {
+            Fact::TransferRequest(id, transfer_request::Event::Requested(_)) => {
+                self.transfer_requests.contains_key(id)
+            }
+            Fact::Referral(id, referral::Event::Requested(_)) => {
+                self.referrals.contains_key(id) || self.cases.values().any(|case| case.is_on(*id))
+            }
+            Fact::Case(id, case::Event::Opened(_)) => self.cases.contains_key(id),
+            Fact::TransferRequest(..)
+            | Fact::Referral(..)
+            | Fact::Case(..)
+            | Fact::Identity(_)
+            | Fact::Encounter(..)
+            | Fact::Document(_)
+            | Fact::Correction(_) => false,
+        }
+    }
+}
+
+impl Record {
+    /// Whether the steps that hold again with what is told may do so beside all others.
+    pub(super) fn check_woken(
+        &self,
+        stamp: &Stamp,
+        order: &Order,
+        follow: &[Command],
+    ) -> Result<(), Refusal> {
+        if !self.state.wakes(&order.clone().into()) {
+            return Ok(());
+        }
+        let corrections = self.corrections_with(follow);
+        let with = [&[Command { stamp: stamp.clone(), order: order.clone() }], follow].concat();
+        let before = refused(&self.retold(&corrections, follow));
+        for Refused { event, fact, refusal, .. } in refused(&self.retold(&corrections, &with)) {
+            let was = before.iter().find(|was| was.event == event).map(|was| &was.refusal);
+            let is_told_now = with.iter().any(|told| told.stamp.event == event);
+            if was == Some(&refusal) || is_told_now || !is_step(&fact) || !refusal.speaks_against()
+            {
+                continue;
+            }
+            // It answers another question than the one that is asked.
+            if refusal.kind() == RefusalKind::NotYours
+                && let Some((thing, _)) = begins(stamp, &order.clone().into())
+            {
+                return Err(Refusal::IdOfAnother(thing.field()));
+            }
+            let is_of_it = is_about_the_same(&fact, order);
+            return Err(if is_of_it { refusal } else { refusal.because_of(event) });
+        }
+        Ok(())
+    }
+}
+
+fn is_about_the_same(fact: &Fact, order: &Order) -> bool {
+    matches!((fact, order), (Fact::TransferRequest(id, _), Order::TransferRequest(of, _)) if id == of)
+        || matches!((fact, order), (Fact::Referral(id, _), Order::Referral(of, _)) if id == of)
+        || matches!((fact, order), (Fact::Case(id, _), Order::Case(of, _)) if id == of)
+}
+
+/// What a fact begins, and between whom.
+fn begins(stamp: &Stamp, fact: &Fact) -> Option<(Thing, Parties)> {
+    let by = stamp.acting_for.clone();
+    if let Fact::TransferRequest(id, transfer_request::Event::Requested(question)) = fact {
+        let (with, stay) = (Some(question.facility.clone()), Some(question.encounter));
+        Some((Thing::TransferRequest(*id), Parties { by, with, stay }))
+    } else if let Fact::Referral(id, referral::Event::Requested(asked)) = fact {
+        let with = Some(asked.receiver.clone());
+        Some((Thing::Referral(*id), Parties { by, with, stay: None }))
+    } else if let Fact::Case(id, case::Event::Opened(_)) = fact {
+        Some((Thing::Case(*id), Parties { by, with: None, stay: None }))
+    } else if let Fact::Document(Document { step: Some(step), encounter, .. }) = fact
+        && step.begins()
+    {
+        // Under which stay is no part of the question, but says who else may call it off.
+        let stay = encounter.filter(|_| step.by_beginner);
+        Some((Thing::Course(step.of, step.id), Parties { by, with: None, stay }))
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::correction::{Change, Correction};
+    use crate::note::Step;
+    use crate::record::Event;
+    use crate::record::testing::{admit, encounter_id, event_id, given, noon, register, stamp_for};
+
+    fn organisation(name: &str) -> OrganisationId {
+        OrganisationId::parse(name).unwrap()
+    }
+
+    fn transfer(request: u128, command: transfer_request::Command) -> Order {
+        Order::TransferRequest(TransferRequestId::new(Uuid::from_u128(request)), command)
+    }
+
+    fn ask(request: u128, stay: u128, facility: &str) -> Order {
+        let (encounter, facility) = (encounter_id(stay), organisation(facility));
+        let question = transfer_request::Question { encounter, facility };
+        transfer(request, transfer_request::Command::Request(question))
+    }
+
+    fn correct(corrects: u128, change: Change) -> Order {
+        Order::Correction(Correction { corrects: event_id(corrects), change })
+    }
+
+    fn error(corrects: u128) -> Order {
+        correct(corrects, Change::EnteredInError)
+    }
+
+    fn said(number: u128, at: &str, who: &str, order: Order) -> Command {
+        Command { stamp: stamp_for(number, at, who), order }
+    }
+
+    fn reason(record: &Record, command: Command) -> &'static str {
+        record.decide(command, noon()).map_or_else(|refusal| refusal.reason(), |_| "OK")
+    }
+
+    /// With commands of which each is taken.
+    fn and(mut record: Record, commands: impl IntoIterator<Item = Command>) -> Record {
+        for command in commands {
+            for event in record.decide(command, noon()).unwrap() {
+                record.apply(&event);
+            }
+        }
+        record
+    }
+
+    /// In two stays.
+    fn stays() -> Record {
+        given(&[
+            ("2026-05-01", register()),
+            ("2026-05-02", admit(1, "acute", None)),
+            ("2026-05-02", admit(2, "clinic", None)),
+        ])
+    }
+
+    /// A request to `rehab` whose offer was accepted, and which was entered in error early on.
+    fn in_error() -> Record {
+        and(
+            stays(),
+            [
+                said(11, "2026-05-03T09:00:00+09:00", "acute", ask(1, 1, "rehab")),
+                said(12, "2026-05-04", "rehab", transfer(1, transfer_request::Command::Offer(()))),
+                said(13, "2026-05-06", "acute", transfer(1, transfer_request::Command::Accept(()))),
+                said(14, "2026-05-03T10:00:00+09:00", "acute", error(11)),
+            ],
+        )
+    }
+
+    #[test]
+    fn a_request_is_told_anew_between_the_same_for_the_same_stay() {
+        let again = |who, stay, facility| {
+            reason(&in_error(), said(15, "2026-05-03", who, ask(1, stay, facility)))
+        };
+        assert_eq!(again("acute", 1, "rehab"), "OK");
+        assert_eq!(again("acute", 1, "elsewhere"), "ID_OF_ANOTHER");
+        assert_eq!(again("acute", 2, "rehab"), "ID_OF_ANOTHER");
+        assert_eq!(again("clinic", 1, "rehab"), "ID_OF_ANOTHER");
+    }
+
+    #[test]
+    fn whose_question_an_id_names_is_so_in_every_order_of_telling() {
+        let other = said(15, "2026-05-03", "acute", ask(1, 1, "elsewhere"));
+        let record = and(stays(), [other]);
+        let (first, back) = (
+            said(11, "2026-05-03", "acute", ask(1, 1, "rehab")),
+            said(14, "2026-05-03", "acute", error(11)),
+        );
+        let refused = record.decide_before(first, &[back], noon()).unwrap_err();
+        assert_eq!(refused.reason(), "ID_OF_ANOTHER");
+        let (same, back) = (
+            said(11, "2026-05-03", "acute", ask(1, 1, "elsewhere")),
+            said(14, "2026-05-03", "acute", error(11)),
+        );
+        assert!(record.decide_before(same, &[back], noon()).is_ok());
+    }
+
+    #[test]
+    fn a_question_is_told_anew_as_it_was_corrected() {
+        let elsewhere = Change::Value(Box::new(ask(1, 1, "elsewhere").into()));
+        let record = and(
+            stays(),
+            [
+                said(11, "2026-05-03", "acute", ask(1, 1, "rehab")),
+                said(12, "2026-05-03", "acute", correct(11, elsewhere)),
+                said(13, "2026-05-03", "acute", error(11)),
+            ],
+        );
+        let again =
+            |facility| reason(&record, said(15, "2026-05-03", "acute", ask(1, 1, facility)));
+        assert_eq!(again("elsewhere"), "OK");
+        assert_eq!(again("rehab"), "ID_OF_ANOTHER");
+        // It was corrected wrongly: what answered it stays with whoever answered.
+        let offered = transfer(1, transfer_request::Command::Offer(()));
+        let record = and(
+            stays(),
+            [
+                said(11, "2026-05-03T09:00:00+09:00", "acute", ask(1, 1, "rehab")),
+                said(
+                    12,
+                    "2026-05-03T09:00:00+09:00",
+                    "acute",
+                    correct(11, Change::Value(Box::new(ask(1, 1, "elsewhere").into()))),
+                ),
+                said(13, "2026-05-04", "elsewhere", offered),
+                said(14, "2026-05-03T10:00:00+09:00", "acute", error(11)),
+                said(15, "2026-05-03T10:00:00+09:00", "acute", error(12)),
+            ],
+        );
+        let again = said(16, "2026-05-03", "acute", ask(1, 1, "rehab"));
+        assert_eq!(reason(&record, again), "ID_OF_ANOTHER");
+    }
+
+    #[test]
+    fn what_holds_again_with_a_request_is_no_second_acceptance() {
+        let of_second = |number, at, who, command| said(number, at, who, transfer(2, command));
+        let mut record = and(
+            in_error(),
+            [
+                said(21, "2026-05-03", "acute", ask(2, 1, "rehab-2")),
+                of_second(22, "2026-05-04", "rehab-2", transfer_request::Command::Offer(())),
+                of_second(23, "2026-05-07", "acute", transfer_request::Command::Accept(())),
+            ],
+        );
+        let again = || said(24, "2026-05-03", "acute", ask(1, 1, "rehab"));
+        assert_eq!(
+            record.decide(again(), noon()),
+            Err(transfer_request::Refusal::AnotherAccepted(event_id(23)).into())
+        );
+        // Together with what takes the acceptance back.
+        let back = [said(25, "2026-05-08", "acute", error(13))];
+        assert!(record.decide_before(again(), &back, noon()).is_ok());
+        let withdrawn =
+            of_second(26, "2026-05-05", "acute", transfer_request::Command::Withdraw(()));
+        record = and(record, [said(27, "2026-05-08", "acute", error(23))]);
+        assert_eq!(reason(&and(record, [withdrawn]), again()), "OK");
+    }
+
+    #[test]
+    fn what_holds_again_with_a_request_was_said_before_the_stay_ended() {
+        let discharge = Order::Encounter(encounter_id(1), crate::encounter::Command::Discharge(()));
+        let again = || said(21, "2026-05-03", "acute", ask(1, 1, "rehab"));
+        for (at, expected) in [("2026-05-05", "ENCOUNTER_ENDED"), ("2026-05-07", "OK")] {
+            let over = and(in_error(), [said(20, at, "acute", discharge.clone())]);
+            assert_eq!(reason(&over, again()), expected, "{at}");
+        }
+    }
+
+    #[test]
+    fn a_merged_record_s_answers_are_to_its_own_question() {
+        use crate::id::PatientId;
+        use crate::identity;
+        let retired = PatientId::new(Uuid::from_u128(7));
+        let merged = identity::Event::Merged(identity::Merge { retired });
+        let mut record =
+            given(&[("2026-05-01", register()), ("2026-05-02", admit(3, "acute", None))]);
+        let stamp = stamp_for(30, "2026-05-10", "acute");
+        record.apply(&Event { stamp, fact: Fact::Identity(merged) });
+        record.absorb(retired, &in_error());
+        let again =
+            |facility| reason(&record, said(31, "2026-05-03", "acute", ask(1, 1, facility)));
+        assert_eq!(again("elsewhere"), "ID_OF_ANOTHER");
+        assert_eq!(again("rehab"), "OK");
+    }
+
+    #[test]
+    fn a_referral_is_told_anew_between_the_same() {
+        let referral = |command| Order::Referral(ReferralId::new(Uuid::from_u128(1)), command);
+        let refer = |to: &str| {
+            let asked = referral::Asked { receiver: organisation(to), case: None };
+            referral(referral::Command::Request(asked))
+        };
+        let record = and(
+            stays(),
+            [
+                said(11, "2026-05-03T09:00:00+09:00", "acute", refer("lw")),
+                said(12, "2026-05-04", "lw", referral(referral::Command::Accept(()))),
+                said(13, "2026-05-03T10:00:00+09:00", "acute", error(11)),
+            ],
+        );
+        let again = |who, at, to| reason(&record, said(15, at, who, refer(to)));
+        assert_eq!(again("acute", "2026-05-03", "lw"), "OK");
+        assert_eq!(again("acute", "2026-05-03", "lw-2"), "ID_OF_ANOTHER");
+        assert_eq!(again("clinic", "2026-05-03", "lw"), "ID_OF_ANOTHER");
+        assert_eq!(again("acute", "2026-05-05", "lw"), "OUT_OF_ORDER", "it was answered before");
+    }
+
+    #[test]
+    fn a_case_is_told_anew_by_who_opened_it() {
+        let case = |command| Order::Case(CaseId::new(Uuid::from_u128(1)), command);
+        let record = and(
+            stays(),
+            [
+                said(11, "2026-05-03T09:00:00+09:00", "lw", case(case::Command::Open(None))),
+                said(12, "2026-05-04", "lw", case(case::Command::Close(()))),
+                said(13, "2026-05-03T10:00:00+09:00", "lw", error(11)),
+            ],
+        );
+        let again =
+            |who| reason(&record, said(15, "2026-05-03", who, case(case::Command::Open(None))));
+        assert_eq!(again("lw"), "OK");
+        assert_eq!(again("lw-2"), "ID_OF_ANOTHER");
+    }
+
+    #[test]
+    fn a_question_is_asked_anew_by_who_asked_it() {
+        let asked =
+            Document { step: Some(Step::of_question(1, &["none"], "open")), ..Document::default() };
+        let answer = Document {
+            step: Some(Step::of_question(1, &["open"], "answered")),
+            ..Document::default()
+        };
+        let record = and(
+            stays(),
+            [
+                said(11, "2026-05-03T09:00:00+09:00", "acute", Order::Document(asked)),
+                said(12, "2026-05-04", "clinic", Order::Document(answer)),
+                said(13, "2026-05-03T10:00:00+09:00", "acute", error(11)),
+            ],
+        );
+        let again = |who| reason(&record, said(15, "2026-05-03", who, Order::Document(asked)));
+        assert_eq!(again("acute"), "OK");
+        assert_eq!(again("clinic"), "ID_OF_ANOTHER");
+    }
+
+    #[test]
+    fn a_conference_is_called_anew_by_who_called_it_or_by_the_facility() {
+        let step = |from, to| Step { by_beginner: true, ..Step::of_question(1, from, to) };
+        let of = |step| {
+            Order::Document(Document {
+                encounter: Some(encounter_id(1)),
+                step: Some(step),
+                ..Document::default()
+            })
+        };
+        let called = step(&["none", "scheduled", "cancelled"], "scheduled");
+        let record = and(
+            stays(),
+            [
+                said(11, "2026-05-03T09:00:00+09:00", "office", of(called)),
+                said(12, "2026-05-04", "office", of(step(&["scheduled"], "cancelled"))),
+                said(13, "2026-05-03T10:00:00+09:00", "office", error(11)),
+            ],
+        );
+        let again = |who| reason(&record, said(15, "2026-05-03", who, of(called)));
+        assert_eq!(again("office"), "OK");
+        assert_eq!(again("acute"), "OK");
+        assert_eq!(again("clinic"), "ID_OF_ANOTHER");
+    }
+
+    #[test]
+    fn what_was_moved_to_another_record_leaves_its_id_free() {
+        let mut record = and(stays(), [said(11, "2026-05-03", "acute", ask(1, 1, "rehab"))]);
+        let moved = said(12, "2026-05-04", "acute", correct(11, Change::Moved));
+        record = and(record, [moved]);
+        let back = said(13, "2026-05-03", "acute", ask(1, 1, "elsewhere"));
+        assert_eq!(reason(&record, back), "OK", "as it was corrected there");
+    }
+}
