@@ -56,7 +56,9 @@ pub enum Refusal {
     NotCorrectable(EventId),
     #[error("the correction must be of the type of event {0}, and about the same thing")]
     OtherKind(EventId),
-    #[error("event {0} builds on what is to be corrected: correct or cancel that first")]
+    #[error(
+        "event {0} builds on what is to be corrected, or cannot stand beside what would hold again: correct or cancel that first"
+    )]
     LaterEventDepends(EventId),
 }
 
@@ -127,6 +129,11 @@ impl Corrections {
             Change::Value(_) | Change::Time(_) => error.at.is_before(at),
         };
         if is_in_error { Err(Refusal::AlreadyInError(event)) } else { Ok(()) }
+    }
+
+    /// Whether what was told in an event holds, perhaps as it is corrected: it is no error.
+    pub(crate) fn holds(&self, event: EventId) -> bool {
+        self.outcome(event).error.is_none()
     }
 
     /// What became of an event.
