@@ -171,7 +171,7 @@ impl Must {
     }
 
     pub(crate) fn text(self, text: &str, at: &Path<'_>, violations: &mut Vec<Violation>) {
-        if text.trim().is_empty() {
+        if is_blank(text) {
             // Blanks say nothing.
             return self.presence(false, at, violations);
         }
@@ -261,12 +261,28 @@ pub(crate) fn named(message: &impl Check, at: &Path<'_>, violations: &mut Vec<Vi
 
 /// Whether texts say nothing.
 pub(crate) fn are_blank(texts: &[&str]) -> bool {
-    texts.iter().all(|text| text.trim().is_empty())
+    texts.iter().all(|text| is_blank(text))
+}
+
+/// Whether a reader sees nothing: no character, or such alone as are shown as nothing.
+fn is_blank(text: &str) -> bool {
+    text.chars().all(|c| {
+        c.is_whitespace()
+            || matches!(
+                c,
+                // Soft hyphen, joiners, marks of direction, selectors of variants and tags.
+                '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}'
+                | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}'
+                | '\u{feff}' | '\u{e0000}'..='\u{e0fff}'
+                // Fillers of Hangul, and the Braille pattern without dots.
+                | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{3164}' | '\u{ffa0}'
+                | '\u{2800}'
+            )
+    })
 }
 
 /// A code that is there must say something, in code or in words.
 pub(crate) fn said(code: Option<&Code>, at: &Path<'_>, violations: &mut Vec<Violation>) {
-    let is_blank = |text: &str| text.trim().is_empty();
     if code.is_some_and(|code| is_blank(&code.code) && is_blank(&code.display)) {
         add(violations, at, "must have a `code`, or words in `display`");
     }
@@ -382,11 +398,53 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_can_see_says_nothing() {
+        for unseen in
+            ["\u{200b}\u{200d}", " \u{2060}\u{feff}", "\u{3164}", "\u{ad}\u{fe0f}", "\u{2800}"]
+        {
+            let changed = v1::ConditionChanged {
+                change: unseen.into(),
+                owner_role: unseen.into(),
+                severity: 1,
+                next_action: "電話\u{200b}".into(),
+            };
+            assert_eq!(fields(&changed), ["change", "owner_role"], "{unseen:?}");
+        }
+    }
+
+    #[test]
+    fn an_instrument_is_of_the_list_or_of_another_system_or_said_in_words() {
+        let measured = |instrument| v1::MeasureRecorded {
+            instrument: Some(instrument),
+            score: "4".into(),
+            ..Default::default()
+        };
+        let code = |code: &str| Code { code: code.into(), ..Default::default() };
+        let elsewhere = |of: &str| Code { system: "http://loinc.org".into(), ..code(of) };
+        let version = |version: &str| Code { version: version.into(), ..code("UCLA-3") };
+        for known in [
+            code("UCLA-3"),
+            version("1"),
+            elsewhere("72133-2"),
+            Code { display: "自作の尺度".into(), ..code("") },
+        ] {
+            assert_eq!(measured(known).violations(), []);
+        }
+        assert_eq!(fields(&measured(code("UCLA-4"))), ["instrument.code"]);
+        assert_eq!(fields(&measured(version("7"))), ["instrument.version"]);
+    }
+
+    #[test]
     fn a_code_that_must_be_given_says_something() {
         use v1::observation::Value;
         let words = |display: &str| Code { display: display.into(), ..Default::default() };
         let missed = |reason| v1::VisitMissed { kind: 1, reason, ..Default::default() };
-        for silent in [Code::default(), words(" "), Code { system: "x".into(), ..words("") }] {
+        for silent in [
+            Code::default(),
+            words(" "),
+            words("\u{200b}"),
+            Code { system: "x".into(), ..words("") },
+        ] {
             assert_eq!(fields(&missed(Some(silent.clone()))), ["reason"]);
             let seen =
                 v1::Observation { code: Some(silent.clone()), value: Some(Value::Coded(silent)) };

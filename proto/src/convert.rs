@@ -14,7 +14,7 @@ use tsunagi_domain::identity::{
     Command as IdentityCommand, Death, Demographics, Identifier, Keeps, Merge, Registration,
     Retirement,
 };
-use tsunagi_domain::note::{Content, Edition, Step};
+use tsunagi_domain::note::{self, Content, Edition, Step};
 use tsunagi_domain::place::{Facility, Place};
 use tsunagi_domain::referral::{Asked, Command as ReferralCommand};
 use tsunagi_domain::transfer_request::{Command as TransferCommand, Question};
@@ -209,7 +209,7 @@ fn violations(event: &v1::Event, payload: &Payload, zone: &Zone) -> Violations {
     if let Payload::ResourcePublished(said) | Payload::ResourceChanged(said) = payload {
         violations.extend(contradictions(said));
     }
-    violations.extend(succession(payload));
+    violations.extend(succession(payload).and_then(|said| said.violation()));
     let named = payload.fields().and_then(|fields| fields.field("resource"));
     if let Some(fields::Value::ResourceRef(resource)) = named
         && resource.name.is_empty()
@@ -223,22 +223,41 @@ fn violations(event: &v1::Event, payload: &Payload, zone: &Zone) -> Violations {
     violations
 }
 
-/// Nothing takes its own place.
-fn succession(payload: &Payload) -> Option<Violation> {
-    let (one, field, other, problem) = if let Payload::DocumentSuperseded(m) = payload {
-        let problem = "must be another document than `document_id`";
-        (&m.document_id, "superseded_by_document_id", &m.superseded_by_document_id, problem)
+/// What takes whose place, and the field that says so.
+struct Succession<'a> {
+    of: &'static str,
+    older: &'a str,
+    newer: &'a str,
+    field: &'static str,
+    problem: &'static str,
+}
+
+fn succession(payload: &Payload) -> Option<Succession<'_>> {
+    let of_document = ("document_id", "must be another document than `document_id`");
+    let of_preference = ("preference_id", "must be another preference than `preference_id`");
+    let (older, newer, field, (of, problem)) = if let Payload::DocumentSuperseded(m) = payload {
+        let field = "superseded_by_document_id";
+        (&m.document_id, &m.superseded_by_document_id, field, of_document)
     } else if let Payload::AcpPreferenceRecorded(m) = payload {
-        let problem = "must be another preference than `preference_id`";
-        (&m.preference_id, "supersedes_preference_id", &m.supersedes_preference_id, problem)
+        let field = "supersedes_preference_id";
+        (&m.supersedes_preference_id, &m.preference_id, field, of_preference)
     } else if let Payload::AcpPreferenceSuperseded(m) = payload {
-        let problem = "must be another preference than `preference_id`";
-        (&m.preference_id, "superseded_by_preference_id", &m.superseded_by_preference_id, problem)
+        let field = "superseded_by_preference_id";
+        (&m.preference_id, &m.superseded_by_preference_id, field, of_preference)
     } else {
         return None;
     };
-    let is_itself = !one.is_empty() && one.eq_ignore_ascii_case(other);
-    is_itself.then(|| Path::ROOT.field("payload").field(field).violation(problem))
+    let is_said = !older.is_empty() && !newer.is_empty();
+    is_said.then_some(Succession { of, older, newer, field, problem })
+}
+
+impl Succession<'_> {
+    /// Nothing takes its own place.
+    fn violation(&self) -> Option<Violation> {
+        let is_itself = self.older.eq_ignore_ascii_case(self.newer);
+        let at = Path::ROOT.field("payload");
+        is_itself.then(|| at.field(self.field).violation(self.problem))
+    }
 }
 
 /// What a resource says of itself that cannot be.
@@ -255,6 +274,15 @@ fn contradictions(said: &v1::Resource) -> Violations {
     for (index, location) in said.locations.iter().enumerate() {
         let of = at.field("locations");
         let of = of.item(index);
+        let degrees = [
+            ("latitude", &location.latitude, 90.0, "must lie between -90 and 90 degrees"),
+            ("longitude", &location.longitude, 180.0, "must lie between -180 and 180 degrees"),
+        ];
+        for (field, said, most, problem) in degrees {
+            if said.parse::<f64>().is_ok_and(|degrees| degrees.abs() > most) {
+                violations.push(of.field(field).violation(problem));
+            }
+        }
         if location.address.as_ref().is_some_and(|address| address.confidential) {
             let problem = "must not be: a directory is for everybody; leave the address out";
             violations.push(of.field("address").field("confidential").violation(problem));
@@ -615,6 +643,7 @@ impl Reader<'_> {
             ),
             ready_on: self.optional_time("ready_on", text("ready_on"))?,
             edition: self.edition(payload)?,
+            succession: self.succession(payload)?,
             step,
         })))
     }
@@ -624,6 +653,14 @@ impl Reader<'_> {
         let Payload::CarePlanShared(plan) = payload else { return Ok(None) };
         let of = self.id("care_plan_id", &plan.care_plan_id, parse_uuid)?;
         Ok(Some(Edition { of, version: plan.version }))
+    }
+
+    /// What takes whose place by it.
+    fn succession(&self, payload: &Payload) -> Result<Option<note::Succession>> {
+        let Some(said) = succession(payload) else { return Ok(None) };
+        let older = self.id(said.field, said.older, parse_uuid)?;
+        let newer = self.id(said.field, said.newer, parse_uuid)?;
+        Ok(Some(note::Succession { of: said.of, older, newer }))
     }
 
     fn merge(&self, patient: &str, command: impl Fn(Merge) -> IdentityCommand) -> Result<Order> {
@@ -960,8 +997,25 @@ mod tests {
                 }),
             ]
         };
-        assert!(of(other).iter().chain(&of("")).all(|payload| succession(payload).is_none()));
-        assert!(of(&one.to_uppercase()).iter().all(|payload| succession(payload).is_some()));
+        let violation = |payload: &Payload| succession(payload).and_then(|said| said.violation());
+        assert!(of(other).iter().chain(&of("")).all(|payload| violation(payload).is_none()));
+        assert!(of(&one.to_uppercase()).iter().all(|payload| violation(payload).is_some()));
+    }
+
+    #[test]
+    fn a_place_is_on_the_globe() {
+        let at = |latitude: &str, longitude: &str| {
+            let (latitude, longitude) = (latitude.to_owned(), longitude.to_owned());
+            let location = v1::ResourceLocation { latitude, longitude, ..Default::default() };
+            let said = v1::Resource { locations: vec![location], ..Default::default() };
+            let fields = contradictions(&said).into_iter().map(|wrong| wrong.field);
+            fields.collect::<Vec<_>>()
+        };
+        for here in [("36.6", "140.65"), ("-90", "180"), ("", "")] {
+            assert!(at(here.0, here.1).is_empty(), "{here:?}");
+        }
+        assert_eq!(at("999", "140"), ["payload.locations[0].latitude"]);
+        assert_eq!(at("-90.1", "-180.5").len(), 2);
     }
 
     #[test]

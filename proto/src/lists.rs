@@ -28,7 +28,6 @@ pub(crate) fn order_kind(order: &v1::NursingOrder) -> Option<&'static KnownCode>
 pub(crate) fn contradictions(payload: &Payload, moment: Option<Moment<'_>>) -> Vec<Violation> {
     let mut wrong = Vec::new();
     if let Payload::MeasureRecorded(measure) = payload {
-        wrong.extend(instrument_version(measure));
         wrong.extend(score(measure, moment));
     } else if let Payload::ObservationRecorded(observed) = payload {
         let observations = observed.observations.iter().enumerate();
@@ -51,19 +50,6 @@ fn known(set: &str, code: &v1::Code, moment: Option<Moment<'_>>) -> Option<&'sta
 
 fn is_of(set: &str, code: &v1::Code) -> bool {
     code.system.is_empty() || code.system == set
-}
-
-/// The version of an instrument that no list has, if the instrument is one of the lists'.
-fn instrument_version(measure: &v1::MeasureRecorded) -> Option<Violation> {
-    let said = measure.instrument.as_ref()?;
-    let versions = codes::versions(INSTRUMENTS);
-    let is_known = |named: &&codes::CodeSet| named.version == said.version;
-    if said.version.is_empty() || !is_of(INSTRUMENTS, said) || versions.iter().any(is_known) {
-        return None;
-    }
-    let known: Vec<&str> = versions.iter().map(|of| of.version).collect();
-    let problem = format!("must be a version of {INSTRUMENTS}: {}; or empty", known.join(", "));
-    Some(Path::ROOT.field("instrument").field("version").violation(problem))
 }
 
 /// The score of an instrument that has no such score.
@@ -255,25 +241,5 @@ mod tests {
         assert_eq!(wrong(&amended).len(), 1);
         let special = Payload::SpecialOrderIssued(order("", "2026-05-01", "2026-06-01"));
         assert_eq!(wrong(&special).len(), 1);
-    }
-
-    #[test]
-    fn an_instrument_is_one_of_a_version_that_is_known() {
-        let measured = |system: &str, version: &str| {
-            Payload::MeasureRecorded(v1::MeasureRecorded {
-                instrument: Some(v1::Code {
-                    system: system.into(),
-                    code: "UCLA-3".into(),
-                    version: version.into(),
-                    ..Default::default()
-                }),
-                score: "4".into(),
-                ..Default::default()
-            })
-        };
-        assert!(wrong(&measured("", "1")).is_empty());
-        assert!(wrong(&measured("", "")).is_empty());
-        assert!(wrong(&measured("http://loinc.org", "2.80")).is_empty());
-        assert_eq!(wrong(&measured("", "7")).len(), 1);
     }
 }

@@ -414,3 +414,26 @@ async fn what_others_build_on_and_what_corrects_is_not_corrected() {
         ])
     );
 }
+
+#[tokio::test]
+async fn a_wish_that_was_replaced_does_not_take_the_place_of_what_took_its_own() {
+    let mut story = registered();
+    for (at, wish, earlier) in [("05-01T09:00", 0x21, ""), ("05-02T09:00", 0x22, &*id(0x21))] {
+        deed!(story, NURSE, at, team.record_acp_preference(RecordAcpPreferenceRequest {
+            v1::AcpPreferenceRecorded {
+                preference_id: id(wish),
+                preference: "家で過ごしたい".to_owned(),
+                supersedes_preference_id: earlier.to_owned(),
+                ..v1::AcpPreferenceRecorded::default()
+            }
+        }));
+    }
+    deed!(story, NURSE, "05-03T09:00", team.supersede_acp_preference(SupersedeAcpPreferenceRequest {
+        v1::AcpPreferenceSuperseded {
+            preference_id: id(0x22),
+            superseded_by_preference_id: id(0x21),
+            ..v1::AcpPreferenceSuperseded::default()
+        }
+    }));
+    assert_eq!(refused(&story).await, reasons(&[("supersede_acp_preference", "TOOK_ITS_PLACE")]));
+}

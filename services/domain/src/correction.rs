@@ -56,7 +56,9 @@ pub enum Refusal {
     NotCorrectable(EventId),
     #[error("the correction must be of the type of event {0}, and about the same thing")]
     OtherKind(EventId),
-    #[error("event {0} builds on what is to be corrected: correct or cancel that first")]
+    #[error(
+        "event {0} builds on what is to be corrected, or cannot stand beside what would hold again: correct or cancel that first"
+    )]
     LaterEventDepends(EventId),
 }
 
@@ -134,6 +136,11 @@ impl Corrections {
         let error = self.outcome(event).error?;
         let mut made = self.of.get(&event)?.iter();
         made.find(|made| made.event == error).map(|made| &made.change)
+    }
+
+    /// Whether what was told in an event holds, perhaps as it is corrected: it is no error.
+    pub(crate) fn holds(&self, event: EventId) -> bool {
+        self.outcome(event).error.is_none()
     }
 
     /// What became of an event.

@@ -32,6 +32,8 @@ pub struct Document {
     pub ready_on: Option<CareTime>,
     /// Of which plan it is which version, if it is one.
     pub edition: Option<Edition>,
+    /// What takes whose place by it.
+    pub succession: Option<Succession>,
     /// Whether only the facility of the encounter says it, or somebody on its behalf.
     pub of_facility: bool,
 }
@@ -104,6 +106,42 @@ impl Editions {
     }
 }
 
+/// Something takes the place of an older one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Succession {
+    /// Of what kind of thing, by the field that names it: `preference_id`.
+    pub of: &'static str,
+    pub older: Uuid,
+    pub newer: Uuid,
+}
+
+/// What took whose place, by the events that said so.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Successions {
+    told: BTreeMap<EventId, Succession>,
+}
+
+impl Successions {
+    /// Nothing takes the place of what took its own, at first or at last: none of them would be
+    /// left.
+    pub(crate) fn decide(&self, said: Succession) -> Result<(), Refusal> {
+        let mut ended = vec![said.newer];
+        for at in 0..=self.told.len() {
+            let Some(older) = ended.get(at).copied() else { break };
+            let newer = self.told.values().filter(|told| (told.of, told.older) == (said.of, older));
+            let newer: Vec<Uuid> = newer.map(|told| told.newer).collect();
+            ended.extend(
+                newer.into_iter().filter(|newer| !ended.contains(newer)).collect::<Vec<_>>(),
+            );
+        }
+        if ended.contains(&said.older) { Err(Refusal::TookItsPlace(said.of)) } else { Ok(()) }
+    }
+
+    pub(crate) fn apply(&mut self, stamp: &Stamp, said: Succession) {
+        self.told.insert(stamp.event, said);
+    }
+}
+
 /// What a document is, as far as it tells two of them apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Content {
@@ -169,6 +207,10 @@ pub enum Refusal {
         "what `{of}` names was begun by organisation {by}: only that one, or the facility of the encounter, says this; an entry on its behalf names it in `on_behalf_of`"
     )]
     NotTheBeginner { of: &'static str, by: OrganisationId },
+    #[error(
+        "of the two that `{0}` names, the one that is to hold was replaced by the other before: what holds now is a new one, with an id of its own"
+    )]
+    TookItsPlace(&'static str),
     #[error("it must be valid to a day that is not before the first: check `valid_to_on`")]
     NeverValid,
     #[error(

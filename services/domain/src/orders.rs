@@ -367,11 +367,21 @@ fn a_correction_that_is_told_late_takes_away_what_is_told_again() {
         [referred(), of_referral(4, Referral::Accept(())), of_referral(9, Referral::Complete(()))];
     let told = &in_every_order(&told, at_nine)[0];
     let accepted = &told[told.len() - 2];
-    let error =
-        CareTime::at(accepted.stamp.occurred_at.earliest() + jiff::SignedDuration::from_hours(1));
-    let error = corrected(60, error, accepted, Change::EnteredInError);
-    let (_, refused) = tell_again_and_again([&told[..], &[error]].concat());
+    let after = |hours| {
+        let hours = jiff::SignedDuration::from_hours(hours);
+        CareTime::at(accepted.stamp.occurred_at.earliest() + hours)
+    };
+    let error = corrected(60, after(1), accepted, Change::EnteredInError);
+    let (_, refused) = tell_again_and_again([&told[..], std::slice::from_ref(&error)].concat());
     assert!(refused.is_empty(), "{refused:?}");
+    // The error was one, and that as well.
+    let back = corrected(61, after(2), &error, Change::EnteredInError);
+    let again = corrected(62, after(3), &back, Change::EnteredInError);
+    let mut record = replay(told);
+    for event in [error, back, again] {
+        assert_eq!(record.decide(command(&event), noon()).err(), None, "{event:?}");
+        record.apply(&event);
+    }
 }
 
 #[test]

@@ -234,7 +234,7 @@ fn commands_one_by_one() -> impl Strategy<Value = Vec<Command>> {
 /// Two requests about one stay, and what is said of them and corrected: at times that are known, or
 /// whenever.
 fn commands_of_offers(one_by_one: bool) -> impl Strategy<Value = Vec<Command>> {
-    let kinds = prop_oneof![1 => Just(41u8), 3 => Just(43u8), 2 => Just(44u8), 4 => Just(45u8), 1 => Just(47u8)];
+    let kinds = prop_oneof![2 => 41..43u8, 3 => Just(43u8), 2 => Just(44u8), 4 => Just(45u8), 1 => Just(47u8)];
     let raws = vec((raw(), kinds, 0..2u8, 1..20u128), 1..24);
     raws.prop_map(move |raws| {
         let of_offers = move |(raw, kind, ward, back): (Raw, u8, u8, u128)| Raw {
@@ -243,17 +243,64 @@ fn commands_of_offers(one_by_one: bool) -> impl Strategy<Value = Vec<Command>> {
             back,
             facility: 0,
             encounter: 0,
-            coarse: raw.coarse && !one_by_one,
+            coarse: (raw.coarse || raw.preceding.is_some()) && !one_by_one,
             together: raw.together && !one_by_one,
             ..raw
         };
-        let begun = [(5, 0), (40, 0), (40, 1), (41, 0), (41, 1)].map(|(kind, ward)| {
-            let (encounter, facility, preceding, back, shift) = (0, 0, None, 1, 0);
-            let (coarse, together) = (false, false);
-            Raw { kind, encounter, facility, ward, preceding, back, shift, coarse, together }
-        });
-        of_raws(begun.into_iter().chain(raws.into_iter().map(of_offers)).collect())
+        let begun = [(5, 0), (40, 0), (40, 1), (41, 0), (41, 1)];
+        of_raws(begun.map(begin).into_iter().chain(raws.into_iter().map(of_offers)).collect())
     })
+}
+
+fn begin((kind, ward): (u8, u8)) -> Raw {
+    let (encounter, facility, preceding, back, shift) = (0, 0, None, 1, 0);
+    let (coarse, together) = (false, false);
+    Raw { kind, encounter, facility, ward, preceding, back, shift, coarse, together }
+}
+
+/// Steps of a case, a referral and two requests on a few days, told in their order; of most no more
+/// than the day is known, and their ids say nothing.
+fn steps_of_few_days() -> impl Strategy<Value = Vec<Command>> {
+    let kinds = prop_oneof![33..36u8, 37..40u8, 41..45u8, 48..52u8, Just(43u8)];
+    let steps = vec((kinds, 0..2u8, proptest::bool::weighted(0.8)), 1..24);
+    (steps, any::<u64>()).prop_map(|(steps, seed)| {
+        let of_day = |(kind, ward, coarse): (u8, u8, bool)| {
+            let ward = if matches!(kind, 41..=44) { ward } else { 0 };
+            Raw { coarse, together: true, ..begin((kind, ward)) }
+        };
+        let begun = [(5, 0), (40, 0), (40, 1), (32, 0), (36, 0)];
+        let raws = begun.map(begin).into_iter().chain(steps.into_iter().map(of_day));
+        with_other_ids(in_time(of_raws(raws.collect())), seed)
+    })
+}
+
+/// Two requests about one stay, and what is said of them on a few days, told whenever.
+fn offers_of_few_days() -> impl Strategy<Value = Vec<Command>> {
+    let kinds = prop_oneof![2 => Just(41u8), 1 => Just(42u8), 2 => Just(43u8), 1 => Just(44u8)];
+    let steps = vec((kinds, 0..2u8, 0..4i8), 4..16);
+    (steps, any::<u64>()).prop_map(|(steps, seed)| {
+        let of_day = |((kind, ward, day), place): ((u8, u8, i8), i8)| {
+            let shift = 16 + 4 * day - place;
+            Raw { shift, coarse: true, together: true, ..begin((kind, ward)) }
+        };
+        let begun = [(5, 0), (40, 0), (40, 1)].map(begin).into_iter();
+        let raws = begun.chain(steps.into_iter().zip(0..).map(of_day));
+        with_other_ids(of_raws(raws.collect()), seed)
+    })
+}
+
+/// The same under ids that say nothing of the order.
+fn with_other_ids(mut commands: Vec<Command>, seed: u64) -> Vec<Command> {
+    let other = |id: EventId| {
+        EventId::new(Uuid::new_v5(&Uuid::from_u128(seed.into()), id.uuid().as_bytes()))
+    };
+    for Command { stamp, order } in &mut commands {
+        stamp.event = other(stamp.event);
+        if let record::Order::Correction(correction) = order {
+            correction.corrects = other(correction.corrects);
+        }
+    }
+    commands
 }
 
 fn in_time(mut commands: Vec<Command>) -> Vec<Command> {
@@ -500,6 +547,25 @@ proptest! {
     }
 
     #[test]
+    fn what_happened_on_a_few_days_is_taken_late_or_together(
+        (commands, seeds) in (steps_of_few_days(), any::<[u64; 2]>())
+    ) {
+        let (accepted, record) = live(commands);
+        for seed in seeds {
+            let mut late = accepted.clone();
+            shuffle(&mut late, seed);
+            let (told, refused) = tell_again_and_again(late.clone());
+            prop_assert!(refused.is_empty(), "never taken: {} of {}", tale_of_refused(&refused), tale(&late));
+            prop_assert!(told.says_the_same_as(&record), "another story than {}", tale(&accepted));
+            let is_registration = |one: &&Event| one.stamp.event == accepted[0].stamp.event;
+            let (first, rest): (Vec<&Event>, Vec<&Event>) = late.iter().partition(is_registration);
+            let rest: Vec<Command> = rest.into_iter().map(command).collect();
+            let together = replay(first).decide_together(&rest, now());
+            prop_assert!(together.is_ok(), "{together:?} of {}", tale(&late));
+        }
+    }
+
+    #[test]
     fn offers_that_were_accepted_one_after_the_other_are_taken_late(
         (commands, seed) in (commands_of_offers(true), any::<u64>())
     ) {
@@ -554,14 +620,24 @@ proptest! {
 
     #[test]
     fn one_offer_for_a_stay_is_accepted_whatever_is_told_and_corrected(
-        commands in commands_of_offers(false)
+        commands in prop_oneof![commands_of_offers(false), offers_of_few_days()]
     ) {
         let (accepted, record) = live(commands);
-        let accepted_of = |(_, of): (TransferRequestId, &transfer_request::TransferRequest)| {
-            (of.state() == transfer_request::State::Accepted).then(|| of.encounter())
+        let said = |which: fn(&transfer_request::Event) -> bool| -> BTreeSet<TransferRequestId> {
+            let of = record.standing().filter_map(|(_, fact)| {
+                let Fact::TransferRequest(id, event) = fact else { return None };
+                which(&event).then_some(id)
+            });
+            of.collect()
         };
-        let mut stays: Vec<_> = record.transfer_requests().filter_map(accepted_of).collect();
+        let accepted_in = said(|event| matches!(event, transfer_request::Event::Accepted(())));
+        let withdrawn = said(|event| matches!(event, transfer_request::Event::Withdrawn(())));
+        let stays = accepted_in.difference(&withdrawn).map(|id| {
+            record.transfer_requests().find(|(of, _)| of == id).and_then(|(_, of)| of.encounter())
+        });
+        let mut stays: Vec<_> = stays.collect();
         let all = stays.len();
+        stays.sort();
         stays.dedup();
         prop_assert_eq!(stays.len(), all, "{}", tale(&accepted));
     }

@@ -122,6 +122,9 @@ impl State {
             }
             course.decide(stamp, step)?;
         }
+        if let Some(succession) = document.succession {
+            self.successions.decide(succession)?;
+        }
         if let Some(edition) = document.edition
             && let Some(known) = self.editions.get(&edition.of)
         {
@@ -593,6 +596,30 @@ mod tests {
         assert_eq!(record.when("2026-05-10", error(3)), Ok(()));
         record.apply(&is_wrong);
         assert_eq!(record.when("2026-05-11", version(5)), Ok(()), "the one before was an error");
+    }
+
+    #[test]
+    fn no_wish_takes_the_place_of_one_that_took_its_own() {
+        let replaces = |of, older: u128, newer: u128| {
+            let [older, newer] = [older, newer].map(Uuid::from_u128);
+            let succession = Some(note::Succession { of, older, newer });
+            let of_its_own = newer.as_u128() * 1000 + older.as_u128();
+            let step = Some(note::Step::of_question(of_its_own, &["none"], "recorded"));
+            Order::Document(Document { step, succession, ..Document::default() })
+        };
+        let wish = |older, newer| replaces("preference_id", older, newer);
+        let record = given(&[
+            ("2026-05-01", register()),
+            ("2026-05-02", wish(1, 2)),
+            ("2026-05-03", wish(2, 3)),
+        ]);
+        for (older, newer) in [(2, 1), (3, 2), (3, 1)] {
+            let refused = record.when("2026-05-09", wish(older, newer)).unwrap_err();
+            assert_eq!(refused.reason(), "TOOK_ITS_PLACE", "{older} {newer}");
+        }
+        assert_eq!(record.when("2026-05-09", wish(3, 4)), Ok(()));
+        assert_eq!(record.when("2026-05-09", wish(1, 4)), Ok(()), "of two, one");
+        assert_eq!(record.when("2026-05-09", replaces("document_id", 3, 1)), Ok(()));
     }
 
     #[test]

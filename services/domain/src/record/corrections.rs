@@ -1,7 +1,6 @@
 //! Corrections of what was told: which are taken, and what holds with them.
 
 use std::mem::discriminant;
-use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -59,8 +58,10 @@ impl Record {
                 return Err(correction::Refusal::LaterEventDepends(*event).into());
             }
             // But of two steps that exclude each other, one stands at most, whatever the times.
-            let excludes =
-                || !self.takes_away(correction) && self.root(target).is_some_and(is_step);
+            let excludes = || {
+                let root = self.root(target);
+                root.is_some_and(|root| is_step(&root.fact) && corrections.holds(root.stamp.event))
+            };
             if is_step(&one.fact) && (excludes() || is_excluded(&one, was, &retold)) {
                 return Err(one.refusal.because_of(one.event));
             }
@@ -68,26 +69,17 @@ impl Record {
         Ok(())
     }
 
-    /// Whether nothing new stands by a correction: an event does not that was no correction itself.
-    fn takes_away(&self, correction: &Correction) -> bool {
-        let is_of_event = |told: &Arc<Told>| {
-            told.event.stamp.event == correction.corrects
-                && !matches!(told.event.fact, Fact::Correction(_))
-        };
-        correction.change.takes_back() && self.told.iter().any(is_of_event)
-    }
-
-    /// What was told in the event that a correction, or one of a correction, is about.
-    fn root(&self, event: EventId) -> Option<&Fact> {
-        let fact = |event| {
+    /// The event that a correction, or one of a correction, is about.
+    fn root(&self, event: EventId) -> Option<&Event> {
+        let told = |event| {
             let told = self.told.iter().find(|told| told.event.stamp.event == event)?;
-            Some(&told.event.fact)
+            Some(&told.event)
         };
-        let mut root = fact(event)?;
+        let mut root = told(event)?;
         // A chain cannot be longer than what was told, unless it were circular.
         for _ in 0..self.told.len() {
-            let Fact::Correction(correction) = root else { break };
-            root = fact(correction.corrects)?;
+            let Fact::Correction(correction) = &root.fact else { break };
+            root = told(correction.corrects)?;
         }
         Some(root)
     }

@@ -252,6 +252,7 @@ fn note_kind(refusal: &note::Refusal) -> RefusalKind {
         | note::Refusal::LaterStep(_)
         | note::Refusal::Differs(_)
         | note::Refusal::OtherKind(_)
+        | note::Refusal::TookItsPlace(_)
         | note::Refusal::NotTheNextVersion { .. }
         | note::Refusal::VersionOutOfTime(_) => RefusalKind::State,
     }
@@ -346,6 +347,7 @@ fn note_reason(refusal: &note::Refusal) -> &'static str {
         note::Refusal::NeverValid => "NEVER_VALID",
         note::Refusal::Differs(_) => "DOCUMENT_DIFFERS",
         note::Refusal::OtherKind(_) => "KIND_DIFFERS",
+        note::Refusal::TookItsPlace(_) => "TOOK_ITS_PLACE",
         note::Refusal::NotTheBeginner { .. } => "NOT_THE_ORGANISER",
         note::Refusal::VersionKnown(_) => "VERSION_KNOWN",
         note::Refusal::NotTheNextVersion { .. } => "VERSION_NOT_NEXT",

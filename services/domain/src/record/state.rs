@@ -12,7 +12,7 @@ use crate::case::Case;
 use crate::encounter::{self, Encounter};
 use crate::id::{CaseId, EncounterId, PatientId, ReferralId, TransferRequestId};
 use crate::identity::{self, Patient};
-use crate::note::{Course, Document, Editions};
+use crate::note::{Course, Document, Editions, Successions};
 use crate::path::Gaps;
 use crate::referral::Referral;
 use crate::time::CareTime;
@@ -32,6 +32,7 @@ pub(super) struct State {
     /// The versions of plans.
     pub(super) editions: BTreeMap<Uuid, Editions>,
     pub(super) begun: Begun,
+    pub(super) successions: Successions,
 }
 
 impl State {
@@ -78,7 +79,11 @@ impl State {
                 self.referrals.entry(*id).or_default().apply(stamp, event);
             }
             Fact::Case(id, event) => self.cases.entry(*id).or_default().apply(stamp, event),
-            Fact::Document(Document { step, edition, encounter, case, is_case_work, .. }) => {
+            Fact::Document(document) => {
+                let Document { step, edition, encounter, case, is_case_work, .. } = document;
+                if let Some(succession) = document.succession {
+                    self.successions.apply(stamp, succession);
+                }
                 if let (Some(case), true) = (case, is_case_work) {
                     self.cases.entry(*case).or_default().work(stamp);
                 }
