@@ -417,35 +417,6 @@ impl Store {
         }
     }
 
-    /// The whole stream, without what is damaged of it: for those who must not stop at that for
-    /// ever.
-    pub(crate) fn read_past(
-        &self,
-        stream: StreamId,
-        patience: Patience,
-    ) -> Result<Vec<Stored>, LogError> {
-        let (mut events, mut after, mut is_damaged) = (Vec::new(), 0, false);
-        while self.has_more(stream, after) {
-            let max = if is_damaged { 1 } else { STREAM_PAGE_EVENTS };
-            match self.read_page(stream, (after, max), patience) {
-                Ok(page) if page.is_empty() => break,
-                Ok(page) => {
-                    after += u64::try_from(page.len()).unwrap_or(u64::MAX);
-                    events.extend(page);
-                }
-                Err(error) if !error.is_finding() => return Err(error),
-                Err(_) if patience == Patience::FromMemory => return Err(LogError::WouldWait),
-                // It is one of these: they are read one by one up to it.
-                Err(_) if !is_damaged => is_damaged = true,
-                Err(error) => {
-                    self.count_damage(&error);
-                    (after, is_damaged) = (after + 1, false);
-                }
-            }
-        }
-        Ok(events)
-    }
-
     /// One event of a stream, if it is there.
     pub(crate) fn find(
         &self,
