@@ -59,6 +59,10 @@ pub enum IngestError {
     )]
     Lost { slot: u16, from: u64, to: u64 },
     #[error(
+        "position {n} of slot {slot}, which the stream lacks, cannot be read from the log: `tsunagi verify` says where it is damaged; begin with a backup, or start a store that has it"
+    )]
+    Unreadable { slot: u16, n: u64 },
+    #[error(
         "position {n} of slot {slot} is to come before the stream's next message, and the store that has it has not published it again yet: start that store, or begin with a backup of it"
     )]
     Missing { slot: u16, n: u64 },
@@ -139,7 +143,14 @@ impl Ingest {
         let shard = Shard::of(config);
         let slots: Vec<Slot> = (0..all).map(Slot).filter(|slot| shard.has(*slot)).collect();
         store.runs().send_replace(vec![None; usize::from(all)]);
-        let carried = shared.carry(&slots).await?;
+        let carried = match shared.carry(&slots).await {
+            // That slot's task waits for it, and tells of it.
+            Err(error @ IngestError::Unreadable { .. }) => {
+                tracing::error!(%error, "a slot is carried so far, and the others whole");
+                0
+            }
+            carried => carried?,
+        };
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         for slot in &slots {
             let task = SlotTask::new(shared.clone(), *slot);

@@ -2,7 +2,8 @@
 //! that who may read it reads it here.
 //!
 //! What must stay true: each event of this store's slots is told at least once to every
-//! organisation that it concerns and that is to be told. How far that is stands in
+//! organisation that it concerns and that is to be told. Of a patient of whom something is damaged,
+//! what can be read says whom it concerns: nobody waits for what may never be read again. How far that is stands in
 //! `notices.cursor`, which is written when NATS has what lies before it.
 
 use std::collections::BTreeSet;
@@ -167,11 +168,10 @@ fn concerned(
 ) -> Result<Vec<(Stored, BTreeSet<String>)>, Lack> {
     let mut timeline = Timeline::for_summary(&reader.store.region().zone);
     let mut concerned = Vec::new();
-    let all = reader.events(patient, usize::MAX)?.unwrap_or_default();
-    for stored in all {
+    for stored in reader.events_past_damage(patient)? {
         let is_told = events.contains(&stored.event) && is_read(&stored);
         let before = is_told.then(|| organisations(&timeline.summary(patient)));
-        let read = &mut |of| reader.other(of);
+        let read = &mut |of| reader.other_past_damage(of);
         timeline.add_with(&stored, View::default(), read)?;
         if let Some(mut of_event) = before {
             of_event.extend(organisations(&timeline.summary(patient)));

@@ -106,6 +106,25 @@ impl Reader<'_> {
         Ok(self.other_up_to(other, usize::MAX)?.unwrap_or_default())
     }
 
+    /// A patient's events, without those that are damaged.
+    pub(crate) fn events_past_damage(&self, patient: PatientId) -> Result<Vec<Stored>, Lack> {
+        let stream = StreamId::Patient(patient);
+        if self.records.has(stream) {
+            return Ok(self.store.read_past(stream, self.patience)?);
+        }
+        Ok(self.events(patient, usize::MAX)?.unwrap_or_default())
+    }
+
+    /// The events of another stream that a timeline needs, without those that are damaged.
+    pub(crate) fn other_past_damage(&self, other: Other) -> Result<Vec<Stored>, Lack> {
+        match self.other(other) {
+            Err(Lack::Log(error)) if error.is_finding() => {
+                Ok(self.store.read_past(Wanted::from(other).stream, self.patience)?)
+            }
+            read => read,
+        }
+    }
+
     /// The same, unless they have more than so many bytes.
     pub(crate) fn other_up_to(
         &self,

@@ -355,7 +355,16 @@ impl Store {
         after: u64,
         patience: Patience,
     ) -> Result<Vec<Stored>, LogError> {
-        let (key, max) = (stream.to_parts(), STREAM_PAGE_EVENTS);
+        self.read_page(stream, (after, STREAM_PAGE_EVENTS), patience)
+    }
+
+    fn read_page(
+        &self,
+        stream: StreamId,
+        (after, max): (u64, usize),
+        patience: Patience,
+    ) -> Result<Vec<Stored>, LogError> {
+        let key = stream.to_parts();
         let locations = self.0.shared.locations(&key, after, max, patience)?;
         if patience == Patience::FromMemory && locations.len() > STREAM_PAGE_EVENTS_AT_ONCE {
             return Err(LogError::WouldWait);

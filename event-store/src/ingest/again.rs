@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::RangeInclusive;
 
 use tsunagi_bus::nats::{Parting, Place, Republished};
-use tsunagi_bus::port::ReadError;
 use tsunagi_bus::{Bus, Cursor, Delivery, Feed, Position, Run, Slot, Stored, StreamId};
 
 use super::records::repeated_event;
@@ -15,21 +14,21 @@ use super::{IngestError, Shared};
 /// What a slot's stream lacks, and how the positions follow in it.
 pub(super) type Behind = (Slot, Run, RangeInclusive<u64>);
 
-/// The next events of the log; none if there are no more. What cannot be read cannot be published,
-/// and nothing else may come to stand in its place.
+/// The next events of the log that can be read; none if there are no more.
 async fn next(feed: &mut Box<dyn Feed>) -> Result<Option<Vec<Stored>>, IngestError> {
-    match feed.next().await? {
-        Delivery::Events(events) => Ok(Some(events)),
-        Delivery::CaughtUp => Ok(None),
-        Delivery::Unreadable(_) => {
-            Err(ReadError::Log("an event that a stream lacks cannot be read".to_owned()).into())
-        }
-    }
+    Ok(match feed.next().await? {
+        Delivery::Events(events) => Some(events),
+        Delivery::CaughtUp => None,
+        // The log tells of it.
+        Delivery::Unreadable(_) => Some(Vec::new()),
+    })
 }
 
 impl Shared {
     /// Publishes positions of the log to the very places in the streams that they have. Where
-    /// somebody else was faster, it stops: the slot's task looks again.
+    /// somebody else was faster, it stops: the slot's task looks again. What cannot be read cannot
+    /// be published, and nothing else may come to stand in its place: the slot waits there, and the
+    /// others go on.
     pub(super) async fn publish_behind(&self, behind: Vec<Behind>) -> Result<u64, IngestError> {
         let mut lacking: BTreeMap<Slot, (Run, RangeInclusive<u64>)> =
             behind.into_iter().map(|(slot, run, lacks)| (slot, (run, lacks))).collect();
@@ -42,12 +41,22 @@ impl Shared {
             partings.insert(*slot, self.partings(*slot).await?);
         }
         let mut sent: VecDeque<(Slot, Republished)> = VecDeque::new();
-        let mut carried = 0;
+        let (mut carried, mut damaged) = (0, None);
+        let mut read: BTreeMap<Slot, u64> = lacking
+            .iter()
+            .map(|(slot, (_, lacks))| (*slot, lacks.start().saturating_sub(1)))
+            .collect();
         while let Some(events) = next(&mut feed).await? {
             for stored in events {
                 let Position { slot, n } = stored.placed.position;
                 let Some((run, lacks)) = lacking.get(&slot) else { continue };
                 if !lacks.contains(&n) {
+                    continue;
+                }
+                let before = read.insert(slot, n).unwrap_or_default();
+                if before + 1 != n {
+                    damaged.get_or_insert(IngestError::Unreadable { slot: slot.0, n: before + 1 });
+                    lacking.remove(&slot);
                     continue;
                 }
                 let Some(sequence) = run.sequence_of(n) else { continue };
@@ -70,11 +79,15 @@ impl Shared {
         while !sent.is_empty() {
             carried += settle(&mut sent, &mut lacking).await?;
         }
-        Ok(carried)
+        let unread = lacking.iter().find_map(|(slot, (_, lacks))| {
+            let n = read.get(slot)? + 1;
+            lacks.contains(&n).then_some(IngestError::Unreadable { slot: slot.0, n })
+        });
+        damaged.or(unread).map_or(Ok(carried), Err)
     }
 
-    /// Publishes events that a stream may have lost, wherever they come to stand in it. The
-    /// stream's other messages were stored already, or will be.
+    /// Publishes events that a stream may have lost, wherever they come to stand in it, but for those
+    /// that cannot be read. The stream's other messages were stored already, or will be.
     pub(super) async fn publish_lost(
         &self,
         slot: Slot,

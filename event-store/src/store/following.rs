@@ -1,10 +1,10 @@
-//! Reads the whole log in its order, as those do who follow it.
+//! Reads the whole log in its order, as those do who follow it, and goes past what is damaged.
 
 use std::sync::PoisonError;
 
 use tsunagi_bus::{Cursor, Slot, Stored, StreamId, Unreadable};
 
-use super::{FEED_BYTES, Store, event, placed, stored};
+use super::{FEED_BYTES, STREAM_PAGE_EVENTS, Store, event, placed, stored};
 use crate::log::file::Patience;
 use crate::log::frame::Header;
 use crate::log::past::{self, Found};
@@ -77,6 +77,35 @@ impl Store {
     pub(crate) fn read_frames(&self, point: LogPoint) -> Result<(Vec<Frame>, LogPoint), LogError> {
         let walked = self.walk(point, Patience::Wait, |_segment, frame| Ok(frame))?;
         walked.stopped.map_or(Ok((walked.events, walked.point)), Err)
+    }
+
+    /// The whole stream, without what is damaged of it: for those who must not stop at that for
+    /// ever.
+    pub(crate) fn read_past(
+        &self,
+        stream: StreamId,
+        patience: Patience,
+    ) -> Result<Vec<Stored>, LogError> {
+        let (mut events, mut after, mut is_damaged) = (Vec::new(), 0, false);
+        while self.has_more(stream, after) {
+            let max = if is_damaged { 1 } else { STREAM_PAGE_EVENTS };
+            match self.read_page(stream, (after, max), patience) {
+                Ok(page) if page.is_empty() => break,
+                Ok(page) => {
+                    after += u64::try_from(page.len()).unwrap_or(u64::MAX);
+                    events.extend(page);
+                }
+                Err(error) if !error.is_finding() => return Err(error),
+                Err(_) if patience == Patience::FromMemory => return Err(LogError::WouldWait),
+                // It is one of these: they are read one by one up to it.
+                Err(_) if !is_damaged => is_damaged = true,
+                Err(error) => {
+                    self.count_damage(&error);
+                    (after, is_damaged) = (after + 1, false);
+                }
+            }
+        }
+        Ok(events)
     }
 
     /// What lies at a point where reading stopped, and the point behind it. Damage is told and

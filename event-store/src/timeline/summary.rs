@@ -23,6 +23,10 @@ pub(super) fn summary(timeline: &Timeline, patient: PatientId) -> v1::PatientSum
         merged_patient_ids: record.patient().merged().map(|(id, _)| id.to_string()).collect(),
         ..v1::PatientSummary::default()
     };
+    // Somebody who came in anonymously may have said who they are since.
+    let known = summary.demographics.as_ref();
+    let is_named = known.is_some_and(|known| !known.names.is_empty());
+    summary.is_anonymous &= !is_named && summary.identifiers.is_empty();
     super::glance::add(timeline, &mut summary);
     if record.is_deceased() {
         // What was said of a stay afterwards does not tell where the patient is, nor since when.

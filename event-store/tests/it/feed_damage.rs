@@ -3,52 +3,23 @@
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt as _;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
-use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tsunagi_bus::grpc::CareBusService;
 use tsunagi_bus::{Bus as _, Cursor, Stored};
 use tsunagi_domain::PatientId;
 use tsunagi_event_store::Patients;
-use tsunagi_event_store::log::frame::HEADER_BYTES;
 use tsunagi_proto::v1;
 use tsunagi_proto::v1::care_bus_server::CareBus as _;
 use tsunagi_proto::v1::subscribe_response::Frame as Sent;
 use uuid::Uuid;
 
 use crate::support::{
-    admitted, care_event, config, draft, event, folder, handed, handler, liaison, one, open,
-    publish, records, registered, sixty_events,
+    IN_HEADER, IN_RECORD, admitted, care_event, config, damage, draft, event, folder, handed,
+    handler, liaison, one, open, publish, records, registered, segment, sixty_events,
 };
-
-fn segment(folder: &TempDir, number: u32) -> PathBuf {
-    folder.path().join(format!("log/{number:010}.seg"))
-}
-
-/// Where the frame of an event begins, and in which file.
-fn place_of(folder: &TempDir, number: u128) -> (PathBuf, u64) {
-    let id = event(number).uuid().into_bytes();
-    for path in (1..).map(|number| segment(folder, number)).take_while(|path| path.exists()) {
-        let bytes = std::fs::read(&path).unwrap();
-        if let Some(at) = bytes.windows(16).position(|window| window == id) {
-            return (path, u64::try_from(at + 16 - HEADER_BYTES).unwrap());
-        }
-    }
-    panic!("event {number} is not there");
-}
-
-/// Writes over a part of an event's frame, as a disk that fails would.
-fn damage(folder: &TempDir, number: u128, place: u64, bytes: usize) {
-    let (path, at) = place_of(folder, number);
-    let file = OpenOptions::new().write(true).open(path).unwrap();
-    file.write_all_at(&vec![0x5a; bytes], at + place).unwrap();
-}
-
-const IN_HEADER: u64 = 20;
-const IN_RECORD: u64 = 100;
 
 #[tokio::test]
 async fn a_feed_goes_past_what_is_damaged_and_tells_of_it() {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -252,6 +252,68 @@ async fn both_records_come_to_the_same_however_many_settle_at_once() {
 }
 
 /// Each record that says it is merged into another, the other says so too, and the other way round.
+/// A bus on which the first publication of each process waits for that of the other.
+struct Meeting {
+    store: Store,
+    others: Arc<tokio::sync::Barrier>,
+    has_met: AtomicBool,
+}
+
+#[async_trait]
+impl Bus for Meeting {
+    fn region(&self) -> &Region {
+        self.store.region()
+    }
+
+    async fn publish(&self, publication: Publication) -> Result<Vec<Placed>, PublishError> {
+        if !self.has_met.swap(true, Ordering::SeqCst) {
+            self.others.wait().await;
+        }
+        self.store.publish(publication).await
+    }
+
+    async fn read(&self, stream: StreamId, after: u64) -> Result<Vec<Stored>, ReadError> {
+        self.store.read(stream, after).await
+    }
+
+    async fn find(&self, stream: StreamId, event: EventId) -> Result<Option<Stored>, ReadError> {
+        self.store.find(stream, event).await
+    }
+
+    fn end(&self) -> Cursor {
+        self.store.end()
+    }
+
+    async fn reach(&self, wanted: &Cursor, wait: Duration) -> Result<(), CursorError> {
+        Bus::reach(&self.store, wanted, wait).await
+    }
+
+    fn follow(&self, from: Cursor) -> Box<dyn Feed> {
+        Bus::follow(&self.store, from)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_who_merge_two_records_into_one_another_at_once_one_does() {
+    for _ in 0..20 {
+        let (folder, store) = three_patients().await;
+        let others = Arc::new(tokio::sync::Barrier::new(2));
+        let process = || {
+            let (store, others) = (store.clone(), Arc::clone(&others));
+            let bus = Meeting { store, others, has_met: AtomicBool::new(false) };
+            Arc::new(Handler::new(Arc::new(bus), &config(folder.path())))
+        };
+        let (one, other) = (process(), process());
+        let (one, other) = tokio::join!(one.submit(merge(A, B, 10)), other.submit(merge(B, A, 11)));
+        let (refused, taken): (Vec<_>, Vec<_>) = [one, other].into_iter().partition(Result::is_err);
+        assert_eq!(taken.len(), 1, "{refused:?}");
+        let refused =
+            refused.into_iter().filter_map(Result::err).map(tsunagi_chassis::Refused::from);
+        assert!(refused.map(|refused| refused.reason).eq(["PATIENT_MERGED"]));
+        assert_whole(&store).await;
+    }
+}
+
 fn in_error(told_of: u128, number: u128, day: u8, of: EventId) -> Submission {
     let corrects_event_id = of.to_string();
     let wrong = v1::EnteredInError { corrects_event_id, ..Default::default() };

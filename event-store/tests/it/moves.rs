@@ -556,6 +556,7 @@ async fn an_interrupted_move_that_cannot_come_about_is_undone_without_being_sent
         assert_eq!(visits(&store).await, [2, usize::from(publications < 2)]);
         next.settle_moves(patient(RIGHT)).await.unwrap();
         assert_eq!(visits(&store).await, [2, 0]);
+        assert!(!next.settle_moves(patient(RIGHT)).await.unwrap(), "it is over");
     }
 }
 

@@ -26,7 +26,8 @@ use crate::conformance::{Opened, nats_config, publish, saying};
 use crate::nats_history::everything;
 use crate::nats_servers::NatsServer;
 use crate::support::{
-    admitted, care_event, config, discharged, event, folder, one, registered, stream, visited,
+    IN_RECORD, admitted, care_event, config, damage, discharged, event, folder, one, registered,
+    stream, visited,
 };
 
 const GIVEN: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -179,6 +180,35 @@ async fn whom_an_event_concerns_is_told_its_ids_also_after_a_restart() {
     let mut stream = context.get_stream("NOTIFY").await.unwrap();
     let told = stream.info().await.unwrap().state.messages;
     assert_eq!(told, 2, "the hospital has no more to do with the patient, the station never had");
+    opened.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn organisations_are_told_past_what_is_damaged() {
+    let (data, servers) = (folder(), folder());
+    let nats = NatsServer::start(servers.path());
+    let url = nats.url();
+    let opened = Opened::on_nats(&data, &url, 1).await;
+    let handler = handler(&opened, &nats_config(&data, 1));
+    for patient in [0, 1] {
+        let number = patient.to_string();
+        let said = [registered(&[&number]), admitted("4E"), visited()];
+        for (payload, n) in said.iter().zip(100 + 10 * patient..) {
+            handler.submit(one(care_event(patient, n, 1, payload))).await.unwrap();
+        }
+    }
+    // Of the first patient, the registration.
+    damage(&data, 100, IN_RECORD, 1);
+    let telling = Telling::start(&opened, &data, &url).await;
+    let context = jetstream::new(async_nats::connect(&url).await.unwrap());
+    for (patient, n) in [(0, 104), (1, 114)] {
+        handler.submit(one(care_event(patient, n, 2, &visited()))).await.unwrap();
+        let (subject, notice) = next_notice(&context).await;
+        assert_eq!(subject, "care.notify.acute.home");
+        assert!(notice.contains(&event(n).to_string()), "{notice}");
+    }
+    assert!(opened.store.damage_found() > 0);
+    telling.stop().await;
     opened.close().await;
 }
 

@@ -23,7 +23,7 @@ use crate::nats_cluster::NatsCluster;
 use crate::nats_history::{History, check_against_streams, everything};
 use crate::nats_proxy::{Proxy, Wire};
 use crate::nats_servers::NatsServer;
-use crate::support::{config, folder, stream};
+use crate::support::{IN_HEADER, config, damage, folder, stream};
 
 /// Waits until so many events more are stored, or nothing more comes.
 async fn stored_more(store: &Store, events: u64) {
@@ -221,6 +221,36 @@ async fn a_stream_that_lost_its_end_gets_it_back_from_the_log() {
     for stored in &before {
         assert!(now.contains(stored), "what was stored stays where it was");
     }
+    opened.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slot_of_which_something_is_damaged_is_carried_so_far_and_the_others_whole() {
+    let (data, servers) = (folder(), folder());
+    let nats = NatsServer::start(servers.path());
+    let (url, config) = (nats.url(), nats_config(&data, 1));
+    let store = Store::open(&config).unwrap();
+    let other = (1..100).find(|number| stream(*number).slot(4) != stream(0).slot(4)).unwrap();
+    for number in [1, 3, 5] {
+        for (of, number) in [(0, number), (other, number + 1)] {
+            let told = vec![saying(number, "told")];
+            publish(&store, of, Expected::Any, told).await.unwrap();
+        }
+    }
+    damage(&data, 4, IN_HEADER, 1);
+    let opened = Opened::of_store(store, &url, &config).await;
+    let damaged = Trouble::Stopped(stream(other).slot(4));
+    let mut troubles = opened.store.troubles().watch();
+    let found = troubles.wait_for(|troubles| !troubles.is_empty()).await.unwrap().clone();
+    assert_eq!(found, BTreeSet::from([damaged]));
+    let context = jetstream::new(async_nats::connect(&url).await.unwrap());
+    let messages = async |of: u128| {
+        let name = format!("CARE-{:02}", stream(of).slot(4).0);
+        context.get_stream(name).await.unwrap().cached_info().state.messages
+    };
+    assert_eq!((messages(0).await, messages(other).await), (3, 1), "up to what is damaged");
+    let goes_on = vec![saying(7, "told")];
+    publish(opened.bus.as_ref(), 0, Expected::Any, goes_on).await.unwrap();
     opened.close().await;
 }
 

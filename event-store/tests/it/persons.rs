@@ -23,8 +23,8 @@ use tsunagi_proto::v1::watch_timeline_response::Frame as Watched;
 use uuid::Uuid;
 
 use crate::support::{
-    admitted, care_event, config, event, folder, handler, liaison, one, open, records, registered,
-    visited,
+    admitted, care_event, config, event, folder, handler, liaison, linked, one, open, records,
+    registered, visited,
 };
 
 const A: u128 = 0;
@@ -285,6 +285,23 @@ async fn an_anonymous_record_has_the_name_of_the_record_that_is_merged_into_it()
     served.tell(A, 4, &unmerged(B)).await;
     let known = served.patient(A).await;
     assert!(known.is_anonymous && known.demographics.is_none_or(|said| said.names.is_empty()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_anonymous_record_is_somebody_s_when_it_has_a_name_or_a_number() {
+    let mut served = Served::open();
+    let name = v1::HumanName { family: "髙橋".into(), ..Default::default() };
+    let named = Payload::DemographicsUpdated(v1::DemographicsUpdated {
+        demographics: Some(v1::Demographics { names: vec![name], ..Default::default() }),
+        ..Default::default()
+    });
+    for (patient, said) in [(A, named), (B, linked("1"))] {
+        let consulted = Payload::WalkInConsultRecorded(v1::WalkInConsultRecorded::default());
+        served.tell(patient, 1, &consulted).await;
+        assert!(served.patient(patient).await.is_anonymous);
+        served.tell(patient, 2, &said).await;
+        assert!(!served.patient(patient).await.is_anonymous);
+    }
 }
 
 /// I3 is of one patient and event id: see README, "What is always true".

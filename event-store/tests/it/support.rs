@@ -1,7 +1,9 @@
 //! What the tests share: a store in a folder of its own, and events to put into it.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,6 +16,7 @@ use tsunagi_bus::{
 use tsunagi_chassis::Config;
 use tsunagi_chassis::config::Values;
 use tsunagi_domain::{EventId, PatientId};
+use tsunagi_event_store::log::frame::HEADER_BYTES;
 use tsunagi_event_store::{Records, Store};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::v1;
@@ -202,3 +205,31 @@ pub(crate) fn liaison<T>(message: T) -> Request<T> {
     metadata.insert("tsunagi-person", "n-1".parse().unwrap());
     request
 }
+
+pub(crate) fn segment(folder: &TempDir, number: u32) -> PathBuf {
+    folder.path().join(format!("log/{number:010}.seg"))
+}
+
+/// Where the frame of an event begins, and in which file.
+fn place_of(folder: &TempDir, number: u128) -> (PathBuf, u64) {
+    let id = event(number).uuid().into_bytes();
+    for path in (1..).map(|number| segment(folder, number)).take_while(|path| path.exists()) {
+        let bytes = std::fs::read(&path).unwrap();
+        // A frame's header ends with the id; the file's own, before the first, may look like one.
+        let mut ends = bytes.windows(16).enumerate().skip(64 + HEADER_BYTES - 16);
+        if let Some((at, _)) = ends.find(|(_, window)| *window == id) {
+            return (path, u64::try_from(at + 16 - HEADER_BYTES).unwrap());
+        }
+    }
+    panic!("event {number} is not there");
+}
+
+/// Writes over a part of an event's frame, as a disk that fails would.
+pub(crate) fn damage(folder: &TempDir, number: u128, place: u64, bytes: usize) {
+    let (path, at) = place_of(folder, number);
+    let file = OpenOptions::new().write(true).open(path).unwrap();
+    file.write_all_at(&vec![0x5a; bytes], at + place).unwrap();
+}
+
+pub(crate) const IN_HEADER: u64 = 20;
+pub(crate) const IN_RECORD: u64 = 100;

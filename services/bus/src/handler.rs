@@ -232,7 +232,11 @@ impl Handler {
         if !has_settled {
             return Err(refused);
         }
-        self.take_once(self.patients.turn(prepared.patient), &prepared, joint).await
+        match self.take_once(self.patients.turn(prepared.patient), &prepared, joint).await {
+            // It was given up because of what refused it.
+            Err(SubmitError::Reused(_)) => Err(refused),
+            taken => taken,
+        }
     }
 
     async fn take_once(

@@ -158,11 +158,7 @@ impl Record {
             {
                 self.state.decide_of_encounter(stamp, order)
             }
-            Err(_) if is_taken_back(stamp, follow) => {
-                let fact = order.into();
-                self.state.check_begun(stamp, &fact)?;
-                Ok(fact)
-            }
+            Err(_) if is_taken_back(stamp, follow) => Ok(order.into()),
             Err(refusal) => match corrected_time(stamp, follow) {
                 Some(occurred_at) => {
                     self.state.decide(&Stamp { occurred_at, ..stamp.clone() }, order)

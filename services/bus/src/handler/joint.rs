@@ -84,6 +84,15 @@ pub(super) fn is_of_a_merge(error: &SubmitError) -> bool {
     )
 }
 
+/// Whether somebody else merges the same two the other way round at this moment, and gives way: each
+/// has retired the record into which the other was to be merged.
+fn is_crossed(error: &SubmitError, survivor: PatientId, other: PatientId) -> bool {
+    let SubmitError::Refused(Refusal::Identity(identity::Refusal::Retired(into))) = error else {
+        return false;
+    };
+    *into == other && survivor < other
+}
+
 /// Whether the same would be refused again: nothing of it was or will be stored.
 pub(super) fn is_final(error: &SubmitError) -> bool {
     match error {
@@ -158,14 +167,22 @@ impl Handler {
             JointStep::Merge => {
                 self.retire(prepared, joint).await?;
                 // Until the merge is in, the other record takes no events.
-                match self.take_alone(self.patients.turn(survivor), prepared).await {
+                let mut merged = self.take_alone(self.patients.turn(survivor), prepared).await;
+                if let Err(error) = &merged
+                    && is_crossed(error, survivor, joint.other)
+                {
+                    // The other may have given way by itself.
+                    self.settle(survivor).await.map_err(|error| half_done(&error))?;
+                    merged = self.take_alone(self.patients.turn(survivor), prepared).await;
+                }
+                match merged {
                     Ok(merged) => Ok(merged),
                     Err(error) if is_final(&error) => {
                         let retirement = Retirement { survivor, merge: joint.event };
                         let cause = Cause::of(prepared, joint);
                         let abandoned = self.abandon(joint.other, retirement, &cause).await;
                         abandoned.map_err(|lost| half_done(&lost))?;
-                        Err(error)
+                        Err(self.why_given_up(survivor, joint.other, error).await?)
                     }
                     Err(error) => Err(half_done(&error)),
                 }
@@ -189,6 +206,20 @@ impl Handler {
                 told.map_err(|error| half_done(&error))
             }
         }
+    }
+
+    /// Why a merge did not come about. Who merged the two the other way round may have given it up.
+    async fn why_given_up(
+        &self,
+        survivor: PatientId,
+        other: PatientId,
+        error: SubmitError,
+    ) -> Result<SubmitError, SubmitError> {
+        let into = self.retirement_of(survivor).await?.map(|of| of.survivor);
+        if matches!(error, SubmitError::Reused(_)) && into == Some(other) {
+            return Ok(SubmitError::Refused(identity::Refusal::Retired(other).into()));
+        }
+        Ok(error)
     }
 
     /// Says in the receipts of an unmerge what was told in the survivor meanwhile.

@@ -1,7 +1,6 @@
 //! Whose question an id names. A request that was entered in error leaves the answers it was given
-//! under its id: told anew, it must be the same question, or they would be put in the mouth of
-//! somebody who never gave them. So an id names one question for ever, in whatever order its
-//! beginnings and their corrections are told; what was moved to another record leaves it free.
+//! under its id: told anew while any of them stand, it must be the same question, or they would be
+//! put in the mouth of somebody who never gave them. What was moved to another record leaves none.
 
 use std::collections::BTreeMap;
 
@@ -59,10 +58,12 @@ impl Begun {
 }
 
 impl State {
-    /// Whether what begins something under an id begins what was begun under it before.
+    /// Whether what begins something is what was begun under its id before, if anything that was said
+    /// of that holds again with it.
     pub(super) fn check_begun(&self, stamp: &Stamp, fact: &Fact) -> Result<(), Refusal> {
         let Some((thing, parties)) = begins(stamp, fact) else { return Ok(()) };
-        let Some(before) = self.begun.of.get(&thing) else { return Ok(()) };
+        let before = self.begun.of.get(&thing).filter(|_| self.wakes(fact));
+        let Some(before) = before else { return Ok(()) };
         let is_by_any = |fact: &Fact| {
             let Fact::Document(Document { step: Some(step), .. }) = fact else { return false };
             step.by_beginner
@@ -91,6 +92,9 @@ impl State {
                 self.referrals.contains_key(id) || self.cases.values().any(|case| case.is_on(*id))
             }
             Fact::Case(id, case::Event::Opened(_)) => self.cases.contains_key(id),
+            Fact::Document(Document { step: Some(step), .. }) if step.begins() => {
+                self.courses.contains_key(&(step.of, step.id))
+            }
             Fact::TransferRequest(..)
             | Fact::Referral(..)
             | Fact::Case(..)
@@ -246,56 +250,73 @@ mod tests {
     }
 
     #[test]
-    fn whose_question_an_id_names_is_so_in_every_order_of_telling() {
-        let other = said(15, "2026-05-03", "acute", ask(1, 1, "elsewhere"));
-        let record = and(stays(), [other]);
-        let (first, back) = (
-            said(11, "2026-05-03", "acute", ask(1, 1, "rehab")),
-            said(14, "2026-05-03", "acute", error(11)),
-        );
-        let refused = record.decide_before(first, &[back], noon()).unwrap_err();
-        assert_eq!(refused.reason(), "ID_OF_ANOTHER");
-        let (same, back) = (
-            said(11, "2026-05-03", "acute", ask(1, 1, "elsewhere")),
-            said(14, "2026-05-03", "acute", error(11)),
-        );
-        assert!(record.decide_before(same, &[back], noon()).is_ok());
-    }
-
-    #[test]
-    fn a_question_is_told_anew_as_it_was_corrected() {
-        let elsewhere = Change::Value(Box::new(ask(1, 1, "elsewhere").into()));
+    fn what_was_never_answered_leaves_its_id_free() {
         let record = and(
             stays(),
             [
                 said(11, "2026-05-03", "acute", ask(1, 1, "rehab")),
-                said(12, "2026-05-03", "acute", correct(11, elsewhere)),
-                said(13, "2026-05-03", "acute", error(11)),
+                said(12, "2026-05-03", "acute", error(11)),
             ],
         );
-        let again =
-            |facility| reason(&record, said(15, "2026-05-03", "acute", ask(1, 1, facility)));
-        assert_eq!(again("elsewhere"), "OK");
-        assert_eq!(again("rehab"), "ID_OF_ANOTHER");
-        // It was corrected wrongly: what answered it stays with whoever answered.
+        let other = said(13, "2026-05-03", "acute", ask(1, 1, "elsewhere"));
+        assert_eq!(reason(&record, other), "OK");
+        // What was answered and is in error with its answers, too.
+        let back = [(15, 13), (16, 12)].map(|(id, of)| {
+            let who = if of == 12 { "rehab" } else { "acute" };
+            said(id, "2026-05-08", who, error(of))
+        });
+        let other = said(17, "2026-05-03", "acute", ask(1, 1, "elsewhere"));
+        assert_eq!(reason(&and(in_error(), back), other), "OK");
+    }
+
+    #[test]
+    fn an_error_that_is_told_late_leaves_nobody_s_answers_to_another() {
+        let record = and(
+            stays(),
+            [
+                said(21, "2026-05-03T12:00:00+09:00", "acute", ask(1, 1, "elsewhere")),
+                said(
+                    22,
+                    "2026-05-04",
+                    "elsewhere",
+                    transfer(1, transfer_request::Command::Offer(())),
+                ),
+            ],
+        );
+        let (first, back) = (
+            said(11, "2026-05-03T09:00:00+09:00", "acute", ask(1, 1, "rehab")),
+            said(12, "2026-05-03T10:00:00+09:00", "acute", error(11)),
+        );
+        let mut late = record.clone();
+        for event in record.decide_before(first, std::slice::from_ref(&back), noon()).unwrap() {
+            late.apply(&event);
+        }
+        late = and(late, [back, said(23, "2026-05-03T13:00:00+09:00", "acute", error(21))]);
+        let again = said(24, "2026-05-03T14:00:00+09:00", "acute", ask(1, 1, "rehab"));
+        assert_eq!(reason(&late, again), "ID_OF_ANOTHER");
+    }
+
+    #[test]
+    fn a_question_is_told_anew_as_it_was_corrected() {
+        let elsewhere = || Change::Value(Box::new(ask(1, 1, "elsewhere").into()));
         let offered = transfer(1, transfer_request::Command::Offer(()));
         let record = and(
             stays(),
             [
                 said(11, "2026-05-03T09:00:00+09:00", "acute", ask(1, 1, "rehab")),
-                said(
-                    12,
-                    "2026-05-03T09:00:00+09:00",
-                    "acute",
-                    correct(11, Change::Value(Box::new(ask(1, 1, "elsewhere").into()))),
-                ),
+                said(12, "2026-05-03T09:00:00+09:00", "acute", correct(11, elsewhere())),
                 said(13, "2026-05-04", "elsewhere", offered),
                 said(14, "2026-05-03T10:00:00+09:00", "acute", error(11)),
-                said(15, "2026-05-03T10:00:00+09:00", "acute", error(12)),
             ],
         );
-        let again = said(16, "2026-05-03", "acute", ask(1, 1, "rehab"));
-        assert_eq!(reason(&record, again), "ID_OF_ANOTHER");
+        let again = |record: &Record, facility| {
+            reason(record, said(16, "2026-05-03", "acute", ask(1, 1, facility)))
+        };
+        assert_eq!(again(&record, "elsewhere"), "OK");
+        assert_eq!(again(&record, "rehab"), "ID_OF_ANOTHER");
+        // It was corrected wrongly: what answered it stays with whoever answered.
+        let wrongly = said(15, "2026-05-03T10:00:00+09:00", "acute", error(12));
+        assert_eq!(again(&and(record, [wrongly]), "rehab"), "ID_OF_ANOTHER");
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub enum Refusal {
     #[error("referral {0} is not known for this patient: request it first, or check the id")]
     UnknownReferral(ReferralId),
     #[error(
-        "with this `{0}` something else was begun, by or with others, and what was said of it stays its own, also if that was entered in error: take a new id"
+        "something else was begun with this `{0}`, by or with others, and entered in error; what was said of it is its own: take a new id"
     )]
     IdOfAnother(&'static str),
     #[error(transparent)]

@@ -14,7 +14,8 @@ use crate::stream::StreamId;
 
 impl Handler {
     /// Finishes the moves to `patient` that are half done, or takes back what was told again by one
-    /// that can no longer come about. True if there were any, or any that were given up.
+    /// that can no longer come about. True if there were any, or any that were given up and of
+    /// which something still holds.
     pub async fn settle_moves(&self, patient: PatientId) -> Result<bool, SubmitError> {
         let (mut after, mut has_settled) = (0, false);
         loop {
@@ -22,12 +23,24 @@ impl Handler {
             let Some(last) = page.last() else { return Ok(has_settled) };
             after = last.placed.version;
             for moving in page.iter().filter_map(said) {
-                if self.word(&moving).await? != Some(Word::TakenBack) {
+                let is_over = match self.word(&moving).await? {
+                    Some(Word::TakenBack) => true,
+                    Some(Word::GivenUp) => self.is_untold(&moving).await?,
+                    None => false,
+                };
+                if !is_over {
                     has_settled = true;
                     self.settle_move(&moving).await?;
                 }
             }
         }
+    }
+
+    /// Whether nothing holds any more of what was told again.
+    async fn is_untold(&self, moving: &Moving) -> Result<bool, SubmitError> {
+        let loaded = self.patients.now(moving.to).await?;
+        let mut again = (0..moving.events.len()).map(|place| moving.id("again", place));
+        Ok(again.all(|event| loaded.record.outcome(event).error.is_some()))
     }
 
     async fn settle_move(&self, moving: &Moving) -> Result<(), SubmitError> {
