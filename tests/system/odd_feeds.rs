@@ -12,6 +12,7 @@ use tsunagi_gateway::hl7::Charset;
 use crate::export;
 use crate::fhir::{bundle, get, reason, request, start};
 use crate::hl7_news::sent;
+use crate::mllp::{Sender, code, find};
 use crate::ssmix2::{admitted, entries, message};
 use crate::support::{Server, folder, run, stdout};
 
@@ -44,6 +45,26 @@ async fn an_entry_of_a_batch_that_cannot_be_read_does_not_spoil_the_others() {
     sent["type"] = json!("transaction");
     let (status, answer) = request(&server, "POST", "", &sent.to_string()).await;
     assert_eq!((status, reason(&answer)), (400, "ELEMENT_WRONG"));
+}
+
+#[tokio::test]
+async fn control_characters_in_a_message_are_left_out_and_the_answer_says_so() {
+    let data = folder();
+    let server = Server::start_with(data.path(), &["--mllp-listen", "127.0.0.1:0"]);
+    let mut sender = Sender::connect(&server).await;
+    let channel = server.channel().await;
+    for (number, sign) in ["\u{b}", "\u{1c}", "\0", "\u{85}"].into_iter().enumerate() {
+        let answer = sender
+            .send(&format!(
+                "MSH|^~\\&|HIS|H|GW|R|20260501||ADT^A28|{number}|P|2.5||||||UNICODE UTF-8\r\
+                 PID|1||{number}^^^H^MR||Do{sign}e^Jo||19400203|F\r"
+            ))
+            .await;
+        assert_eq!(code(&answer).0, "AA", "{answer}");
+        assert!(answer.contains("PID-5 holds control characters"), "{sign:?}: {answer}");
+        let patient = find(&channel, "urn:tsunagi:hl7:H:H", &number.to_string()).await;
+        assert_eq!(patient.demographics.unwrap().names[0].family, "Doe");
+    }
 }
 
 #[tokio::test]
