@@ -94,6 +94,25 @@ fn has(bytes: &[u8], text: &str) -> bool {
 }
 
 #[tokio::test]
+async fn a_list_of_numbers_that_is_taken_back_leaves_the_other_and_is_news_once() {
+    let data = folder();
+    let server = start(data.path());
+    let mut sender = Sender::connect(&server).await;
+    let channel = server.channel().await;
+    take(&mut sender, of_day("A28", "1", 1, &phone("7", "555|777"))).await;
+    let at_work = phone("7", "\"\"");
+    assert_eq!(take(&mut sender, of_day("A08", "2", 2, &at_work)).await, "");
+    assert_eq!(phone_of(&channel, "7").await, "777");
+    assert_eq!(take(&mut sender, of_day("A08", "3", 3, &at_work)).await, "known already");
+    take(&mut sender, of_day("A08", "4", 4, &phone("7", "556|\"\""))).await;
+    assert_eq!(phone_of(&channel, "7").await, "556");
+    take(&mut sender, of_day("A08", "5", 5, &phone("7", "|778"))).await;
+    take(&mut sender, of_day("A08", "6", 6, &phone("7", "|\"\""))).await;
+    let contacts = person(&channel, "7").await.contacts;
+    assert_eq!((contacts.len(), contacts[0].value.as_str()), (1, "556"));
+}
+
+#[tokio::test]
 async fn what_is_in_quarantine_leaves_it_only_when_it_is_asked_for() {
     let data = folder();
     let server = start(data.path());
