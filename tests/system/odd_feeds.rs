@@ -131,6 +131,22 @@ async fn an_older_resource_still_says_that_an_address_is_confidential_and_of_a_d
 }
 
 #[tokio::test]
+async fn a_resource_that_was_written_on_a_day_is_of_the_region_s_day() {
+    let data = folder();
+    let server = start(data.path(), &[]);
+    let mut person = export::patient(0);
+    // In UTC, the later one would still be of that day.
+    for (written, phone) in [("2026-03-03T01:00:00+09:00", "new"), ("2026-03-02", "old")] {
+        person["meta"] = json!({ "lastUpdated": written });
+        person["telecom"] = json!([{ "system": "phone", "value": phone }]);
+        let sent = bundle("transaction", vec![person.clone()]);
+        assert_eq!(request(&server, "POST", "", &sent).await.0, 200);
+    }
+    let shown = get(&server, "/Patient?identifier=MR00000").await["entry"][0]["resource"].clone();
+    assert_eq!(shown["telecom"][0]["value"], "new");
+}
+
+#[tokio::test]
 async fn an_older_export_still_says_that_an_address_is_confidential() {
     let (data, files) = (folder(), folder());
     let write = |meta: Value| {
