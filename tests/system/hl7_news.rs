@@ -213,6 +213,31 @@ async fn what_a_message_does_not_say_is_no_word_of_its_sender() {
 }
 
 #[tokio::test]
+async fn a_protection_in_error_opens_no_address_to_messages() {
+    let data = folder();
+    let server = start(data.path());
+    let mut sender = Sender::connect(&server).await;
+    let channel = server.channel().await;
+    take(&mut sender, of_day("A28", "1", 1, &living("7", "OPEN"))).await;
+    let hidden = format!("{}\rPD1||||||||||||Y", living("7", "HIDDEN"));
+    take(&mut sender, of_day("A31", "2", 2, &hidden)).await;
+    let owner = patient(&channel, "7").await.patient_id;
+    let entries = timeline(&channel, &owner).await;
+    let said = entries.iter().find(|entry| entry.r#type.ends_with("demographics_updated.v1"));
+    let corrects_event_id = said.unwrap().event_id.clone();
+    let context = context(&owner, &id(4), "2026-05-03T12:00:00+09:00");
+    let context = v1::CommandContext { on_behalf_of: "H".to_owned(), ..context };
+    let error = v1::MarkEnteredInErrorRequest {
+        context: Some(context),
+        event: Some(v1::EnteredInError { corrects_event_id, ..Default::default() }),
+    };
+    CareTeamClient::new(channel.clone()).mark_entered_in_error(liaison(error)).await.unwrap();
+    take(&mut sender, of_day("A31", "5", 5, &living("7", "ELSEWHERE"))).await;
+    let address = person(&channel, "7").await.address.unwrap();
+    assert_eq!((address.confidential, address.text.as_str()), (true, ""));
+}
+
+#[tokio::test]
 async fn of_two_words_of_one_time_the_first_does_not_come_back() {
     let data = folder();
     let server = start(data.path());
