@@ -5,11 +5,18 @@ use std::collections::BTreeMap;
 
 use crate::catalogue::Payload;
 use crate::v1::{
-    Actor, Demographics, DemographicsPart as Part, DemographicsUpdated, Event, NameScript, Source,
+    Actor, ContactPoint, Demographics, DemographicsPart as Part, DemographicsUpdated, Event,
+    NameScript, Source,
 };
 
 /// The parts of demographics. When a person died goes with that they did.
 pub const PARTS: [Part; 5] = [Part::Names, Part::Birth, Part::Sex, Part::Address, Part::Contacts];
+
+/// Of contacts, each may be kept by itself.
+const HALVES: [Part; 2] = [Part::ContactsAtWork, Part::ContactsElsewhere];
+
+/// How contacts at work are marked.
+const WORK: &str = "work";
 
 /// What somebody says of a person. Of the parts that it keeps it says nothing, and of those that it
 /// withdraws no more.
@@ -55,6 +62,21 @@ impl Update {
         self.keeps.contains(&part) || self.withdraws.contains(&part)
     }
 
+    /// Whether a way of reaching the person stays that others told, though more is said of them.
+    pub fn leaves_contact(&self, contact: &ContactPoint) -> bool {
+        self.leaves_piece(Part::Contacts, usage(contact))
+    }
+
+    fn leaves_piece(&self, part: Part, piece: &str) -> bool {
+        let half = if piece == WORK { Part::ContactsAtWork } else { Part::ContactsElsewhere };
+        self.leaves(part) || (part == Part::Contacts && self.keeps.contains(&half))
+    }
+
+    /// Which half of the contacts it takes back: none if both.
+    pub fn half_of_contacts(&self) -> Option<Part> {
+        self.keeps.iter().copied().find(|part| HALVES.contains(part))
+    }
+
     pub fn says_of_death(&self) -> bool {
         self.demographics.deceased || self.demographics.not_deceased
     }
@@ -75,9 +97,13 @@ impl Update {
         match part {
             Part::Names => names.iter().all(|name| of.names.contains(name)),
             Part::Contacts => contacts.iter().all(|contact| of.contacts.contains(contact)),
-            Part::Birth | Part::Sex | Part::Address | Part::DeceasedAt | Part::Unspecified => {
-                self.value(part) == value(of, part)
-            }
+            Part::Birth
+            | Part::Sex
+            | Part::Address
+            | Part::DeceasedAt
+            | Part::ContactsAtWork
+            | Part::ContactsElsewhere
+            | Part::Unspecified => self.value(part) == value(of, part),
         }
     }
 
@@ -96,7 +122,8 @@ impl Update {
     /// Says that a part is not known, whoever said it.
     pub fn take_back(&mut self, part: Part) {
         copy(part, &Demographics::default(), &mut self.demographics);
-        self.keeps.retain(|kept| *kept != part);
+        let is_it = |of: &Part| *of == part || (part == Part::Contacts && HALVES.contains(of));
+        self.keeps.retain(|kept| !is_it(kept));
         self.withdraws.retain(|withdrawn| *withdrawn != part);
     }
 }
@@ -189,7 +216,7 @@ fn hear<'a>(
         let is_given = pieces.iter().any(|(given, _)| given == piece);
         // Of a name that is known without its script nobody can tell whether it is said in another.
         let is_unclear = *of == i32::from(Part::Names) && piece.is_empty() && !pieces.is_empty();
-        let is_emptied = !is_given && (is_unclear || !update.leaves(part));
+        let is_emptied = !is_given && (is_unclear || !update.leaves_piece(part, piece));
         if is_given || is_emptied || update.withdraws.contains(&part) {
             words.retain(|word| word.by != update.by);
         }
@@ -219,18 +246,26 @@ fn pieces(part: Part, of: &Demographics) -> Vec<(String, Demographics)> {
             note(script, Demographics { names: vec![name], ..Demographics::default() });
         }),
         Part::Contacts => of.contacts.iter().cloned().for_each(|contact| {
-            let usage = if contact.r#use == "work" { contact.r#use.as_str() } else { "" };
-            note(
-                usage.to_owned(),
-                Demographics { contacts: vec![contact], ..Demographics::default() },
-            );
+            let piece = usage(&contact).to_owned();
+            note(piece, Demographics { contacts: vec![contact], ..Demographics::default() });
         }),
         Part::Birth | Part::Sex | Part::Address if !is_empty(of, part) => {
             note(String::new(), value(of, part));
         }
-        Part::Birth | Part::Sex | Part::Address | Part::DeceasedAt | Part::Unspecified => {}
+        Part::Birth
+        | Part::Sex
+        | Part::Address
+        | Part::DeceasedAt
+        | Part::ContactsAtWork
+        | Part::ContactsElsewhere
+        | Part::Unspecified => {}
     }
     pieces
+}
+
+/// Which piece of the contacts one belongs to.
+fn usage(contact: &ContactPoint) -> &str {
+    if contact.r#use == WORK { WORK } else { "" }
 }
 
 fn add(to: &mut Demographics, value: &Demographics) {
@@ -262,7 +297,7 @@ fn copy(part: Part, from: &Demographics, to: &mut Demographics) {
         Part::Address => to.address.clone_from(&from.address),
         Part::Contacts => to.contacts.clone_from(&from.contacts),
         Part::DeceasedAt => to.deceased_at.clone_from(&from.deceased_at),
-        Part::Unspecified => {}
+        Part::ContactsAtWork | Part::ContactsElsewhere | Part::Unspecified => {}
     }
 }
 

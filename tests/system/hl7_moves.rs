@@ -359,6 +359,57 @@ async fn what_comes_late_under_a_merged_number_is_told_of_the_visit_that_is_left
 }
 
 #[tokio::test]
+async fn of_a_visit_that_has_two_numbers_the_one_that_is_named_is_another() {
+    let data = folder();
+    let server = start(data.path());
+    let mut sender = Sender::connect(&server).await;
+    let channel = server.channel().await;
+    let merge =
+        |from: &str, to: &str| of("7", &format!("{}\r{}", merged("7", "", from), stay("W1", to)));
+    take(&mut sender, adt("A01", 9, &of("7", &stay("W1", "V-2")))).await;
+    take(&mut sender, adt("A42", 10, &merge("V-1", "V-2"))).await;
+    // What says more of the stay by either number leaves both.
+    take(&mut sender, adt("A01", 11, &of("7", &stay("W2", "V-2")))).await;
+    take(&mut sender, adt("A50", 12, &merge("V-1", "V-3"))).await;
+    for (hour, ward_now, number) in [(13, "W3", "V-2"), (14, "W4", "V-3")] {
+        take(&mut sender, adt("A02", hour, &of("7", &stay(ward_now, number)))).await;
+        assert_eq!(ward(&channel, "7").await.as_deref(), Some(ward_now), "{number}");
+    }
+    let old = adt("A03", 15, &of("7", &stay("W4", "V-1").replace("202605010900", "")));
+    refuse(&mut sender, old, &["ENCOUNTER_UNKNOWN"]).await;
+    // Of a number that was made one with the visit's, a third one is the visit's, too.
+    take(&mut sender, adt("A42", 16, &merge("V-3", "V-4"))).await;
+    for (hour, ward_now, number) in [(17, "W5", "V-2"), (18, "W6", "V-3"), (19, "W7", "V-4")] {
+        take(&mut sender, adt("A02", hour, &of("7", &stay(ward_now, number)))).await;
+        assert_eq!(ward(&channel, "7").await.as_deref(), Some(ward_now), "{number}");
+    }
+    take(&mut sender, adt("A03", 20, &of("7", &stay("W7", "V-4")))).await;
+    let later = |message: String| message.replace("202605010900", "202605012100");
+    take(&mut sender, later(adt("A01", 21, &of("7", &stay("W9", "V-9"))))).await;
+    // All of them are the other visit's, once it takes that one's place.
+    take(&mut sender, later(adt("A42", 22, &merge("V-3", "V-9")))).await;
+    for (hour, number) in [(23, "V-2"), (24, "V-4")] {
+        take(&mut sender, later(adt("A02", hour, &of("7", &stay(number, number))))).await;
+        assert_eq!(ward(&channel, "7").await.as_deref(), Some(number));
+    }
+}
+
+#[tokio::test]
+async fn numbers_that_are_made_one_in_a_circle_are_told() {
+    let data = folder();
+    let server = start(data.path());
+    let mut sender = Sender::connect(&server).await;
+    let merge =
+        |from: &str, to: &str| of("7", &format!("{}\r{}", merged("7", "", from), stay("W1", to)));
+    take(&mut sender, adt("A01", 9, &of("7", &stay("W1", "V-2")))).await;
+    take(&mut sender, adt("A42", 10, &merge("V-1", "V-2"))).await;
+    let circle = ["MRG-5", "NUMBERS_CIRCULAR", "A50"];
+    refuse(&mut sender, adt("A42", 11, &merge("V-2", "V-1")), &circle).await;
+    refuse(&mut sender, adt("A42", 12, &merge("V-2", "V-2")), &circle).await;
+    take(&mut sender, adt("A42", 13, &merge("V-1", "V-2"))).await;
+}
+
+#[tokio::test]
 async fn what_is_only_planned_takes_over_no_number_of_which_nothing_is_known() {
     let data = folder();
     let server = start(data.path());

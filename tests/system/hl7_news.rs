@@ -94,6 +94,25 @@ fn has(bytes: &[u8], text: &str) -> bool {
 }
 
 #[tokio::test]
+async fn a_list_of_numbers_that_is_taken_back_leaves_the_other_and_is_news_once() {
+    let data = folder();
+    let server = start(data.path());
+    let mut sender = Sender::connect(&server).await;
+    let channel = server.channel().await;
+    take(&mut sender, of_day("A28", "1", 1, &phone("7", "555|777"))).await;
+    let at_work = phone("7", "\"\"");
+    assert_eq!(take(&mut sender, of_day("A08", "2", 2, &at_work)).await, "");
+    assert_eq!(phone_of(&channel, "7").await, "777");
+    assert_eq!(take(&mut sender, of_day("A08", "3", 3, &at_work)).await, "known already");
+    take(&mut sender, of_day("A08", "4", 4, &phone("7", "556|\"\""))).await;
+    assert_eq!(phone_of(&channel, "7").await, "556");
+    take(&mut sender, of_day("A08", "5", 5, &phone("7", "|778"))).await;
+    take(&mut sender, of_day("A08", "6", 6, &phone("7", "|\"\""))).await;
+    let contacts = person(&channel, "7").await.contacts;
+    assert_eq!((contacts.len(), contacts[0].value.as_str()), (1, "556"));
+}
+
+#[tokio::test]
 async fn what_is_in_quarantine_leaves_it_only_when_it_is_asked_for() {
     let data = folder();
     let server = start(data.path());
@@ -191,6 +210,31 @@ async fn what_a_message_does_not_say_is_no_word_of_its_sender() {
     };
     CareTeamClient::new(channel.clone()).mark_entered_in_error(liaison(error)).await.unwrap();
     assert_eq!((lives_at().await, phone_of(&channel, "7").await), ("RIGHT".into(), "111".into()));
+}
+
+#[tokio::test]
+async fn a_protection_in_error_opens_no_address_to_messages() {
+    let data = folder();
+    let server = start(data.path());
+    let mut sender = Sender::connect(&server).await;
+    let channel = server.channel().await;
+    take(&mut sender, of_day("A28", "1", 1, &living("7", "OPEN"))).await;
+    let hidden = format!("{}\rPD1||||||||||||Y", living("7", "HIDDEN"));
+    take(&mut sender, of_day("A31", "2", 2, &hidden)).await;
+    let owner = patient(&channel, "7").await.patient_id;
+    let entries = timeline(&channel, &owner).await;
+    let said = entries.iter().find(|entry| entry.r#type.ends_with("demographics_updated.v1"));
+    let corrects_event_id = said.unwrap().event_id.clone();
+    let context = context(&owner, &id(4), "2026-05-03T12:00:00+09:00");
+    let context = v1::CommandContext { on_behalf_of: "H".to_owned(), ..context };
+    let error = v1::MarkEnteredInErrorRequest {
+        context: Some(context),
+        event: Some(v1::EnteredInError { corrects_event_id, ..Default::default() }),
+    };
+    CareTeamClient::new(channel.clone()).mark_entered_in_error(liaison(error)).await.unwrap();
+    take(&mut sender, of_day("A31", "5", 5, &living("7", "ELSEWHERE"))).await;
+    let address = person(&channel, "7").await.address.unwrap();
+    assert_eq!((address.confidential, address.text.as_str()), (true, ""));
 }
 
 #[tokio::test]

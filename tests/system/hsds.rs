@@ -215,6 +215,66 @@ async fn what_several_services_of_a_file_name_is_one_and_no_item_is_dropped_unto
 }
 
 #[tokio::test]
+async fn what_two_services_hold_is_both_s_and_only_what_says_otherwise_is_told() {
+    let (data, files) = (folder(), folder());
+    let service = |id: &str, name: &str, number: &str| {
+        let phone = json!({ "id": "p-1", "number": number });
+        json!({
+            "id": id, "name": "サロン", "status": "active",
+            "organization": { "id": "org-1", "name": "日だまりの会" },
+            "phones": [phone],
+            "contacts": [{ "id": "c-1", "name": name, "phones": [
+                { "id": "p-2", "number": "0294-00-0002" },
+            ] }],
+            "schedules": [{ "id": "t-1", "freq": "WEEKLY", "byday": "TU" }],
+            "service_areas": [{ "id": "w-1", "name": "日立市" }],
+            "languages": [{ "id": "g-1", "code": "ja" }],
+            "cost_options": [{ "id": "f-1", "option": "お茶代" }],
+            "required_documents": [{ "id": "d-1", "document": "申込書" }],
+            "attributes": [{ "id": "k-1", "taxonomy_term": {
+                "id": "term-1", "code": "gathering", "name": "サロン",
+            } }],
+            "volunteers": [{ "id": "v-1" }, { "id": "v-2" }],
+            "urls": [{ "id": "u-1", "url": "http://example.com" }],
+        })
+    };
+    let file = files.path().join("services.json");
+    let put = |services: serde_json::Value| std::fs::write(&file, services.to_string()).unwrap();
+    let said = |id: &str| service(id, "世話役", "0294-00-0001");
+    put(json!([said("s-1"), said("s-2"), { "id": "x-1", "comment": "no kind of HSDS" }]));
+    let output = import(data.path(), files.path(), &[]);
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.contains("url 1") && text.contains("volunteers 4"), "{text}");
+    assert!(text.contains("object 1"), "{text}");
+    put(json!([said("s-1"), service("s-3", "別の人", "0294-00-0009")]));
+    let output = import(data.path(), files.path(), &[]);
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    for told in ["services.json:2  contact/c-1  ID_TWICE", "services.json:2  phone/p-1  ID_TWICE"] {
+        assert!(text.contains(told), "{told}\n{text}");
+    }
+    assert_eq!(text.matches("ID_TWICE").count(), 2, "{text}");
+    let server = Server::start(data.path());
+    let entries = entries(&server.channel().await).await;
+    assert_eq!(entries.len(), 3);
+    for entry in &entries {
+        let service = entry.resource.as_ref().unwrap();
+        let [person, own] = &service.contacts[..] else { panic!("{:?}", service.contacts) };
+        assert_eq!((person.name.as_str(), person.points.len()), ("世話役", 1));
+        assert_eq!(person.points[0].value, "0294-00-0002");
+        assert_eq!(own.points[0].value, "0294-00-0001");
+        let counts = [service.kinds.len(), service.schedules.len(), service.areas.len()];
+        assert_eq!(counts, [1; 3]);
+        assert_eq!(
+            (service.fees.as_str(), &service.languages[..]),
+            ("お茶代", &["ja".to_owned()][..])
+        );
+        assert_eq!(service.required_documents, ["申込書"]);
+    }
+}
+
+#[tokio::test]
 async fn the_specification_s_own_examples_are_taken() {
     let skipped = "the_specification_s_own_examples_are_taken";
     let Some(examples) = data_set("hsds/openreferral-specification", skipped) else { return };

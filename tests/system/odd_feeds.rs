@@ -12,6 +12,7 @@ use tsunagi_gateway::hl7::Charset;
 use crate::export;
 use crate::fhir::{bundle, get, reason, request, start};
 use crate::hl7_news::sent;
+use crate::mllp::{Sender, code, find};
 use crate::ssmix2::{admitted, entries, message};
 use crate::support::{Server, folder, run, stdout};
 
@@ -44,6 +45,26 @@ async fn an_entry_of_a_batch_that_cannot_be_read_does_not_spoil_the_others() {
     sent["type"] = json!("transaction");
     let (status, answer) = request(&server, "POST", "", &sent.to_string()).await;
     assert_eq!((status, reason(&answer)), (400, "ELEMENT_WRONG"));
+}
+
+#[tokio::test]
+async fn control_characters_in_a_message_are_left_out_and_the_answer_says_so() {
+    let data = folder();
+    let server = Server::start_with(data.path(), &["--mllp-listen", "127.0.0.1:0"]);
+    let mut sender = Sender::connect(&server).await;
+    let channel = server.channel().await;
+    for (number, sign) in ["\u{b}", "\u{1c}", "\0", "\u{85}"].into_iter().enumerate() {
+        let answer = sender
+            .send(&format!(
+                "MSH|^~\\&|HIS|H|GW|R|20260501||ADT^A28|{number}|P|2.5||||||UNICODE UTF-8\r\
+                 PID|1||{number}^^^H^MR||Do{sign}e^Jo||19400203|F\r"
+            ))
+            .await;
+        assert_eq!(code(&answer).0, "AA", "{answer}");
+        assert!(answer.contains("PID-5 holds control characters"), "{sign:?}: {answer}");
+        let patient = find(&channel, "urn:tsunagi:hl7:H:H", &number.to_string()).await;
+        assert_eq!(patient.demographics.unwrap().names[0].family, "Doe");
+    }
 }
 
 #[tokio::test]
@@ -107,6 +128,22 @@ async fn an_older_resource_still_says_that_an_address_is_confidential_and_of_a_d
     let shown = post(&older).await;
     assert!(!shown.to_string().contains("本町") && !shown.to_string().contains("old"), "{shown}");
     assert_eq!(shown["deceasedDateTime"], "2026-02-28T10:00:00+09:00");
+}
+
+#[tokio::test]
+async fn a_resource_that_was_written_on_a_day_is_of_the_region_s_day() {
+    let data = folder();
+    let server = start(data.path(), &[]);
+    let mut person = export::patient(0);
+    // In UTC, the later one would still be of that day.
+    for (written, phone) in [("2026-03-03T01:00:00+09:00", "new"), ("2026-03-02", "old")] {
+        person["meta"] = json!({ "lastUpdated": written });
+        person["telecom"] = json!([{ "system": "phone", "value": phone }]);
+        let sent = bundle("transaction", vec![person.clone()]);
+        assert_eq!(request(&server, "POST", "", &sent).await.0, 200);
+    }
+    let shown = get(&server, "/Patient?identifier=MR00000").await["entry"][0]["resource"].clone();
+    assert_eq!(shown["telecom"][0]["value"], "new");
 }
 
 #[tokio::test]

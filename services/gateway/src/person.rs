@@ -146,8 +146,8 @@ impl Before<'_> {
             said.is_all_in(self.known, part)
         } else if part == Part::Contacts {
             // In whichever order.
-            said.demographics.contacts.len() == self.known.contacts.len()
-                && said.is_all_in(self.known, part)
+            let known = self.known.contacts.iter().filter(|known| !said.leaves_contact(known));
+            said.demographics.contacts.len() == known.count() && said.is_all_in(self.known, part)
         } else {
             value(self.known, part) == said.value(part)
         }
@@ -189,9 +189,13 @@ fn says_less(known: &v1::Demographics, said: &Update, part: Part) -> bool {
                 && known.birth_on.starts_with(&said.birth_on)
         }
         Part::Sex => said.sex() == v1::Sex::Unknown && is_known(known.sex()),
-        Part::Names | Part::Address | Part::Contacts | Part::DeceasedAt | Part::Unspecified => {
-            false
-        }
+        Part::Names
+        | Part::Address
+        | Part::Contacts
+        | Part::ContactsAtWork
+        | Part::ContactsElsewhere
+        | Part::DeceasedAt
+        | Part::Unspecified => false,
     }
 }
 

@@ -175,7 +175,7 @@ impl Situation<'_> {
     }
 
     /// The encounter with whose number this one was made one (A42).
-    fn merged_into(&self, number: &v1::Identifier) -> Option<EncounterId> {
+    pub(super) fn merged_into(&self, number: &v1::Identifier) -> Option<EncounterId> {
         let mut beginnings = self.steps_here(&BEGINNINGS);
         let is_one = |step: &&Step| {
             let said = self.known.said_by(step.event);

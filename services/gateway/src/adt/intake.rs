@@ -326,6 +326,7 @@ impl Intake {
                 remarks.push(UNKNOWN_CLASS.to_owned());
             }
             let is_spoilt = |number: &usize| patient::is_spoilt(group.field("PID", *number));
+            remarks.extend(left_out(&group));
             remarks.extend(patient::FIELDS.iter().filter(|number| is_spoilt(number)).map(
                 |number| {
                     format!(
@@ -337,6 +338,18 @@ impl Intake {
         remarks.dedup();
         remarks
     }
+}
+
+/// What is left out of the texts of a message: they are to be read, and not obeyed.
+fn left_out(group: &Group<'_>) -> Option<String> {
+    let is_left_out = |c: char| c.is_control() && c != '\t';
+    let segments = ["PID", "PV1", "PV2", "MRG"].into_iter().map(|name| (name, group.segment(name)));
+    let mut fields = segments.flat_map(|(name, segment)| {
+        let spoilt = move |number: &usize| segment.field(*number).raw().contains(is_left_out);
+        (1..=FIELDS_MAX).filter(spoilt).map(move |number| format!("{name}-{number}"))
+    });
+    let first = fields.next()?;
+    Some(format!("{first} holds control characters, which are left out"))
 }
 
 impl Manner {
@@ -354,6 +367,9 @@ impl Manner {
 /// nobody would see that it says only half.
 const MESSAGE: &str = "application/hl7-v2";
 const PIECE: &str = "application/octet-stream";
+
+/// Of so many fields of a segment is told what they hold that is left out.
+const FIELDS_MAX: usize = 60;
 
 const CUT: &str = "the message was cut off before its end: another one began, or the connection ended; what came of it is kept, and its sender has to send it again";
 

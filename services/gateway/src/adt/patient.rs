@@ -129,6 +129,10 @@ pub(super) fn said(
             said.take_back(part);
         }
     }
+    let is_taken_back = said.says(Part::Contacts) && said.demographics.contacts.is_empty();
+    let left = [(13, Part::ContactsElsewhere), (14, Part::ContactsAtWork)];
+    let left = left.into_iter().filter(|(number, _)| !pid.field(*number).is_null());
+    said.keeps.extend(left.map(|(_, half)| half).filter(|_| is_taken_back));
     Ok(said)
 }
 
@@ -410,6 +414,12 @@ mod tests {
         assert_eq!(values(after(&known, "PID|1||7|||||||||||3")), ["1", "3"]);
         assert_eq!(values(after(&known, "PID|1||7||||||||||3")), ["2", "3"]);
         assert_eq!(values(after(&known, "PID|1||7||||||||||3|\"\"")), ["3"]);
+        assert_eq!(values(after(&known, "PID|1||7||||||||||\"\"")), ["2"]);
+        assert_eq!(values(after(&known, "PID|1||7|||||||||||\"\"")), ["1"]);
+        assert_eq!(values(after(&known, "PID|1||7||||||||||\"\"|\u{fffd}")), ["2"]);
+        assert!(values(after(&known, "PID|1||7||||||||||\"\"|\"\"")).is_empty());
+        let at_work = after(&known, "PID|1||7||||||||||\"\"");
+        assert_eq!(after(&at_work, "PID|1||7||||||||||\"\""), at_work);
     }
 
     #[test]

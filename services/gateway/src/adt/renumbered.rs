@@ -11,6 +11,17 @@ use super::refusal::Refusal;
 use super::visit::Said;
 use crate::known::{Step, StepKind};
 
+/// What becomes of the numbers of a visit.
+#[derive(Default)]
+struct Change<'n> {
+    /// The one that it has from now on, if it has another.
+    own: Option<&'n v1::Identifier>,
+    /// One of those that were made one with it, which leads to it no more.
+    left: Option<&'n v1::Identifier>,
+    /// More that are one with it.
+    merged: &'n [v1::Identifier],
+}
+
 /// The number that holds (PV1-19), the one before (MRG-5), and their visits as far as known.
 struct Numbered {
     number: v1::Identifier,
@@ -21,8 +32,13 @@ struct Numbered {
 
 impl Situation<'_> {
     pub(super) fn renumber(&self) -> Tells {
-        let Numbered { number, visit, prior, .. } = self.both_numbers()?;
+        let Numbered { number, prior_number, visit, prior } = self.both_numbers()?;
         match (visit, prior) {
+            (None, Some(prior)) if self.is_merged(&prior_number, prior) => {
+                let merged = std::slice::from_ref(&number);
+                let change = Change { left: Some(&prior_number), merged, ..Change::default() };
+                Ok(self.with_numbers(prior, &change, &self.visit.written_at()?))
+            }
             (None, Some(prior)) => self.renumbered(prior, &number, &[]),
             (Some(_), None) => Ok(Vec::new()),
             (Some(visit), Some(prior)) if visit == prior => Ok(Vec::new()),
@@ -35,13 +51,17 @@ impl Situation<'_> {
     pub(super) fn merge_visits(&self) -> Tells {
         let Numbered { number, prior_number, visit, prior } = self.both_numbers()?;
         match (visit, prior) {
-            (None, Some(prior)) => self.renumbered(prior, &number, &[prior_number]),
+            (None, Some(prior)) => self.numbered_as_well(prior, number, prior_number),
             (Some(visit), None) => {
-                let at = self.visit.written_at()?;
-                let told = self.with_numbers(visit, None, &[prior_number], &at);
+                let told = self.with_merged(visit, &[prior_number])?;
                 if told.is_empty() { Err(not_begun()) } else { Ok(told) }
             }
-            (Some(visit), Some(prior)) if visit == prior => Ok(Vec::new()),
+            (Some(visit), Some(prior)) if visit == prior => {
+                let is_circle = number == prior_number
+                    || (self.is_merged(&number, visit)
+                        && self.known.numbers_of(visit).any(|own| *own == prior_number));
+                if is_circle { Err(circular()) } else { Ok(Vec::new()) }
+            }
             (Some(visit), Some(prior)) => {
                 self.check_classes(visit, prior)?;
                 let state = self.known.record().encounter(visit);
@@ -50,10 +70,31 @@ impl Situation<'_> {
                 }
                 // It was planned under the one number, and began under the other.
                 let mut told = self.all_taken_back(visit)?;
-                told.extend(self.renumbered(prior, &number, &[prior_number])?);
+                told.extend(self.numbered_as_well(prior, number, prior_number)?);
                 Ok(told)
             }
             (None, None) => Err(unknown_number()),
+        }
+    }
+
+    /// Whether a number was made one with that of a visit, which has its own.
+    fn is_merged(&self, number: &v1::Identifier, visit: EncounterId) -> bool {
+        let mut own = self.known.numbers_of(visit);
+        self.merged_into(number) == Some(visit) && own.all(|own| own != number)
+    }
+
+    /// A number that is one with that of a visit: it holds from now on, unless the other was no
+    /// more the visit's own.
+    fn numbered_as_well(
+        &self,
+        visit: EncounterId,
+        number: v1::Identifier,
+        prior: v1::Identifier,
+    ) -> Tells {
+        if self.is_merged(&prior, visit) {
+            self.with_merged(visit, &[number])
+        } else {
+            self.renumbered(visit, &number, &[prior])
         }
     }
 
@@ -64,14 +105,19 @@ impl Situation<'_> {
         prior: EncounterId,
         prior_number: v1::Identifier,
     ) -> Tells {
-        let at = self.visit.written_at()?;
         let mut numbers = vec![prior_number];
+        numbers.extend(self.known.numbers_of(prior).cloned());
         let steps = self.known.steps.iter().filter(|step| step.encounter == prior);
         let said = steps.filter_map(|step| self.known.said_by(step.event));
         numbers.extend(said.flat_map(merged_numbers).cloned());
         let mut told = self.all_taken_back(prior)?;
-        told.extend(self.with_numbers(visit, None, &numbers, &at));
+        told.extend(self.with_merged(visit, &numbers)?);
         Ok(told)
+    }
+
+    fn with_merged(&self, visit: EncounterId, merged: &[v1::Identifier]) -> Tells {
+        let change = Change { merged, ..Change::default() };
+        Ok(self.with_numbers(visit, &change, &self.visit.written_at()?))
     }
 
     /// Refuses to make a stay and a visit one: one of them would be taken back whole.
@@ -111,7 +157,8 @@ impl Situation<'_> {
         merged: &[v1::Identifier],
     ) -> Tells {
         let at = self.visit.written_at()?;
-        let mut told = self.with_numbers(visit, Some(number), merged, &at);
+        let change = Change { own: Some(number), left: None, merged };
+        let mut told = self.with_numbers(visit, &change, &at);
         if told.is_empty() {
             let anew = self.numbered(number).0.to_string();
             let plan = self.known.last(visit, &[StepKind::AdmissionPlanned]);
@@ -126,26 +173,13 @@ impl Situation<'_> {
         Ok(told)
     }
 
-    /// The beginnings of a visit with another number than was said, if one is given, and with more
-    /// that are one with it.
-    fn with_numbers(
-        &self,
-        visit: EncounterId,
-        number: Option<&v1::Identifier>,
-        merged: &[v1::Identifier],
-        at: &Said,
-    ) -> Vec<Told> {
+    /// The beginnings of a visit with other numbers than were said.
+    fn with_numbers(&self, visit: EncounterId, change: &Change<'_>, at: &Said) -> Vec<Told> {
         let steps = self.known.steps.iter().filter(|step| step.encounter == visit);
-        steps.filter_map(|step| self.step_with_numbers(step, number, merged, at)).collect()
+        steps.filter_map(|step| self.step_with_numbers(step, change, at)).collect()
     }
 
-    fn step_with_numbers(
-        &self,
-        step: &Step,
-        number: Option<&v1::Identifier>,
-        merged: &[v1::Identifier],
-        at: &Said,
-    ) -> Option<Told> {
+    fn step_with_numbers(&self, step: &Step, change: &Change<'_>, at: &Said) -> Option<Told> {
         let mut instead = self.known.said_by(step.event)?.clone();
         let (own, all) = if let Payload::Admitted(said) = &mut instead {
             (&mut said.visit_number, &mut said.merged_visit_numbers)
@@ -154,16 +188,18 @@ impl Situation<'_> {
         } else {
             return None;
         };
-        if let Some(number) = number {
+        if let Some(number) = change.own {
             *own = Some(number.clone());
         }
-        for number in merged.iter().map(|number| Some(number.clone())) {
+        for number in change.merged.iter().map(|number| Some(number.clone())) {
             let is_known = all.iter().any(|known| known.number == number);
             if !is_known {
                 all.push(v1::VisitNumber { number });
             }
         }
-        all.retain(|merged| merged.number != *own);
+        let is_left =
+            |of: &v1::VisitNumber| change.left.is_some() && of.number.as_ref() == change.left;
+        all.retain(|merged| merged.number != *own && !is_left(merged));
         let correction = v1::ValueCorrected {
             corrects_event_id: step.event.to_string(),
             r#type: instead.event_type().to_owned(),
@@ -188,6 +224,14 @@ fn number_taken() -> Refusal {
         "PV1-19",
         "NUMBER_TAKEN",
         "both numbers are of visits that are known here: if they are one visit, say so (A42); if one of them never was, delete it (A23), and then send this again",
+    )
+}
+
+fn circular() -> Refusal {
+    Refusal::contradicts(
+        "MRG-5",
+        "NUMBERS_CIRCULAR",
+        "the number in PV1-19 was made one with that of MRG-5 before, or is the same, so that each would take the other's place: both lead to the visit already; if it is to have a third number, say so (A50)",
     )
 }
 

@@ -249,7 +249,8 @@ const INSTITUTION_NUMBER: &str =
 
 fn institution_number(organization: &Organization) -> Option<String> {
     let mut numbers = organization.identifier.iter();
-    let number = numbers.find(|identifier| identifier.system == INSTITUTION_NUMBER)?;
+    let is_it = |one: &&Identifier| one.system == INSTITUTION_NUMBER && !one.value.is_empty();
+    let number = numbers.find(is_it)?;
     Some(number.value.clone())
 }
 
@@ -449,12 +450,15 @@ mod tests {
                 .to_owned(),
             value: "1319999999".to_owned(),
         };
-        for (id, identifier) in [("1", vec![]), ("2", vec![number])] {
+        // A number without a value says nothing.
+        let none = Identifier { value: String::new(), ..number.clone() };
+        for (id, identifier) in [("1", vec![]), ("2", vec![number]), ("3", vec![none])] {
             let id = id.to_owned();
             directory.add_organization(Organization { id, identifier, ..Organization::default() });
         }
         assert_eq!(facility(&directory, "Organization/1"), "west:1");
         assert_eq!(facility(&directory, "Organization/2"), "1319999999", "everybody's");
+        assert_eq!(facility(&directory, "Organization/3"), "west:3");
     }
 
     #[test]

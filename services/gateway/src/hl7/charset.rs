@@ -10,7 +10,7 @@ mod proof;
 
 use std::borrow::Cow;
 
-use encoding_rs::{EUC_JP, EncoderResult, Encoding, ISO_2022_JP, SHIFT_JIS};
+use encoding_rs::{EUC_JP, EncoderResult, Encoding, ISO_2022_JP, SHIFT_JIS, WINDOWS_1252};
 
 use iso_2022_jp::iso_2022_jp;
 use proof::by_bytes;
@@ -20,7 +20,8 @@ use proof::by_bytes;
 pub enum Charset {
     Ascii,
     Utf8,
-    /// ISO 8859-1: every byte is a character.
+    /// ISO 8859-1, with the quotation marks and letters that Windows has where it has no characters:
+    /// every byte is one.
     Latin1,
     /// JIS X 0208 and its kin, switched to by escape sequences, as SS-MIX2 has it; and half-width
     /// katakana of eight bits, which some write between them.
@@ -53,6 +54,9 @@ pub struct Decoded<'a> {
 
 const ESCAPE: u8 = 0x1b;
 
+/// What Japanese printers put in the place of a type that they do not have.
+const GETA: &str = "\u{3013}";
+
 impl Charset {
     /// The set that a value of MSH-18 or a facility's profile names.
     pub fn named(name: &str) -> Option<Self> {
@@ -61,7 +65,9 @@ impl Charset {
         match plain.as_str() {
             "ASCII" | "USASCII" | "ISOIR6" | "ISOIR14" => Some(Self::Ascii),
             "UNICODEUTF8" | "UTF8" | "UNICODE" | "ISOIR192" => Some(Self::Utf8),
-            "88591" | "ISO88591" | "LATIN1" | "ISOIR100" => Some(Self::Latin1),
+            "88591" | "ISO88591" | "LATIN1" | "ISOIR100" | "WINDOWS1252" | "CP1252" => {
+                Some(Self::Latin1)
+            }
             "ISOIR13" | "JISX0201" | "ISOIR87" | "ISOIR159" | "ISO2022JP" | "JIS" => {
                 Some(Self::Iso2022Jp)
             }
@@ -78,7 +84,7 @@ impl Charset {
                 Ok(text) => (Cow::Borrowed(text), self == Self::Utf8 || text.is_ascii()),
                 Err(_) => (String::from_utf8_lossy(bytes), false),
             },
-            Self::Latin1 => (bytes.iter().map(|byte| char::from(*byte)).collect(), true),
+            Self::Latin1 => legacy(WINDOWS_1252, bytes),
             Self::Iso2022Jp => iso_2022_jp(bytes),
             Self::Cp932 => legacy(SHIFT_JIS, bytes),
             Self::EucJp => legacy(EUC_JP, bytes),
@@ -93,15 +99,16 @@ impl Charset {
     /// The bytes of `text`. What the set has no character for becomes `?`, or 〓 in Japanese
     /// sets.
     pub fn write(self, text: &str) -> Vec<u8> {
-        let one =
-            |c: char, max: u32| u8::try_from(u32::from(c)).ok().filter(|b| u32::from(*b) < max);
         match self {
             Self::Utf8 => text.as_bytes().to_vec(),
-            Self::Ascii => text.chars().map(|c| one(c, 0x80).unwrap_or(b'?')).collect(),
-            Self::Latin1 => text.chars().map(|c| one(c, 0x100).unwrap_or(b'?')).collect(),
-            Self::Cp932 => write_legacy(SHIFT_JIS, text),
-            Self::EucJp => write_legacy(EUC_JP, text),
-            Self::Iso2022Jp => write_legacy(ISO_2022_JP, text),
+            Self::Ascii => {
+                let one = |c: char| u8::try_from(c).ok().filter(u8::is_ascii).unwrap_or(b'?');
+                text.chars().map(one).collect()
+            }
+            Self::Latin1 => write_legacy(WINDOWS_1252, text, "?"),
+            Self::Cp932 => write_legacy(SHIFT_JIS, text, GETA),
+            Self::EucJp => write_legacy(EUC_JP, text, GETA),
+            Self::Iso2022Jp => write_legacy(ISO_2022_JP, text, GETA),
         }
     }
 }
@@ -110,7 +117,7 @@ impl Charset {
 pub fn decode(bytes: &[u8], usual: Option<Charset>) -> Decoded<'_> {
     let declared = declared(bytes);
     let known = declared.as_ref().and_then(|names| names.iter().find_map(|n| Charset::named(n)));
-    if has_escape(bytes) && !is_utf8_beyond_ascii(bytes) {
+    if has_escape(bytes) && !is_utf8_beyond_ascii(bytes) && !is_printed(bytes, known, usual) {
         let usual = usual.filter(|usual| *usual == Charset::Iso2022Jp && declared.is_none());
         return decode_as(Charset::Iso2022Jp, bytes, known.or(usual), declared.is_some());
     }
@@ -124,6 +131,16 @@ pub fn decode(bytes: &[u8], usual: Option<Charset>) -> Decoded<'_> {
     // What the facility is known to send is as good as declared.
     let expected = known.or(usual.filter(|usual| *usual == charset && declared.is_none()));
     decode_as(charset, bytes, expected, declared.is_some())
+}
+
+/// Whether the escapes are a printer's all the same: none switches to two bytes, and bytes beyond
+/// ASCII that are no characters where escapes switch sets are characters of another one.
+fn is_printed(bytes: &[u8], known: Option<Charset>, usual: Option<Charset>) -> bool {
+    let switches = bytes.windows(2).any(|two| two == [ESCAPE, b'$']);
+    !bytes.is_ascii() && !switches && !Charset::Iso2022Jp.read(bytes).1 && {
+        let other = by_bytes(bytes, known, usual);
+        !matches!(other, Charset::Iso2022Jp | Charset::Latin1) && other.read(bytes).1
+    }
 }
 
 fn decode_as(
@@ -143,23 +160,38 @@ fn decode_as(
     Decoded { text, charset, warning }
 }
 
-/// The repetitions of MSH-18, if it says anything. MSH itself is ASCII up to there.
+/// The repetitions of MSH-18, if it says anything.
 fn declared(bytes: &[u8]) -> Option<Vec<String>> {
     let start = bytes.windows(3).position(|three| three.eq_ignore_ascii_case(b"MSH"))?;
     let header = bytes.get(start..)?;
     let end = header.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
     let header = header.get(..end.unwrap_or(header.len()))?;
+    let names = names_in(header);
+    let is_known = |names: &Vec<String>| names.iter().any(|name| Charset::named(name).is_some());
+    if header.is_ascii() && !has_escape(header) || names.as_ref().is_some_and(is_known) {
+        return names;
+    }
+    // Bytes of characters before it may be those of separators.
+    let set = if has_escape(header) { Charset::Iso2022Jp } else { Charset::Cp932 };
+    names_in(set.read(header).0.as_bytes()).filter(is_known).or(names)
+}
+
+/// The repetitions of MSH-18 of a header, those that say most first.
+fn names_in(header: &[u8]) -> Option<Vec<String>> {
     let (separator, rest) = (*header.get(3)?, header.get(4..)?);
     // MSH-1 is the separator itself, so the first piece behind it is MSH-2.
     let field = rest.split(|byte| *byte == separator).nth(16)?;
     let repetition = *rest.get(1)?;
     let names = field.split(|byte| *byte == repetition);
     let names = names.map(|name| String::from_utf8_lossy(name).trim().to_owned());
-    let names: Vec<String> = names.filter(|name| !name.is_empty()).collect();
-    // `ISO IR87` in the second repetition means ISO 2022 whatever the first says.
-    let (two_byte, others): (Vec<_>, Vec<_>) =
-        names.into_iter().partition(|name| Charset::named(name) == Some(Charset::Iso2022Jp));
-    let names: Vec<String> = two_byte.into_iter().chain(others).collect();
+    let mut names: Vec<String> = names.filter(|name| !name.is_empty()).collect();
+    // `ISO IR87` in the second repetition means ISO 2022 whatever the first says, and any other
+    // has more than ASCII.
+    names.sort_by_key(|name| match Charset::named(name) {
+        Some(Charset::Iso2022Jp) => 0,
+        Some(Charset::Ascii) => 2,
+        _ => 1,
+    });
     (!names.is_empty()).then_some(names)
 }
 
@@ -171,7 +203,7 @@ fn has_escape(bytes: &[u8]) -> bool {
             rest,
             [b'(', b'B' | b'J' | b'I', ..]
                 | [b'$', b'@' | b'B', ..]
-                | [b'$', b'(', b'@' | b'B' | b'D', ..]
+                | [b'$', b'(', b'@' | b'B' | b'D' | b'O' | b'P' | b'Q', ..]
         )
     })
 }
@@ -191,9 +223,9 @@ fn legacy<'a>(encoding: &'static Encoding, bytes: &'a [u8]) -> (Cow<'a, str>, bo
     (text, !had_errors)
 }
 
-/// Japanese sets; ISO-2022-JP with JIS X 0208 of 1983 and nothing else, as SS-MIX2 asks:
+/// Sets of their time; ISO-2022-JP with JIS X 0208 of 1983 and nothing else, as SS-MIX2 asks:
 /// half-width katakana become full-width, and every line ends in ASCII.
-fn write_legacy(encoding: &'static Encoding, text: &str) -> Vec<u8> {
+fn write_legacy(encoding: &'static Encoding, text: &str, mark: &str) -> Vec<u8> {
     let mut encoder = encoding.new_encoder();
     let mut bytes = Vec::with_capacity(text.len() + 16);
     let mut rest = text;
@@ -208,9 +240,9 @@ fn write_legacy(encoding: &'static Encoding, text: &str) -> Vec<u8> {
             EncoderResult::OutputFull => {}
             EncoderResult::Unmappable(_) => {
                 bytes.reserve(16);
-                // Has the mark itself in every one of these sets.
+                // Each set has its mark.
                 let _mark = encoder.encode_from_utf8_to_vec_without_replacement(
-                    "\u{3013}",
+                    mark,
                     &mut bytes,
                     rest.is_empty(),
                 );
@@ -296,6 +328,86 @@ mod tests {
         let bytes = b"MSH|^~\\&|\x1b$B-!\x1b(B|\x1b$(D0!\x1b(B|\x1b(I6\x1b(B|\x1b$B9b\r|x";
         let decoded = decode(bytes, None);
         assert_eq!(decoded.text, "MSH|^~\\&|①|丂|ｶ|高\r|x", "and a line ends in ASCII");
+    }
+
+    #[test]
+    fn what_no_escape_switches_to_and_half_a_character_are_marked() {
+        for (bytes, text) in [
+            (&b"\x1b$B9b|\x1b(B|x"[..], "高\u{fffd}|x"),
+            (b"\x1b$B9b6\x1b(B|x\r|y", "高\u{fffd}|x\r|y"),
+            (b"\x1b$B9b6\r|y", "高\u{fffd}\r|y"),
+            (b"\x1b$B9b\x1b(B\x1b$|y", "高\u{fffd}$|y"),
+            (b"\x1b$B9b\x1b(B|y\x1b", "高|y\u{fffd}"),
+            (b"\x1b$B9b||6666\x1b(B|y", "高\u{fffd}橋橋|y"),
+            (b"\x1b$B9b\x1b(B\x1b$(P!!!|\x1b(B|y", "高\u{fffd}\u{fffd}|y"),
+            (b"\x1b$(Q9b\x1b(B|y", "高|y"),
+            (b"\x1b$B9b\x1b(H|y", "高|y"),
+            (b"\x1b(Ip\x1b(B|\x1b$B9b\x1b(B", "\u{fffd}|高"),
+        ] {
+            let decoded = decode(bytes, None);
+            assert_eq!((&*decoded.text, decoded.charset), (text, Charset::Iso2022Jp));
+            assert_eq!(decoded.warning == Some(Warning::Lossy), text.contains('\u{fffd}'));
+        }
+    }
+
+    #[test]
+    fn every_repetition_of_msh_18_declares() {
+        for (declared, charset) in [
+            ("ASCII~UNICODE UTF-8", Charset::Utf8),
+            ("ASCII~ISO IR87", Charset::Iso2022Jp),
+            ("ISO IR14~CP932", Charset::Cp932),
+        ] {
+            let decoded = message(declared, charset, "高橋");
+            let decoded = decode(&decoded, None);
+            assert_eq!((decoded.charset, decoded.warning), (charset, None), "{declared}");
+        }
+    }
+
+    #[test]
+    fn separators_within_the_characters_of_a_header_hide_no_declaration() {
+        // ポ and 奥 have the byte of `|` in these sets.
+        for (declared, charset, name) in
+            [("CP932", Charset::Cp932, "ポ"), ("~ISO IR87", Charset::Iso2022Jp, "奥万")]
+        {
+            let header = format!("MSH|^~\\&|HIS|{name}|GW|R|2026||ADT|1|P|2.5||||||{declared}\r");
+            let bytes = charset.write(&header);
+            assert!(names_in(&bytes).is_none_or(|names| names != [declared.trim_matches('~')]));
+            let decoded = decode(&bytes, None);
+            assert_eq!((decoded.charset, decoded.warning), (charset, None));
+        }
+    }
+
+    #[test]
+    fn what_windows_has_more_than_latin_1_is_read_and_written() {
+        let text = "O\u{2019}Brien\u{2013}Müller\u{20ac}";
+        let bytes = message("8859/1", Charset::Latin1, text);
+        let decoded = decode(&bytes, None);
+        assert_eq!((decoded.charset, decoded.warning), (Charset::Latin1, None));
+        assert!(decoded.text.contains(text) && bytes.contains(&0x92), "{}", decoded.text);
+        assert_eq!(Charset::Latin1.write(&decoded.text), bytes);
+    }
+
+    #[test]
+    fn letters_of_western_names_swallow_no_separators() {
+        // As Shift JIS, each of these letters would be the first half of a character.
+        for name in ["Doe^René||", "Ñandú|^x", "Zoë^Ångström", "Ärzte", "Françoise"] {
+            let bytes = message("", Charset::Latin1, name);
+            let decoded = decode(&bytes, None);
+            assert!(decoded.text.contains(name), "{name}: {}", decoded.text);
+            assert_eq!(decoded.warning, Some(Warning::Undeclared));
+        }
+    }
+
+    #[test]
+    fn an_escape_for_a_printer_switches_nothing_where_other_characters_stand() {
+        for charset in [Charset::Cp932, Charset::EucJp] {
+            let text = "山田^花子~ヤマダ^ハナコ|\u{1b}(B note";
+            for declared in ["", if charset == Charset::Cp932 { "CP932" } else { "EUC-JP" }] {
+                let bytes = message(declared, charset, text);
+                let decoded = decode(&bytes, None);
+                assert!(decoded.text.contains(text), "{declared}: {}", decoded.text);
+            }
+        }
     }
 
     #[test]
@@ -404,9 +516,34 @@ mod tests {
         }
 
         #[test]
-        fn japanese_survives_iso_2022_jp(text in "[\u{3041}-\u{3093}\u{30a1}-\u{30f6}一丁七万丈三上下a-z|^~\\\\&\r]{0,40}") {
-            let bytes = Charset::Iso2022Jp.write(&text);
-            prop_assert_eq!(&*Charset::Iso2022Jp.read(&bytes).0, &*text);
+        fn a_message_comes_out_of_its_set_as_it_went_in(
+            parts in prop::collection::vec(PARTS, 1..6),
+            facility in PARTS,
+            set in 0..SETS.len(),
+        ) {
+            let (declared, charset) = SETS[set];
+            // Of what a set does not have, its mark.
+            let said = |part: &String| charset.read(&charset.write(part)).0.replace(['?', '〓'], "x");
+            let (parts, facility): (Vec<String>, String) =
+                (parts.iter().map(said).collect(), said(&facility));
+            let text = format!(
+                "MSH|^~\\&|HIS|{facility}|GW|R|2026||ADT|1|P|2.5||||||{declared}\rPID|{}|end\rZZZ|x\r",
+                parts.join("^")
+            );
+            let bytes = charset.write(&text);
+            let decoded = decode(&bytes, None);
+            prop_assert_eq!(&*decoded.text, &text);
+            prop_assert_eq!((decoded.charset, decoded.warning), (charset, None));
         }
     }
+
+    const PARTS: &str = "[ぁ-んァ-ヶ亜-熙ーｱ-ﾝ髙﨑①a-z0-9é$(]{0,8}";
+
+    const SETS: [(&str, Charset); 5] = [
+        ("UNICODE UTF-8", Charset::Utf8),
+        ("8859/1", Charset::Latin1),
+        ("~ISO IR87", Charset::Iso2022Jp),
+        ("CP932", Charset::Cp932),
+        ("EUC-JP", Charset::EucJp),
+    ];
 }

@@ -4,34 +4,37 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-/// Takes a row: its table, which of the file's objects it stands in, and its fields; None of what
-/// stands where a row must be, and is none.
-type Add<'a> = &'a mut dyn FnMut(&'static str, u64, Option<BTreeMap<String, String>>);
+use super::tables::TABLES;
 
-/// Which property of an object holds rows of which table.
-const WITHIN: [(&str, &str); 21] = [
-    ("accessibility", "accessibility"),
-    ("addresses", "address"),
-    ("attributes", "attribute"),
-    ("contacts", "contact"),
-    ("cost_options", "cost_option"),
-    ("funding", "funding"),
-    ("languages", "language"),
-    ("location", "location"),
-    ("locations", "location"),
-    ("metadata", "metadata"),
-    ("organization", "organization"),
-    ("organization_identifiers", "organization_identifier"),
-    ("phones", "phone"),
-    ("program", "program"),
-    ("programs", "program"),
-    ("required_documents", "required_document"),
-    ("schedules", "schedule"),
-    ("service", "service"),
-    ("service_areas", "service_area"),
+/// What stands in a file.
+pub(super) enum Found {
+    Row(&'static str, Fields, Option<Holder>),
+    /// In the place of a row of a table, what is no object.
+    NoObject(&'static str),
+    /// Objects of no table of HSDS, by the name under which they stand.
+    Unknown(String),
+}
+
+/// The texts of an object, by their names.
+pub(super) type Fields = BTreeMap<String, String>;
+
+/// The object in which another one stands: how that one names it, as a table would (`service_id`),
+/// and its id. One that many services share stands in each.
+pub(super) type Holder = (String, String);
+
+/// Takes what stands in one of the file's objects, which are counted from 1.
+type Add<'a> = &'a mut dyn FnMut(u64, Found);
+
+/// Properties that hold rows of a table, and are not named as it is.
+const NAMED_OTHERWISE: [(&str, &str); 4] = [
+    ("additional_urls", "url"),
+    ("additional_websites", "url"),
     ("service_at_locations", "service_at_location"),
-    ("services", "service"),
+    ("taxonomy_detail", "taxonomy"),
 ];
+
+/// What belongs to one object alone. That two say so of the same is a contradiction.
+const OF_ONE: [&str; 2] = ["service", "service_at_location"];
 
 /// What an object names by holding it: others may hold the same, and it belongs to none of them.
 const NAMED: [&str; 5] = ["location", "organization", "program", "service", "taxonomy_term"];
@@ -49,26 +52,35 @@ pub(super) fn read(value: &Value, add: Add<'_>) {
 }
 
 fn read_object(value: &Value, number: u64, add: Add<'_>) {
-    let Value::Object(object) = value else { return add("service", number, None) };
+    let Value::Object(object) = value else { return add(number, Found::NoObject("service")) };
     let tables = object.iter().filter_map(|(name, rows)| {
-        let table = name.strip_suffix(".csv")?;
-        let tables = &super::tables::TABLES;
-        let (table, _) = tables.iter().find(|(_, many)| *many == table)?;
-        Some((*table, rows.as_array()?))
+        let name = name.strip_suffix(".csv")?;
+        rows.is_array().then_some((name, rows))
     });
-    let mut has_tables = false;
-    for (table, rows) in tables {
-        has_tables = true;
-        for (row, number) in rows.iter().zip(1..) {
-            let Value::Object(row) = row else {
-                add(table, number, None);
-                continue;
-            };
-            take_apart(table, row, number, add);
-        }
+    let tables: Vec<_> = tables.collect();
+    for (name, rows) in &tables {
+        read_table(name, rows, add);
     }
-    if !has_tables && let Some(table) = kind(object) {
-        take_apart(table, object, number, add);
+    match kind(object) {
+        _ if !tables.is_empty() => {}
+        Some(table) => {
+            take_apart(table, object, None, number, add);
+        }
+        None => add(number, Found::Unknown("object".to_owned())),
+    }
+}
+
+fn read_table(name: &str, rows: &Value, add: Add<'_>) {
+    let rows = rows.as_array().map(Vec::as_slice).unwrap_or_default();
+    let table = TABLES.iter().find(|(_, many)| *many == name).map(|(table, _)| *table);
+    for (row, number) in rows.iter().zip(1..) {
+        match (table, row) {
+            (Some(table), Value::Object(row)) => {
+                take_apart(table, row, None, number, add);
+            }
+            (Some(table), _) => add(number, Found::NoObject(table)),
+            (None, _) => add(number, Found::Unknown(name.to_owned())),
+        }
     }
 }
 
@@ -90,51 +102,71 @@ fn kind(object: &Map<String, Value>) -> Option<&'static str> {
     })
 }
 
-/// Adds an object as a row, and those within it as rows that name it. The id of the row.
+/// Adds an object as a row, and those within it as rows that it holds. The id of the row.
 fn take_apart(
     table: &'static str,
     object: &Map<String, Value>,
+    holder: Option<Holder>,
     number: u64,
     add: Add<'_>,
 ) -> String {
-    let mut fields: BTreeMap<String, String> = BTreeMap::new();
-    for (name, value) in object {
-        let text = match value {
-            Value::String(text) => text.clone(),
-            Value::Number(number) => number.to_string(),
-            Value::Bool(truth) => truth.to_string(),
-            Value::Null | Value::Array(_) | Value::Object(_) => continue,
-        };
-        fields.insert(name.clone(), text);
+    let mut fields = texts(object);
+    // What it says itself of where it belongs is what a table would say.
+    let holder = holder.filter(|(link, id)| fields.get(link).is_none_or(|said| said == id));
+    if let Some((link, _)) = &holder {
+        fields.remove(link);
     }
+    let holder = match holder {
+        Some((link, id)) if OF_ONE.contains(&table) => {
+            fields.insert(link, id);
+            None
+        }
+        holder => holder,
+    };
     let id = fields.get("id").cloned().unwrap_or_default();
     for (name, value) in object {
-        let within = WITHIN.iter().find(|(property, _)| property == name);
-        let within = within.map(|(_, table)| *table);
-        let within = within.or_else(|| (name == "taxonomy_term").then_some("taxonomy_term"));
-        let Some(within) = within else { continue };
         let objects = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+        let Some(within) = table_of(name) else {
+            for _ in objects.iter().filter(|value| value.is_object()) {
+                add(number, Found::Unknown(name.clone()));
+            }
+            continue;
+        };
         for child in objects {
             let Value::Object(child) = child else {
                 if value.is_array() {
-                    add(within, number, None);
+                    add(number, Found::NoObject(within));
                 }
                 continue;
             };
-            let mut child = child.clone();
             // An attribute names whatever it is of in a way of its own.
-            let parent =
+            let link =
                 if within == "attribute" { "link_id".to_owned() } else { format!("{table}_id") };
             let is_named = !value.is_array() && NAMED.contains(&within) && child.contains_key("id");
-            if !is_named {
-                child.entry(parent).or_insert_with(|| Value::String(id.clone()));
-            }
-            let child_id = take_apart(within, &child, number, add);
+            let holder = (!is_named && !id.is_empty()).then(|| (link, id.clone()));
+            let child_id = take_apart(within, child, holder, number, add);
             if !value.is_array() {
-                fields.entry(format!("{within}_id")).or_insert(child_id);
+                fields.entry(format!("{name}_id")).or_insert(child_id);
             }
         }
     }
-    add(table, number, Some(fields));
+    add(number, Found::Row(table, fields, holder));
     id
+}
+
+/// The table of which a property holds rows, if it holds objects.
+fn table_of(property: &str) -> Option<&'static str> {
+    let named = NAMED_OTHERWISE.iter().find(|(name, _)| *name == property).map(|(_, of)| *of);
+    let known = || TABLES.iter().find(|(one, many)| *one == property || *many == property);
+    named.or_else(|| known().map(|(table, _)| *table))
+}
+
+fn texts(object: &Map<String, Value>) -> Fields {
+    let text = |value: &Value| match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(truth) => Some(truth.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    };
+    object.iter().filter_map(|(name, value)| Some((name.clone(), text(value)?))).collect()
 }

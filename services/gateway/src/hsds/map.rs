@@ -39,8 +39,9 @@ pub struct Refused {
     pub message: String,
 }
 
-/// A table of which nothing is made, and how many rows it has.
-pub type NotUsed = (&'static str, usize);
+/// A table of which nothing is made, or a name of what is in no table of HSDS, and how many rows or
+/// objects it has.
+pub type NotUsed = (String, usize);
 
 /// Tables that services are made of.
 const USED: [&str; 15] = [
@@ -106,7 +107,10 @@ pub fn resources(
         }
     }
     let is_used = |table: &str| USED.contains(&table);
-    let not_used = tables.counts().filter(|(table, _)| !is_used(table)).collect();
+    let not_used = tables.counts().filter(|(table, _)| !is_used(table));
+    let not_used = not_used.map(|(table, count)| (table.to_owned(), count));
+    let unknown = tables.unknown.iter().map(|(name, count)| (name.clone(), *count));
+    let not_used = not_used.chain(unknown).collect();
     (mapped, work.refused, not_used)
 }
 
@@ -131,26 +135,44 @@ impl<'t> Work<'t> {
             }
         }
         for row in self.tables.rows("attribute") {
-            let service = row.get("link_id").to_owned();
-            self.of_service.entry(("attribute", service)).or_default().push(row);
+            let services: BTreeSet<&str> = row.all("link_id").collect();
+            for service in services {
+                self.of_service.entry(("attribute", service.to_owned())).or_default().push(row);
+            }
         }
     }
 
+    /// The services to which a row belongs, by what it says itself and by each object in which it
+    /// stands.
     fn services_of(&self, table: &str, row: &Row) -> BTreeSet<String> {
+        let mut services = self.services_named(table, row.id(), &|name| row.get(name));
+        for (link, id) in &row.holders {
+            let named = |name: &str| if name == link { id.trim() } else { "" };
+            services.extend(self.services_named(table, row.id(), &named));
+        }
+        services
+    }
+
+    fn services_named<'r>(
+        &self,
+        table: &str,
+        id: &'r str,
+        named: &dyn Fn(&str) -> &'r str,
+    ) -> BTreeSet<String> {
         let known = |id: &str| self.tables.row("service", id).map(|_| id.to_owned());
         // What belongs to a contact belongs where the contact does; contacts belong to none.
-        let contact = self.tables.row("contact", row.get("contact_id"));
+        let contact = self.tables.row("contact", named("contact_id"));
         if let Some(contact) = contact.filter(|_| table != "contact") {
             return self.services_of("contact", contact);
         }
-        let at = self.tables.row("service_at_location", row.get("service_at_location_id"));
-        let own =
-            [Some(row), at].into_iter().flatten().find_map(|row| known(row.get("service_id")));
+        let at = self.tables.row("service_at_location", named("service_at_location_id"));
+        let at = at.map(|at| at.get("service_id"));
+        let own = [Some(named("service_id")), at].into_iter().flatten().find_map(known);
         // Where many services may be offered, the first that names a place has no more right to it.
         if let Some(own) = own.filter(|_| table != "location") {
             return BTreeSet::from([own]);
         }
-        let location = if table == "location" { row.id() } else { row.get("location_id") };
+        let location = if table == "location" { id } else { named("location_id") };
         let of = |rows: &'t str, name: &'static str, id: &str| {
             let rows = self.tables.rows(rows).iter();
             rows.filter(|row| !id.is_empty() && row.get(name) == id).collect::<Vec<_>>()
@@ -161,7 +183,7 @@ impl<'t> Work<'t> {
         if !there.is_empty() || !matches!(table, "contact" | "phone") {
             return there;
         }
-        let theirs = of("service", "organization_id", row.get("organization_id"));
+        let theirs = of("service", "organization_id", named("organization_id"));
         theirs.into_iter().map(|row| row.id().to_owned()).collect()
     }
 
@@ -199,7 +221,7 @@ impl<'t> Work<'t> {
         resource.kinds = self.taken("attribute", id, Self::kind);
         resource.areas = self.taken("service_area", id, |_, row| Some(area(row)));
         resource.locations = self.taken("location", id, |work, row| Some(work.location(row, id)));
-        resource.schedules = self.taken("schedule", id, |work, row| Some(work.schedule(row)));
+        resource.schedules = self.taken("schedule", id, |work, row| Some(work.schedule(row, id)));
         resource.contacts = self.contacts(row);
         resource.fees = self.fees(row);
         let languages = self.rows("language", id).into_iter();
@@ -274,7 +296,7 @@ impl<'t> Work<'t> {
     fn location(&self, row: &Row, service: &str) -> v1::ResourceLocation {
         let of_here = |table: &'static str| {
             let rows = self.rows(table, service).into_iter();
-            rows.filter(|one| one.get("location_id") == row.id()).collect::<Vec<_>>()
+            rows.filter(|one| one.all("location_id").any(|id| id == row.id())).collect::<Vec<_>>()
         };
         let addresses = of_here("address");
         let physical = |one: &&&Row| one.get("address_type") != "postal";
@@ -295,13 +317,9 @@ impl<'t> Work<'t> {
         }
     }
 
-    fn schedule(&self, row: &Row) -> v1::ResourceSchedule {
+    fn schedule(&self, row: &Row, service: &str) -> v1::ResourceSchedule {
         let said = |name: &str| row.get(name).to_owned();
         let clock = |name: &str| clock(row.get(name));
-        let at = self.tables.row("service_at_location", row.get("service_at_location_id"));
-        let location =
-            [row.get("location_id"), at.map(|at| at.get("location_id")).unwrap_or_default()];
-        let location = location.into_iter().find(|id| !id.is_empty()).unwrap_or_default();
         let (rule, words) = recurrence(row);
         // How people attend is a code, and a text where somebody explains it.
         let attending = row.get("attending_type");
@@ -315,16 +333,32 @@ impl<'t> Work<'t> {
             valid_from_on: said("valid_from"),
             valid_to_on: said("valid_to"),
             description: paragraphs(&[row.get("description"), &words, row.get("notes"), explained]),
-            location_id: location.to_owned(),
+            location_id: self.held_at(row, service).to_owned(),
             attending_kind: if is_code { attending.to_owned() } else { String::new() },
         }
+    }
+
+    /// Where a schedule of a service holds: the place that it names, or that of the service's in
+    /// which it stands.
+    fn held_at(&self, row: &'t Row, service: &str) -> &'t str {
+        let at = row.all("service_at_location_id");
+        let at = at.filter_map(|id| self.tables.row("service_at_location", id));
+        let at = at.filter(|at| at.get("service_id") == service).map(|at| at.get("location_id"));
+        let places = self.rows("service_at_location", service);
+        let is_its = |id: &&str| places.iter().any(|place| place.get("location_id") == *id);
+        let held = row.all("location_id").filter(is_its);
+        let named = Some(row.get("location_id")).filter(|id| !id.is_empty());
+        named.into_iter().chain(held).chain(at).next().unwrap_or_default()
     }
 
     fn contacts(&mut self, service: &'t Row) -> Vec<v1::ResourceContact> {
         let id = service.id();
         let phones = self.rows("phone", id);
+        let people = self.rows("contact", id);
+        let is_of =
+            |phone: &Row, contact: &Row| phone.all("contact_id").any(|id| id == contact.id());
         let mut contacts = self.taken("contact", id, |_, row| {
-            let theirs = phones.iter().filter(|phone| phone.get("contact_id") == row.id());
+            let theirs = phones.iter().filter(|phone| is_of(phone, row));
             let mail = point("email", row.get("email"));
             let points = theirs.map(|phone| telephone(phone)).chain([mail]).flatten();
             Some(v1::ResourceContact {
@@ -333,7 +367,7 @@ impl<'t> Work<'t> {
                 points: points.collect(),
             })
         });
-        let is_own = |phone: &&&Row| self.tables.row("contact", phone.get("contact_id")).is_none();
+        let is_own = |phone: &&&Row| !people.iter().any(|contact| is_of(phone, contact));
         let own = phones.iter().filter(is_own).filter_map(|phone| telephone(phone));
         let points: Vec<_> = own.chain(point("email", service.get("email"))).collect();
         if !points.is_empty() {

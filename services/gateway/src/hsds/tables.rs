@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{csv, json};
+use super::csv;
+use super::json::{self, Fields, Found, Holder};
 use crate::fhir::Origin;
 use crate::hl7::charset::decode_cp932;
+use crate::text;
 
 /// The tables of HSDS 3, and the names of their files.
 pub(super) const TABLES: [(&str, &str); 24] = [
@@ -44,7 +46,9 @@ const FILE_BYTES_MAX: u64 = 64 << 20;
 #[derive(Debug, Clone)]
 pub(super) struct Row {
     pub(super) origin: Origin,
-    pub(super) fields: BTreeMap<String, String>,
+    pub(super) fields: Fields,
+    /// The objects in which it stands, in JSON.
+    pub(super) holders: Vec<Holder>,
 }
 
 /// A file that was not read, and why.
@@ -63,6 +67,8 @@ pub struct Tables {
     pub(super) broken: Vec<(&'static str, Origin)>,
     /// What stands in JSON in the place of a row, and is no object.
     pub(super) no_objects: Vec<(&'static str, Origin)>,
+    /// Objects that are of no table of HSDS, by the names under which they stand.
+    pub(super) unknown: BTreeMap<String, usize>,
     /// Rows that say otherwise what another one of their table and id says.
     pub(super) twice: Vec<(&'static str, Origin, String)>,
 }
@@ -75,6 +81,13 @@ impl Row {
 
     pub(super) fn id(&self) -> &str {
         self.get("id")
+    }
+
+    /// All that it belongs to by a field: what it names there itself, and where it stands.
+    pub(super) fn all<'r>(&'r self, name: &'r str) -> impl Iterator<Item = &'r str> {
+        let held = self.holders.iter().filter(move |(link, _)| link == name);
+        let said = std::iter::once(self.get(name)).chain(held.map(|(_, id)| id.trim()));
+        said.filter(|id| !id.is_empty())
     }
 }
 
@@ -126,11 +139,17 @@ impl Tables {
                 let line = u64::try_from(error.line()).unwrap_or(0);
                 (line, "this is no JSON in UTF-8: mend it, or export the file again".to_owned())
             })?;
-            json::read(&value, &mut |table, number, fields| {
+            json::read(&value, &mut |number, found| {
                 let origin = Origin { file: file.to_owned(), number };
-                match fields {
-                    Some(fields) => self.add(table, Row { origin, fields }),
-                    None => self.no_objects.push((table, origin)),
+                match found {
+                    Found::Row(table, fields, holder) => {
+                        let holders = holder.into_iter().collect();
+                        self.add(table, Row { origin, fields, holders });
+                    }
+                    Found::NoObject(table) => self.no_objects.push((table, origin)),
+                    Found::Unknown(name) => {
+                        *self.unknown.entry(text::code(&name)).or_default() += 1;
+                    }
                 }
             });
             return Ok(());
@@ -164,17 +183,19 @@ impl Tables {
             let named = header.fields.iter().map(|name| name.trim().to_ascii_lowercase());
             let fields = named.zip(row.fields).collect();
             let origin = origin(row.line);
-            self.add(table, Row { origin, fields });
+            self.add(table, Row { origin, fields, holders: Vec::new() });
         }
     }
 
     /// Adds a row. One that was there already, as in JSON within several objects, adds what was
-    /// not said of it yet.
+    /// not said of it yet, and stands in all of these.
     fn add(&mut self, table: &'static str, row: Row) {
         let rows = self.rows.entry(table).or_default();
         let key = (table, row.id().to_owned());
         let known = self.by_id.get(&key).and_then(|at| rows.get_mut(*at));
         if let Some(known) = known.filter(|_| !key.1.is_empty()) {
+            let held = row.holders.into_iter().filter(|holder| !known.holders.contains(holder));
+            known.holders.extend(held.collect::<Vec<_>>());
             let mut is_another = false;
             for (name, text) in row.fields {
                 let before = known.fields.entry(name).or_default();

@@ -24,7 +24,8 @@ pub enum Frame {
     Message(Vec<u8>),
     /// The beginning of a message that has more bytes than are taken.
     TooLarge(Vec<u8>),
-    /// A message that was not ended before the next one began, or before no more bytes came.
+    /// A message that was not ended before the next one began, or before no more bytes came; or its
+    /// beginning, if it had more bytes than are taken.
     Cut(Vec<u8>),
     /// Bytes outside every frame.
     Stray(Vec<u8>),
@@ -43,7 +44,17 @@ pub struct Frames {
 #[derive(Debug)]
 enum State {
     Outside { stray: Vec<u8> },
-    Inside { bytes: Vec<u8>, is_too_large: bool },
+    Inside { bytes: Vec<u8>, more: More },
+}
+
+/// What a message has more than is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum More {
+    Nothing,
+    /// Bytes that do not end it.
+    Open,
+    /// Bytes with which its sender takes it for ended.
+    Ended,
 }
 
 /// What stands within a message where a sign of frames may stand.
@@ -139,10 +150,10 @@ impl Frames {
     /// Adds bytes to what has begun.
     fn add(&mut self, bytes: &[u8]) {
         match &mut self.state {
-            State::Inside { bytes: message, is_too_large } => {
+            State::Inside { bytes: message, more } => {
                 let room = self.bytes_max.saturating_sub(message.len());
                 message.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
-                *is_too_large |= bytes.len() > room;
+                *more = more.with(bytes.get(room..).unwrap_or_default());
             }
             State::Outside { stray } => {
                 for byte in bytes {
@@ -161,7 +172,7 @@ impl Frames {
 
     /// A message begins.
     fn begin_frame(&mut self) {
-        let inside = State::Inside { bytes: Vec::new(), is_too_large: false };
+        let inside = State::Inside { bytes: Vec::new(), more: More::Nothing };
         if let State::Outside { stray } = std::mem::replace(&mut self.state, inside)
             && !stray.is_empty()
         {
@@ -175,11 +186,27 @@ impl Frames {
         let outside = State::Outside { stray: Vec::new() };
         let frame = match std::mem::replace(&mut self.state, outside) {
             State::Outside { stray } => Frame::Stray(stray),
-            State::Inside { bytes, is_too_large: true } => Frame::TooLarge(bytes),
-            State::Inside { bytes, is_too_large: false } => of_message(bytes),
+            State::Inside { bytes, more } => match (of_message(bytes), more) {
+                (Frame::Message(bytes), More::Open | More::Ended)
+                | (Frame::Cut(bytes), More::Ended) => Frame::TooLarge(bytes),
+                (frame, _) => frame,
+            },
         };
         if !matches!(&frame, Frame::Stray(said) | Frame::Cut(said) if is_nothing(said)) {
             self.found.push_back(frame);
+        }
+    }
+}
+
+impl More {
+    fn with(self, bytes: &[u8]) -> Self {
+        if bytes.is_empty() {
+            self
+        } else if seems_ended(bytes) || (self == Self::Ended && bytes.iter().all(|b| is_blank(*b)))
+        {
+            Self::Ended
+        } else {
+            Self::Open
         }
     }
 }
@@ -328,6 +355,16 @@ mod tests {
     fn a_larger_message_is_cut_and_the_next_one_whole() {
         let found = all(&[b"\x0bMSH|1234567\x1c\r\x0bMSH|2\x1c\r"], 6);
         assert_eq!(found, [Frame::TooLarge(b"MSH|12".to_vec()), message(b"MSH|2")]);
+    }
+
+    #[test]
+    fn a_larger_message_that_was_cut_was_not_all_there() {
+        let sent = b"\x0bMSH|1234567\x0bMSH|2\x1c\r\x0bMSH|3 and more";
+        for size in [1, 2, 3, 100] {
+            let pieces: Vec<&[u8]> = sent.chunks(size).collect();
+            let found = all(&pieces, 6);
+            assert_eq!(found, [cut(b"MSH|12"), message(b"MSH|2"), cut(b"MSH|3 ")], "{size}");
+        }
     }
 
     #[test]

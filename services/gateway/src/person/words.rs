@@ -170,5 +170,8 @@ fn has_said(before: &Update, now: &Update, part: Part) -> bool {
         value.address.iter_mut().for_each(|address| address.confidential = false);
         value
     };
-    before.says(part) && openly(before) == openly(now)
+    // Who took all numbers back has taken back each half.
+    let half = before.half_of_contacts();
+    let is_of_half = part != Part::Contacts || half.is_none() || half == now.half_of_contacts();
+    before.says(part) && is_of_half && openly(before) == openly(now)
 }

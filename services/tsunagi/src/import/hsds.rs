@@ -76,7 +76,7 @@ pub(crate) async fn run(
         report.note(&row.origin, &row.row, &outcome)?;
     }
     for (table, rows) in not_used {
-        report.note_not_used_times(table, u64::try_from(rows).unwrap_or(u64::MAX));
+        report.note_not_used_times(&table, u64::try_from(rows).unwrap_or(u64::MAX));
     }
     let connection = Connection::open(config, server).await?;
     let mut work = Work {

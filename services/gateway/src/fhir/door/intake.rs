@@ -467,7 +467,9 @@ impl Work<'_> {
         };
         let is_message = self.mode == Mode::Message;
         let (words, shown) = (known.words(is_own, !is_message), shown(known));
-        let written = CareTime::parse(&patient.meta.last_updated, &Zone::utc()).ok();
+        // A day is the region's.
+        let zone = &self.intake.handler.bus().region().zone;
+        let written = CareTime::parse(&patient.meta.last_updated, zone).ok();
         let said = self.mapper().said(patient, &shown, &words);
         let before = Before {
             known: &shown,

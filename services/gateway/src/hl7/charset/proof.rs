@@ -39,6 +39,9 @@ fn by_bytes_alone(bytes: &[u8]) -> Charset {
     if utf8.is_whole() || utf8.characters >= 2 * utf8.errors.max(1) {
         return Charset::Utf8;
     }
+    if is_western(bytes) {
+        return Charset::Latin1;
+    }
     match (euc.is_whole(), cp932.is_whole()) {
         // Where both fit, the one that reads as ordinary Japanese.
         (true, true) if euc.odd < cp932.odd => Charset::EucJp,
@@ -48,6 +51,20 @@ fn by_bytes_alone(bytes: &[u8]) -> Charset {
         (false, false) if cp932.is_nearly_whole() => Charset::Cp932,
         (false, false) => Charset::Latin1,
     }
+}
+
+/// Whether each byte beyond ASCII stands alone and beside a letter, and is a letter in Latin-1, as in
+/// `Ren\u{e9}`: in Japanese, hardly any character has such bytes alone, and one that were read so
+/// would swallow a separator behind it.
+fn is_western(bytes: &[u8]) -> bool {
+    let at = |at: Option<usize>| at.and_then(|at| bytes.get(at)).copied().unwrap_or(b' ');
+    let is_letter = |byte: u8| byte >= 0xc0 && !matches!(byte, 0xd7 | 0xf7);
+    bytes.iter().enumerate().filter(|(_, byte)| !byte.is_ascii()).all(|(place, byte)| {
+        let beside = [at(place.checked_sub(1)), at(place.checked_add(1))];
+        is_letter(*byte)
+            && beside.iter().all(u8::is_ascii)
+            && beside.iter().any(u8::is_ascii_alphabetic)
+    })
 }
 
 /// How bytes read in a set, by its characters beyond ASCII.

@@ -3,7 +3,8 @@
 //! What is kept is given back as it was sent, so what is of another type would make of our answer
 //! no FHIR. Names that R4 does not have are passed over: they may be of a newer version.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
+use tsunagi_domain::{CareTime, Zone};
 
 use super::Elements;
 use super::json::is_nothing;
@@ -122,7 +123,7 @@ const TYPES: [(&str, &[(&str, &str)]); 27] = [
         "Meta",
         &[
             ("versionId", "text"),
-            ("lastUpdated", "text"),
+            ("lastUpdated", "instant"),
             ("source", "text"),
             ("profile", "*text"),
             ("security", "*Coding"),
@@ -329,6 +330,11 @@ fn wrong(value: &Value, kind: &str, place: &str) -> Option<Wrong> {
     }
     let (is_right, must) = match kind {
         "text" => (value.is_string(), "a text"),
+        // Whether it is older than what others said depends on it.
+        "instant" => (
+            value.as_str().is_some_and(|text| text.is_empty() || is_time(text)),
+            "a time such as 2026-05-01T09:00:00+09:00",
+        ),
         "flag" => (value.is_boolean(), "true or false"),
         "whole" => (value.is_i64() || value.is_u64(), "a whole number"),
         "number" => (value.is_number(), "a number"),
@@ -337,8 +343,28 @@ fn wrong(value: &Value, kind: &str, place: &str) -> Option<Wrong> {
     if !is_right {
         return Some(Wrong { place: place.to_owned(), must });
     }
-    let mut members = value.as_object().into_iter().flatten();
-    members.find_map(|(name, value)| of_member(kind, name, value, place))
+    let members = value.as_object()?;
+    let of_members = members.iter().find_map(|(name, value)| of_member(kind, name, value, place));
+    of_members.or_else(|| left_out(members, place))
+}
+
+/// An item of a list that is left out, and that nothing beside it extends.
+fn left_out(members: &Map<String, Value>, place: &str) -> Option<Wrong> {
+    let lists = members.iter().filter(|(name, _)| !name.starts_with('_'));
+    let mut items = lists.flat_map(|(name, value)| {
+        let items = value.as_array().into_iter().flatten().enumerate();
+        items.map(move |(at, item)| (name, at, item))
+    });
+    let (name, at, _) = items.find(|(name, at, item)| {
+        let beside = || members.get(&format!("_{name}"))?.get(at);
+        item.is_null() && !beside().is_some_and(Value::is_object)
+    })?;
+    let place = format!("{place}.{name}[{at}]");
+    Some(Wrong { place, must: "a value, or have an extension beside it" })
+}
+
+fn is_time(text: &str) -> bool {
+    CareTime::parse(text, &Zone::utc()).is_ok()
 }
 
 fn all(value: &Value, place: &str, each: impl Fn(&Value, &str) -> Option<Wrong>) -> Option<Wrong> {
@@ -416,6 +442,21 @@ mod tests {
             ("Patient", json!({ "_name": { "id": "n" } }), "Patient._name must be left out"),
             (
                 "Patient",
+                json!({ "name": [{ "given": [null, "x"] }] }),
+                "Patient.name[0].given[0] must be a value",
+            ),
+            (
+                "Patient",
+                json!({ "address": [{ "line": ["1", null], "_line": [null] }] }),
+                "Patient.address[0].line[1] must be a value",
+            ),
+            (
+                "Encounter",
+                json!({ "meta": { "lastUpdated": "yesterday" } }),
+                "Encounter.meta.lastUpdated must be a time",
+            ),
+            (
+                "Patient",
                 json!({ "extension": [{ "url": "u", "valueQuantity": { "value": "1.5" } }] }),
                 "Patient.extension[0].valueQuantity.value must be a number",
             ),
@@ -447,6 +488,8 @@ mod tests {
             json!({ "maritalStatus": "", "photo": null, "link": {} }),
             json!({ "extension": [{ "url": "u", "valueCodeableReference": [] }] }),
             json!({ "name": [{ "given": ["花", null], "_given": [null, { "id": "g" }] }] }),
+            json!({ "meta": { "lastUpdated": "2026-05-01T09:00:00.123+09:00" } }),
+            json!({ "meta": { "lastUpdated": "" } }),
             json!({ "birthDate": "1938", "_birthDate": { "extension": [] }, "gender": "" }),
         ] {
             assert_eq!(refused("Patient", &sent), None, "{sent}");
