@@ -140,6 +140,35 @@ fn a_referral_that_was_on_hold_and_completed_on_a_day_is_told_so_together() {
     );
 }
 
+/// One of them alone is not taken back, nor done later: it makes the other possible.
+#[test]
+fn of_what_is_possible_together_alone_no_half_is_taken_away() {
+    let said = [
+        referred(),
+        of_referral(4, Referral::Accept(())),
+        of_referral(6, Referral::Start(())),
+        of_referral(8, Referral::Complete(())),
+        of_referral(8, Referral::Hold(())),
+        of_referral(8, Referral::Start(())),
+    ];
+    let told = in_every_order(&said, on_the_day).swap_remove(0);
+    let record = replay(&told);
+    let half = &told[told.len() - 1];
+    for change in [Change::EnteredInError, Change::Time(time("2026-05-09"))] {
+        for at in ["2026-05-10", "2026-05-08"] {
+            let error = corrected(60, time(at), half, change.clone());
+            let refused = record.decide(command(&error), noon()).unwrap_err();
+            let reasons = ["LATER_EVENT_DEPENDS", "OUT_OF_ORDER", "REFERRAL_IN_WRONG_STATE"];
+            assert!(reasons.contains(&refused.reason()), "{refused:?} of {error:?}");
+        }
+    }
+    let both = [half, &told[told.len() - 2]].map(|one| {
+        let number = one.stamp.event.uuid().as_u128() + 60;
+        command(&corrected(number, time("2026-05-10"), one, Change::EnteredInError))
+    });
+    assert!(record.decide_together(&both, noon()).is_ok());
+}
+
 /// With more that can be taken beside them.
 #[test]
 fn a_whole_story_is_taken_together_in_every_order() {

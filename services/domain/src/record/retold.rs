@@ -48,7 +48,7 @@ pub(super) fn refused(told: &[Retold]) -> Vec<Refused> {
             }
         }
         // Of what happened at the same time, one may be what the other waits for.
-        if again.len() == before {
+        if again.len() == before && !take_as_one(&mut state, &mut again) {
             let Some(stands) = again.iter().position(|(one, _)| is_step(&one.fact)) else {
                 refused.extend(again.into_iter().map(Refused::of));
                 return refused;
@@ -59,6 +59,25 @@ pub(super) fn refused(told: &[Retold]) -> Vec<Refused> {
         }
         left = again.into_iter().map(|(one, _)| one).collect();
     }
+}
+
+/// Takes steps of which none can be the first, if there are such, as they were told: together.
+fn take_as_one(state: &mut State, again: &mut Vec<(&Retold, Refusal)>) -> bool {
+    let is_open = |(one, refusal): &(&Retold, Refusal)| is_step(&one.fact) && refusal.is_of_order();
+    let open: Vec<&Retold> = again.iter().filter(|one| is_open(one)).map(|(one, _)| *one).collect();
+    let together = open.iter().find_map(|first| {
+        let is_beside = |other: &&&Retold| {
+            other.stamp.event == first.stamp.event || can_exclude(&first.fact, &other.fact)
+        };
+        let steps: Vec<&Retold> = open.iter().filter(is_beside).copied().collect();
+        let told: Vec<(&Stamp, &Fact)> = steps.iter().map(|one| (&one.stamp, &one.fact)).collect();
+        state.takes_as_one(&told).then_some(steps)
+    });
+    for one in together.iter().flatten() {
+        state.take_over(one.of, &one.stamp, &one.fact);
+        again.retain(|(other, _)| other.stamp.event != one.stamp.event);
+    }
+    together.is_some()
 }
 
 impl Refused {

@@ -4,7 +4,7 @@
 
 use jiff::Timestamp;
 
-use super::{Command, Event, Order, Record, Refusal};
+use super::{Command, Event, Fact, Order, Record, Refusal, Stamp};
 
 /// So many are looked at in other orders than the one in which they were given, since each may have
 /// to be judged once for each other: more must be given in an order in which they can follow.
@@ -68,7 +68,7 @@ impl Record {
                 }
             }
             if waiting.len() == left.len() {
-                let events = ahead.decide_as_one(&waiting, now)?;
+                let events = ahead.decide_as_one(&waiting)?;
                 ahead.apply_all(events.iter().map(|(_, event)| event));
                 caused.extend(events);
                 waiting.clear();
@@ -80,27 +80,16 @@ impl Record {
         Some(caused.into_iter().map(|(_, event)| event).collect())
     }
 
-    /// Steps of which none can be the first: each can be taken when the others were, and with all of
-    /// them no more is missing than without.
-    fn decide_as_one(&self, waiting: &[Waiting], now: Timestamp) -> Option<Vec<(usize, Event)>> {
-        if !waiting.iter().all(|(_, _, refusal)| refusal.is_of_order()) {
-            return None;
-        }
-        let with = |left_out: Option<usize>| {
-            let mut with = self.clone();
-            let others = waiting.iter().filter(|(place, ..)| Some(*place) != left_out);
-            with.apply_all(&others.map(|(_, command, _)| caused(command)).collect::<Vec<_>>());
-            with
+    fn decide_as_one(&self, waiting: &[Waiting]) -> Option<Vec<(usize, Event)>> {
+        let is_of_order = waiting.iter().all(|(_, _, refusal)| refusal.is_of_order());
+        let event = |(place, command, _): &Waiting| {
+            let Command { stamp, order } = command.clone();
+            (*place, Event { stamp, fact: order.into() })
         };
-        if with(None).state.gaps() > self.state.gaps() {
-            return None;
-        }
-        let decided = waiting.iter().map(|(place, command, _)| {
-            let events = with(Some(*place)).decide(command.clone(), now).ok()?;
-            Some(events.into_iter().map(|event| (*place, event)))
-        });
-        let decided: Option<Vec<_>> = decided.collect();
-        Some(decided?.into_iter().flatten().collect())
+        let caused: Vec<(usize, Event)> = waiting.iter().map(event).collect();
+        let steps: Vec<(&Stamp, &Fact)> =
+            caused.iter().map(|(_, event)| (&event.stamp, &event.fact)).collect();
+        (is_of_order && self.state.takes_as_one(&steps)).then_some(caused)
     }
 
     fn apply_all<'a>(&mut self, events: impl IntoIterator<Item = &'a Event>) {
@@ -108,10 +97,6 @@ impl Record {
             self.apply(event);
         }
     }
-}
-
-fn caused(command: &Command) -> Event {
-    Event { stamp: command.stamp.clone(), fact: command.order.clone().into() }
 }
 
 /// Which correction holds, and what is said of a person, may depend on when it is told.
