@@ -304,6 +304,51 @@ async fn an_anonymous_record_is_somebody_s_when_it_has_a_name_or_a_number() {
     }
 }
 
+/// Somebody registered twice, for whom each record has a bed: people must see both.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_records_that_are_merged_each_shows_the_offer_that_was_accepted() {
+    let mut served = Served::open();
+    let organisation = |id: &str| Some(v1::Organisation { id: id.into(), name: String::new() });
+    for patient in [A, B] {
+        let id = |kind: u128| Uuid::from_u128(100 + 10 * kind + patient).to_string();
+        let place = v1::Place { facility: organisation("hills"), ..Default::default() };
+        let (encounter_id, transfer_request_id) = (id(1), id(2));
+        let answer = v1::TransferAnswer { transfer_request_id: id(2), ..Default::default() };
+        for payload in [
+            registered(&[]),
+            Payload::Admitted(v1::Admitted {
+                encounter_id: id(1),
+                place: Some(place),
+                ..Default::default()
+            }),
+            Payload::TransferRequested(v1::TransferRequested {
+                transfer_request_id,
+                encounter_id,
+                facility: organisation("acute"),
+                ..Default::default()
+            }),
+            Payload::TransferOffered(answer.clone()),
+            Payload::TransferAccepted(answer),
+        ] {
+            served.tell(patient, 2, &payload).await;
+        }
+    }
+    served.tell(A, 5, &merged(B)).await;
+    let summary = served.patient(A).await;
+    let list = v1::ListPatientsRequest::default();
+    let listed = served.timeline.list_patients(liaison(list)).await.unwrap().into_inner();
+    for known in [&summary, &listed.patients[0]] {
+        let accepted = known.transfer_requests.iter();
+        let accepted: Vec<_> = accepted
+            .map(|asked| (asked.state.clone().unwrap().en, asked.asked_at.clone()))
+            .collect();
+        let one = ("accepted".to_owned(), "2026-05-02T09:00:00+09:00".to_owned());
+        assert_eq!(accepted, [one.clone(), one]);
+    }
+    served.tell(A, 6, &unmerged(B)).await;
+    assert_eq!(served.patient(A).await.transfer_requests.len(), 1);
+}
+
 /// I3 is of one patient and event id: see README, "What is always true".
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_that_was_told_to_the_survivor_is_another_one_of_the_record_that_is_its_own_again()
