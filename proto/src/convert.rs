@@ -260,6 +260,10 @@ impl Succession<'_> {
     }
 }
 
+/// So many degrees of latitude there are, north and south, and of longitude, east and west.
+pub const LATITUDE_MOST: f64 = 90.0;
+pub const LONGITUDE_MOST: f64 = 180.0;
+
 /// What a resource says of itself that cannot be.
 fn contradictions(said: &v1::Resource) -> Violations {
     let at = Path::ROOT.field("payload");
@@ -275,8 +279,8 @@ fn contradictions(said: &v1::Resource) -> Violations {
         let of = at.field("locations");
         let of = of.item(index);
         let degrees = [
-            ("latitude", &location.latitude, 90.0, "must lie between -90 and 90 degrees"),
-            ("longitude", &location.longitude, 180.0, "must lie between -180 and 180 degrees"),
+            ("latitude", &location.latitude, LATITUDE_MOST, "must lie between -90 and 90 degrees"),
+            ("longitude", &location.longitude, LONGITUDE_MOST, "must lie between -180 and 180 degrees"),
         ];
         for (field, said, most, problem) in degrees {
             if said.parse::<f64>().is_ok_and(|degrees| degrees.abs() > most) {

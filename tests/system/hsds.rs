@@ -275,6 +275,21 @@ async fn what_two_services_hold_is_both_s_and_only_what_says_otherwise_is_told()
 }
 
 #[tokio::test]
+async fn a_place_is_taken_without_coordinates_that_lead_nowhere() {
+    let (data, tables) = (folder(), folder());
+    write(tables.path());
+    let nowhere = "id,name,latitude,longitude\r\nplace-1,中央公民館,100,101\r\n";
+    std::fs::write(tables.path().join("locations.csv"), nowhere).unwrap();
+    let text = stdout(&import(data.path(), tables.path(), &[]));
+    assert!(text.contains("locations.csv:2  location/place-1  COORDINATES_WRONG"), "{text}");
+    let server = Server::start(data.path());
+    let entries = entries(&server.channel().await).await;
+    let place = &entries[0].resource.as_ref().unwrap().locations[0];
+    assert_eq!(place.name, "中央公民館");
+    assert_eq!((place.latitude.as_str(), place.longitude.as_str()), ("", ""));
+}
+
+#[tokio::test]
 async fn the_specification_s_own_examples_are_taken() {
     let skipped = "the_specification_s_own_examples_are_taken";
     let Some(examples) = data_set("hsds/openreferral-specification", skipped) else { return };

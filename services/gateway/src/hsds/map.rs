@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tsunagi_domain::ResourceId;
 use tsunagi_proto::check::Check;
+use tsunagi_proto::convert::{LATITUDE_MOST, LONGITUDE_MOST};
 use tsunagi_proto::v1;
 use uuid::Uuid;
 
@@ -98,6 +99,10 @@ pub fn resources(
         let row = format!("{table}/{}", text::code(id));
         let message = "another row has its id, and says otherwise: the first is taken, and of this one what that leaves out; give each an id of its own".to_owned();
         work.refused.push(Refused { origin: origin.clone(), row, reason: "ID_TWICE", message });
+    }
+    for row in tables.rows("location").iter().filter(|row| !is_on_globe(row)) {
+        let message = "its latitude lies between -90 and 90 degrees and its longitude between -180 and 180, and these do not, or are no decimals: the place is taken without them".to_owned();
+        work.refuse("location", row, "COORDINATES_WRONG", message);
     }
     let mut mapped = Vec::new();
     for row in tables.rows("service") {
@@ -305,13 +310,14 @@ impl<'t> Work<'t> {
         let accessibility: Vec<&str> =
             accessibility.iter().map(|one| one.get("description")).collect();
         let said = |name: &str| row.get(name).to_owned();
+        let on_globe = |name: &str| if is_on_globe(row) { said(name) } else { String::new() };
         v1::ResourceLocation {
             id: said("id"),
             name: said("name"),
             kind: said("location_type"),
             address: address.map(|row| self::address(row)),
-            latitude: said("latitude"),
-            longitude: said("longitude"),
+            latitude: on_globe("latitude"),
+            longitude: on_globe("longitude"),
             transportation: said("transportation"),
             accessibility: paragraphs(&accessibility),
         }
@@ -496,6 +502,16 @@ fn point(kind: &str, value: &str) -> Option<v1::ContactPoint> {
 fn words(parts: &[&str]) -> String {
     let said = parts.iter().filter(|part| !part.is_empty());
     said.copied().collect::<Vec<_>>().join(" ")
+}
+
+/// Whether where a place lies can be so, if it is said: coordinates that cannot be lead nowhere, and
+/// are no reason not to take what is there.
+fn is_on_globe(location: &Row) -> bool {
+    let degrees = [("latitude", LATITUDE_MOST), ("longitude", LONGITUDE_MOST)];
+    degrees.into_iter().all(|(name, most)| {
+        let said = location.get(name);
+        said.is_empty() || said.parse::<f64>().is_ok_and(|degrees| degrees.abs() <= most)
+    })
 }
 
 fn paragraphs(parts: &[&str]) -> String {
