@@ -280,7 +280,12 @@ fn contradictions(said: &v1::Resource) -> Violations {
         let of = of.item(index);
         let degrees = [
             ("latitude", &location.latitude, LATITUDE_MOST, "must lie between -90 and 90 degrees"),
-            ("longitude", &location.longitude, LONGITUDE_MOST, "must lie between -180 and 180 degrees"),
+            (
+                "longitude",
+                &location.longitude,
+                LONGITUDE_MOST,
+                "must lie between -180 and 180 degrees",
+            ),
         ];
         for (field, said, most, problem) in degrees {
             if said.parse::<f64>().is_ok_and(|degrees| degrees.abs() > most) {

@@ -118,9 +118,7 @@ impl Corrections {
         at: &CareTime,
         change: &Change,
     ) -> Result<(), Refusal> {
-        let made = self.of.get(&event).map(Vec::as_slice).unwrap_or_default();
-        let error = self.outcome(event).error;
-        let Some(error) = made.iter().find(|made| Some(made.event) == error) else { return Ok(()) };
+        let Some(error) = self.error_of(event) else { return Ok(()) };
         if error.change == Change::Moved {
             return Err(Refusal::WasMoved(event));
         }
@@ -132,10 +130,13 @@ impl Corrections {
     }
 
     /// As what an event is in error, if it is.
-    pub(crate) fn error_of(&self, event: EventId) -> Option<&Change> {
+    pub(crate) fn error_as(&self, event: EventId) -> Option<&Change> {
+        self.error_of(event).map(|made| &made.change)
+    }
+
+    fn error_of(&self, event: EventId) -> Option<&Made> {
         let error = self.outcome(event).error?;
-        let mut made = self.of.get(&event)?.iter();
-        made.find(|made| made.event == error).map(|made| &made.change)
+        self.of.get(&event)?.iter().find(|made| made.event == error)
     }
 
     /// Whether what was told in an event holds, perhaps as it is corrected: it is no error.

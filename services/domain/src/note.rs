@@ -328,6 +328,11 @@ impl Course {
         }
     }
 
+    /// Whether a step that begins it stands.
+    pub(crate) fn is_begun(&self) -> bool {
+        self.path.iter().any(|taken| taken.step.begins())
+    }
+
     /// The stays under which it was begun.
     pub(crate) fn stays(&self) -> impl Iterator<Item = EncounterId> {
         self.begun_by.values().filter_map(|(_, stay)| *stay)

@@ -223,7 +223,7 @@ impl Record {
         self.state = State::default();
         for told in &self.told {
             let (stamp, fact) = corrected(told, &self.corrections);
-            match self.corrections.error_of(stamp.event) {
+            match self.corrections.error_as(stamp.event) {
                 None => self.state.take_over(told.of, &stamp, &fact),
                 Some(Change::Moved) => {}
                 Some(Change::EnteredInError | Change::Value(_) | Change::Time(_)) => {

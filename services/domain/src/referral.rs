@@ -119,8 +119,8 @@ struct Question {
 }
 
 impl State {
-    /// Whether somebody may come, or not.
-    fn is_attended(self) -> bool {
+    /// Whether it may be told that somebody came, or did not.
+    fn takes_attendance(self) -> bool {
         matches!(self, Self::Accepted | Self::InProgress | Self::Completed)
     }
 
@@ -249,7 +249,10 @@ impl Referral {
                 fits => fits.is_ok(),
             },
             // Who came is often told afterwards.
-            None => state.is_attended() || self.path.may_be(&stamp.occurred_at, State::is_attended),
+            None => {
+                state.takes_attendance()
+                    || self.path.may_be(&stamp.occurred_at, State::takes_attendance)
+            }
         };
         if may_be_said { Ok(()) } else { Err(Refusal::WrongState(state)) }
     }

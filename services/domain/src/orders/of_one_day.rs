@@ -160,6 +160,13 @@ fn of_what_is_possible_together_alone_no_half_is_taken_away() {
             let refused = record.decide(command(&error), noon()).unwrap_err();
             let reasons = ["LATER_EVENT_DEPENDS", "OUT_OF_ORDER", "REFERRAL_IN_WRONG_STATE"];
             assert!(reasons.contains(&refused.reason()), "{refused:?} of {error:?}");
+            // Nor with something else that is true.
+            let stamp = Stamp { event: event_id(70), ..error.stamp.clone() };
+            let beside = Event { stamp, fact: Fact::Document(Document::default()) };
+            for together in [[&error, &beside], [&beside, &error]] {
+                let again = record.decide_together(&together.map(command), noon()).unwrap_err();
+                assert_eq!(again, refused, "{together:?}");
+            }
         }
     }
     let both = [half, &told[told.len() - 2]].map(|one| {

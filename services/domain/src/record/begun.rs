@@ -64,11 +64,10 @@ impl State {
         let Some((thing, parties)) = begins(stamp, fact) else { return Ok(()) };
         let before = self.begun.of.get(&thing).filter(|_| self.wakes(fact));
         let Some(before) = before else { return Ok(()) };
-        let is_by_any = |fact: &Fact| {
-            let Fact::Document(Document { step: Some(step), .. }) = fact else { return false };
-            step.by_beginner
-        };
-        let is_same = if is_by_any(fact) {
+        // Others may have called it again, or the facility of the stay.
+        let is_called =
+            matches!(fact, Fact::Document(Document { step: Some(step), .. }) if step.by_beginner);
+        let is_same = if is_called {
             before.values().any(|of| of.by == parties.by || self.is_at(of.stay, &parties.by))
         } else {
             before.values().all(|of| *of == parties)
@@ -93,7 +92,8 @@ impl State {
             }
             Fact::Case(id, case::Event::Opened(_)) => self.cases.contains_key(id),
             Fact::Document(Document { step: Some(step), .. }) if step.begins() => {
-                self.courses.contains_key(&(step.of, step.id))
+                let course = self.courses.get(&(step.of, step.id));
+                course.is_some_and(|course| !course.is_begun())
             }
             Fact::TransferRequest(..)
             | Fact::Referral(..)
@@ -335,6 +335,14 @@ mod tests {
             record.decide(again(), noon()),
             Err(transfer_request::Refusal::AnotherAccepted(event_id(23)).into())
         );
+        // Nor with something else that is true.
+        let beside = said(28, "2026-05-08", "acute", Order::Document(Document::default()));
+        for together in [[again(), beside.clone()], [beside, again()]] {
+            assert_eq!(
+                record.decide_together(&together, noon()),
+                Err(transfer_request::Refusal::AnotherAccepted(event_id(23)).into())
+            );
+        }
         // Together with what takes the acceptance back.
         let back = [said(25, "2026-05-08", "acute", error(13))];
         assert!(record.decide_before(again(), &back, noon()).is_ok());
@@ -458,10 +466,18 @@ mod tests {
 
     #[test]
     fn what_was_moved_to_another_record_leaves_its_id_free() {
-        let mut record = and(stays(), [said(11, "2026-05-03", "acute", ask(1, 1, "rehab"))]);
-        let moved = said(12, "2026-05-04", "acute", correct(11, Change::Moved));
-        record = and(record, [moved]);
-        let back = said(13, "2026-05-03", "acute", ask(1, 1, "elsewhere"));
-        assert_eq!(reason(&record, back), "OK", "as it was corrected there");
+        let offered = transfer(1, transfer_request::Command::Offer(()));
+        let record = and(
+            stays(),
+            [
+                said(11, "2026-05-03", "acute", ask(1, 1, "rehab")),
+                said(12, "2026-05-04", "acute", correct(11, Change::Moved)),
+                said(13, "2026-05-03T09:00:00+09:00", "acute", ask(1, 1, "elsewhere")),
+                said(14, "2026-05-04", "elsewhere", offered),
+                said(15, "2026-05-03T10:00:00+09:00", "acute", error(13)),
+            ],
+        );
+        let again = said(16, "2026-05-03", "acute", ask(1, 1, "elsewhere"));
+        assert_eq!(reason(&record, again), "OK", "nobody else was asked here");
     }
 }

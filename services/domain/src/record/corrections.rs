@@ -38,8 +38,9 @@ impl Record {
         self.check_in_force(stamp, (target, &correction.change), follow)?;
         check_change(told, &correction.change, now)?;
         self.check_numbers(told, &correction.change)?;
-        let told = Command { stamp: stamp.clone(), order: Order::Correction(correction.clone()) };
-        let corrections = self.corrections_with([&told].into_iter().chain(follow));
+        let correcting =
+            Command { stamp: stamp.clone(), order: Order::Correction(correction.clone()) };
+        let corrections = self.corrections_with([&correcting].into_iter().chain(follow));
         let before = refused(&self.retold(&self.corrections, &[]));
         let retold = self.retold(&corrections, follow);
         for one in refused(&retold) {
@@ -168,9 +169,10 @@ impl Record {
                 check_ends(&order, now)?;
                 match order {
                     Order::Document(document) if document.kind == note.kind => {
-                        // As of when it was said. The time may be corrected next, and so does not
-                        // speak against an end.
-                        let time = self.corrections.outcome(note.event).time;
+                        // As of when it was said, also by what follows. The time may be corrected
+                        // next, and so does not speak against an end.
+                        let corrections = self.corrections_with(follow);
+                        let time = corrections.outcome(note.event).time;
                         let occurred_at = time.map_or(note.at, |(_, at)| at);
                         let document = Document { ended_at: None, ..document };
                         self.state
@@ -203,8 +205,7 @@ impl Record {
 
 /// What was told, as it is corrected. None if it was entered in error.
 pub(super) fn effective(told: &Told, corrections: &Corrections) -> Option<(Stamp, Fact)> {
-    let is_in_error = corrections.outcome(told.event.stamp.event).error.is_some();
-    (!is_in_error).then(|| corrected(told, corrections))
+    corrections.holds(told.event.stamp.event).then(|| corrected(told, corrections))
 }
 
 /// What was told, as it is corrected, also if it was entered in error.

@@ -1,11 +1,18 @@
 //! All that was told, told again as it is corrected, each when it happened: what would be refused
 //! then, and because of which step.
 
+use std::collections::BTreeSet;
+
 use super::state::State;
 use super::{Fact, Refusal, Stamp};
 use crate::id::{EventId, PatientId};
 use crate::identity;
 use crate::time::CareTime;
+
+/// So many groups of steps are tried as one, each of so many steps at most: what is left then stands
+/// as it does in the record, one by one.
+const GROUPS_MAX: usize = 64;
+const TOGETHER_MAX: usize = 16;
 
 /// What was told, as it is corrected.
 #[derive(Debug, Clone)]
@@ -36,7 +43,7 @@ pub(super) fn refused(told: &[Retold]) -> Vec<Refused> {
         let begins = matches!(fact, Fact::Identity(identity::Event::Registered(_)));
         (of.is_some() || !begins, stamp.occurred_at.earliest())
     });
-    let (mut state, mut refused) = (State::default(), Vec::new());
+    let (mut state, mut refused, mut groups_left) = (State::default(), Vec::new(), GROUPS_MAX);
     loop {
         let (before, mut again) = (left.len(), Vec::new());
         for one in left {
@@ -48,7 +55,7 @@ pub(super) fn refused(told: &[Retold]) -> Vec<Refused> {
             }
         }
         // Of what happened at the same time, one may be what the other waits for.
-        if again.len() == before && !take_as_one(&mut state, &mut again) {
+        if again.len() == before && !take_as_one(&mut state, &mut again, &mut groups_left) {
             let Some(stands) = again.iter().position(|(one, _)| is_step(&one.fact)) else {
                 refused.extend(again.into_iter().map(Refused::of));
                 return refused;
@@ -62,22 +69,44 @@ pub(super) fn refused(told: &[Retold]) -> Vec<Refused> {
 }
 
 /// Takes steps of which none can be the first, if there are such, as they were told: together.
-fn take_as_one(state: &mut State, again: &mut Vec<(&Retold, Refusal)>) -> bool {
-    let is_open = |(one, refusal): &(&Retold, Refusal)| is_step(&one.fact) && refusal.is_of_order();
-    let open: Vec<&Retold> = again.iter().filter(|one| is_open(one)).map(|(one, _)| *one).collect();
-    let together = open.iter().find_map(|first| {
-        let is_beside = |other: &&&Retold| {
-            other.stamp.event == first.stamp.event || can_exclude(&first.fact, &other.fact)
-        };
-        let steps: Vec<&Retold> = open.iter().filter(is_beside).copied().collect();
-        let told: Vec<(&Stamp, &Fact)> = steps.iter().map(|one| (&one.stamp, &one.fact)).collect();
-        state.takes_as_one(&told).then_some(steps)
+fn take_as_one(
+    state: &mut State,
+    again: &mut Vec<(&Retold, Refusal)>,
+    groups_left: &mut usize,
+) -> bool {
+    let together = groups(again).into_iter().find(|group| {
+        let may_be_tried = *groups_left > 0;
+        *groups_left = groups_left.saturating_sub(1);
+        let told: Vec<(&Stamp, &Fact)> = group.iter().map(|one| (&one.stamp, &one.fact)).collect();
+        may_be_tried && state.takes_as_one(&told)
     });
     for one in together.iter().flatten() {
         state.take_over(one.of, &one.stamp, &one.fact);
         again.retain(|(other, _)| other.stamp.event != one.stamp.event);
     }
     together.is_some()
+}
+
+/// The steps that may wait for each other: those of one thing, and those that may be in each other's
+/// way.
+fn groups<'t>(again: &[(&'t Retold, Refusal)]) -> Vec<Vec<&'t Retold>> {
+    let is_open =
+        |(one, refusal): &&(&Retold, Refusal)| is_step(&one.fact) && refusal.is_of_order();
+    let open: Vec<&Retold> = again.iter().filter(is_open).map(|(one, _)| *one).collect();
+    let (mut groups, mut known) = (Vec::new(), BTreeSet::new());
+    for is_beside in [is_of_one_thing, can_exclude] {
+        for first in &open {
+            let is_it = |other: &&&Retold| {
+                other.stamp.event == first.stamp.event || is_beside(&first.fact, &other.fact)
+            };
+            let group: Vec<&Retold> = open.iter().filter(is_it).copied().collect();
+            let events: Vec<EventId> = group.iter().map(|one| one.stamp.event).collect();
+            if (2..=TOGETHER_MAX).contains(&group.len()) && known.insert(events) {
+                groups.push(group);
+            }
+        }
+    }
+    groups
 }
 
 impl Refused {
@@ -112,15 +141,32 @@ pub(super) fn is_step(fact: &Fact) -> bool {
 /// Whether one may stand in the way of the other: two steps of one thing, offers for one stay, or a
 /// referral and the case that is opened on it.
 fn can_exclude(one: &Fact, other: &Fact) -> bool {
-    match (one, other) {
+    let is_beside = match (one, other) {
         (Fact::TransferRequest(..), Fact::TransferRequest(..))
         | (Fact::Referral(..), Fact::Case(..))
         | (Fact::Case(..), Fact::Referral(..)) => true,
-        (Fact::Referral(id, _), Fact::Referral(of, _)) => id == of,
-        (Fact::Case(id, _), Fact::Case(of, _)) => id == of,
         (Fact::Case(id, _), Fact::Document(work)) | (Fact::Document(work), Fact::Case(id, _)) => {
             work.is_case_work && work.case == Some(*id)
         }
+        (
+            Fact::Identity(_)
+            | Fact::Encounter(..)
+            | Fact::TransferRequest(..)
+            | Fact::Referral(..)
+            | Fact::Case(..)
+            | Fact::Document(_)
+            | Fact::Correction(_),
+            _,
+        ) => false,
+    };
+    is_beside || is_of_one_thing(one, other)
+}
+
+fn is_of_one_thing(one: &Fact, other: &Fact) -> bool {
+    match (one, other) {
+        (Fact::TransferRequest(id, _), Fact::TransferRequest(of, _)) => id == of,
+        (Fact::Referral(id, _), Fact::Referral(of, _)) => id == of,
+        (Fact::Case(id, _), Fact::Case(of, _)) => id == of,
         (Fact::Document(one), Fact::Document(other)) => {
             let steps = one.step.zip(other.step);
             steps.is_some_and(|(one, other)| (one.of, one.id) == (other.of, other.id))

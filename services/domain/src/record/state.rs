@@ -116,7 +116,7 @@ impl State {
     }
 
     /// What the courses of all things lack together.
-    fn gaps(&self) -> Gaps {
+    pub(super) fn gaps(&self) -> Gaps {
         let requests = self.transfer_requests.values().map(TransferRequest::gaps);
         let referrals = self.referrals.values().map(Referral::gaps);
         let cases = self.cases.values().map(Case::gaps);

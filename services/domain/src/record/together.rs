@@ -4,7 +4,7 @@
 
 use jiff::Timestamp;
 
-use super::{Command, Event, Fact, Order, Record, Refusal, Stamp};
+use super::{Command, Event, Order, Record, Refusal};
 
 /// So many are looked at in other orders than the one in which they were given, since each may have
 /// to be judged once for each other: more must be given in an order in which they can follow.
@@ -68,7 +68,7 @@ impl Record {
                 }
             }
             if waiting.len() == left.len() {
-                let events = ahead.decide_as_one(&waiting)?;
+                let events = ahead.decide_as_one(&waiting, &later, now)?;
                 ahead.apply_all(events.iter().map(|(_, event)| event));
                 caused.extend(events);
                 waiting.clear();
@@ -80,16 +80,41 @@ impl Record {
         Some(caused.into_iter().map(|(_, event)| event).collect())
     }
 
-    fn decide_as_one(&self, waiting: &[Waiting]) -> Option<Vec<(usize, Event)>> {
-        let is_of_order = waiting.iter().all(|(_, _, refusal)| refusal.is_of_order());
-        let event = |(place, command, _): &Waiting| {
+    /// Steps of which none can be the first: each can be taken when the others were, and with all of
+    /// them no more is lacking than without.
+    fn decide_as_one(
+        &self,
+        waiting: &[Waiting],
+        later: &[(usize, Command)],
+        now: Timestamp,
+    ) -> Option<Vec<(usize, Event)>> {
+        let is_step =
+            |(_, command, refusal): &Waiting| refusal.is_of_order() && !keeps_its_turn(command);
+        if !waiting.iter().all(is_step) {
+            return None;
+        }
+        let event = |(_, command, _): &Waiting| {
             let Command { stamp, order } = command.clone();
-            (*place, Event { stamp, fact: order.into() })
+            Event { stamp, fact: order.into() }
         };
-        let caused: Vec<(usize, Event)> = waiting.iter().map(event).collect();
-        let steps: Vec<(&Stamp, &Fact)> =
-            caused.iter().map(|(_, event)| (&event.stamp, &event.fact)).collect();
-        (is_of_order && self.state.takes_as_one(&steps)).then_some(caused)
+        let told: Vec<Event> = waiting.iter().map(event).collect();
+        let with_all_but = |left_out: Option<usize>| {
+            let mut with = self.clone();
+            let others = told.iter().enumerate().filter(|(at, _)| Some(*at) != left_out);
+            with.apply_all(others.map(|(_, event)| event));
+            with
+        };
+        if with_all_but(None).state.gaps() > self.state.gaps() {
+            return None;
+        }
+        let follow: Vec<Command> = later.iter().map(|(_, command)| command.clone()).collect();
+        let decided = waiting.iter().enumerate().map(|(at, (place, command, _))| {
+            let others = with_all_but(Some(at));
+            let events = others.decide_before(command.clone(), &follow, now).ok()?;
+            Some(events.into_iter().map(|event| (*place, event)))
+        });
+        let decided: Option<Vec<_>> = decided.collect();
+        Some(decided?.into_iter().flatten().collect())
     }
 
     fn apply_all<'a>(&mut self, events: impl IntoIterator<Item = &'a Event>) {
