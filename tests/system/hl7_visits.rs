@@ -162,6 +162,40 @@ async fn a_visit_becomes_a_stay_and_a_visit_again() {
     assert_eq!(ward(&channel).await, None);
 }
 
+/// As an SS-MIX2 storage writes it, which has no message for the end of a visit.
+fn of_ss_mix2(message: String) -> String {
+    message.replacen("|P|2.5\r", "|P|2.5|||||||||SS-MIX2^^1.2.392.200250.2.1.100.1.2.120^ISO\r", 1)
+}
+
+#[tokio::test]
+async fn a_visit_that_would_have_ended_that_day_becomes_a_stay() {
+    let data = folder();
+    let server = start(data.path());
+    let mut sender = Sender::connect(&server).await;
+    let channel = server.channel().await;
+    let none = ["", "", ""];
+    for (number, becomes, day) in [("V-1", "A06", "20260501"), ("V-2", "A01", "20260511")] {
+        let said = |event: &str, class: &str, ward: &str, at: &str| {
+            let (control, visit) = (format!("{number}{at}"), visit(class, ward, number, none));
+            of_ss_mix2(adt(event, &control, &format!("{day}{at}"), &visit))
+        };
+        take(&mut sender, said("A04", "O", "OPD", "0800")).await;
+        assert_eq!(ward(&channel).await, None);
+        take(&mut sender, said(becomes, "I", "W1", "0900")).await;
+        assert_eq!(ward(&channel).await.as_deref(), Some("W1"), "{becomes}");
+        take(&mut sender, said("A04", "O", "OPD", "0800").replace("A04|V", "A04|W")).await;
+        take(&mut sender, said("A02", "I", "W2", "1000")).await;
+        assert_eq!(ward(&channel).await.as_deref(), Some("W2"), "{becomes}");
+        // A visit again, and a stay once more.
+        take(&mut sender, said("A07", "O", "OPD", "1100")).await;
+        assert_eq!(ward(&channel).await, None);
+        take(&mut sender, said("A06", "I", "W3", "1200")).await;
+        assert_eq!(ward(&channel).await.as_deref(), Some("W3"), "{becomes}");
+        take(&mut sender, said("A03", "I", "W3", "1300")).await;
+        assert_eq!(ward(&channel).await, None);
+    }
+}
+
 #[tokio::test]
 async fn a_plan_is_not_used_up_by_another_admission() {
     let data = folder();

@@ -5,6 +5,7 @@
 //! with it: a feed begins in the middle, and messages get lost.
 
 use jiff::SignedDuration;
+use prost::Message as _;
 use tsunagi_domain::encounter::{Class, Encounter, Stage};
 use tsunagi_domain::{EncounterId, EventId};
 use tsunagi_proto::catalogue::Payload;
@@ -77,7 +78,7 @@ impl Situation<'_> {
         let encounter = self.beginning(&at.text, INPATIENT);
         let new = self.admitted(encounter, at, 3);
         let Some(before) = self.known.last(encounter, &[StepKind::Admitted]) else {
-            return self.step(encounter, StepKind::Admitted, new);
+            return self.becomes_stay(encounter, new);
         };
         if self.was_taken_back(encounter, StepKind::Admitted, &new)? || self.is_older(before)? {
             return Ok(Vec::new());
@@ -156,16 +157,52 @@ impl Situation<'_> {
 
     /// The visit becomes a stay, under the same encounter.
     fn become_inpatient(&self) -> Tells {
-        let visiting = self.current(|encounter| encounter.stage() == Stage::Visiting)?;
-        let Some(encounter) = visiting else { return self.admit() };
+        let Some(encounter) = self.becoming_inpatient()? else { return self.admit() };
         let at = self.visit.happened_at()?;
         let new = self.admitted(encounter, at, 3);
         let is_stay = self.known.record().encounter(encounter).is_some_and(Encounter::is_inpatient);
         match self.known.last(encounter, &[StepKind::Admitted]).filter(|_| is_stay) {
             // It became one before.
             Some(before) => self.corrected(before, new.payload),
-            None => self.step(encounter, StepKind::Admitted, new),
+            None => self.becomes_stay(encounter, new),
         }
+    }
+
+    /// The visit that becomes a stay: one that goes on, or that of the message's number which had
+    /// ended on its day.
+    fn becoming_inpatient(&self) -> Result<Option<EncounterId>, Refusal> {
+        let is_visiting = |of: &Encounter| of.stage() == Stage::Visiting;
+        let found = self.current(is_visiting)?;
+        let state = |of| self.known.record().encounter(of);
+        if self.visit.number().is_none() || found.and_then(state).is_some_and(is_visiting) {
+            return Ok(found);
+        }
+        self.current(|of| of.stage() == Stage::Ended && of.class() != Class::Inpatient)
+    }
+
+    /// An admission. Of a visit that becomes a stay so, the end that was assumed (`ends_on`) was
+    /// none.
+    fn becomes_stay(&self, encounter: EncounterId, new: Told) -> Tells {
+        let admitted = self.step(encounter, StepKind::Admitted, new)?;
+        let begun = self.known.last(encounter, &[StepKind::Registered]);
+        let said = begun.and_then(|begun| Some((begun, self.known.said_by(begun.event)?)));
+        let Some((begun, Payload::EncounterRegistered(said))) = said else { return Ok(admitted) };
+        // Whoever knows when it ended says more than the day.
+        let is_assumed = said.ended_at.len() == "2026-05-01".len()
+            && self.known.is_word_of(&self.visit.profile.facility.id, begun.event);
+        if admitted.is_empty() || !is_assumed {
+            return Ok(admitted);
+        }
+        let instead = v1::EncounterRegistered { ended_at: String::new(), ..said.clone() };
+        let correction = v1::ValueCorrected {
+            corrects_event_id: begun.event.to_string(),
+            r#type: Payload::EncounterRegistered(instead.clone()).event_type().to_owned(),
+            payload: instead.encode_to_vec(),
+            ..v1::ValueCorrected::default()
+        };
+        let at = self.visit.written_at()?;
+        let goes_on = Told { at, payload: Payload::ValueCorrected(correction) };
+        Ok(std::iter::once(goes_on).chain(admitted).collect())
     }
 
     /// The stay ends, and the patient remains for a visit that follows from it.
