@@ -61,7 +61,7 @@ struct Glance<'a> {
     cases: BTreeMap<Uuid, v1::OpenCase>,
     wishes: Vec<v1::StandingWish>,
     /// The wishes in whose place others were put.
-    replaced: BTreeSet<Uuid>,
+    replaced: BTreeMap<Uuid, Uuid>,
     /// By which others wishes were replaced that hold no more, if that was said.
     replaced_by: BTreeMap<Uuid, Uuid>,
     orders: BTreeMap<Uuid, v1::StandingOrder>,
@@ -94,7 +94,7 @@ impl<'a> Glance<'a> {
             alerts: BTreeMap::new(),
             cases: BTreeMap::new(),
             wishes: Vec::new(),
-            replaced: BTreeSet::new(),
+            replaced: BTreeMap::new(),
             replaced_by: BTreeMap::new(),
             orders: BTreeMap::new(),
             care_level: None,
@@ -134,7 +134,7 @@ impl<'a> Glance<'a> {
             };
             self.orders.insert(key(&m.order_id), order);
         } else if let Payload::AcpPreferenceRecorded(m) = &*standing.payload {
-            self.replaced.insert(key(&m.supersedes_preference_id));
+            self.replaced.insert(key(&m.supersedes_preference_id), key(&m.preference_id));
             self.wishes.push(v1::StandingWish {
                 preference_id: m.preference_id.clone(),
                 scope: m.scope.clone(),
@@ -412,14 +412,15 @@ impl<'a> Glance<'a> {
     /// is said in its place; and for as long as nobody knows yet what that is.
     fn wishes(&mut self) -> Vec<v1::StandingWish> {
         let wishes = std::mem::take(&mut self.wishes);
-        let known: BTreeSet<Uuid> = wishes.iter().map(|wish| key(&wish.preference_id)).collect();
+        let said: Vec<Uuid> = wishes.iter().map(|wish| key(&wish.preference_id)).collect();
+        let known: BTreeSet<&Uuid> = said.iter().collect();
         let holds = |wish: &v1::StandingWish| {
             let id = key(&wish.preference_id);
             let is_in_force = match self.state("preference_id", &wish.preference_id) {
                 "recorded" => true,
                 _ => self.replaced_by.get(&id).is_some_and(|by| !known.contains(by)),
             };
-            is_in_force && !self.replaced.contains(&id)
+            is_in_force && !self.is_replaced(id, &said)
         };
         let standing = wishes.into_iter().enumerate().rev().filter(|(_, wish)| holds(wish));
         let numbered = standing.map(|(earlier, wish)| v1::StandingWish {
@@ -427,6 +428,23 @@ impl<'a> Glance<'a> {
             ..wish
         });
         numbered.collect()
+    }
+
+    /// Whether a wish was said in the place of this one. Of those that records which were merged say
+    /// in each other's place, the one that was said last holds.
+    fn is_replaced(&self, id: Uuid, said: &[Uuid]) -> bool {
+        let place = |of: &Uuid| said.iter().rposition(|wish| wish == of);
+        let mut chain = vec![id];
+        while let Some(by) = chain.last().and_then(|last| self.replaced.get(last)) {
+            if *by == id {
+                return chain.iter().any(|other| place(other) > place(&id));
+            }
+            if chain.contains(by) {
+                return true;
+            }
+            chain.push(*by);
+        }
+        chain.len() > 1
     }
 
     fn orders(&mut self) -> Vec<v1::StandingOrder> {

@@ -349,6 +349,27 @@ async fn of_records_that_are_merged_each_shows_the_offer_that_was_accepted() {
     assert_eq!(served.patient(A).await.transfer_requests.len(), 1);
 }
 
+/// Each record says its own wish in the place of the other's, as neither could alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_wishes_that_merged_records_say_in_each_other_s_place_the_last_is_shown() {
+    let mut served = Served::open();
+    let wish = |number: u128, instead: u128| {
+        Payload::AcpPreferenceRecorded(v1::AcpPreferenceRecorded {
+            preference_id: Uuid::from_u128(number).to_string(),
+            supersedes_preference_id: Uuid::from_u128(instead).to_string(),
+            preference: format!("wish {number}"),
+            ..Default::default()
+        })
+    };
+    for (patient, day, said) in [(A, 4, wish(1, 2)), (B, 3, wish(2, 1))] {
+        served.tell(patient, 1, &registered(&[])).await;
+        served.tell(patient, day, &said).await;
+    }
+    served.tell(A, 5, &merged(B)).await;
+    let wishes = served.patient(A).await.wishes;
+    assert_eq!(wishes.iter().map(|wish| wish.preference.as_str()).collect::<Vec<_>>(), ["wish 1"]);
+}
+
 /// I3 is of one patient and event id: see README, "What is always true".
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_that_was_told_to_the_survivor_is_another_one_of_the_record_that_is_its_own_again()

@@ -13,6 +13,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 use prost::Message as _;
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::task::block_in_place;
 use tokio_util::task::TaskTracker;
 use tsunagi_chassis::{Config, Trace, trace};
 use tsunagi_domain::identity::{Command as IdentityCommand, Identifier};
@@ -610,7 +612,13 @@ fn decide(prepared: &Prepared, loaded: &Loaded) -> Result<Vec<tsunagi_domain::Ev
     {
         return Err(SubmitError::VersionConflict { expected, actual: loaded.version });
     }
-    Ok(loaded.record.decide_together(&prepared.commands, Timestamp::now())?)
+    let decided =
+        || loaded.record.decide_together(&prepared.commands, Timestamp::now()).map_err(Into::into);
+    let is_correction = |command: &Command| matches!(command.order, Order::Correction(_));
+    let may_take_long = prepared.commands.len() > 1 || prepared.commands.iter().any(is_correction);
+    let has_workers = || Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread;
+    // What is judged with much else must not hold up others.
+    if may_take_long && has_workers() { block_in_place(decided) } else { decided() }
 }
 
 /// What depends on nothing needs no version.

@@ -227,7 +227,7 @@ impl Record {
                 None => self.state.take_over(told.of, &stamp, &fact),
                 Some(Change::Moved) => {}
                 Some(Change::EnteredInError | Change::Value(_) | Change::Time(_)) => {
-                    self.state.begun.add(&stamp, &fact);
+                    self.state.begun.add_error(&stamp, &fact);
                 }
             }
         }

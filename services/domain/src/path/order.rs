@@ -11,7 +11,7 @@ use super::{Step, Taken};
 /// So many ways to go on are followed at a time. Steps whose times say little may stand in more
 /// orders: then those that lack least so far are followed, and the best of these may not be the
 /// best of all.
-const WAYS_MAX: usize = 256;
+const WAYS_MAX: usize = 32;
 
 /// What lacks between the steps of an order.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]

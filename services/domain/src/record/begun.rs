@@ -1,8 +1,8 @@
 //! Whose question an id names. A request that was entered in error leaves the answers it was given
-//! under its id: told anew while any of them stand, it must be the same question, or they would be
-//! put in the mouth of somebody who never gave them. What was moved to another record leaves none.
+//! under its id: told anew, it must be the same question, or they would be put in the mouth of
+//! somebody who never gave them. What was moved to another record leaves none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
@@ -35,6 +35,8 @@ struct Parties {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Begun {
     of: BTreeMap<Thing, BTreeMap<EventId, Parties>>,
+    /// Of which something was said that was entered in error: it is still told of whom it was said.
+    with_errors: BTreeSet<Thing>,
 }
 
 impl Thing {
@@ -55,14 +57,23 @@ impl Begun {
             self.of.entry(thing).or_default().insert(stamp.event, parties);
         }
     }
+
+    /// The same of what was entered in error.
+    pub(super) fn add_error(&mut self, stamp: &Stamp, fact: &Fact) {
+        self.add(stamp, fact);
+        if begins(stamp, fact).is_none() {
+            self.with_errors.extend(thing(fact));
+        }
+    }
 }
 
 impl State {
-    /// Whether what begins something is what was begun under its id before, if anything that was said
-    /// of that holds again with it.
+    /// Whether what begins something is what was begun under its id before, if anything was said of
+    /// that: it holds again, or is shown as an error, with what is begun.
     pub(super) fn check_begun(&self, stamp: &Stamp, fact: &Fact) -> Result<(), Refusal> {
         let Some((thing, parties)) = begins(stamp, fact) else { return Ok(()) };
-        let before = self.begun.of.get(&thing).filter(|_| self.wakes(fact));
+        let is_said = self.wakes(fact) || self.begun.with_errors.contains(&thing);
+        let before = self.begun.of.get(&thing).filter(|_| is_said);
         let Some(before) = before else { return Ok(()) };
         // Others may have called it again, or the facility of the stay.
         let is_called =
@@ -144,6 +155,17 @@ fn is_about_the_same(fact: &Fact, order: &Order) -> bool {
     matches!((fact, order), (Fact::TransferRequest(id, _), Order::TransferRequest(of, _)) if id == of)
         || matches!((fact, order), (Fact::Referral(id, _), Order::Referral(of, _)) if id == of)
         || matches!((fact, order), (Fact::Case(id, _), Order::Case(of, _)) if id == of)
+}
+
+/// What a fact is about, if that is begun under an id of its own.
+fn thing(fact: &Fact) -> Option<Thing> {
+    match fact {
+        Fact::TransferRequest(id, _) => Some(Thing::TransferRequest(*id)),
+        Fact::Referral(id, _) => Some(Thing::Referral(*id)),
+        Fact::Case(id, _) => Some(Thing::Case(*id)),
+        Fact::Document(document) => document.step.map(|step| Thing::Course(step.of, step.id)),
+        Fact::Identity(_) | Fact::Encounter(..) | Fact::Correction(_) => None,
+    }
 }
 
 /// What a fact begins, and between whom.
@@ -260,13 +282,13 @@ mod tests {
         );
         let other = said(13, "2026-05-03", "acute", ask(1, 1, "elsewhere"));
         assert_eq!(reason(&record, other), "OK");
-        // What was answered and is in error with its answers, too.
+        // What was answered does not, though its answers are in error: they are told of the question.
         let back = [(15, 13), (16, 12)].map(|(id, of)| {
             let who = if of == 12 { "rehab" } else { "acute" };
             said(id, "2026-05-08", who, error(of))
         });
         let other = said(17, "2026-05-03", "acute", ask(1, 1, "elsewhere"));
-        assert_eq!(reason(&and(in_error(), back), other), "OK");
+        assert_eq!(reason(&and(in_error(), back), other), "ID_OF_ANOTHER");
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use super::state::State;
 use super::{Fact, Refusal, Stamp};
 use crate::id::{EventId, PatientId};
-use crate::identity;
 use crate::time::CareTime;
+use crate::{case, identity, transfer_request};
 
 /// So many groups of steps are tried as one, each of so many steps at most: what is left then stands
 /// as it does in the record, one by one.
@@ -94,7 +94,7 @@ fn groups<'t>(again: &[(&'t Retold, Refusal)]) -> Vec<Vec<&'t Retold>> {
         |(one, refusal): &&(&Retold, Refusal)| is_step(&one.fact) && refusal.is_of_order();
     let open: Vec<&Retold> = again.iter().filter(is_open).map(|(one, _)| *one).collect();
     let (mut groups, mut known) = (Vec::new(), BTreeSet::new());
-    for is_beside in [is_of_one_thing, can_exclude] {
+    for is_beside in [is_of_one_thing, may_wait_for] {
         for first in &open {
             let is_it = |other: &&&Retold| {
                 other.stamp.event == first.stamp.event || is_beside(&first.fact, &other.fact)
@@ -138,28 +138,30 @@ pub(super) fn is_step(fact: &Fact) -> bool {
     }
 }
 
-/// Whether one may stand in the way of the other: two steps of one thing, offers for one stay, or a
-/// referral and the case that is opened on it.
+/// Whether one may stand in the way of the other: two steps of one thing, two acceptances, a referral
+/// and the case that is opened on it, or a case and the work on it.
 fn can_exclude(one: &Fact, other: &Fact) -> bool {
-    let is_beside = match (one, other) {
-        (Fact::TransferRequest(..), Fact::TransferRequest(..))
-        | (Fact::Referral(..), Fact::Case(..))
-        | (Fact::Case(..), Fact::Referral(..)) => true,
-        (Fact::Case(id, _), Fact::Document(work)) | (Fact::Document(work), Fact::Case(id, _)) => {
-            work.is_case_work && work.case == Some(*id)
-        }
-        (
-            Fact::Identity(_)
-            | Fact::Encounter(..)
-            | Fact::TransferRequest(..)
-            | Fact::Referral(..)
-            | Fact::Case(..)
-            | Fact::Document(_)
-            | Fact::Correction(_),
-            _,
-        ) => false,
-    };
-    is_beside || is_of_one_thing(one, other)
+    use transfer_request::Event::Accepted;
+    let are_accepted = matches!(
+        (one, other),
+        (Fact::TransferRequest(_, Accepted(())), Fact::TransferRequest(_, Accepted(())))
+    );
+    are_accepted
+        || is_of_one_thing(one, other)
+        || [(one, other), (other, one)].into_iter().any(|(one, other)| match (one, other) {
+            (Fact::Case(_, case::Event::Opened(Some(on))), Fact::Referral(id, _)) => on == id,
+            (Fact::Case(id, _), Fact::Document(work)) => {
+                work.is_case_work && work.case == Some(*id)
+            }
+            _ => false,
+        })
+}
+
+/// Whether they may wait for each other: of offers for one stay, one waits until another was
+/// withdrawn.
+fn may_wait_for(one: &Fact, other: &Fact) -> bool {
+    can_exclude(one, other)
+        || matches!((one, other), (Fact::TransferRequest(..), Fact::TransferRequest(..)))
 }
 
 fn is_of_one_thing(one: &Fact, other: &Fact) -> bool {
