@@ -30,6 +30,7 @@ use crate::log::segment::SEGMENT_HEADER_BYTES;
 use crate::store::{Failed, Store};
 pub(crate) use streams_file::NAME as STREAMS;
 
+use again::Carried;
 use slot::SlotTask;
 use standing::Standing;
 use streams_file::StreamsFile;
@@ -143,14 +144,11 @@ impl Ingest {
         let shard = Shard::of(config);
         let slots: Vec<Slot> = (0..all).map(Slot).filter(|slot| shard.has(*slot)).collect();
         store.runs().send_replace(vec![None; usize::from(all)]);
-        let carried = match shared.carry(&slots).await {
+        let Carried { events: carried, unreadable } = shared.carry(&slots).await?;
+        if let Some(error) = unreadable {
             // That slot's task waits for it, and tells of it.
-            Err(error @ IngestError::Unreadable { .. }) => {
-                tracing::error!(%error, "a slot is carried so far, and the others whole");
-                0
-            }
-            carried => carried?,
-        };
+            tracing::error!(%error, "a slot is carried so far, and the others whole");
+        }
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         for slot in &slots {
             let task = SlotTask::new(shared.clone(), *slot);
@@ -206,7 +204,7 @@ impl Shared {
 
     /// Brings streams that lack the end of what the log has, or all of it, to where the log is.
     /// Can be broken off, and goes on where it was.
-    async fn carry(&self, slots: &[Slot]) -> Result<u64, IngestError> {
+    async fn carry(&self, slots: &[Slot]) -> Result<Carried, IngestError> {
         let looked = futures_util::stream::iter(slots.to_vec())
             .map(|slot| async move { Ok((slot, self.standing(slot).await?)) })
             .buffer_unordered(LOOKED_AT_ONCE);
@@ -231,7 +229,7 @@ impl Shared {
         // A folder of which nothing is carried yet is a folder of its own until this is written.
         self.note(sources).await?;
         if behind.is_empty() {
-            return Ok(0);
+            return Ok(Carried::default());
         }
         let lacking: u64 = behind.iter().map(|(_, _, lacks)| lacks.end() - lacks.start() + 1).sum();
         tracing::info!(events = lacking, "carrying events of the log into the streams on NATS");

@@ -2,9 +2,10 @@
 //! that who may read it reads it here.
 //!
 //! What must stay true: each event of this store's slots is told at least once to every
-//! organisation that it concerns and that is to be told. Of a patient of whom something is damaged,
-//! what can be read says whom it concerns: nobody waits for what may never be read again. How far that is stands in
-//! `notices.cursor`, which is written when NATS has what lies before it.
+//! organisation that it concerns and that is to be told. How far that is stands in
+//! `notices.cursor`, which is written when NATS has what lies before it. Of a patient of whom
+//! something is damaged, what can be read says whom it concerns: nobody waits for what may never
+//! be read again.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -37,7 +37,24 @@ struct Step {
     to: String,
     by_person: bool,
     by_beginner: bool,
-    begins_again: bool,
+}
+
+impl Step {
+    /// Whether it begins again what had ended: it leads to where a first step leads, and from a state
+    /// that lies behind that.
+    fn begins_again(&self, types: &[EventType]) -> bool {
+        let course =
+            || types.iter().filter_map(|one| one.step.as_ref()).filter(|one| one.of == self.of);
+        let mut reached = vec![&self.to];
+        for _ in course() {
+            let next = course().filter(|next| next.from.iter().any(|of| reached.contains(&of)));
+            reached.extend(next.map(|next| &next.to).collect::<Vec<_>>());
+        }
+        let is_first = |step: &Step| step.from.iter().any(|from| from == "none");
+        course().any(|first| is_first(first) && first.to == self.to)
+            && !self.from.contains(&self.to)
+            && self.from.iter().any(|from| reached.contains(&from))
+    }
 }
 
 /// The catalogue, and the fields of all messages.
@@ -226,7 +243,6 @@ fn read_event_type(
             to: text(step, "to"),
             by_person: flag(step, "by_person"),
             by_beginner: flag(step, "by_beginner"),
-            begins_again: flag(step, "begins_again"),
         }
     });
     if let Some(step) = &step
@@ -263,9 +279,13 @@ fn write_catalogue(types: &[EventType], code: &mut String) -> std::fmt::Result {
     for one in types.iter().filter(|one| !one.is_ruled) {
         let step = match &one.step {
             None => "None".to_owned(),
-            Some(Step { of, from, to, by_person, by_beginner, begins_again }) => format!(
-                "Some(StepOf {{ of: {of:?}, from: &{from:?}, to: {to:?}, by_person: {by_person}, by_beginner: {by_beginner}, begins_again: {begins_again} }})"
-            ),
+            Some(step) => {
+                let Step { of, from, to, by_person, by_beginner } = step;
+                let begins_again = step.begins_again(types);
+                format!(
+                    "Some(StepOf {{ of: {of:?}, from: &{from:?}, to: {to:?}, by_person: {by_person}, by_beginner: {by_beginner}, begins_again: {begins_again} }})"
+                )
+            }
         };
         writeln!(code, "        {}: {step},", one.name)?;
     }

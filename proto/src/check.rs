@@ -171,8 +171,8 @@ impl Must {
     }
 
     pub(crate) fn text(self, text: &str, at: &Path<'_>, violations: &mut Vec<Violation>) {
-        if is_blank(text) {
-            // Blanks say nothing.
+        // Blanks say nothing.
+        if text.is_empty() || (self.given && is_blank(text)) {
             return self.presence(false, at, violations);
         }
         // A text has at most as many code points as bytes: most need not be counted.
@@ -410,6 +410,22 @@ mod tests {
             };
             assert_eq!(fields(&changed), ["change", "owner_role"], "{unseen:?}");
         }
+    }
+
+    #[test]
+    fn what_nobody_can_see_is_checked_like_any_text() {
+        let unseen = "\u{200b}";
+        let named = |family: &str| v1::HumanName { family: family.into(), ..Default::default() };
+        assert_eq!(named(unseen).violations(), []);
+        assert_eq!(fields(&named(&unseen.repeat(101))), ["family"], "it is too long");
+        assert_eq!(fields(&named("\u{85}")), ["family"], "it is a control character");
+        let born = |on: &str| v1::Demographics { birth_on: on.into(), ..Default::default() };
+        assert_eq!(born("").violations(), []);
+        assert_eq!(fields(&born(unseen)), ["birth_on"], "it is no date");
+        let preceding = |id: &str| v1::Admitted { preceding_encounter_id: id.into(), ..admitted() };
+        assert_eq!(fields(&preceding(unseen)), ["preceding_encounter_id"], "it is no UUID");
+        let of = |id: &str| v1::Admitted { encounter_id: id.into(), ..admitted() };
+        assert_eq!(fields(&of(unseen)), ["encounter_id"], "told once");
     }
 
     #[test]

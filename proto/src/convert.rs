@@ -209,7 +209,7 @@ fn violations(event: &v1::Event, payload: &Payload, zone: &Zone) -> Violations {
     if let Payload::ResourcePublished(said) | Payload::ResourceChanged(said) = payload {
         violations.extend(contradictions(said));
     }
-    violations.extend(succession(payload).and_then(|said| said.violation()));
+    violations.extend(replacement(payload).and_then(|said| said.violation()));
     let named = payload.fields().and_then(|fields| fields.field("resource"));
     if let Some(fields::Value::ResourceRef(resource)) = named
         && resource.name.is_empty()
@@ -223,8 +223,8 @@ fn violations(event: &v1::Event, payload: &Payload, zone: &Zone) -> Violations {
     violations
 }
 
-/// What takes whose place, and the field that says so.
-struct Succession<'a> {
+/// What takes whose place, as a message says it, and the field that says so.
+struct Replacement<'a> {
     of: &'static str,
     older: &'a str,
     newer: &'a str,
@@ -232,26 +232,40 @@ struct Succession<'a> {
     problem: &'static str,
 }
 
-fn succession(payload: &Payload) -> Option<Succession<'_>> {
-    let of_document = ("document_id", "must be another document than `document_id`");
-    let of_preference = ("preference_id", "must be another preference than `preference_id`");
-    let (older, newer, field, (of, problem)) = if let Payload::DocumentSuperseded(m) = payload {
-        let field = "superseded_by_document_id";
-        (&m.document_id, &m.superseded_by_document_id, field, of_document)
-    } else if let Payload::AcpPreferenceRecorded(m) = payload {
-        let field = "supersedes_preference_id";
-        (&m.supersedes_preference_id, &m.preference_id, field, of_preference)
-    } else if let Payload::AcpPreferenceSuperseded(m) = payload {
-        let field = "superseded_by_preference_id";
-        (&m.preference_id, &m.superseded_by_preference_id, field, of_preference)
+fn replacement(payload: &Payload) -> Option<Replacement<'_>> {
+    let said = if let Payload::DocumentSuperseded(message) = payload {
+        Replacement {
+            of: "document_id",
+            older: &message.document_id,
+            newer: &message.superseded_by_document_id,
+            field: "superseded_by_document_id",
+            problem: "must be another document than `document_id`",
+        }
+    } else if let Payload::AcpPreferenceRecorded(message) = payload {
+        Replacement {
+            of: "preference_id",
+            older: &message.supersedes_preference_id,
+            newer: &message.preference_id,
+            field: "supersedes_preference_id",
+            problem: ANOTHER_PREFERENCE,
+        }
+    } else if let Payload::AcpPreferenceSuperseded(message) = payload {
+        Replacement {
+            of: "preference_id",
+            older: &message.preference_id,
+            newer: &message.superseded_by_preference_id,
+            field: "superseded_by_preference_id",
+            problem: ANOTHER_PREFERENCE,
+        }
     } else {
         return None;
     };
-    let is_said = !older.is_empty() && !newer.is_empty();
-    is_said.then_some(Succession { of, older, newer, field, problem })
+    (!said.older.is_empty() && !said.newer.is_empty()).then_some(said)
 }
 
-impl Succession<'_> {
+const ANOTHER_PREFERENCE: &str = "must be another preference than `preference_id`";
+
+impl Replacement<'_> {
     /// Nothing takes its own place.
     fn violation(&self) -> Option<Violation> {
         let is_itself = self.older.eq_ignore_ascii_case(self.newer);
@@ -573,7 +587,25 @@ impl Reader<'_> {
             let problem = "must not name a part that `keeps` names: leave it out of one of them";
             return Err(vec![self.at.field("withdraws").violation(problem)]);
         }
-        Ok(())
+        self.check_halves(update, !said.contacts.is_empty())
+    }
+
+    /// Refuses half of the contacts where it says nothing: it is kept alone, where the other half is
+    /// taken back and none is given.
+    fn check_halves(&self, update: &v1::DemographicsUpdated, are_given: bool) -> Result<()> {
+        let is_half = |part: v1::DemographicsPart| demographics::HALVES.contains(&part);
+        let is_of_contacts =
+            |part: &v1::DemographicsPart| is_half(*part) || *part == v1::DemographicsPart::Contacts;
+        let named = update.keeps().chain(update.withdraws()).filter(is_of_contacts).count();
+        let (field, problem) = if update.withdraws().any(is_half) {
+            ("withdraws", "must not name half of the contacts: name all of them")
+        } else if update.keeps().any(is_half) && (are_given || named > 1) {
+            let problem = "must not name half of the contacts where `demographics` gives some, or more of them is named";
+            ("keeps", problem)
+        } else {
+            return Ok(());
+        };
+        Err(vec![self.at.field(field).violation(problem)])
     }
 
     fn class(&self, class: i32) -> Result<Class> {
@@ -666,7 +698,7 @@ impl Reader<'_> {
 
     /// What takes whose place by it.
     fn succession(&self, payload: &Payload) -> Result<Option<note::Succession>> {
-        let Some(said) = succession(payload) else { return Ok(None) };
+        let Some(said) = replacement(payload) else { return Ok(None) };
         let older = self.id(said.field, said.older, parse_uuid)?;
         let newer = self.id(said.field, said.newer, parse_uuid)?;
         Ok(Some(note::Succession { of: said.of, older, newer }))
@@ -1006,9 +1038,38 @@ mod tests {
                 }),
             ]
         };
-        let violation = |payload: &Payload| succession(payload).and_then(|said| said.violation());
+        let violation = |payload: &Payload| replacement(payload).and_then(|said| said.violation());
         assert!(of(other).iter().chain(&of("")).all(|payload| violation(payload).is_none()));
         assert!(of(&one.to_uppercase()).iter().all(|payload| violation(payload).is_some()));
+    }
+
+    #[test]
+    fn half_of_the_contacts_is_kept_alone_where_none_is_given() {
+        use v1::DemographicsPart::{
+            Contacts, ContactsAtWork as AtWork, ContactsElsewhere as Elsewhere, Names, Sex,
+        };
+        let phone = v1::ContactPoint { value: "1".into(), ..Default::default() };
+        let is_taken = |keeps: &[v1::DemographicsPart],
+                        withdraws: &[v1::DemographicsPart],
+                        told| {
+            let codes =
+                |parts: &[v1::DemographicsPart]| parts.iter().map(|part| (*part).into()).collect();
+            let contacts = if told { vec![phone.clone()] } else { Vec::new() };
+            let demographics = Some(v1::Demographics { contacts, ..Default::default() });
+            let (keeps, withdraws) = (codes(keeps), codes(withdraws));
+            let update = v1::DemographicsUpdated { demographics, keeps, withdraws };
+            Reader { zone: &Zone::utc(), at: Path::ROOT }.check_parts(&update).is_ok()
+        };
+        for half in [AtWork, Elsewhere] {
+            assert!(is_taken(&[half], &[], false));
+            assert!(is_taken(&[Names, half], &[Sex], false));
+            assert!(!is_taken(&[half], &[], true), "the other half is replaced as it is");
+            assert!(!is_taken(&[Contacts, half], &[], false));
+            assert!(!is_taken(&[half], &[Contacts], false));
+            assert!(!is_taken(&[], &[half], false));
+        }
+        assert!(!is_taken(&[AtWork, Elsewhere], &[], false));
+        assert!(is_taken(&[Contacts], &[], true));
     }
 
     #[test]

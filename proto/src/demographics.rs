@@ -13,7 +13,7 @@ use crate::v1::{
 pub const PARTS: [Part; 5] = [Part::Names, Part::Birth, Part::Sex, Part::Address, Part::Contacts];
 
 /// Of contacts, each may be kept by itself.
-const HALVES: [Part; 2] = [Part::ContactsAtWork, Part::ContactsElsewhere];
+pub(crate) const HALVES: [Part; 2] = [Part::ContactsAtWork, Part::ContactsElsewhere];
 
 /// How contacts at work are marked.
 const WORK: &str = "work";
@@ -72,8 +72,9 @@ impl Update {
         self.leaves(part) || (part == Part::Contacts && self.keeps.contains(&half))
     }
 
-    /// Which half of the contacts it takes back: none if both.
-    pub fn half_of_contacts(&self) -> Option<Part> {
+    /// Which half of the contacts it keeps while it takes the other back: none if it takes back both,
+    /// or none.
+    pub fn kept_half_of_contacts(&self) -> Option<Part> {
         self.keeps.iter().copied().find(|part| HALVES.contains(part))
     }
 

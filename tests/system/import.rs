@@ -380,6 +380,48 @@ async fn a_confidential_address_stays_confidential() {
     }
 }
 
+/// Whether the protection was wrong, or whose it was, no system can tell.
+#[tokio::test]
+async fn an_address_whose_protection_was_an_error_is_opened_by_no_import() {
+    for was_confidential in [true, false] {
+        let (data, export) = (folder(), folder());
+        let server = Server::start(data.path());
+        let channel = server.channel().await;
+        let [owner, wrong, error, right] = [1, 2, 3, 4].map(crate::support::id);
+        crate::desks::register(&channel, &owner, "MR00000").await;
+        let mut desk = v1::discharge_desk_client::DischargeDeskClient::new(channel.clone());
+        let moved_to = |event: &str, day: &str, text: &str, confidential| {
+            let address = v1::Address { text: text.into(), confidential, ..Default::default() };
+            let demographics = crate::desks::registration("").demographics.unwrap();
+            let demographics = Some(v1::Demographics { address: Some(address), ..demographics });
+            liaison(v1::UpdateDemographicsRequest {
+                context: Some(crate::support::context(&owner, event, day)),
+                event: Some(v1::DemographicsUpdated { demographics, ..Default::default() }),
+            })
+        };
+        let told = moved_to(&wrong, "2026-04-02", "秘密町1", was_confidential);
+        desk.update_demographics(told).await.unwrap();
+        let in_error = v1::EnteredInError { corrects_event_id: wrong, ..Default::default() };
+        let request = v1::MarkEnteredInErrorRequest {
+            context: Some(crate::support::context(&owner, &error, "2026-04-03")),
+            event: Some(in_error),
+        };
+        let mut team = v1::care_team_client::CareTeamClient::new(channel.clone());
+        team.mark_entered_in_error(liaison(request)).await.unwrap();
+        let told = moved_to(&right, "2026-04-04", "北町1", false);
+        desk.update_demographics(told).await.unwrap();
+        let path = export.path().to_str().unwrap();
+        let mut resource = patient(0);
+        resource["meta"]["lastUpdated"] = json!("2026-04-05T00:00:00+09:00");
+        resource["address"] = json!([{ "text": "つなぎ市本町1-2-3" }]);
+        write(export.path(), "Patient.ndjson", &[resource]);
+        assert_eq!(row(&import(data.path(), &[path]), "Patient")[2..], [0, 0]);
+        let known = summary(&channel, &owner).await.demographics.unwrap().address.unwrap();
+        assert_eq!(known.confidential, was_confidential, "{known:?}");
+        assert_eq!(known.text.is_empty(), was_confidential, "{known:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_patient_who_moves_back_has_moved_twice() {
     let (data, export) = (folder(), folder());

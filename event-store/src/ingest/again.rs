@@ -14,6 +14,14 @@ use super::{IngestError, Shared};
 /// What a slot's stream lacks, and how the positions follow in it.
 pub(super) type Behind = (Slot, Run, RangeInclusive<u64>);
 
+/// What was carried into the streams.
+#[derive(Debug, Default)]
+pub(super) struct Carried {
+    pub(super) events: u64,
+    /// Where a slot stopped at what cannot be read, if one did.
+    pub(super) unreadable: Option<IngestError>,
+}
+
 /// The next events of the log that can be read; none if there are no more.
 async fn next(feed: &mut Box<dyn Feed>) -> Result<Option<Vec<Stored>>, IngestError> {
     Ok(match feed.next().await? {
@@ -29,7 +37,7 @@ impl Shared {
     /// somebody else was faster, it stops: the slot's task looks again. What cannot be read cannot
     /// be published, and nothing else may come to stand in its place: the slot waits there, and the
     /// others go on.
-    pub(super) async fn publish_behind(&self, behind: Vec<Behind>) -> Result<u64, IngestError> {
+    pub(super) async fn publish_behind(&self, behind: Vec<Behind>) -> Result<Carried, IngestError> {
         let mut lacking: BTreeMap<Slot, (Run, RangeInclusive<u64>)> =
             behind.into_iter().map(|(slot, run, lacks)| (slot, (run, lacks))).collect();
         let before = |(slot, (_, lacks)): (&Slot, &(Run, RangeInclusive<u64>))| {
@@ -41,7 +49,7 @@ impl Shared {
             partings.insert(*slot, self.partings(*slot).await?);
         }
         let mut sent: VecDeque<(Slot, Republished)> = VecDeque::new();
-        let (mut carried, mut damaged) = (0, None);
+        let mut carried = Carried::default();
         let mut read: BTreeMap<Slot, u64> = lacking
             .iter()
             .map(|(slot, (_, lacks))| (*slot, lacks.start().saturating_sub(1)))
@@ -55,7 +63,8 @@ impl Shared {
                 }
                 let before = read.insert(slot, n).unwrap_or_default();
                 if before + 1 != n {
-                    damaged.get_or_insert(IngestError::Unreadable { slot: slot.0, n: before + 1 });
+                    let error = IngestError::Unreadable { slot: slot.0, n: before + 1 };
+                    carried.unreadable.get_or_insert(error);
                     lacking.remove(&slot);
                     continue;
                 }
@@ -69,7 +78,7 @@ impl Shared {
                 let place = Place { behind: Some(sequence.saturating_sub(1)), in_front_of };
                 sent.push_back((slot, self.streams.publish_again(&stored, place).await?));
                 if sent.len() >= self.limits.window {
-                    carried += settle(&mut sent, &mut lacking).await?;
+                    carried.events += settle(&mut sent, &mut lacking).await?;
                 }
             }
             if lacking.is_empty() {
@@ -77,13 +86,14 @@ impl Shared {
             }
         }
         while !sent.is_empty() {
-            carried += settle(&mut sent, &mut lacking).await?;
+            carried.events += settle(&mut sent, &mut lacking).await?;
         }
         let unread = lacking.iter().find_map(|(slot, (_, lacks))| {
             let n = read.get(slot)? + 1;
             lacks.contains(&n).then_some(IngestError::Unreadable { slot: slot.0, n })
         });
-        damaged.or(unread).map_or(Ok(carried), Err)
+        carried.unreadable = carried.unreadable.or(unread);
+        Ok(carried)
     }
 
     /// Publishes events that a stream may have lost, wherever they come to stand in it, but for those

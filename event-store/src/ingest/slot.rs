@@ -153,8 +153,8 @@ impl SlotTask {
                 );
                 self.note(&source).await?;
                 let behind = vec![(self.slot, source.run, lacks)];
-                self.shared.publish_behind(behind).await?;
-                Ok(None)
+                let carried = self.shared.publish_behind(behind).await?;
+                carried.unreadable.map_or(Ok(None), Err)
             }
             Standing::Before { source, lacks } => {
                 self.take_in_before(&source, lacks).await?;

@@ -80,7 +80,7 @@ impl Store {
     }
 
     /// The whole stream, without what is damaged of it: for those who must not stop at that for
-    /// ever.
+    /// ever. The damage is told each time, and counted where the whole log is read.
     pub(crate) fn read_past(
         &self,
         stream: StreamId,
@@ -100,8 +100,8 @@ impl Store {
                 // It is one of these: they are read one by one up to it.
                 Err(_) if !is_damaged => is_damaged = true,
                 Err(error) => {
-                    self.count_damage(&error);
                     (after, is_damaged) = (after + 1, false);
+                    tracing::error!(%stream, version = after, %error, "who reads a stream goes past what cannot be read");
                 }
             }
         }

@@ -253,6 +253,7 @@ impl Timeline {
         let episode =
             standing.encounter.map(|encounter| self.record.episode(encounter).to_string());
         let merged = entry.merged.map(|merged| merged.to_string());
+        let sensitivity = labels(standing, &event);
         v1::TimelineEntry {
             event_id: entry.id.to_string(),
             text: Some(wording::headline(
@@ -279,7 +280,7 @@ impl Timeline {
             occurred_at: standing.occurred_at.to_owned(),
             actor: event.actor,
             source: event.source,
-            sensitivity: event.sensitivity,
+            sensitivity,
         }
     }
 
@@ -376,4 +377,18 @@ pub(super) fn instead(correction: &Payload) -> Option<Payload> {
 /// wherever news come late.
 pub(super) fn sort(entries: &mut [Standing<'_>]) {
     entries.sort_by_key(|Standing { happened_at, entry, .. }| (*happened_at, entry.turn, entry.id));
+}
+
+/// The labels of an entry. Of an error every address is withheld: that this one was confidential, its
+/// label says.
+fn labels(standing: &Standing<'_>, event: &v1::Event) -> Vec<i32> {
+    let label = v1::Sensitivity::ConfidentialAddress.into();
+    let mut labels = event.sensitivity.clone();
+    if standing.error.is_some()
+        && !labels.contains(&label)
+        && address::is_confidential(event, &mut Payload::clone(&standing.payload))
+    {
+        labels.push(label);
+    }
+    labels
 }

@@ -59,6 +59,11 @@ impl Opened {
         Log::run(&self.store, slot).unwrap()
     }
 
+    /// How many events were carried into the streams before it was open.
+    pub(crate) fn carried(&self) -> u64 {
+        self.ingest.as_ref().unwrap().carried
+    }
+
     /// Waits until a message of a slot's stream is stored.
     pub(crate) async fn reaches(&self, slot: Slot, sequence: u64) {
         self.store.taken_in(slot, sequence).await.unwrap();

@@ -251,7 +251,6 @@ async fn both_records_come_to_the_same_however_many_settle_at_once() {
     }
 }
 
-/// Each record that says it is merged into another, the other says so too, and the other way round.
 /// A bus on which the first publication of each process waits for that of the other.
 struct Meeting {
     store: Store,
@@ -331,7 +330,7 @@ async fn a_later_word_about_a_correction_that_was_carried_over_is_carried_over_t
     {
         let (folder, store) = three_patients().await;
         let handler = handler(&store, &folder);
-        let has_number =
+        let link_again =
             async |number| refusal(&handler, one(care_event(B, number, 9, &linked("789")))).await;
         handler.submit(one(care_event(B, 10, 2, &linked("789")))).await.unwrap();
         handler.submit(merge(A, B, 11)).await.unwrap();
@@ -343,7 +342,7 @@ async fn a_later_word_about_a_correction_that_was_carried_over_is_carried_over_t
             handler.submit(in_error(A, number, 6, *of)).await.unwrap();
         }
         handler.submit(unmerge(A, B, 15)).await.unwrap();
-        assert_eq!(has_number(30).await, "IDENTIFIER_LINKED", "{later:?}");
+        assert_eq!(link_again(30).await, "IDENTIFIER_LINKED", "{later:?}");
         if goes_on {
             // And that was no error after all.
             handler.submit(merge(A, B, 16)).await.unwrap();
@@ -356,6 +355,7 @@ async fn a_later_word_about_a_correction_that_was_carried_over_is_carried_over_t
     }
 }
 
+/// Each record that says it is merged into another, the other says so too, and the other way round.
 async fn assert_whole(store: &Store) {
     let (mut retired, mut merged) = (BTreeMap::new(), BTreeMap::new());
     for number in [A, B, C] {

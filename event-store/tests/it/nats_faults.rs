@@ -239,6 +239,7 @@ async fn a_slot_of_which_something_is_damaged_is_carried_so_far_and_the_others_w
     }
     damage(&data, 4, IN_HEADER, 1);
     let opened = Opened::of_store(store, &url, &config).await;
+    assert_eq!(opened.carried(), 4, "three and one");
     let damaged = Trouble::Stopped(stream(other).slot(4));
     let mut troubles = opened.store.troubles().watch();
     let found = troubles.wait_for(|troubles| !troubles.is_empty()).await.unwrap().clone();

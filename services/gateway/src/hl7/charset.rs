@@ -12,7 +12,7 @@ use std::borrow::Cow;
 
 use encoding_rs::{EUC_JP, EncoderResult, Encoding, ISO_2022_JP, SHIFT_JIS, WINDOWS_1252};
 
-use iso_2022_jp::iso_2022_jp;
+use iso_2022_jp::{has_escape, iso_2022_jp};
 use proof::by_bytes;
 
 /// A character set of HL7 messages.
@@ -195,19 +195,6 @@ fn names_in(header: &[u8]) -> Option<Vec<String>> {
     (!names.is_empty()).then_some(names)
 }
 
-/// Whether there is what switches sets in ISO-2022-JP. Other escapes are a printer's.
-fn has_escape(bytes: &[u8]) -> bool {
-    let escapes = bytes.split(|byte| *byte == ESCAPE).skip(1);
-    escapes.into_iter().any(|rest| {
-        matches!(
-            rest,
-            [b'(', b'B' | b'J' | b'I', ..]
-                | [b'$', b'@' | b'B', ..]
-                | [b'$', b'(', b'@' | b'B' | b'D' | b'O' | b'P' | b'Q', ..]
-        )
-    })
-}
-
 fn is_utf8_beyond_ascii(bytes: &[u8]) -> bool {
     !bytes.is_ascii() && std::str::from_utf8(bytes).is_ok()
 }
@@ -338,7 +325,12 @@ mod tests {
             (b"\x1b$B9b6\r|y", "高\u{fffd}\r|y"),
             (b"\x1b$B9b\x1b(B\x1b$|y", "高\u{fffd}$|y"),
             (b"\x1b$B9b\x1b(B|y\x1b", "高|y\u{fffd}"),
-            (b"\x1b$B9b||6666\x1b(B|y", "高\u{fffd}橋橋|y"),
+            (b"\x1b$B9b||6666\x1b(B|y", "高\u{fffd}||6666|y"),
+            (b"\x1b$B9b||\x1b$B66\x1b(B|y", "高\u{fffd}||橋|y"),
+            (b"x\x1b$(C!!!!\x1b(B|y", "x\u{fffd}\u{fffd}|y"),
+            (b"x\x1b$(C!!\r|y", "x\u{fffd}\r|y"),
+            (b"x\x1b$A!!\r|y", "x\u{fffd}\r|y"),
+            (b"x\x1b(H|y", "x|y"),
             (b"\x1b$B9b\x1b(B\x1b$(P!!!|\x1b(B|y", "高\u{fffd}\u{fffd}|y"),
             (b"\x1b$(Q9b\x1b(B|y", "高|y"),
             (b"\x1b$B9b\x1b(H|y", "高|y"),

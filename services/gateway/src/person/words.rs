@@ -171,7 +171,8 @@ fn has_said(before: &Update, now: &Update, part: Part) -> bool {
         value
     };
     // Who took all numbers back has taken back each half.
-    let half = before.half_of_contacts();
-    let is_of_half = part != Part::Contacts || half.is_none() || half == now.half_of_contacts();
+    let half = before.kept_half_of_contacts();
+    let is_of_half =
+        part != Part::Contacts || half.is_none() || half == now.kept_half_of_contacts();
     before.says(part) && is_of_half && openly(before) == openly(now)
 }

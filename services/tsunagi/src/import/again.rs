@@ -82,11 +82,12 @@ pub(super) fn was_protected(timeline: &[v1::TimelineEntry]) -> bool {
     let label = i32::from(v1::Sensitivity::ConfidentialAddress);
     let says_so = |entry: &v1::TimelineEntry| {
         let address = told_by(entry).and_then(|(_, _, update)| update.demographics.address);
-        entry.sensitivity.contains(&label) || address.is_some_and(|address| address.confidential)
+        // Of an error, every address is shown as though it were: its label says whether it was.
+        let is_shown = entry.entered_in_error_by_event_id.is_empty();
+        entry.sensitivity.contains(&label)
+            || is_shown && address.is_some_and(|address| address.confidential)
     };
-    // Of an error, the address is shown as though it were: it is somebody else's.
-    let stands = |entry: &&v1::TimelineEntry| entry.entered_in_error_by_event_id.is_empty();
-    timeline.iter().filter(stands).any(says_so)
+    timeline.iter().any(says_so)
 }
 
 /// What an entry tells of who the patient is.

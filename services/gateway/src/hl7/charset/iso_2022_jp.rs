@@ -47,10 +47,14 @@ pub(super) fn iso_2022_jp(bytes: &[u8]) -> (Cow<'_, str>, bool) {
                 euc.push(if *control == ESCAPE { NO_CHARACTER } else { *control });
                 tail
             }
-            // Two separators are those of a writer that did not go back to ASCII before them: what
-            // else they would be, a broken bar of full width, nobody writes.
-            ([b'|', b'|', tail @ ..], Mode::DoubleByte)
-            | ([0x21..0x7f, 0x21..0x7f, tail @ ..], Mode::Unknown) => {
+            // Two separators are those of a writer that did not go back to ASCII before them, which
+            // is marked: what else they would be, a broken bar of full width, nobody writes.
+            ([b'|', b'|', tail @ ..], Mode::DoubleByte) => {
+                (mode, whole) = (Mode::SingleByte, false);
+                euc.extend([NO_CHARACTER, b'|', b'|']);
+                tail
+            }
+            ([0x21..0x7f, 0x21..0x7f, tail @ ..], Mode::Unknown) => {
                 whole = false;
                 euc.push(NO_CHARACTER);
                 tail
@@ -87,6 +91,12 @@ pub(super) fn iso_2022_jp(bytes: &[u8]) -> (Cow<'_, str>, bool) {
     }
     let (text, had_errors) = EUC_JP.decode_without_bom_handling(&euc);
     (Cow::Owned(text.into_owned()), whole && !had_errors)
+}
+
+/// Whether there is an escape that switches sets. Others are a printer's.
+pub(super) fn has_escape(bytes: &[u8]) -> bool {
+    let mut rests = (0..bytes.len()).filter_map(|at| bytes.get(at..));
+    rests.any(|rest| switch(rest).is_some())
 }
 
 /// What an escape switches to, and what is behind it.
