@@ -206,8 +206,7 @@ impl Must {
     /// A code of the field's set, a code of another system, or words alone.
     pub(crate) fn known_code(self, code: &Code, at: &Path<'_>, violations: &mut Vec<Violation>) {
         let set = self.code_set;
-        let of_this_set = code.system.is_empty() || code.system == set;
-        if !of_this_set || code.code.is_empty() || violations.len() >= VIOLATIONS_MAX {
+        if !is_of(set, code) || code.code.is_empty() || violations.len() >= VIOLATIONS_MAX {
             return;
         }
         let (field, problem) = if !code.version.is_empty()
@@ -262,6 +261,11 @@ pub(crate) fn named(message: &impl Check, at: &Path<'_>, violations: &mut Vec<Vi
 /// Whether texts say nothing.
 pub(crate) fn are_blank(texts: &[&str]) -> bool {
     texts.iter().all(|text| is_blank(text))
+}
+
+/// Whether a code is one of a set: it names it, or no system that somebody could see.
+pub(crate) fn is_of(set: &str, code: &Code) -> bool {
+    is_blank(&code.system) || code.system == set
 }
 
 /// Whether a reader sees nothing: no character, or such alone as are shown as nothing.

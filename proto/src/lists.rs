@@ -4,7 +4,7 @@
 use tsunagi_domain::{CareTime, Zone};
 
 use crate::catalogue::Payload;
-use crate::check::{Path, Violation};
+use crate::check::{Path, Violation, is_of};
 use crate::codes::{self, KnownCode, Moment};
 use crate::v1;
 
@@ -46,10 +46,6 @@ pub(crate) fn contradictions(payload: &Payload, moment: Option<Moment<'_>>) -> V
 /// What a list knows of a code, if the code is the list's.
 fn known(set: &str, code: &v1::Code, moment: Option<Moment<'_>>) -> Option<&'static KnownCode> {
     is_of(set, code).then(|| codes::words(set, &code.version, &code.code, moment))?
-}
-
-fn is_of(set: &str, code: &v1::Code) -> bool {
-    code.system.is_empty() || code.system == set
 }
 
 /// The score of an instrument that has no such score.
@@ -199,7 +195,8 @@ mod tests {
             recorded.observations[0].code.as_mut().unwrap().system = system.into();
             wrong(&payload).len()
         };
-        assert_eq!([of("http://loinc.org"), of("observation.kind"), of("")], [1; 3]);
+        let systems = ["http://loinc.org", "observation.kind", "", " ", "\u{200b}"];
+        assert_eq!(systems.map(of), [1; 5]);
         assert_eq!(of("urn:hospital"), 0);
         let special = |system: &str| {
             let mut order = order("special", "2026-05-01", "2026-06-01");
