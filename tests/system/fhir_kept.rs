@@ -492,6 +492,20 @@ async fn what_cannot_be_kept_is_named_or_refused() {
 }
 
 #[tokio::test]
+async fn texts_that_an_extension_alone_stands_for_come_back_beside_those_that_are_read() {
+    let data = folder();
+    let server = start(data.path(), &[]);
+    let absent = json!({ "extension": [{ "url": "urn:absent", "valueCode": "unknown" }] });
+    let mut sent = person();
+    sent["name"] = json!([
+        { "family": "小林", "given": [null, "花"], "_given": [absent, null] },
+    ]);
+    sent["address"] = json!([{ "line": ["本町1", null], "_line": [null, absent] }]);
+    post(&server, vec![sent.clone()]).await;
+    assert_eq!(lost(&sent, &patient(&server).await), [""; 0]);
+}
+
+#[tokio::test]
 async fn what_was_kept_is_not_lost_to_a_smaller_limit() {
     let (data, export) = (folder(), folder());
     let server = start(data.path(), &[]);
