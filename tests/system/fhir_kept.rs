@@ -420,6 +420,8 @@ async fn what_cannot_be_kept_is_named_or_refused() {
         ("maritalStatus", json!("既婚"), "maritalStatus"),
         ("contact", json!([{ "name": { "given": "一郎" } }]), "contact[0].name.given"),
         ("name", json!({ "text": "髙橋 花" }), "name"),
+        ("communication", json!([null]), "communication[0]"),
+        ("deceasedDateTime", json!("2026-01-01"), "deceasedDateTime"),
     ] {
         let mut wrong = person();
         wrong[at] = value;
