@@ -255,7 +255,11 @@ impl Intake {
         refusal: Refusal,
     ) -> Taken {
         let decoded = decode(raw, None);
-        let origin = format!("{door}: unknown sender");
+        // Its beginning may say whose it is.
+        let sender = Message::parse(&decoded.text)
+            .ok()
+            .and_then(|message| self.profiles.of(&message).ok().map(|profile| profile.facility.id));
+        let origin = format!("{door}: {}", sender.as_deref().unwrap_or("unknown sender"));
         let kept = self.keep_as(media_type, raw, &origin, &refusal.message).await;
         Taken {
             outcome: Outcome::Refused(kept.err().unwrap_or(refusal)),
