@@ -5,6 +5,7 @@ use tsunagi_proto::v1;
 use tsunagi_proto::v1::timeline_client::TimelineClient;
 
 use crate::desks::{place, register};
+use crate::mllp::Sender;
 use crate::stories::{LIAISON, code, desk, signed};
 use crate::support::{Server, context, folder, id, liaison, reason};
 
@@ -111,4 +112,19 @@ async fn where_from_and_where_to_are_said_in_codes_that_are_known() {
     };
     let refused = desk.plan_discharge(signed(LIAISON, plan)).await;
     assert_eq!(reason(&refused.unwrap_err()), "FIELDS_INVALID");
+}
+
+#[tokio::test]
+async fn a_message_that_says_when_somebody_died_and_that_they_did_not_is_remarked() {
+    let data = folder();
+    let server = Server::start_with(data.path(), &["--mllp-listen", "127.0.0.1:0"]);
+    let mut sender = Sender::connect(&server).await;
+    for (number, died, says) in [("7", "20260401", true), ("8", "\"\"", false), ("9", "", false)] {
+        let fields = format!("{}{died}|N", "|".repeat(21));
+        let pid = format!("PID|1||{number}^^^H^MR||Doe^Jane||19400203|F{fields}\r");
+        let sent = format!("MSH|^~\\&|HIS|H|GW|R|20260501||ADT^A28|{number}|P|2.5\r{pid}");
+        let answer = sender.send(sent).await;
+        assert!(answer.contains(&format!("\rMSA|AA|{number}")), "{answer}");
+        assert_eq!(answer.contains("PID-29 says when the patient died"), says, "{answer}");
+    }
 }

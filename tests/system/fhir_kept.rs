@@ -420,6 +420,8 @@ async fn what_cannot_be_kept_is_named_or_refused() {
         ("maritalStatus", json!("既婚"), "maritalStatus"),
         ("contact", json!([{ "name": { "given": "一郎" } }]), "contact[0].name.given"),
         ("name", json!({ "text": "髙橋 花" }), "name"),
+        ("communication", json!([null]), "communication[0]"),
+        ("deceasedDateTime", json!("2026-01-01"), "deceasedDateTime"),
     ] {
         let mut wrong = person();
         wrong[at] = value;
@@ -489,6 +491,20 @@ async fn what_cannot_be_kept_is_named_or_refused() {
         given["contact"], large["contact"],
         "of what nothing is made, its modifiers come back with it"
     );
+}
+
+#[tokio::test]
+async fn texts_that_an_extension_alone_stands_for_come_back_beside_those_that_are_read() {
+    let data = folder();
+    let server = start(data.path(), &[]);
+    let absent = json!({ "extension": [{ "url": "urn:absent", "valueCode": "unknown" }] });
+    let mut sent = person();
+    sent["name"] = json!([
+        { "family": "小林", "given": [null, "花"], "_given": [absent, null] },
+    ]);
+    sent["address"] = json!([{ "line": ["本町1", null], "_line": [null, absent] }]);
+    post(&server, vec![sent.clone()]).await;
+    assert_eq!(lost(&sent, &patient(&server).await), [""; 0]);
 }
 
 #[tokio::test]

@@ -567,3 +567,42 @@ async fn a_search_finds_what_it_asks_for_or_is_refused() {
         assert_eq!((status, reason(&answer)), (400, "PARAMETER_WRONG"), "{wrong}");
     }
 }
+
+#[tokio::test]
+async fn what_is_no_date_is_refused_by_the_names_of_its_element_and_entry() {
+    let data = folder();
+    let server = start(data.path(), &[]);
+    let told = async |at: usize, place: &str, resources: Vec<Value>| {
+        let expression = format!("Bundle.entry[{at}].resource.{place}");
+        for kind in ["transaction", "batch"] {
+            let (_, answer) = request(&server, "POST", "", &bundle(kind, resources.clone())).await;
+            let of_entry = &answer["entry"][at]["response"]["outcome"];
+            let outcome = if kind == "batch" { of_entry } else { &answer };
+            assert_eq!(reason(outcome), "FIELDS_INVALID", "{kind} {answer}");
+            let issue = &outcome["issue"][0];
+            assert_eq!(issue["expression"], json!([expression]), "{kind} {answer}");
+            let words = issue.to_string();
+            assert!(!words.contains("payload") && !words.contains("_at"), "{words}");
+        }
+    };
+    for (element, said) in [("birthDate", "1938/04/02"), ("deceasedDateTime", "1.4.2026")] {
+        let mut wrong = whole();
+        wrong[element] = json!(said);
+        told(0, element, vec![wrong]).await;
+    }
+    let person = || minimal("p1");
+    for (class, status) in [("IMP", "in-progress"), ("IMP", "planned"), ("AMB", "arrived")] {
+        let mut wrong = stay("s1", "p1");
+        wrong["class"]["code"] = json!(class);
+        wrong["status"] = json!(status);
+        wrong["period"]["start"] = json!("2026/03/01");
+        told(1, "period.start", vec![person(), wrong]).await;
+    }
+    for class in ["IMP", "AMB"] {
+        let mut wrong = stay("s1", "p1");
+        wrong["class"]["code"] = json!(class);
+        wrong["status"] = json!("finished");
+        wrong["period"]["end"] = json!("2026/03/09");
+        told(1, "period.end", vec![person(), wrong]).await;
+    }
+}

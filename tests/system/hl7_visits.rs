@@ -163,7 +163,7 @@ async fn a_visit_becomes_a_stay_and_a_visit_again() {
 }
 
 /// As an SS-MIX2 storage writes it, which has no message for the end of a visit.
-fn of_ss_mix2(message: String) -> String {
+fn of_ss_mix2(message: &str) -> String {
     message.replacen("|P|2.5\r", "|P|2.5|||||||||SS-MIX2^^1.2.392.200250.2.1.100.1.2.120^ISO\r", 1)
 }
 
@@ -177,7 +177,7 @@ async fn a_visit_that_would_have_ended_that_day_becomes_a_stay() {
     for (number, becomes, day) in [("V-1", "A06", "20260501"), ("V-2", "A01", "20260511")] {
         let said = |event: &str, class: &str, ward: &str, at: &str| {
             let (control, visit) = (format!("{number}{at}"), visit(class, ward, number, none));
-            of_ss_mix2(adt(event, &control, &format!("{day}{at}"), &visit))
+            of_ss_mix2(&adt(event, &control, &format!("{day}{at}"), &visit))
         };
         take(&mut sender, said("A04", "O", "OPD", "0800")).await;
         assert_eq!(ward(&channel).await, None);

@@ -290,6 +290,76 @@ async fn a_place_is_taken_without_coordinates_that_lead_nowhere() {
 }
 
 #[tokio::test]
+async fn a_row_that_leads_to_no_service_or_to_nothing_that_is_there_is_told() {
+    let (data, tables) = (folder(), folder());
+    write(tables.path());
+    for (name, text) in [
+        (
+            "service_at_location",
+            "id,service_id,location_id\nl-1,s-1,place-1\nl-2,s-9,place-1\nl-3,,place-1\nl-4,s-2,place-9\n",
+        ),
+        (
+            "addresses",
+            "id,location_id,city,address_type\na-1,place-1,日立市,physical\na-9,place-9,日立市,physical\n",
+        ),
+        ("accessibility", "id,location_id,description\nb-9,place-9,段差なし\n"),
+        ("taxonomy_terms", "id,code,name\nterm-1,gathering,サロン\n"),
+        (
+            "attributes",
+            "id,link_id,link_entity,taxonomy_term_id\nk-1,s-1,service,term-1\nk-2,s-9,service,term-1\nk-3,s-1,service,term-9\nk-4,org-1,organization,term-1\n",
+        ),
+    ] {
+        std::fs::write(tables.path().join(format!("{name}.csv")), text).unwrap();
+    }
+    let output = import(data.path(), tables.path(), &[]);
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    for told in [
+        "service_at_location.csv:3  service_at_location/l-2  SERVICE_UNKNOWN",
+        "service_at_location.csv:4  service_at_location/l-3  SERVICE_UNKNOWN",
+        "service_at_location.csv:5  service_at_location/l-4  LOCATION_UNKNOWN",
+        "addresses.csv:3  address/a-9  LOCATION_UNKNOWN",
+        "accessibility.csv:2  accessibility/b-9  LOCATION_UNKNOWN",
+        "attributes.csv:3  attribute/k-2  SERVICE_UNKNOWN",
+        "attributes.csv:4  attribute/k-3  TERM_UNKNOWN",
+    ] {
+        assert!(text.contains(told), "{told}\n{text}");
+    }
+    assert!(!text.contains("attribute/k-4"), "{text}");
+    let server = Server::start(data.path());
+    let entries = entries(&server.channel().await).await;
+    let salon = entries[0].resource.as_ref().unwrap();
+    assert_eq!((salon.locations.len(), salon.kinds.len()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_table_that_is_no_list_and_what_stands_in_an_object_without_an_id_are_told() {
+    let (data, files) = (folder(), folder());
+    let service = |name: &str| json!({ "id": "s-1", "organization_id": "org-1", "name": name });
+    let packed = json!({
+        "organizations.csv": [{ "id": "org-1", "name": "日だまりの会" }],
+        "services.csv": [service("サロン")],
+        "contacts.csv": { "id": "c-1", "service_id": "s-1", "name": "世話役" },
+    });
+    let nested = json!([{
+        "id": "s-2", "name": "配食", "status": "active",
+        "organization": { "id": "org-1", "name": "日だまりの会" },
+        "contacts": [{ "name": "当番", "phones": [{ "id": "p-1", "number": "0294-00-0001" }] }],
+        "languages": [{ "id": "g-1", "code": "ja" }, { "id": "g-1", "code": "en" }, { "id": "g-1", "code": "fr" }],
+    }]);
+    std::fs::write(files.path().join("packed.json"), packed.to_string()).unwrap();
+    std::fs::write(files.path().join("nested.json"), nested.to_string()).unwrap();
+    let output = import(data.path(), files.path(), &[]);
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("packed.json  contact/  ROW_UNREADABLE: a list of rows"), "{text}");
+    let told =
+        "nested.json:1  phone/p-1  SERVICE_UNKNOWN: the contact in which it stands has no id";
+    assert!(text.contains(told), "{text}");
+    assert_eq!(text.matches("language/g-1  ID_TWICE").count(), 1, "{text}");
+}
+
+#[tokio::test]
 async fn the_specification_s_own_examples_are_taken() {
     let skipped = "the_specification_s_own_examples_are_taken";
     let Some(examples) = data_set("hsds/openreferral-specification", skipped) else { return };

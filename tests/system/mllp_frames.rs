@@ -121,3 +121,28 @@ async fn the_signs_of_frames_within_a_field_cut_no_message() {
     assert!(sender.send(message("A01", "8", "8", ADMITTED)).await.contains("\rMSA|AA|8\r"));
     assert!(quarantined(&server).await.is_empty());
 }
+
+#[tokio::test]
+async fn of_messages_that_are_too_large_each_beginning_is_kept_and_says_that_it_is_no_more() {
+    let data = folder();
+    let server = start(data.path());
+    let mut sender = Sender::connect(&server).await;
+    for number in ["7", "8"] {
+        // They differ in their first parts alone.
+        let large = message("A01", number, number, &format!("NTE|1||{}", "x".repeat(1 << 20)));
+        let answer = sender.send(large).await;
+        assert!(answer.contains(&format!("\rMSA|AR|{number}|")), "{answer}");
+        assert!(answer.contains("only its beginning is kept"), "{answer}");
+    }
+    let kept = quarantined(&server).await;
+    assert_eq!(kept.len(), 4, "{kept:?}");
+    for (_, line) in &kept {
+        assert!(line.contains("  mllp: H  part ") && line.contains("only its beginning"), "{line}");
+    }
+    let (id, url) = (kept[0].0.clone(), server.url.clone());
+    let mllp = server.mllp.clone().unwrap();
+    let again = move || run(&["quarantine", &id, "--replay", &mllp, "--server", &url]).stderr;
+    let told = tokio::task::spawn_blocking(again).await.unwrap();
+    let told = String::from_utf8(told).unwrap();
+    assert!(told.contains("only the beginning") && !told.contains("join"), "{told}");
+}

@@ -133,6 +133,27 @@ async fn what_is_taken_and_not_kept_or_not_read_is_in_the_report() {
 }
 
 #[tokio::test]
+async fn a_death_that_is_said_in_two_ways_is_not_taken_and_texts_with_an_extension_alone_are() {
+    let (data, export) = (folder(), folder());
+    let _server = Server::start(data.path());
+    let mut twice = patient(0);
+    twice["deceasedBoolean"] = json!(false);
+    twice["deceasedDateTime"] = json!("2026-03-01");
+    let mut absent = patient(1);
+    absent["name"] =
+        json!([{ "family": "小林", "given": [null, "花"], "_given": [{ "id": "g" }, null] }]);
+    write(export.path(), "all.ndjson", &[twice, absent]);
+    let told = export.path().join("told.txt");
+    let output =
+        import(data.path(), &[export.path().to_str().unwrap(), "--report", told.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
+    let lines = report(&told);
+    let words = "Patient.deceasedDateTime must be left out beside deceasedBoolean";
+    assert!(lines.len() == 1 && lines[0]["number"] == 1, "{lines:?}");
+    assert!(lines[0]["message"].as_str().unwrap().starts_with(words), "{lines:?}");
+}
+
+#[tokio::test]
 async fn a_stay_that_ends_before_it_begins_is_not_begun() {
     let (data, export) = (folder(), folder());
     let path = export.path().to_str().unwrap();

@@ -110,11 +110,17 @@ pub async fn keep_whole(
     let whole = v1::MessageQuarantined { raw: Vec::new(), parts, ..message.clone() };
     // Nothing at all is one part, too: that it came is kept.
     let empty = message.raw.is_empty().then_some([].as_slice());
+    // Two that differ in one part have each all of their own.
+    let of_whole = (parts > 1).then(|| Uuid::new_v5(&Uuid::NAMESPACE_OID, &message.raw));
     let mut kept = Vec::new();
     for (part, raw) in (1..).zip(message.raw.chunks(PART_BYTES).chain(empty)) {
         let raw = raw.to_owned();
         let message = v1::MessageQuarantined { raw, part, ..whole.clone() };
-        kept.push(keep(bus, message, actor, door).await?);
+        let of_part = id(&message);
+        let event = of_whole
+            .map_or(of_part, |whole| EventId::new(Uuid::new_v5(&of_part.uuid(), whole.as_bytes())));
+        let payload = Payload::MessageQuarantined(message);
+        kept.push(write(bus, event, &payload, actor, door).await?);
     }
     Ok(kept)
 }

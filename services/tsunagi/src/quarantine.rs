@@ -167,15 +167,15 @@ const ANSWER_WAIT: Duration = Duration::from_mins(1);
 
 /// Sends a message as its sender would, and prints the answer. The answer's code.
 async fn replay(message: &v1::MessageQuarantined, address: &str) -> anyhow::Result<String> {
+    if message.media_type != "application/hl7-v2" {
+        anyhow::bail!(
+            "it is no HL7 message, or only the beginning of one, or one that its storage took back: have it sent again from where it came, one that was too large in smaller messages"
+        );
+    }
     if message.parts > 1 {
         anyhow::bail!(
             "it is kept in {} parts: print each, join them, and send them with an HL7 tool",
             message.parts
-        );
-    }
-    if message.media_type != "application/hl7-v2" {
-        anyhow::bail!(
-            "it is no HL7 message, or not a whole one, or one that its storage took back: have it sent again from where it came"
         );
     }
     let connect = TcpStream::connect(address);

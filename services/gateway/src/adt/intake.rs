@@ -255,7 +255,11 @@ impl Intake {
         refusal: Refusal,
     ) -> Taken {
         let decoded = decode(raw, None);
-        let origin = format!("{door}: unknown sender");
+        // Its beginning may say whose it is.
+        let sender = Message::parse(&decoded.text)
+            .ok()
+            .and_then(|message| self.profiles.of(&message).ok().map(|profile| profile.facility.id));
+        let origin = format!("{door}: {}", sender.as_deref().unwrap_or("unknown sender"));
         let kept = self.keep_as(media_type, raw, &origin, &refusal.message).await;
         Taken {
             outcome: Outcome::Refused(kept.err().unwrap_or(refusal)),
@@ -325,6 +329,9 @@ impl Intake {
             if matches!(act, Ok(Act::Admit | Act::Register)) && visit.has_unknown_class() {
                 remarks.push(UNKNOWN_CLASS.to_owned());
             }
+            if patient::contradicts_death(&group) {
+                remarks.push(DEATH_CONTRADICTED.to_owned());
+            }
             let is_spoilt = |number: &usize| patient::is_spoilt(group.field("PID", *number));
             remarks.extend(left_out(&group));
             remarks.extend(patient::FIELDS.iter().filter(|number| is_spoilt(number)).map(
@@ -376,6 +383,9 @@ const CUT: &str = "the message was cut off before its end: another one began, or
 const UNENDED: &str = "the frame does not end with 0x1C 0x0D, as MLLP has it: have the sender end its frames so; what came is kept";
 
 const UNKNOWN_CLASS: &str = "PV1-2 is no class of visit that is known here (`classes` in the facility's profile): taken for what the event says";
+
+const DEATH_CONTRADICTED: &str =
+    "PID-29 says when the patient died, and PID-30 that the patient did not: taken for dead";
 
 impl Incoming<'_> {
     /// What the events that are said now are named by.

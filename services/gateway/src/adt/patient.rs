@@ -136,6 +136,12 @@ pub(super) fn said(
     Ok(said)
 }
 
+/// Whether PID-29 says when the patient died, and PID-30 that they did not.
+pub(super) fn contradicts_death(group: &Group<'_>) -> bool {
+    let died = group.field("PID", 29);
+    !died.is_empty() && !died.is_null() && group.field("PID", 30).first().eq_ignore_ascii_case("N")
+}
+
 /// The names that somebody goes by. An alias or a maiden name alone is none, unless none is known.
 fn names(field: Field<'_>, with_others: bool) -> Vec<v1::HumanName> {
     let mut taken: Vec<(u8, v1::HumanName)> = Vec::new();

@@ -98,7 +98,7 @@ impl Refusal {
     /// More bytes than are taken.
     pub(crate) fn too_large(limit: usize) -> Self {
         let message = format!(
-            "the message has more than the {limit} bytes that are taken (mllp-frame-bytes): send it in parts, or have the limit raised"
+            "the message has more than the {limit} bytes that are taken (mllp-frame-bytes), and only its beginning is kept: send it again in smaller messages, or as it is when the limit was raised"
         );
         Self {
             kind: Kind::Unsupported,

@@ -1,6 +1,6 @@
 //! The parts of FHIR R4 resources that are used here. Other elements are passed over.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 /// What every resource begins with.
 #[derive(Debug, Clone, Deserialize)]
@@ -72,6 +72,7 @@ pub struct HumanName {
     pub usage: String,
     pub text: String,
     pub family: String,
+    #[serde(deserialize_with = "texts")]
     pub given: Vec<String>,
     pub period: Period,
     pub extension: Vec<Extension>,
@@ -83,6 +84,7 @@ pub struct Address {
     #[serde(rename = "use")]
     pub usage: String,
     pub text: String,
+    #[serde(deserialize_with = "texts")]
     pub line: Vec<String>,
     pub city: String,
     pub state: String,
@@ -272,6 +274,12 @@ pub fn read_of(kind: &str) -> &'static [&'static str] {
     READ.iter().find(|(of, _)| *of == kind).map_or(&[], |(_, read)| *read)
 }
 
+/// The texts of a list. A null stands for one that has an extension alone, beside the list.
+fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let items = Vec::<Option<String>>::deserialize(deserializer)?;
+    Ok(items.into_iter().flatten().collect())
+}
+
 /// Whether a text is an id as FHIR has it.
 pub fn is_id(text: &str) -> bool {
     let may_be = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
@@ -383,6 +391,19 @@ mod tests {
         assert_eq!(label("", "R"), Label::Restricts, "of no system, to be on the safe side");
         assert_eq!(label("", "N"), Label::Other);
         assert_eq!(label("urn:oid:2.16.840.1.113883.5.250", "R"), Label::Other);
+    }
+
+    #[test]
+    fn of_texts_that_an_extension_alone_stands_for_the_others_are_read() {
+        let patient: Patient = serde_json::from_value(serde_json::json!({
+            "name": [{ "given": [null, "花"], "_given": [{ "id": "g" }, null] }, { "given": [] }],
+            "address": [{ "line": ["本町1", null], "_line": [null, { "id": "l" }] }],
+        }))
+        .unwrap();
+        assert_eq!(patient.name[0].given, ["花"]);
+        assert_eq!(patient.address[0].line, ["本町1"]);
+        let wrong = serde_json::json!({ "name": [{ "given": [null, 7] }] });
+        assert!(serde_json::from_value::<Patient>(wrong).is_err());
     }
 
     #[test]

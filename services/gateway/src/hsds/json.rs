@@ -11,6 +11,8 @@ pub(super) enum Found {
     Row(&'static str, Fields, Option<Holder>),
     /// In the place of a row of a table, what is no object.
     NoObject(&'static str),
+    /// In the place of a table's rows, what is no list.
+    NoList(&'static str),
     /// Objects of no table of HSDS, by the name under which they stand.
     Unknown(String),
 }
@@ -19,7 +21,7 @@ pub(super) enum Found {
 pub(super) type Fields = BTreeMap<String, String>;
 
 /// The object in which another one stands: how that one names it, as a table would (`service_id`),
-/// and its id. One that many services share stands in each.
+/// and its id, which is empty if it has none. One that many services share stands in each.
 pub(super) type Holder = (String, String);
 
 /// Takes what stands in one of the file's objects, which are counted from 1.
@@ -53,10 +55,7 @@ pub(super) fn read(value: &Value, add: Add<'_>) {
 
 fn read_object(value: &Value, number: u64, add: Add<'_>) {
     let Value::Object(object) = value else { return add(number, Found::NoObject("service")) };
-    let tables = object.iter().filter_map(|(name, rows)| {
-        let name = name.strip_suffix(".csv")?;
-        rows.is_array().then_some((name, rows))
-    });
+    let tables = object.iter().filter_map(|(name, rows)| Some((name.strip_suffix(".csv")?, rows)));
     let tables: Vec<_> = tables.collect();
     for (name, rows) in &tables {
         read_table(name, rows, add);
@@ -71,8 +70,13 @@ fn read_object(value: &Value, number: u64, add: Add<'_>) {
 }
 
 fn read_table(name: &str, rows: &Value, add: Add<'_>) {
-    let rows = rows.as_array().map(Vec::as_slice).unwrap_or_default();
     let table = TABLES.iter().find(|(_, many)| *many == name).map(|(table, _)| *table);
+    let rows = match (rows, table) {
+        (Value::Array(rows), _) => rows.as_slice(),
+        (Value::Null, _) => return,
+        (_, Some(table)) => return add(0, Found::NoList(table)),
+        (_, None) => return add(0, Found::Unknown(name.to_owned())),
+    };
     for (row, number) in rows.iter().zip(1..) {
         match (table, row) {
             (Some(table), Value::Object(row)) => {
@@ -118,7 +122,9 @@ fn take_apart(
     }
     let holder = match holder {
         Some((link, id)) if OF_ONE.contains(&table) => {
-            fields.insert(link, id);
+            if !id.is_empty() {
+                fields.insert(link, id);
+            }
             None
         }
         holder => holder,
@@ -143,7 +149,7 @@ fn take_apart(
             let link =
                 if within == "attribute" { "link_id".to_owned() } else { format!("{table}_id") };
             let is_named = !value.is_array() && NAMED.contains(&within) && child.contains_key("id");
-            let holder = (!is_named && !id.is_empty()).then(|| (link, id.clone()));
+            let holder = (!is_named).then(|| (link, id.clone()));
             let child_id = take_apart(within, child, holder, number, add);
             if !value.is_array() {
                 fields.entry(format!("{name}_id")).or_insert(child_id);

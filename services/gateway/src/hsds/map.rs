@@ -3,7 +3,7 @@
 //! A row that cannot be taken is told, and the service is taken without it; so is a row that
 //! leads to no service.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use tsunagi_domain::ResourceId;
 use tsunagi_proto::check::Check;
@@ -95,7 +95,17 @@ pub fn resources(
         let (origin, row) = (origin.clone(), format!("{table}/"));
         work.refused.push(Refused { origin, row, reason: "ROW_UNREADABLE", message });
     }
-    for (table, origin, id) in &tables.twice {
+    for (table, origin) in &tables.no_lists {
+        let message = "a list of rows is expected there, and it is none; nothing of the table is read: export it as a list, and import it again, since what services were known to have of it is taken away".to_owned();
+        let (origin, row) = (origin.clone(), format!("{table}/"));
+        work.refused.push(Refused { origin, row, reason: "ROW_UNREADABLE", message });
+    }
+    // One object of JSON may hold the same row many times.
+    let mut told = HashSet::new();
+    let once = tables.twice.iter().filter(|(table, origin, id)| {
+        told.insert((*table, origin.file.as_path(), origin.number, id.as_str()))
+    });
+    for (table, origin, id) in once {
         let row = format!("{table}/{}", text::code(id));
         let message = "another row has its id, and says otherwise: the first is taken, and of this one what that leaves out; give each an id of its own".to_owned();
         work.refused.push(Refused { origin: origin.clone(), row, reason: "ID_TWICE", message });
@@ -131,8 +141,9 @@ impl<'t> Work<'t> {
             for row in self.tables.rows(table) {
                 let services = self.services_of(table, row);
                 if services.is_empty() {
-                    let message = "it leads to no service of these files: check its service_id, service_at_location_id, location_id, contact_id or organization_id".to_owned();
-                    self.refuse(table, row, "SERVICE_UNKNOWN", message);
+                    self.refuse(table, row, "SERVICE_UNKNOWN", leads_nowhere(row));
+                } else if let Some(message) = self.lacks_place(table, row) {
+                    self.refuse(table, row, "LOCATION_UNKNOWN", message.to_owned());
                 }
                 for service in services {
                     self.of_service.entry((table, service)).or_default().push(row);
@@ -140,10 +151,38 @@ impl<'t> Work<'t> {
             }
         }
         for row in self.tables.rows("attribute") {
-            let services: BTreeSet<&str> = row.all("link_id").collect();
-            for service in services {
-                self.of_service.entry(("attribute", service.to_owned())).or_default().push(row);
-            }
+            self.assign_attribute(row);
+        }
+    }
+
+    /// Finds the services to which an attribute belongs. One may belong to something else, of which
+    /// nothing is made of it.
+    fn assign_attribute(&mut self, row: &'t Row) {
+        let linked: BTreeSet<&str> = row.all("link_id").collect();
+        let term = row.get("taxonomy_term_id");
+        if !linked.iter().any(|id| self.tables.has(id)) {
+            self.refuse("attribute", row, "SERVICE_UNKNOWN", leads_nowhere(row));
+        } else if !term.is_empty() && self.tables.row("taxonomy_term", term).is_none() {
+            let message = "its taxonomy_term_id names no taxonomy term of these files: export the terms with the services; it is not taken".to_owned();
+            self.refuse("attribute", row, "TERM_UNKNOWN", message);
+        }
+        for service in linked {
+            self.of_service.entry(("attribute", service.to_owned())).or_default().push(row);
+        }
+    }
+
+    /// What is wrong of a row that leads to a service, and by a place that is not there.
+    fn lacks_place(&self, table: &str, row: &Row) -> Option<&'static str> {
+        let is_there =
+            || row.all("location_id").any(|id| self.tables.row("location", id).is_some());
+        match table {
+            "service_at_location" if !row.get("location_id").is_empty() && !is_there() => Some(
+                "its location_id names no location of these files: export the locations with the services; the service is taken without the place",
+            ),
+            "address" | "accessibility" if !is_there() => Some(
+                "its location_id names no location of these files: export the locations with the services; it is not taken",
+            ),
+            _ => None,
         }
     }
 
@@ -173,6 +212,10 @@ impl<'t> Work<'t> {
         let at = self.tables.row("service_at_location", named("service_at_location_id"));
         let at = at.map(|at| at.get("service_id"));
         let own = [Some(named("service_id")), at].into_iter().flatten().find_map(known);
+        // That another service is offered at the same place does not say that this one is.
+        if table == "service_at_location" {
+            return own.into_iter().collect();
+        }
         // Where many services may be offered, the first that names a place has no more right to it.
         if let Some(own) = own.filter(|_| table != "location") {
             return BTreeSet::from([own]);
@@ -394,6 +437,17 @@ impl<'t> Work<'t> {
         all.extend(options.iter().map(String::as_str));
         paragraphs(&all)
     }
+}
+
+/// What to do about a row that leads to nothing.
+fn leads_nowhere(row: &Row) -> String {
+    if let Some(holder) = row.holder_without_id() {
+        let holder = if holder == "link" { "object" } else { holder };
+        return format!(
+            "the {holder} in which it stands has no id, by which it would lead to a service: give it one that stays"
+        );
+    }
+    "it leads to no service of these files: check its service_id, service_at_location_id, location_id, contact_id, organization_id or link_id".to_owned()
 }
 
 /// A time of day as `09:30`. What is none stays as it is, and is told with its row.

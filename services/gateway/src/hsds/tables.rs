@@ -67,6 +67,8 @@ pub struct Tables {
     pub(super) broken: Vec<(&'static str, Origin)>,
     /// What stands in JSON in the place of a row, and is no object.
     pub(super) no_objects: Vec<(&'static str, Origin)>,
+    /// What stands in JSON in the place of a table's rows, and is no list.
+    pub(super) no_lists: Vec<(&'static str, Origin)>,
     /// Objects that are of no table of HSDS, by the names under which they stand.
     pub(super) unknown: BTreeMap<String, usize>,
     /// Rows that say otherwise what another one of their table and id says.
@@ -81,6 +83,12 @@ impl Row {
 
     pub(super) fn id(&self) -> &str {
         self.get("id")
+    }
+
+    /// The kind of object in which it stands, in JSON, if nobody can say which one that is.
+    pub(super) fn holder_without_id(&self) -> Option<&str> {
+        let without = self.holders.iter().find(|(_, id)| id.trim().is_empty());
+        without.map(|(link, _)| link.strip_suffix("_id").unwrap_or(link))
     }
 
     /// All that it belongs to by a field: what it names there itself, and where it stands.
@@ -147,6 +155,7 @@ impl Tables {
                         self.add(table, Row { origin, fields, holders });
                     }
                     Found::NoObject(table) => self.no_objects.push((table, origin)),
+                    Found::NoList(table) => self.no_lists.push((table, origin)),
                     Found::Unknown(name) => {
                         *self.unknown.entry(text::code(&name)).or_default() += 1;
                     }
@@ -220,6 +229,11 @@ impl Tables {
     pub(super) fn row(&self, table: &'static str, id: &str) -> Option<&Row> {
         let at = self.by_id.get(&(table, id.to_owned()))?;
         self.rows(table).get(*at).filter(|_| !id.is_empty())
+    }
+
+    /// Whether a row of any table has this id.
+    pub(super) fn has(&self, id: &str) -> bool {
+        TABLES.iter().any(|(table, _)| self.row(table, id).is_some())
     }
 
     pub(super) fn counts(&self) -> impl Iterator<Item = (&'static str, usize)> {

@@ -16,6 +16,7 @@ use tsunagi_proto::v1;
 
 use super::bundle::{Bundle, Entry, Mode, Said, by_identifier, no_header};
 use super::emit::compound;
+use super::fields;
 use super::kept::{Kept, Remark};
 use super::outcome::Problem;
 use crate::fhir::directory::key;
@@ -299,6 +300,9 @@ impl Work<'_> {
                     continue;
                 }
                 let mut new = self.events(&known, &entry.said).await.map_err(|p| p.at(*at))?;
+                let zone = &self.intake.handler.bus().region().zone;
+                let checked = fields::check(&entry.said, &new, patient, zone);
+                checked.map_err(|wrong| Problem::from(wrong).at(*at))?;
                 let received = self.received(&known, &entry.kept, patient).await;
                 new.extend(received.map_err(|problem| problem.at(*at))?);
                 outcomes.push(match &entry.said {

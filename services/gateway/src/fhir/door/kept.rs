@@ -188,10 +188,11 @@ fn wanted_of(
 }
 
 /// The names that say one thing: an element and what extends it, and the two ways to say that
-/// somebody died.
+/// somebody died, or was born with others.
 fn group(name: &str) -> &str {
     let name = name.strip_prefix('_').unwrap_or(name);
-    if name.starts_with("deceased") { "deceased" } else { name }
+    let choice = ["deceased", "multipleBirth"].into_iter().find(|of| name.starts_with(of));
+    choice.unwrap_or(name)
 }
 
 /// Whether it is the name of an element that may be the sender's word: which resource it is, is ours
@@ -442,6 +443,25 @@ mod tests {
         let place = json!({ "location": [{ "location": { "display": "4E" } }] });
         let sent = json!({ "location": [{ "location": { "reference": "Location/1", "type": "Location" } }] });
         assert!(kept(&sent.to_string(), place).is_empty(), "where it leads is somewhere else here");
+    }
+
+    #[test]
+    fn of_two_ways_to_say_one_thing_one_is_given_back() {
+        let word = |sent: &str| {
+            let elements = kept(sent, json!({})).elements;
+            v1::ResourceReceived { elements, ..v1::ResourceReceived::default() }
+        };
+        let birth = |given: &RawValue| {
+            let given: Map<String, Value> = serde_json::from_str(given.get()).unwrap();
+            given.into_iter().filter(|(name, _)| name.starts_with('m')).collect::<Vec<_>>()
+        };
+        let ours = json!({ "resourceType": "Patient" });
+        let newer = word(r#"{"multipleBirthInteger":2}"#);
+        let older = word(r#"{"multipleBirthBoolean":true}"#);
+        let given = restored(&ours, &[newer, older]).unwrap();
+        assert_eq!(birth(&given), [("multipleBirthInteger".to_owned(), json!(2))]);
+        let both = word(r#"{"multipleBirthBoolean":true,"multipleBirthInteger":2}"#);
+        assert_eq!(birth(&restored(&ours, &[both]).unwrap()), [], "taken by an earlier version");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use tsunagi_proto::v1;
 
 use super::json::is_within;
-use super::types::is_of_its_type;
+use super::types::{is_of_its_type, is_said_once};
 use super::{MODIFIER, NEVER_KEPT, OF_META, group, is_kept, shown};
 
 type Members = BTreeMap<String, Box<RawValue>>;
@@ -64,7 +64,7 @@ pub(in super::super) fn restored(
 }
 
 /// The elements by their names. None if one of them is no JSON, of another type than FHIR says, or
-/// one that is never kept.
+/// one that is never kept, or if two of them say one thing.
 fn members<'a>(
     kind: &str,
     elements: impl Iterator<Item = &'a v1::ReceivedElement>,
@@ -77,7 +77,7 @@ fn members<'a>(
         })?;
         all.insert(element.name.clone(), RawValue::from_string(element.json.clone()).ok()?);
     }
-    Some(all)
+    is_said_once(kind, all.keys().map(String::as_str).collect()).then_some(all)
 }
 
 /// What is not kept is not given back either, if somebody told it by another door.

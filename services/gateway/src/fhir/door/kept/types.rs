@@ -3,6 +3,8 @@
 //! What is kept is given back as it was sent, so what is of another type would make of our answer
 //! no FHIR. Names that R4 does not have are passed over: they may be of a newer version.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 use tsunagi_domain::{CareTime, Zone};
 
@@ -260,11 +262,28 @@ const VALUES: [(&str, &str); 26] = [
     ("Signature", "Element"),
 ];
 
+/// What is said in one of several ways, each of which has a name of its own: `deceased[x]`.
+const CHOICES: [(&str, &str); 3] =
+    [("Patient", "deceased"), ("Patient", "multipleBirth"), ("Extension", "value")];
+
 /// What is of another type than R4 says: its place, and what it must be.
 #[derive(Debug, PartialEq, Eq)]
 struct Wrong {
     place: String,
-    must: &'static str,
+    must: Cow<'static, str>,
+}
+
+impl Wrong {
+    fn new(place: &str, must: &'static str) -> Self {
+        Self { place: place.to_owned(), must: must.into() }
+    }
+}
+
+impl From<Wrong> for NotMapped {
+    fn from(Wrong { place, must }: Wrong) -> Self {
+        let message = format!("{place} must be {must}, as FHIR R4 has it: correct it");
+        Self { reason: "ELEMENT_WRONG", message, element: place }
+    }
 }
 
 impl Elements {
@@ -275,24 +294,31 @@ impl Elements {
             return Ok(());
         }
         let read = read_of(kind);
+        let mut said = Vec::new();
         for (name, json) in &self.0 {
             let Ok(value) = serde_json::from_str::<Value>(json.get()) else { continue };
-            // What says nothing is not kept.
-            if is_nothing(&value) && !read.contains(&name.as_str()) {
+            let says_nothing = is_nothing(&value);
+            // What says nothing is not kept; but an item that is none is none of a list.
+            if says_nothing && !read.contains(&name.as_str()) && !has_null_item(&value) {
                 continue;
             }
-            if let Some(Wrong { place, must }) = of_member(kind, name, &value, kind) {
-                let message = format!("{place} must be {must}, as FHIR R4 has it: correct it");
-                return Err(NotMapped { reason: "ELEMENT_WRONG", message, element: place });
+            if let Some(wrong) = of_member(kind, name, &value, kind) {
+                return Err(wrong.into());
             }
+            said.extend((!says_nothing).then_some(name.as_str()));
         }
-        Ok(())
+        said_twice(kind, said, kind).map_or(Ok(()), |wrong| Err(wrong.into()))
     }
 }
 
 /// Whether an element of a resource of this type is of the type that R4 says, or none that R4 has.
 pub(super) fn is_of_its_type(kind: &str, name: &str, value: &Value) -> bool {
     of_member(kind, name, value, kind).is_none()
+}
+
+/// Whether members of these names say nothing in two ways that is said in one.
+pub(super) fn is_said_once(kind: &str, names: Vec<&str>) -> bool {
+    said_twice(kind, names, kind).is_none()
 }
 
 /// What is wrong of a member of this name of what is of this type. A place is made of the names
@@ -305,7 +331,7 @@ fn of_member(of: &str, name: &str, value: &Value, place: &str) -> Option<Wrong> 
     let kind = type_of(of, extended)?;
     let place = format!("{place}.{name}");
     match kind.strip_prefix('*') {
-        _ if !is_json(kind) => Some(Wrong { place, must: "left out" }),
+        _ if !is_json(kind) => Some(Wrong::new(&place, "left out")),
         None => wrong(value, "Element", &place),
         Some(_) => {
             all(
@@ -341,11 +367,35 @@ fn wrong(value: &Value, kind: &str, place: &str) -> Option<Wrong> {
         _ => (value.is_object(), "an object"),
     };
     if !is_right {
-        return Some(Wrong { place: place.to_owned(), must });
+        return Some(Wrong::new(place, must));
     }
     let members = value.as_object()?;
     let of_members = members.iter().find_map(|(name, value)| of_member(kind, name, value, place));
-    of_members.or_else(|| left_out(members, place))
+    let said = members.iter().filter(|(_, value)| !is_nothing(value));
+    let twice = || said_twice(kind, said.map(|(name, _)| name.as_str()).collect(), place);
+    of_members.or_else(|| left_out(members, place)).or_else(twice)
+}
+
+/// The second of two members of these names that say in different ways what is said in one.
+fn said_twice(of: &str, mut said: Vec<&str>, place: &str) -> Option<Wrong> {
+    let bare = |name: &&str| name.trim_start_matches('_').to_owned();
+    said.sort_by_key(bare);
+    CHOICES.iter().filter(|(kind, _)| *kind == of).find_map(|(_, choice)| {
+        let is_way = |name: &&&str| bare(name).starts_with(choice);
+        let mut ways = said.iter().filter(is_way).filter(|name| type_of(of, &bare(name)).is_some());
+        let first = ways.next()?;
+        let second = ways.find(|name| bare(name) != bare(first))?;
+        let must = format!("left out beside {first}").into();
+        Some(Wrong { place: format!("{place}.{second}"), must })
+    })
+}
+
+fn has_null_item(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => items.iter().any(|item| item.is_null() || has_null_item(item)),
+        Value::Object(members) => members.values().any(has_null_item),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
 }
 
 /// An item of a list that is left out, and that nothing beside it extends.
@@ -360,7 +410,7 @@ fn left_out(members: &Map<String, Value>, place: &str) -> Option<Wrong> {
         item.is_null() && !beside().is_some_and(Value::is_object)
     })?;
     let place = format!("{place}.{name}[{at}]");
-    Some(Wrong { place, must: "a value, or have an extension beside it" })
+    Some(Wrong::new(&place, "a value, or have an extension beside it"))
 }
 
 fn is_time(text: &str) -> bool {
@@ -369,7 +419,7 @@ fn is_time(text: &str) -> bool {
 
 fn all(value: &Value, place: &str, each: impl Fn(&Value, &str) -> Option<Wrong>) -> Option<Wrong> {
     let Value::Array(items) = value else {
-        return Some(Wrong { place: place.to_owned(), must: "a list" });
+        return Some(Wrong::new(place, "a list"));
     };
     let mut places = items.iter().enumerate();
     places.find_map(|(at, item)| each(item, &format!("{place}[{at}]")))
@@ -479,6 +529,55 @@ mod tests {
             let why = refused(kind, &sent);
             assert!(why.as_ref().is_some_and(|why| why.starts_with(words)), "{sent}: {why:?}");
         }
+    }
+
+    #[test]
+    fn of_what_is_said_in_one_of_several_ways_two_are_refused_and_both_are_named() {
+        let url = "u";
+        for (sent, words) in [
+            (
+                json!({ "deceasedBoolean": false, "deceasedDateTime": "2026-01-01" }),
+                "Patient.deceasedDateTime must be left out beside deceasedBoolean",
+            ),
+            (
+                json!({ "deceasedBoolean": true, "_deceasedDateTime": { "id": "d" } }),
+                "Patient._deceasedDateTime must be left out beside deceasedBoolean",
+            ),
+            (
+                json!({ "multipleBirthBoolean": true, "multipleBirthInteger": 2 }),
+                "Patient.multipleBirthInteger must be left out beside multipleBirthBoolean",
+            ),
+            (
+                json!({ "contact": [{ "extension": [
+                    { "url": url, "valueCode": "a", "valueQuantity": { "value": 1 } },
+                ] }] }),
+                "Patient.contact[0].extension[0].valueQuantity must be left out beside valueCode",
+            ),
+        ] {
+            let why = refused("Patient", &sent);
+            assert!(why.as_ref().is_some_and(|why| why.starts_with(words)), "{sent}: {why:?}");
+        }
+        for one in [
+            json!({ "deceasedDateTime": "2026", "_deceasedDateTime": { "id": "d" } }),
+            json!({ "deceasedBoolean": false, "deceasedDateTime": "" }),
+            json!({ "multipleBirthBoolean": null, "multipleBirthInteger": 2 }),
+            json!({ "extension": [{ "url": url, "valueCode": "a", "_valueCode": { "id": "v" } }] }),
+        ] {
+            assert_eq!(refused("Patient", &one), None, "{one}");
+        }
+    }
+
+    #[test]
+    fn a_list_that_holds_a_null_and_nothing_else_is_refused_as_one_with_a_value_beside_it_is() {
+        for name in ["contact", "communication", "extension", "generalPractitioner", "photo"] {
+            for items in [json!([null]), json!([null, {}])] {
+                let why = refused("Patient", &json!({ name: items })).unwrap_or_default();
+                assert!(why.starts_with(&format!("Patient.{name}[0] must be an object")), "{why}");
+            }
+        }
+        let inner = json!({ "contact": [{ "telecom": [null] }] });
+        let why = refused("Patient", &inner).unwrap_or_default();
+        assert!(why.starts_with("Patient.contact[0].telecom[0] must be an object"), "{why}");
     }
 
     #[test]
