@@ -18,6 +18,7 @@ mod fuzz;
 mod golden;
 mod handler;
 mod index;
+mod interposed;
 mod merges;
 mod model;
 mod moves;

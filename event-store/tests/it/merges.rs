@@ -4,16 +4,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use tempfile::TempDir;
-use tsunagi_bus::cursor::CursorError;
-use tsunagi_bus::port::ReadError;
-use tsunagi_bus::{
-    Bus, Cursor, Feed, Handler, Placed, Publication, PublishError, Region, Stored, StreamId,
-    Submission,
-};
+use tsunagi_bus::{Handler, PublishError, Stored, StreamId, Submission};
 use tsunagi_domain::{EventId, PatientId};
 use tsunagi_event_store::Store;
 use tsunagi_event_store::log::file::Patience;
@@ -21,58 +15,31 @@ use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::v1;
 use uuid::Uuid;
 
-use crate::support::{
-    care_event, config, event, folder, handler, linked, one, open, registered, visited,
-};
+use crate::interposed::{Before, process};
+use crate::support::{care_event, event, folder, handler, linked, one, open, registered, visited};
 
 const A: u128 = 0;
 const B: u128 = 1;
 const C: u128 = 2;
 
-/// A bus that takes so many publications more; then its process is dead, as far as anybody sees.
+/// So many publications more are taken; then the process is dead, as far as anybody sees.
 struct Dying {
-    store: Store,
     left: AtomicI64,
 }
 
 #[async_trait]
-impl Bus for Dying {
-    fn region(&self) -> &Region {
-        self.store.region()
-    }
-
-    async fn publish(&self, publication: Publication) -> Result<Vec<Placed>, PublishError> {
+impl Before for Dying {
+    async fn publication(&self) -> Result<(), PublishError> {
         if self.left.fetch_sub(1, Ordering::SeqCst) <= 0 {
             return Err(PublishError::OutcomeUnknown("killed".to_owned()));
         }
-        self.store.publish(publication).await
-    }
-
-    async fn read(&self, stream: StreamId, after: u64) -> Result<Vec<Stored>, ReadError> {
-        self.store.read(stream, after).await
-    }
-
-    async fn find(&self, stream: StreamId, event: EventId) -> Result<Option<Stored>, ReadError> {
-        self.store.find(stream, event).await
-    }
-
-    fn end(&self) -> Cursor {
-        self.store.end()
-    }
-
-    async fn reach(&self, wanted: &Cursor, wait: Duration) -> Result<(), CursorError> {
-        Bus::reach(&self.store, wanted, wait).await
-    }
-
-    fn follow(&self, from: Cursor) -> Box<dyn Feed> {
-        Bus::follow(&self.store, from)
+        Ok(())
     }
 }
 
 /// A process that is killed after so many publications.
 pub(crate) fn killed_after(publications: i64, store: &Store, folder: &TempDir) -> Arc<Handler> {
-    let bus = Dying { store: store.clone(), left: AtomicI64::new(publications) };
-    Arc::new(Handler::new(Arc::new(bus), &config(folder.path())))
+    process(store, folder, &Arc::new(Dying { left: AtomicI64::new(publications) }))
 }
 
 fn patient(number: u128) -> PatientId {
@@ -251,44 +218,19 @@ async fn both_records_come_to_the_same_however_many_settle_at_once() {
     }
 }
 
-/// A bus on which the first publication of each process waits for that of the other.
+/// The first publication of each process waits for that of the other.
 struct Meeting {
-    store: Store,
     others: Arc<tokio::sync::Barrier>,
     has_met: AtomicBool,
 }
 
 #[async_trait]
-impl Bus for Meeting {
-    fn region(&self) -> &Region {
-        self.store.region()
-    }
-
-    async fn publish(&self, publication: Publication) -> Result<Vec<Placed>, PublishError> {
+impl Before for Meeting {
+    async fn publication(&self) -> Result<(), PublishError> {
         if !self.has_met.swap(true, Ordering::SeqCst) {
             self.others.wait().await;
         }
-        self.store.publish(publication).await
-    }
-
-    async fn read(&self, stream: StreamId, after: u64) -> Result<Vec<Stored>, ReadError> {
-        self.store.read(stream, after).await
-    }
-
-    async fn find(&self, stream: StreamId, event: EventId) -> Result<Option<Stored>, ReadError> {
-        self.store.find(stream, event).await
-    }
-
-    fn end(&self) -> Cursor {
-        self.store.end()
-    }
-
-    async fn reach(&self, wanted: &Cursor, wait: Duration) -> Result<(), CursorError> {
-        Bus::reach(&self.store, wanted, wait).await
-    }
-
-    fn follow(&self, from: Cursor) -> Box<dyn Feed> {
-        Bus::follow(&self.store, from)
+        Ok(())
     }
 }
 
@@ -297,12 +239,11 @@ async fn of_two_who_merge_two_records_into_one_another_at_once_one_does() {
     for _ in 0..20 {
         let (folder, store) = three_patients().await;
         let others = Arc::new(tokio::sync::Barrier::new(2));
-        let process = || {
-            let (store, others) = (store.clone(), Arc::clone(&others));
-            let bus = Meeting { store, others, has_met: AtomicBool::new(false) };
-            Arc::new(Handler::new(Arc::new(bus), &config(folder.path())))
+        let meeting = || {
+            let others = Arc::clone(&others);
+            process(&store, &folder, &Arc::new(Meeting { others, has_met: AtomicBool::new(false) }))
         };
-        let (one, other) = (process(), process());
+        let (one, other) = (meeting(), meeting());
         let (one, other) = tokio::join!(one.submit(merge(A, B, 10)), other.submit(merge(B, A, 11)));
         let (refused, taken): (Vec<_>, Vec<_>) = [one, other].into_iter().partition(Result::is_err);
         assert_eq!(taken.len(), 1, "{refused:?}");

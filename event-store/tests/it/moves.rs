@@ -4,26 +4,22 @@
 use std::pin::Pin;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use tempfile::TempDir;
-use tsunagi_bus::cursor::CursorError;
 use tsunagi_bus::handler::{Moved, Moving, SubmitError};
 use tsunagi_bus::patients::Loaded;
-use tsunagi_bus::port::ReadError;
-use tsunagi_bus::{
-    Bus, Cursor, Feed, Handler, Placed, Publication, PublishError, Region, Stored, StreamId,
-};
+use tsunagi_bus::{Bus, Handler, PublishError, Stored, StreamId};
 use tsunagi_domain::{EventId, PatientId};
 use tsunagi_event_store::Store;
 use tsunagi_event_store::log::file::Patience;
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::v1;
 
+use crate::interposed::{Before, process};
 use crate::merges::killed_after;
 use crate::support::{
-    ENCOUNTER, admitted, care_event, config, discharged, event, folder, handler, linked, one, open,
+    ENCOUNTER, admitted, care_event, discharged, event, folder, handler, linked, one, open,
     registered, stream, visited,
 };
 
@@ -37,9 +33,8 @@ const CORRECTED: u128 = 30;
 
 type Other = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A bus on which something else is done whole before one of its calls.
+/// Something else is done whole before one of the calls.
 struct Meanwhile {
-    store: Store,
     /// How many calls are made before.
     left: AtomicI64,
     other: Mutex<Option<Other>>,
@@ -58,55 +53,27 @@ impl Meanwhile {
 }
 
 #[async_trait]
-impl Bus for Meanwhile {
-    fn region(&self) -> &Region {
-        self.store.region()
-    }
-
-    async fn publish(&self, publication: Publication) -> Result<Vec<Placed>, PublishError> {
+impl Before for Meanwhile {
+    async fn publication(&self) -> Result<(), PublishError> {
         self.step().await;
-        self.store.publish(publication).await
+        Ok(())
     }
 
-    async fn read(&self, stream: StreamId, after: u64) -> Result<Vec<Stored>, ReadError> {
+    async fn read(&self) {
         self.step().await;
-        self.store.read(stream, after).await
-    }
-
-    async fn find(&self, stream: StreamId, event: EventId) -> Result<Option<Stored>, ReadError> {
-        self.step().await;
-        self.store.find(stream, event).await
-    }
-
-    fn end(&self) -> Cursor {
-        self.store.end()
-    }
-
-    async fn reach(&self, wanted: &Cursor, wait: Duration) -> Result<(), CursorError> {
-        Bus::reach(&self.store, wanted, wait).await
-    }
-
-    fn follow(&self, from: Cursor) -> Box<dyn Feed> {
-        Bus::follow(&self.store, from)
     }
 }
 
-/// A process in the midst of whose work, after so many calls of the bus, another does its own. The
-/// bus tells whether it came to that.
+/// A process in the midst of whose work, after so many calls of the bus, another does its own; and
+/// what tells whether it came to that.
 fn meanwhile(
     calls: i64,
     store: &Store,
     folder: &TempDir,
     other: Other,
 ) -> (Arc<Handler>, Arc<Meanwhile>) {
-    let bus = Meanwhile {
-        store: store.clone(),
-        left: AtomicI64::new(calls),
-        other: Mutex::new(Some(other)),
-    };
-    let bus = Arc::new(bus);
-    let shared: Arc<dyn Bus> = bus.clone();
-    (Arc::new(Handler::new(shared, &config(folder.path()))), bus)
+    let bus = Arc::new(Meanwhile { left: AtomicI64::new(calls), other: Mutex::new(Some(other)) });
+    (process(store, folder, &bus), bus)
 }
 
 /// Two patients, and a visit that was told of the wrong one by a nurse of the same hospital.

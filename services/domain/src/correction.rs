@@ -118,7 +118,8 @@ impl Corrections {
         at: &CareTime,
         change: &Change,
     ) -> Result<(), Refusal> {
-        let Some(error) = self.error_of(event) else { return Ok(()) };
+        let error = self.outcome(event).error.and_then(|by| self.made(event, by));
+        let Some(error) = error else { return Ok(()) };
         if error.change == Change::Moved {
             return Err(Refusal::WasMoved(event));
         }
@@ -129,14 +130,13 @@ impl Corrections {
         if is_in_error { Err(Refusal::AlreadyInError(event)) } else { Ok(()) }
     }
 
-    /// As what an event is in error, if it is.
-    pub(crate) fn error_as(&self, event: EventId) -> Option<&Change> {
-        self.error_of(event).map(|made| &made.change)
+    /// As what another event corrects this one.
+    pub(crate) fn change(&self, event: EventId, by: EventId) -> Option<&Change> {
+        self.made(event, by).map(|made| &made.change)
     }
 
-    fn error_of(&self, event: EventId) -> Option<&Made> {
-        let error = self.outcome(event).error?;
-        self.of.get(&event)?.iter().find(|made| made.event == error)
+    fn made(&self, event: EventId, by: EventId) -> Option<&Made> {
+        self.of.get(&event)?.iter().find(|made| made.event == by)
     }
 
     /// Whether what was told in an event holds, perhaps as it is corrected: it is no error.

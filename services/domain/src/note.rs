@@ -5,7 +5,7 @@
 //! such steps beside the message (`Step` in `catalogue.proto`), and what holds for all of them
 //! is here: no step is taken that its state does not allow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::id::{CaseId, EncounterId, EventId, OrganisationId, ReferralId};
 use crate::path;
@@ -125,14 +125,12 @@ impl Successions {
     /// Nothing takes the place of what took its own, at first or at last: none of them would be
     /// left.
     pub(crate) fn decide(&self, said: Succession) -> Result<(), Refusal> {
-        let mut ended = vec![said.newer];
-        for at in 0..=self.told.len() {
-            let Some(older) = ended.get(at).copied() else { break };
-            let newer = self.told.values().filter(|told| (told.of, told.older) == (said.of, older));
-            let newer: Vec<Uuid> = newer.map(|told| told.newer).collect();
-            ended.extend(
-                newer.into_iter().filter(|newer| !ended.contains(newer)).collect::<Vec<_>>(),
-            );
+        let (mut next, mut ended) = (vec![said.newer], BTreeSet::new());
+        while let Some(older) = next.pop() {
+            if ended.insert(older) {
+                let of_it = |told: &&Succession| (told.of, told.older) == (said.of, older);
+                next.extend(self.told.values().filter(of_it).map(|told| told.newer));
+            }
         }
         if ended.contains(&said.older) { Err(Refusal::TookItsPlace(said.of)) } else { Ok(()) }
     }

@@ -161,16 +161,19 @@ impl<S: Step> Path<S> {
             return true;
         }
         let new = Taken::new(stamp, step);
-        let steps: Vec<&Taken<S>> = self.iter().collect();
-        self.goes_last(&new) || gaps_with(&steps, &new).is_none() || self.accepted_then(&new)
+        let gaps = || gaps_with(&self.iter().collect::<Vec<_>>(), &new);
+        self.goes_last(&new) || gaps().is_none() || self.accepted_then(&new)
     }
 
     /// Whether a step has a place among the others that agrees with its time, and leaves possible
     /// what is known of later times. If only a later step speaks against it, its event.
     pub(crate) fn fits(&self, stamp: &Stamp, step: S) -> Result<(), Option<EventId>> {
         let new = Taken::new(stamp, step);
+        if self.goes_last(&new) {
+            return Ok(());
+        }
         let steps: Vec<&Taken<S>> = self.iter().collect();
-        if self.goes_last(&new) || gaps_with(&steps, &new) <= self.gaps {
+        if gaps_with(&steps, &new) <= self.gaps {
             return Ok(());
         }
         let blocks = |place: usize| {

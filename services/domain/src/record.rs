@@ -138,8 +138,8 @@ impl Record {
             | Order::Referral(..)
             | Order::Case(..)
             | Order::Document(_)) => {
-                let fact = self.decide_order(&stamp, order.clone(), follow)?;
-                self.check_woken(&stamp, &order, follow)?;
+                let fact = self.decide_order(&stamp, order, follow)?;
+                self.check_woken(&stamp, &fact, follow)?;
                 fact
             }
         };
@@ -222,13 +222,13 @@ impl Record {
         self.corrections = self.corrections_told();
         self.state = State::default();
         for told in &self.told {
-            let (stamp, fact) = corrected(told, &self.corrections);
-            match self.corrections.error_as(stamp.event) {
+            let event = told.event.stamp.event;
+            let outcome = self.corrections.outcome(event);
+            let (stamp, fact) = corrected(told, &outcome);
+            match outcome.error.map(|by| self.corrections.change(event, by)) {
                 None => self.state.take_over(told.of, &stamp, &fact),
-                Some(Change::Moved) => {}
-                Some(Change::EnteredInError | Change::Value(_) | Change::Time(_)) => {
-                    self.state.begun.add_error(&stamp, &fact);
-                }
+                Some(Some(Change::Moved)) => {}
+                Some(_) => self.state.begun.add_error(&stamp, &fact),
             }
         }
     }

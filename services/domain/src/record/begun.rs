@@ -8,14 +8,14 @@ use uuid::Uuid;
 
 use super::retold::{Refused, is_step, refused};
 use super::state::State;
-use super::{Command, Fact, Order, Record, Refusal, RefusalKind, Stamp};
+use super::{Command, Fact, Record, Refusal, RefusalKind, Stamp};
 use crate::id::{CaseId, EncounterId, EventId, OrganisationId, ReferralId, TransferRequestId};
 use crate::note::Document;
 use crate::{case, referral, transfer_request};
 
 /// What is begun under an id of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Thing {
+pub(super) enum Thing {
     TransferRequest(TransferRequestId),
     Referral(ReferralId),
     Case(CaseId),
@@ -122,14 +122,15 @@ impl Record {
     pub(super) fn check_woken(
         &self,
         stamp: &Stamp,
-        order: &Order,
+        told: &Fact,
         follow: &[Command],
     ) -> Result<(), Refusal> {
-        if !self.state.wakes(&order.clone().into()) {
+        if !self.state.wakes(told) {
             return Ok(());
         }
         let corrections = self.corrections_with(follow);
-        let with = [&[Command { stamp: stamp.clone(), order: order.clone() }], follow].concat();
+        let with =
+            [&[Command { stamp: stamp.clone(), order: told.clone().into() }], follow].concat();
         let before = refused(&self.retold(&corrections, follow));
         for Refused { event, fact, refusal, .. } in refused(&self.retold(&corrections, &with)) {
             let was = before.iter().find(|was| was.event == event).map(|was| &was.refusal);
@@ -140,25 +141,19 @@ impl Record {
             }
             // It answers another question than the one that is asked.
             if refusal.kind() == RefusalKind::NotYours
-                && let Some((thing, _)) = begins(stamp, &order.clone().into())
+                && let Some(thing) = thing(told)
             {
                 return Err(Refusal::IdOfAnother(thing.field()));
             }
-            let is_of_it = is_about_the_same(&fact, order);
+            let is_of_it = !matches!(fact, Fact::Document(_)) && thing(&fact) == thing(told);
             return Err(if is_of_it { refusal } else { refusal.because_of(event) });
         }
         Ok(())
     }
 }
 
-fn is_about_the_same(fact: &Fact, order: &Order) -> bool {
-    matches!((fact, order), (Fact::TransferRequest(id, _), Order::TransferRequest(of, _)) if id == of)
-        || matches!((fact, order), (Fact::Referral(id, _), Order::Referral(of, _)) if id == of)
-        || matches!((fact, order), (Fact::Case(id, _), Order::Case(of, _)) if id == of)
-}
-
 /// What a fact is about, if that is begun under an id of its own.
-fn thing(fact: &Fact) -> Option<Thing> {
+pub(super) fn thing(fact: &Fact) -> Option<Thing> {
     match fact {
         Fact::TransferRequest(id, _) => Some(Thing::TransferRequest(*id)),
         Fact::Referral(id, _) => Some(Thing::Referral(*id)),
@@ -170,24 +165,27 @@ fn thing(fact: &Fact) -> Option<Thing> {
 
 /// What a fact begins, and between whom.
 fn begins(stamp: &Stamp, fact: &Fact) -> Option<(Thing, Parties)> {
-    let by = stamp.acting_for.clone();
-    if let Fact::TransferRequest(id, transfer_request::Event::Requested(question)) = fact {
-        let (with, stay) = (Some(question.facility.clone()), Some(question.encounter));
-        Some((Thing::TransferRequest(*id), Parties { by, with, stay }))
-    } else if let Fact::Referral(id, referral::Event::Requested(asked)) = fact {
-        let with = Some(asked.receiver.clone());
-        Some((Thing::Referral(*id), Parties { by, with, stay: None }))
-    } else if let Fact::Case(id, case::Event::Opened(_)) = fact {
-        Some((Thing::Case(*id), Parties { by, with: None, stay: None }))
-    } else if let Fact::Document(Document { step: Some(step), encounter, .. }) = fact
-        && step.begins()
-    {
+    let (with, stay) = match fact {
+        Fact::TransferRequest(_, transfer_request::Event::Requested(question)) => {
+            (Some(question.facility.clone()), Some(question.encounter))
+        }
+        Fact::Referral(_, referral::Event::Requested(asked)) => {
+            (Some(asked.receiver.clone()), None)
+        }
+        Fact::Case(_, case::Event::Opened(_)) => (None, None),
         // Under which stay is no part of the question, but says who else may call it off.
-        let stay = encounter.filter(|_| step.by_beginner);
-        Some((Thing::Course(step.of, step.id), Parties { by, with: None, stay }))
-    } else {
-        None
-    }
+        Fact::Document(Document { step: Some(step), encounter, .. }) if step.begins() => {
+            (None, encounter.filter(|_| step.by_beginner))
+        }
+        Fact::TransferRequest(..)
+        | Fact::Referral(..)
+        | Fact::Case(..)
+        | Fact::Identity(_)
+        | Fact::Encounter(..)
+        | Fact::Document(_)
+        | Fact::Correction(_) => return None,
+    };
+    Some((thing(fact)?, Parties { by: stamp.acting_for.clone(), with, stay }))
 }
 
 #[cfg(test)]
@@ -195,8 +193,8 @@ mod tests {
     use super::*;
     use crate::correction::{Change, Correction};
     use crate::note::Step;
-    use crate::record::Event;
     use crate::record::testing::{admit, encounter_id, event_id, given, noon, register, stamp_for};
+    use crate::record::{Event, Order};
 
     fn organisation(name: &str) -> OrganisationId {
         OrganisationId::parse(name).unwrap()

@@ -205,13 +205,13 @@ impl Record {
 
 /// What was told, as it is corrected. None if it was entered in error.
 pub(super) fn effective(told: &Told, corrections: &Corrections) -> Option<(Stamp, Fact)> {
-    corrections.holds(told.event.stamp.event).then(|| corrected(told, corrections))
+    let outcome = corrections.outcome(told.event.stamp.event);
+    outcome.error.is_none().then(|| corrected(told, &outcome))
 }
 
 /// What was told, as it is corrected, also if it was entered in error.
-pub(super) fn corrected(told: &Told, corrections: &Corrections) -> (Stamp, Fact) {
+pub(super) fn corrected(told: &Told, outcome: &correction::Outcome<'_>) -> (Stamp, Fact) {
     let Event { stamp, fact } = &told.event;
-    let outcome = corrections.outcome(stamp.event);
     let occurred_at = outcome.time.map_or(stamp.occurred_at, |(_, at)| at);
     let fact = outcome.value.map_or_else(|| fact.clone(), |(_, instead)| instead_of(fact, instead));
     (Stamp { occurred_at, ..stamp.clone() }, fact)

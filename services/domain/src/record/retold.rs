@@ -3,7 +3,9 @@
 
 use std::collections::BTreeSet;
 
+use super::begun::thing;
 use super::state::State;
+use super::together::are_one;
 use super::{Fact, Refusal, Stamp};
 use crate::id::{EventId, PatientId};
 use crate::time::CareTime;
@@ -77,8 +79,12 @@ fn take_as_one(
     let together = groups(again).into_iter().find(|group| {
         let may_be_tried = *groups_left > 0;
         *groups_left = groups_left.saturating_sub(1);
-        let told: Vec<(&Stamp, &Fact)> = group.iter().map(|one| (&one.stamp, &one.fact)).collect();
-        may_be_tried && state.takes_as_one(&told)
+        let add = |with: &mut State, one: &&Retold| with.apply(&one.stamp, &one.fact);
+        let can_be = |others: &State, at: usize| {
+            let one = group.get(at);
+            one.is_some_and(|one| others.decide(&one.stamp, one.fact.clone().into()).is_ok())
+        };
+        may_be_tried && are_one(state, group, add, State::gaps, can_be)
     });
     for one in together.iter().flatten() {
         state.take_over(one.of, &one.stamp, &one.fact);
@@ -165,23 +171,5 @@ fn may_wait_for(one: &Fact, other: &Fact) -> bool {
 }
 
 fn is_of_one_thing(one: &Fact, other: &Fact) -> bool {
-    match (one, other) {
-        (Fact::TransferRequest(id, _), Fact::TransferRequest(of, _)) => id == of,
-        (Fact::Referral(id, _), Fact::Referral(of, _)) => id == of,
-        (Fact::Case(id, _), Fact::Case(of, _)) => id == of,
-        (Fact::Document(one), Fact::Document(other)) => {
-            let steps = one.step.zip(other.step);
-            steps.is_some_and(|(one, other)| (one.of, one.id) == (other.of, other.id))
-        }
-        (
-            Fact::Identity(_)
-            | Fact::Encounter(..)
-            | Fact::TransferRequest(..)
-            | Fact::Referral(..)
-            | Fact::Case(..)
-            | Fact::Document(_)
-            | Fact::Correction(_),
-            _,
-        ) => false,
-    }
+    thing(one).is_some_and(|of| thing(other) == Some(of))
 }

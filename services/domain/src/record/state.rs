@@ -10,7 +10,7 @@ use super::begun::Begun;
 use super::{FUTURE_TOLERANCE, Fact, Order, Refusal, Stamp};
 use crate::case::Case;
 use crate::encounter::{self, Encounter};
-use crate::id::{CaseId, EncounterId, EventId, PatientId, ReferralId, TransferRequestId};
+use crate::id::{CaseId, EncounterId, PatientId, ReferralId, TransferRequestId};
 use crate::identity::{self, Patient};
 use crate::note::{Course, Document, Editions, Successions};
 use crate::path::Gaps;
@@ -97,22 +97,6 @@ impl State {
             }
             Fact::Correction(_) => {}
         }
-    }
-
-    /// Whether steps of which none can be the first are taken as one: each can be when the others
-    /// were, and with all of them no more is lacking than without.
-    pub(super) fn takes_as_one(&self, steps: &[(&Stamp, &Fact)]) -> bool {
-        let with_all_but = |left_out: Option<EventId>| {
-            let mut with = self.clone();
-            let others = steps.iter().filter(|(stamp, _)| Some(stamp.event) != left_out);
-            others.for_each(|(stamp, fact)| with.apply(stamp, fact));
-            with
-        };
-        with_all_but(None).gaps() <= self.gaps()
-            && steps.iter().all(|(stamp, fact)| {
-                let others = with_all_but(Some(stamp.event));
-                others.decide(stamp, Fact::clone(fact).into()).is_ok()
-            })
     }
 
     /// What the courses of all things lack together.

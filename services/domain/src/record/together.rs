@@ -5,6 +5,7 @@
 use jiff::Timestamp;
 
 use super::{Command, Event, Order, Record, Refusal};
+use crate::path::Gaps;
 
 /// So many are looked at in other orders than the one in which they were given, since each may have
 /// to be judged once for each other: more must be given in an order in which they can follow.
@@ -80,8 +81,6 @@ impl Record {
         Some(caused.into_iter().map(|(_, event)| event).collect())
     }
 
-    /// Steps of which none can be the first: each can be taken when the others were, and with all of
-    /// them no more is lacking than without.
     fn decide_as_one(
         &self,
         waiting: &[Waiting],
@@ -98,23 +97,15 @@ impl Record {
             Event { stamp, fact: order.into() }
         };
         let told: Vec<Event> = waiting.iter().map(event).collect();
-        let with_all_but = |left_out: Option<usize>| {
-            let mut with = self.clone();
-            let others = told.iter().enumerate().filter(|(at, _)| Some(*at) != left_out);
-            with.apply_all(others.map(|(_, event)| event));
-            with
-        };
-        if with_all_but(None).state.gaps() > self.state.gaps() {
-            return None;
-        }
         let follow: Vec<Command> = later.iter().map(|(_, command)| command.clone()).collect();
-        let decided = waiting.iter().enumerate().map(|(at, (place, command, _))| {
-            let others = with_all_but(Some(at));
-            let events = others.decide_before(command.clone(), &follow, now).ok()?;
-            Some(events.into_iter().map(|event| (*place, event)))
-        });
-        let decided: Option<Vec<_>> = decided.collect();
-        Some(decided?.into_iter().flatten().collect())
+        let is_decided = |others: &Self, at: usize| {
+            let command = waiting.get(at).map(|(_, command, _)| command.clone());
+            command.is_some_and(|of| others.decide_before(of, &follow, now).is_ok())
+        };
+        are_one(self, &told, Self::apply, |record| record.state.gaps(), is_decided).then(|| {
+            let places = waiting.iter().map(|(place, ..)| *place);
+            places.zip(told).collect()
+        })
     }
 
     fn apply_all<'a>(&mut self, events: impl IntoIterator<Item = &'a Event>) {
@@ -122,6 +113,25 @@ impl Record {
             self.apply(event);
         }
     }
+}
+
+/// Whether steps of which none can be the first are taken as one: each can be when the others were,
+/// and with all of them no more is lacking than without.
+pub(super) fn are_one<W: Clone, S>(
+    without: &W,
+    steps: &[S],
+    add: impl Fn(&mut W, &S),
+    lacks: impl Fn(&W) -> Gaps,
+    can_be: impl Fn(&W, usize) -> bool,
+) -> bool {
+    let with_all_but = |left_out: Option<usize>| {
+        let mut with = without.clone();
+        let others = steps.iter().enumerate().filter(|(at, _)| Some(*at) != left_out);
+        others.for_each(|(_, step)| add(&mut with, step));
+        with
+    };
+    lacks(&with_all_but(None)) <= lacks(without)
+        && (0..steps.len()).all(|at| can_be(&with_all_but(Some(at)), at))
 }
 
 /// Which correction holds, and what is said of a person, may depend on when it is told.
