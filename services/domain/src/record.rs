@@ -228,7 +228,7 @@ impl Record {
             match outcome.error.map(|by| self.corrections.change(event, by)) {
                 None => self.state.take_over(told.of, &stamp, &fact),
                 Some(Some(Change::Moved)) => {}
-                Some(_) => self.state.begun.add_error(&stamp, &fact),
+                Some(_) => self.state.begun.add(&stamp, &fact),
             }
         }
     }

@@ -1,8 +1,9 @@
 //! Whose question an id names. A request that was entered in error leaves the answers it was given
 //! under its id: told anew, it must be the same question, or they would be put in the mouth of
-//! somebody who never gave them. What was moved to another record leaves none.
+//! somebody who never gave them. So must one that nobody answered yet, since an answer may still be
+//! on its way. What was moved to another record leaves none.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
@@ -35,8 +36,6 @@ struct Parties {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Begun {
     of: BTreeMap<Thing, BTreeMap<EventId, Parties>>,
-    /// Of which something was said that was entered in error: it is still told of whom it was said.
-    with_errors: BTreeSet<Thing>,
 }
 
 impl Thing {
@@ -57,24 +56,13 @@ impl Begun {
             self.of.entry(thing).or_default().insert(stamp.event, parties);
         }
     }
-
-    /// The same of what was entered in error.
-    pub(super) fn add_error(&mut self, stamp: &Stamp, fact: &Fact) {
-        self.add(stamp, fact);
-        if begins(stamp, fact).is_none() {
-            self.with_errors.extend(thing(fact));
-        }
-    }
 }
 
 impl State {
-    /// Whether what begins something is what was begun under its id before, if anything was said of
-    /// that: it holds again, or is shown as an error, with what is begun.
+    /// Whether what begins something is what was begun under its id before.
     pub(super) fn check_begun(&self, stamp: &Stamp, fact: &Fact) -> Result<(), Refusal> {
         let Some((thing, parties)) = begins(stamp, fact) else { return Ok(()) };
-        let is_said = self.wakes(fact) || self.begun.with_errors.contains(&thing);
-        let before = self.begun.of.get(&thing).filter(|_| is_said);
-        let Some(before) = before else { return Ok(()) };
+        let Some(before) = self.begun.of.get(&thing) else { return Ok(()) };
         // Others may have called it again, or the facility of the stay.
         let is_called =
             matches!(fact, Fact::Document(Document { step: Some(step), .. }) if step.by_beginner);
@@ -270,17 +258,15 @@ mod tests {
     }
 
     #[test]
-    fn what_was_never_answered_leaves_its_id_free() {
-        let record = and(
-            stays(),
-            [
-                said(11, "2026-05-03", "acute", ask(1, 1, "rehab")),
-                said(12, "2026-05-03", "acute", error(11)),
-            ],
-        );
-        let other = said(13, "2026-05-03", "acute", ask(1, 1, "elsewhere"));
-        assert_eq!(reason(&record, other), "OK");
-        // What was answered does not, though its answers are in error: they are told of the question.
+    fn what_was_never_answered_keeps_its_id_whatever_is_told_first() {
+        let question = || said(11, "2026-05-03", "acute", ask(1, 1, "rehab"));
+        let back = || said(12, "2026-05-03", "acute", error(11));
+        let other = || said(13, "2026-05-04", "acute", ask(1, 1, "elsewhere"));
+        let record = and(stays(), [question(), back()]);
+        assert_eq!(reason(&record, other()), "ID_OF_ANOTHER");
+        let (first, back) = (and(stays(), [other()]), said(14, "2026-05-05", "acute", error(13)));
+        assert_eq!(reason(&and(first, [back]), question()), "ID_OF_ANOTHER");
+        // Nor does what was answered, though its answers are in error.
         let back = [(15, 13), (16, 12)].map(|(id, of)| {
             let who = if of == 12 { "rehab" } else { "acute" };
             said(id, "2026-05-08", who, error(of))

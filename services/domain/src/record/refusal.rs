@@ -21,7 +21,7 @@ pub enum Refusal {
     #[error("referral {0} is not known for this patient: request it first, or check the id")]
     UnknownReferral(ReferralId),
     #[error(
-        "something else was begun with this `{0}`, by or with others or for another stay, and entered in error; what was said of it is its own: take a new id"
+        "something else was begun with this `{0}`, by or with others or for another stay, and entered in error; what is said of it is its own: take a new id"
     )]
     IdOfAnother(&'static str),
     #[error(transparent)]
