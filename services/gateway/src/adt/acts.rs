@@ -5,7 +5,6 @@
 //! with it: a feed begins in the middle, and messages get lost.
 
 use jiff::SignedDuration;
-use prost::Message as _;
 use tsunagi_domain::encounter::{Class, Encounter, Stage};
 use tsunagi_domain::{EncounterId, EventId};
 use tsunagi_proto::catalogue::Payload;
@@ -24,6 +23,19 @@ use crate::known::{Step, StepKind};
 pub(super) struct Told {
     pub(super) at: Said,
     pub(super) payload: Payload,
+}
+
+impl Told {
+    /// That this was to be said, and not what that event says.
+    pub(super) fn instead_of(event: EventId, instead: &Payload, at: Said) -> Self {
+        let correction = v1::ValueCorrected {
+            corrects_event_id: event.to_string(),
+            r#type: instead.event_type().to_owned(),
+            payload: instead.encode_to_vec(),
+            ..v1::ValueCorrected::default()
+        };
+        Self { at, payload: Payload::ValueCorrected(correction) }
+    }
 }
 
 pub(super) type Tells = Result<Vec<Told>, Refusal>;
@@ -194,14 +206,8 @@ impl Situation<'_> {
             return Ok(admitted);
         }
         let instead = v1::EncounterRegistered { ended_at: String::new(), ..said.clone() };
-        let correction = v1::ValueCorrected {
-            corrects_event_id: begun.event.to_string(),
-            r#type: Payload::EncounterRegistered(instead.clone()).event_type().to_owned(),
-            payload: instead.encode_to_vec(),
-            ..v1::ValueCorrected::default()
-        };
-        let at = self.visit.written_at()?;
-        let goes_on = Told { at, payload: Payload::ValueCorrected(correction) };
+        let instead = Payload::EncounterRegistered(instead);
+        let goes_on = Told::instead_of(begun.event, &instead, self.visit.written_at()?);
         Ok(std::iter::once(goes_on).chain(admitted).collect())
     }
 

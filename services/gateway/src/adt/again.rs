@@ -94,13 +94,7 @@ impl Situation<'_> {
         if !is_news || self.is_older(step)? {
             return Ok(Vec::new());
         }
-        let correction = v1::ValueCorrected {
-            corrects_event_id: step.event.to_string(),
-            r#type: instead.event_type().to_owned(),
-            payload: instead.encode_to_vec(),
-            ..v1::ValueCorrected::default()
-        };
-        Ok(vec![Told { at, payload: Payload::ValueCorrected(correction) }])
+        Ok(vec![Told::instead_of(step.event, &instead, at)])
     }
 
     /// That a step was at another time than it is known to have been.

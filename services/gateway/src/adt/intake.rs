@@ -351,6 +351,7 @@ impl Intake {
 fn left_out(group: &Group<'_>) -> Option<String> {
     let is_left_out = |c: char| c.is_control() && c != '\t';
     let segments = ["PID", "PV1", "PV2", "MRG"].into_iter().map(|name| (name, group.segment(name)));
+    let segments = segments.filter(|(_, segment)| segment.line().contains(is_left_out));
     let mut fields = segments.flat_map(|(name, segment)| {
         let spoilt = move |number: &usize| segment.field(*number).raw().contains(is_left_out);
         (1..=FIELDS_MAX).filter(spoilt).map(move |number| format!("{name}-{number}"))

@@ -200,13 +200,7 @@ impl Situation<'_> {
         let is_left =
             |of: &v1::VisitNumber| change.left.is_some() && of.number.as_ref() == change.left;
         all.retain(|merged| merged.number != *own && !is_left(merged));
-        let correction = v1::ValueCorrected {
-            corrects_event_id: step.event.to_string(),
-            r#type: instead.event_type().to_owned(),
-            payload: instead.encode_to_vec(),
-            ..v1::ValueCorrected::default()
-        };
-        Some(Told { at: at.clone(), payload: Payload::ValueCorrected(correction) })
+        Some(Told::instead_of(step.event, &instead, at.clone()))
     }
 }
 
