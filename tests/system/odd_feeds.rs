@@ -68,6 +68,39 @@ async fn control_characters_in_a_message_are_left_out_and_the_answer_says_so() {
 }
 
 #[tokio::test]
+async fn a_character_set_that_is_in_doubt_is_told_in_the_answer_with_what_was_read() {
+    let data = folder();
+    let server = Server::start_with(data.path(), &["--mllp-listen", "127.0.0.1:0"]);
+    let mut sender = Sender::connect(&server).await;
+    let told = [
+        (
+            "",
+            Charset::Latin1,
+            "García",
+            "no character set is declared, and the bytes are not ASCII",
+        ),
+        ("", Charset::Cp932, "山田", "read as CP932"),
+        (
+            "UNICODE UTF-8",
+            Charset::Cp932,
+            "山田",
+            "declares another character set than the bytes have",
+        ),
+        ("8859/1", Charset::Latin1, "García", ""),
+    ];
+    for (number, (declared, charset, family, doubt)) in told.into_iter().enumerate() {
+        let message = format!(
+            "MSH|^~\\&|HIS|H|GW|R|20260501||ADT^A28|{number}|P|2.5||||||{declared}\r\
+             PID|1||{number}^^^H^MR||{family}^Jo||19400203|F\r"
+        );
+        let answer = sender.send(charset.write(&message)).await;
+        assert_eq!(code(&answer).0, "AA", "{answer}");
+        assert!(answer.contains(doubt), "{family} as {charset:?}: {answer}");
+        assert_eq!(answer.contains("read as"), !doubt.is_empty(), "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_gender_that_is_none_is_remarked() {
     let data = folder();
     let server = start(data.path(), &[]);

@@ -50,7 +50,7 @@ pub(super) fn event(
         "A09" | "A10" => TRACKING,
         _other => PERSON,
     };
-    let warnings = [incoming.warning.as_str(), odd].map(str::to_owned);
+    let warnings = [incoming.warning, odd].map(str::to_owned);
     let warnings: Vec<String> = warnings.into_iter().filter(|text| !text.is_empty()).collect();
     let source = v1::Source {
         door: incoming.door.to_owned(),

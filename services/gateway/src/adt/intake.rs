@@ -17,7 +17,7 @@ use super::profile::{Profile, ProfileError, Profiles};
 use super::refusal::{Kind, Refusal};
 use super::trigger::{self, Act};
 use super::visit::Visit;
-use crate::hl7::charset::{Decoded, decode};
+use crate::hl7::charset::decode;
 use crate::hl7::{Charset, Message};
 use crate::known::KnownPatients;
 use crate::text::cut;
@@ -89,7 +89,7 @@ pub(super) struct Incoming<'a> {
     pub(super) manner: Manner,
     /// The messages in whose place it comes.
     pub(super) replaced: &'a [MessageKey],
-    pub(super) warning: String,
+    pub(super) warning: &'a str,
 }
 
 impl Intake {
@@ -159,8 +159,11 @@ impl Intake {
             return self.unreadable(raw, door, MESSAGE, refusal).await;
         };
         let key = MessageKey::new(&message);
+        let doubt = decoded.doubt();
         let remarks = profile.as_ref().map(|profile| self.remarks(&message, profile));
-        let remarks = remarks.unwrap_or_default();
+        let remarks: Vec<String> =
+            doubt.iter().cloned().chain(remarks.unwrap_or_default()).collect();
+        let remark = remarks.join("; ");
         let mut outcome = match &profile {
             Ok(profile)
                 if names.is_some_and(|names| {
@@ -170,9 +173,6 @@ impl Intake {
                 Outcome::Refused(Refusal::unproven())
             }
             Ok(profile) => {
-                let warnings = decoded.warning.map(|warning| warning.to_string());
-                let warnings: Vec<String> =
-                    warnings.into_iter().chain(remarks.iter().cloned()).collect();
                 let incoming = Incoming {
                     message: &message,
                     profile,
@@ -181,7 +181,7 @@ impl Intake {
                     door,
                     manner,
                     replaced: &replaced,
-                    warning: warnings.join("; "),
+                    warning: &remark,
                 };
                 self.take_read(&incoming).await
             }
@@ -193,15 +193,14 @@ impl Intake {
         };
         let facility = profile.as_ref().map(|profile| profile.facility.id.as_str());
         let origin = format!("{door}: {}", facility.unwrap_or("unknown sender"));
-        if let Some(reason) =
-            kept_because(&outcome, &decoded).filter(|_| manner != Manner::Replaced)
+        if let Some(reason) = kept_because(&outcome, doubt).filter(|_| manner != Manner::Replaced)
             && let Err(refusal) = self.keep_as(manner.media_type(), raw, &origin, &reason).await
         {
             outcome = Outcome::Refused(refusal);
         }
         Taken {
             outcome,
-            remark: remarks.join("; "),
+            remark,
             charset: decoded.charset,
             answer_id: key.answer(),
             is_always_answered: profile.as_ref().is_ok_and(Profile::always_acknowledges),
@@ -400,13 +399,13 @@ impl Incoming<'_> {
 }
 
 /// Why the bytes of a message are kept, if they are.
-fn kept_because(outcome: &Outcome, decoded: &Decoded<'_>) -> Option<String> {
-    match (outcome, decoded.warning) {
+fn kept_because(outcome: &Outcome, doubt: Option<String>) -> Option<String> {
+    match (outcome, doubt) {
         (Outcome::Refused(refusal), _) if refusal.is_kept && refusal.kind != Kind::Unavailable => {
             let Refusal { field, reason, message, .. } = refusal;
             Some(format!("{reason} {field}: {message}"))
         }
-        (Outcome::Stored, Some(warning)) => Some(format!("taken, with a doubt: {warning}")),
+        (Outcome::Stored, Some(doubt)) => Some(format!("taken, with a doubt: {doubt}")),
         (
             Outcome::Stored
             | Outcome::Repeated

@@ -52,6 +52,13 @@ pub struct Decoded<'a> {
     pub warning: Option<Warning>,
 }
 
+impl Decoded<'_> {
+    /// What is not certain about the text, if anything is, and as what it was read.
+    pub fn doubt(&self) -> Option<String> {
+        self.warning.map(|warning| format!("{warning}: read as {}", self.charset.name()))
+    }
+}
+
 const ESCAPE: u8 = 0x1b;
 
 /// What Japanese printers put in the place of a type that they do not have.
@@ -74,6 +81,18 @@ impl Charset {
             "CP932" | "WINDOWS31J" | "MS932" | "SHIFTJIS" | "SJIS" => Some(Self::Cp932),
             "EUCJP" => Some(Self::EucJp),
             _ => None,
+        }
+    }
+
+    /// As people know it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ascii => "ASCII",
+            Self::Utf8 => "UTF-8",
+            Self::Latin1 => "ISO 8859-1",
+            Self::Iso2022Jp => "ISO-2022-JP",
+            Self::Cp932 => "CP932",
+            Self::EucJp => "EUC-JP",
         }
     }
 
