@@ -7,6 +7,7 @@ pub mod glance;
 mod names;
 mod readmission;
 pub mod summary;
+mod wishes;
 pub mod wording;
 
 use std::collections::{BTreeMap, BTreeSet};

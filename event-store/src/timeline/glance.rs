@@ -11,6 +11,7 @@ use tsunagi_proto::v1;
 use uuid::Uuid;
 
 use super::readmission::Stays;
+use super::wishes::replaced;
 use super::{Standing, Timeline, sort};
 
 /// Whether a glance looks at such an event, besides those of encounters.
@@ -60,10 +61,10 @@ struct Glance<'a> {
     alerts: BTreeMap<Uuid, v1::OpenAlert>,
     cases: BTreeMap<Uuid, v1::OpenCase>,
     wishes: Vec<v1::StandingWish>,
-    /// The wishes in whose place others were put.
-    replaced: BTreeMap<Uuid, Uuid>,
-    /// By which others wishes were replaced that hold no more, if that was said.
-    replaced_by: BTreeMap<Uuid, Uuid>,
+    /// By which wish others were replaced, as the newer one says.
+    newer_of: BTreeMap<Uuid, Uuid>,
+    /// By which wish others were replaced, as the end of the older one says.
+    ended_by: BTreeMap<Uuid, Uuid>,
     orders: BTreeMap<Uuid, v1::StandingOrder>,
     care_level: Option<v1::CareLevel>,
     contacts_asked: Vec<v1::AskedContact>,
@@ -94,8 +95,8 @@ impl<'a> Glance<'a> {
             alerts: BTreeMap::new(),
             cases: BTreeMap::new(),
             wishes: Vec::new(),
-            replaced: BTreeMap::new(),
-            replaced_by: BTreeMap::new(),
+            newer_of: BTreeMap::new(),
+            ended_by: BTreeMap::new(),
             orders: BTreeMap::new(),
             care_level: None,
             contacts_asked: Vec::new(),
@@ -134,7 +135,9 @@ impl<'a> Glance<'a> {
             };
             self.orders.insert(key(&m.order_id), order);
         } else if let Payload::AcpPreferenceRecorded(m) = &*standing.payload {
-            self.replaced.insert(key(&m.supersedes_preference_id), key(&m.preference_id));
+            if !m.supersedes_preference_id.is_empty() {
+                self.newer_of.insert(key(&m.supersedes_preference_id), key(&m.preference_id));
+            }
             self.wishes.push(v1::StandingWish {
                 preference_id: m.preference_id.clone(),
                 scope: m.scope.clone(),
@@ -146,7 +149,7 @@ impl<'a> Glance<'a> {
         } else if let Payload::AcpPreferenceSuperseded(m) = &*standing.payload {
             if !m.superseded_by_preference_id.is_empty() {
                 let by = key(&m.superseded_by_preference_id);
-                self.replaced_by.insert(key(&m.preference_id), by);
+                self.ended_by.insert(key(&m.preference_id), by);
             }
         } else {
             self.see_asked(&standing.payload, &at());
@@ -413,14 +416,15 @@ impl<'a> Glance<'a> {
     fn wishes(&mut self) -> Vec<v1::StandingWish> {
         let wishes = std::mem::take(&mut self.wishes);
         let said: Vec<Uuid> = wishes.iter().map(|wish| key(&wish.preference_id)).collect();
+        let replaced = replaced(&self.newer_of, &said);
         let known: BTreeSet<&Uuid> = said.iter().collect();
         let holds = |wish: &v1::StandingWish| {
             let id = key(&wish.preference_id);
             let is_in_force = match self.state("preference_id", &wish.preference_id) {
                 "recorded" => true,
-                _ => self.replaced_by.get(&id).is_some_and(|by| !known.contains(by)),
+                _ => self.ended_by.get(&id).is_some_and(|by| !known.contains(by)),
             };
-            is_in_force && !self.is_replaced(id, &said)
+            is_in_force && !replaced.contains(&id)
         };
         let standing = wishes.into_iter().enumerate().rev().filter(|(_, wish)| holds(wish));
         let numbered = standing.map(|(earlier, wish)| v1::StandingWish {
@@ -428,23 +432,6 @@ impl<'a> Glance<'a> {
             ..wish
         });
         numbered.collect()
-    }
-
-    /// Whether a wish was said in the place of this one. Of those that records which were merged say
-    /// in each other's place, the one that was said last holds.
-    fn is_replaced(&self, id: Uuid, said: &[Uuid]) -> bool {
-        let place = |of: &Uuid| said.iter().rposition(|wish| wish == of);
-        let mut chain = vec![id];
-        while let Some(by) = chain.last().and_then(|last| self.replaced.get(last)) {
-            if *by == id {
-                return chain.iter().any(|other| place(other) > place(&id));
-            }
-            if chain.contains(by) {
-                return true;
-            }
-            chain.push(*by);
-        }
-        chain.len() > 1
     }
 
     fn orders(&mut self) -> Vec<v1::StandingOrder> {
