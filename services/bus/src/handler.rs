@@ -506,9 +506,7 @@ fn changed_numbers(
         return (Vec::new(), Vec::new());
     }
     let mut after = loaded.record.clone();
-    for event in events {
-        after.apply(event);
-    }
+    after.apply_page(events.iter().map(|event| (event, Timestamp::MAX)));
     let before = loaded.record.patient();
     let gained = after.patient().identifiers().filter(|of| !before.has_identifier(of));
     (before.identifiers().cloned().collect(), gained.cloned().collect())
@@ -596,9 +594,8 @@ impl Loaded {
         if first.version != self.version + 1 {
             return;
         }
-        for (event, placed) in events.iter().zip(placed) {
-            self.record.apply_recorded(event, placed.recorded_at);
-        }
+        let recorded = placed.iter().map(|placed| placed.recorded_at);
+        self.record.apply_page(events.iter().zip(recorded));
         self.version = last.version;
         self.is_stale = !self.record.wanted().is_empty();
     }
@@ -614,8 +611,7 @@ fn decide(prepared: &Prepared, loaded: &Loaded) -> Result<Vec<tsunagi_domain::Ev
     }
     let decided =
         || loaded.record.decide_together(&prepared.commands, Timestamp::now()).map_err(Into::into);
-    let is_correction = |command: &Command| matches!(command.order, Order::Correction(_));
-    let may_take_long = prepared.commands.len() > 1 || prepared.commands.iter().any(is_correction);
+    let may_take_long = loaded.record.may_take_long(&prepared.commands);
     let has_workers = || Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread;
     // What is judged with much else must not hold up others.
     if may_take_long && has_workers() { block_in_place(decided) } else { decided() }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use prost::Message as _;
 use tokio::sync::OwnedMutexGuard;
-use tsunagi_domain::{EventId, PatientId, Record, Zone};
+use tsunagi_domain::{Event, EventId, Fact, PatientId, Record, Zone};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::convert::happened;
 use tsunagi_proto::v1;
@@ -118,9 +118,13 @@ impl Loaded {
                 let behind = "a record that was merged into another is not here to its end yet";
                 return if is_whole { Ok(()) } else { Err(ReadError::Log(behind.to_owned())) };
             }
-            for event in &events {
-                self.fold(event, zone);
-                seen(event);
+            let read: Vec<_> = events.iter().map(|stored| (stored, read(stored, zone))).collect();
+            // What is merged is taken over as it stands in the stream, before what comes behind.
+            for run in read.chunk_by(|(_, event), _| !event.as_ref().is_some_and(is_of_merge)) {
+                self.fold(run);
+                for (stored, _) in run {
+                    seen(stored);
+                }
                 self.absorb(bus, end.depth, seen).await?;
                 if end.merge.is_some() && self.record.patient().retired_by() == end.merge {
                     return Ok(());
@@ -149,17 +153,26 @@ impl Loaded {
         Ok(())
     }
 
-    /// Folds the next event of the stream into the record.
-    fn fold(&mut self, stored: &Stored, zone: &Zone) {
-        // What this version cannot read changes nothing here, and counts all the same.
-        let read = |stored: &Stored| {
-            let event = v1::Event::decode(stored.record.clone()).ok()?;
-            let payload = Payload::decode(&event.r#type, &event.payload).ok()?;
-            happened(&event, &payload, zone)
-        };
-        if let Some(event) = read(stored) {
-            self.record.apply_recorded(&event, stored.placed.recorded_at);
+    /// Folds the next events of the stream into the record. What this version cannot read changes
+    /// nothing here, and counts all the same.
+    fn fold(&mut self, run: &[(&Stored, Option<Event>)]) {
+        let read = run.iter().filter_map(|(stored, event)| {
+            event.as_ref().map(|event| (event, stored.placed.recorded_at))
+        });
+        self.record.apply_page(read);
+        if let Some((last, _)) = run.last() {
+            self.version = last.placed.version;
         }
-        self.version = stored.placed.version;
     }
+}
+
+/// None if this version cannot read it.
+fn read(stored: &Stored, zone: &Zone) -> Option<Event> {
+    let event = v1::Event::decode(stored.record.clone()).ok()?;
+    let payload = Payload::decode(&event.r#type, &event.payload).ok()?;
+    happened(&event, &payload, zone)
+}
+
+fn is_of_merge(event: &Event) -> bool {
+    matches!(&event.fact, Fact::Identity(event) if event.is_of_merge())
 }

@@ -8,6 +8,9 @@ use crate::id::EventId;
 use crate::record::{Fact, Stamp};
 use crate::time::CareTime;
 
+/// So many corrections deep, what says of one that it was an error may be an error itself.
+pub(crate) const DEPTH_MAX: usize = 16;
+
 /// What is wrong with an event.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Correction {
@@ -146,7 +149,7 @@ impl Corrections {
 
     /// What became of an event.
     pub fn outcome(&self, event: EventId) -> Outcome<'_> {
-        self.outcome_within(event, self.of.len())
+        self.outcome_within(event, DEPTH_MAX)
     }
 
     /// A correction may itself be entered in error, and that too: `depth` times at most.

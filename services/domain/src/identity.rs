@@ -60,6 +60,22 @@ commands_and_events! {
 }
 
 impl Event {
+    /// Whether records are one with it, or are no more.
+    pub fn is_of_merge(&self) -> bool {
+        match self {
+            Self::Merged(_)
+            | Self::Retired(_)
+            | Self::Unmerged(_)
+            | Self::Restored(_)
+            | Self::MergeAbandoned(_) => true,
+            Self::Registered(_)
+            | Self::AnonymousOpened(())
+            | Self::IdentifierLinked(_)
+            | Self::DemographicsUpdated(_)
+            | Self::DeathRecorded(_) => false,
+        }
+    }
+
     pub(crate) fn turn(&self) -> Turn {
         match self {
             Self::Registered(_) | Self::AnonymousOpened(()) => Turn::Registered,

@@ -146,6 +146,19 @@ impl Record {
         Ok(vec![Event { stamp, fact }])
     }
 
+    /// Whether much of what was told is judged again with the commands.
+    pub fn may_take_long(&self, commands: &[Command]) -> bool {
+        let is_judged_with_others = |command: &Command| match &command.order {
+            Order::Correction(_) => true,
+            Order::Identity(_) | Order::Encounter(..) => false,
+            order @ (Order::TransferRequest(..)
+            | Order::Referral(..)
+            | Order::Case(..)
+            | Order::Document(_)) => self.state.wakes(&order.clone().into()),
+        };
+        commands.len() > 1 || commands.iter().any(is_judged_with_others)
+    }
+
     fn decide_order(
         &self,
         stamp: &Stamp,
@@ -174,31 +187,45 @@ impl Record {
         self.apply_recorded(event, Timestamp::MAX);
     }
 
-    /// Adds what happened. What was told before is looked at again if this corrects it, or takes
-    /// another record off.
+    /// Adds what happened.
     pub fn apply_recorded(&mut self, event: &Event, recorded_at: Timestamp) {
-        let Event { stamp, fact } = event;
-        if let Fact::Document(document) = fact
-            && document.is_independent()
-        {
-            let (kind, by) = (document.kind, stamp.acting_for.clone());
-            let (event, at) = (stamp.event, stamp.occurred_at);
-            let ready = document.ready().map(Box::new);
-            self.notes.push(Note { event, at, kind, by, ready, of: None });
-            return;
+        self.apply_page([(event, recorded_at)]);
+    }
+
+    /// Adds what happened. What was told before is looked at again if any of it corrects that, or
+    /// takes another record off: once, behind all.
+    pub fn apply_page<'e>(&mut self, events: impl IntoIterator<Item = (&'e Event, Timestamp)>) {
+        let mut is_stale = false;
+        for (event, recorded_at) in events {
+            let Event { stamp, fact } = event;
+            if let Fact::Document(document) = fact
+                && document.is_independent()
+            {
+                let (kind, by) = (document.kind, stamp.acting_for.clone());
+                let (event, at) = (stamp.event, stamp.occurred_at);
+                let ready = document.ready().map(Box::new);
+                self.notes.push(Note { event, at, kind, by, ready, of: None });
+                continue;
+            }
+            self.told.push(Arc::new(Told { event: event.clone(), recorded_at, of: None }));
+            if let Fact::Identity(identity::Event::Unmerged(merge)) = fact {
+                self.told.retain(|told| told.of != Some(merge.retired));
+                self.notes.retain(|note| note.of != Some(merge.retired));
+                is_stale = true;
+            }
+            is_stale |= matches!(fact, Fact::Correction(_)) || self.is_corrected(stamp.event);
+            if !is_stale {
+                self.state.apply(stamp, fact);
+            }
         }
-        let is_corrected = !self.corrections.is_empty()
-            && self.corrections.outcome(stamp.event) != correction::Outcome::default();
-        self.told.push(Arc::new(Told { event: event.clone(), recorded_at, of: None }));
-        if let Fact::Identity(identity::Event::Unmerged(merge)) = &event.fact {
-            self.told.retain(|told| told.of != Some(merge.retired));
-            self.notes.retain(|note| note.of != Some(merge.retired));
+        if is_stale {
             self.rebuild();
-        } else if is_corrected || matches!(event.fact, Fact::Correction(_)) {
-            self.rebuild();
-        } else {
-            self.state.apply(&event.stamp, &event.fact);
         }
+    }
+
+    fn is_corrected(&self, event: EventId) -> bool {
+        !self.corrections.is_empty()
+            && self.corrections.outcome(event) != correction::Outcome::default()
     }
 
     /// Takes over what was told of the same person in another record.
@@ -225,10 +252,12 @@ impl Record {
             let event = told.event.stamp.event;
             let outcome = self.corrections.outcome(event);
             let (stamp, fact) = corrected(told, &outcome);
-            match outcome.error.map(|by| self.corrections.change(event, by)) {
+            match outcome.error.and_then(|by| self.corrections.change(event, by)) {
                 None => self.state.take_over(told.of, &stamp, &fact),
-                Some(Some(Change::Moved)) => {}
-                Some(_) => self.state.begun.add(&stamp, &fact),
+                Some(Change::Moved) => {}
+                Some(Change::EnteredInError | Change::Value(_) | Change::Time(_)) => {
+                    self.state.begun.add(&stamp, &fact);
+                }
             }
         }
     }

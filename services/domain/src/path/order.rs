@@ -10,7 +10,8 @@ use super::{Step, Taken};
 
 /// So many ways to go on are followed at a time. Steps whose times say little may stand in more
 /// orders: then those that lack least so far are followed, and the best of these may not be the
-/// best of all.
+/// best of all. With eight times as many, of 64 steps of one day that are told together, each judged
+/// beside the others, the judgement took ten times as long; the order is no part of what is stored.
 const WAYS_MAX: usize = 32;
 
 /// What lacks between the steps of an order.

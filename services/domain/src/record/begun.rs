@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::retold::{Refused, is_step, refused};
+use super::retold::{Refused, Work, is_step, refused};
 use super::state::State;
 use super::{Command, Fact, Record, Refusal, RefusalKind, Stamp};
 use crate::id::{CaseId, EncounterId, EventId, OrganisationId, ReferralId, TransferRequestId};
@@ -81,7 +81,7 @@ impl State {
 
     /// Whether anything is known of what is begun that holds again with it: its beginning was
     /// entered in error, or told in a record that is none of this one's any more.
-    fn wakes(&self, fact: &Fact) -> bool {
+    pub(super) fn wakes(&self, fact: &Fact) -> bool {
         match fact {
             Fact::TransferRequest(id, transfer_request::Event::Requested(_)) => {
                 self.transfer_requests.contains_key(id)
@@ -119,8 +119,10 @@ impl Record {
         let corrections = self.corrections_with(follow);
         let with =
             [&[Command { stamp: stamp.clone(), order: told.clone().into() }], follow].concat();
-        let before = refused(&self.retold(&corrections, follow));
-        for Refused { event, fact, refusal, .. } in refused(&self.retold(&corrections, &with)) {
+        let mut work = Work::default();
+        let before = refused(&self.retold(&corrections, follow), &mut work)?;
+        let retold = refused(&self.retold(&corrections, &with), &mut work)?;
+        for Refused { event, fact, refusal, .. } in retold {
             let was = before.iter().find(|was| was.event == event).map(|was| &was.refusal);
             let is_told_now = with.iter().any(|told| told.stamp.event == event);
             if was == Some(&refusal) || is_told_now || !is_step(&fact) || !refusal.speaks_against()

@@ -4,7 +4,7 @@ use std::mem::discriminant;
 
 use jiff::Timestamp;
 
-use super::retold::{Refused, Retold, is_excluded, is_step, refused};
+use super::retold::{Refused, Retold, Work, is_excluded, is_step, refused};
 use super::state::check_ends;
 use super::{
     Command, Event, FUTURE_TOLERANCE, Fact, Note, Order, Record, Refusal, Stamp, Told,
@@ -32,6 +32,9 @@ impl Record {
         }
         let told = self.told.iter().find(|told| told.event.stamp.event == target);
         let told = told.ok_or(correction::Refusal::UnknownEvent(target))?;
+        if self.trail(target).count() > correction::DEPTH_MAX {
+            return Err(correction::Refusal::NotCorrectable(target).into());
+        }
         if told.event.stamp.acting_for != stamp.acting_for {
             return Err(correction::Refusal::NotTheAuthor(target).into());
         }
@@ -41,9 +44,10 @@ impl Record {
         let correcting =
             Command { stamp: stamp.clone(), order: Order::Correction(correction.clone()) };
         let corrections = self.corrections_with([&correcting].into_iter().chain(follow));
-        let before = refused(&self.retold(&self.corrections, &[]));
+        let mut work = Work::default();
+        let before = refused(&self.retold(&self.corrections, &[]), &mut work)?;
         let retold = self.retold(&corrections, follow);
-        for one in refused(&retold) {
+        for one in refused(&retold, &mut work)? {
             let Refused { event, at, refusal, .. } = &one;
             if *event == target && one.of.is_none() {
                 return Err(one.refusal);
@@ -60,29 +64,31 @@ impl Record {
             }
             // But of two steps that exclude each other, one stands at most, whatever the times.
             let excludes = || {
-                let root = self.root(target);
+                let root = self.trail(target).last();
                 root.is_some_and(|root| is_step(&root.fact) && corrections.holds(root.stamp.event))
             };
-            if is_step(&one.fact) && (excludes() || is_excluded(&one, was, &retold)) {
+            if is_step(&one.fact)
+                && (excludes()
+                    || one.refusal.is_of_order() && is_excluded(&one, was, &retold, &mut work)?)
+            {
                 return Err(one.refusal.because_of(one.event));
             }
         }
         Ok(())
     }
 
-    /// The event that a correction, or one of a correction, is about.
-    fn root(&self, event: EventId) -> Option<&Event> {
+    /// An event; if it is a correction, what it corrects; and so on, to what was no correction.
+    fn trail(&self, event: EventId) -> impl Iterator<Item = &Event> {
         let told = |event| {
             let told = self.told.iter().find(|told| told.event.stamp.event == event)?;
             Some(&told.event)
         };
-        let mut root = told(event)?;
+        let corrected = move |event: &&Event| {
+            let Fact::Correction(correction) = &event.fact else { return None };
+            told(correction.corrects)
+        };
         // A chain cannot be longer than what was told, unless it were circular.
-        for _ in 0..self.told.len() {
-            let Fact::Correction(correction) = &root.fact else { break };
-            root = told(correction.corrects)?;
-        }
-        Some(root)
+        std::iter::successors(told(event), corrected).take(self.told.len())
     }
 
     /// The corrections that were told, and those that are told with them.
@@ -328,11 +334,12 @@ fn is_of_same_kind(one: &Fact, other: &Fact) -> bool {
 mod tests {
     use super::*;
     use crate::encounter::Encounter;
-    use crate::id::PatientId;
+    use crate::id::{PatientId, ReferralId};
     use crate::record::testing::{
         admit, discharge, encounter_id, event_id, given, noon, register, stamp, stamp_for, stay,
         time,
     };
+    use crate::referral;
     use uuid::Uuid;
 
     fn correct(corrects: u128, change: Change) -> Order {
@@ -401,6 +408,45 @@ mod tests {
             again.absorb(retired, &other);
             assert_eq!(began(&again), Some(time(began_on)));
         }
+    }
+
+    #[test]
+    fn an_error_of_an_error_goes_so_deep_and_no_deeper() {
+        let mut record = stay();
+        let deepest = u128::try_from(correction::DEPTH_MAX).unwrap();
+        for number in 100..100 + deepest {
+            let wrong = if number == 100 { 3 } else { number - 1 };
+            let error = correct(wrong, Change::EnteredInError);
+            assert_eq!(record.when("2026-05-10", error.clone()), Ok(()), "{number}");
+            record.apply(&Event { stamp: stamp(number, "2026-05-10"), fact: error.into() });
+            let discharged = record.corrections.holds(event_id(3));
+            assert_eq!(discharged, number % 2 == 1, "each takes back the one before");
+        }
+        let last = 99 + deepest;
+        assert_eq!(
+            record.when("2026-05-10", correct(last, Change::EnteredInError)),
+            Err(correction::Refusal::NotCorrectable(event_id(last)).into())
+        );
+    }
+
+    /// A referral that was requested, accepted, and then started and held so many times.
+    fn referral_of(holds: usize) -> Record {
+        use referral::Command::{Accept, Hold, Request, Start};
+        let receiver = stamp(1, "2026-05-01").acting_for;
+        let begun = [Request(referral::Asked { receiver, case: None }), Accept(())];
+        let steps =
+            begun.into_iter().chain(std::iter::repeat_n([Start(()), Hold(())], holds).flatten());
+        let step = |step| Order::Referral(ReferralId::new(Uuid::from_u128(1)), step);
+        let told = [register()].into_iter().chain(steps.map(step));
+        given(&told.map(|order| ("2026-05-02T09:00:00+09:00", order)).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_correction_on_which_more_depends_than_can_be_judged_is_refused() {
+        let request = || correct(2, Change::EnteredInError);
+        assert_eq!(referral_of(20).when("2026-05-01", request()), Ok(()));
+        let refusal = referral_of(400).when("2026-05-01", request()).unwrap_err();
+        assert_eq!(refusal.reason(), "LATER_EVENT_DEPENDS");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::begun::thing;
 use super::state::State;
 use super::together::are_one;
 use super::{Fact, Refusal, Stamp};
+use crate::correction;
 use crate::id::{EventId, PatientId};
 use crate::time::CareTime;
 use crate::{case, identity, transfer_request};
@@ -15,6 +16,12 @@ use crate::{case, identity, transfer_request};
 /// as it does in the record, one by one.
 const GROUPS_MAX: usize = 64;
 const TOGETHER_MAX: usize = 16;
+/// So many steps that wait are looked at for those that wait for each other.
+const WAITING_MAX: usize = 256;
+/// To judge one command, so many decisions are made again at most. A record of some thousand events
+/// takes a few thousand; where hundreds of steps would be refused, each is asked again and again for
+/// which of the others.
+const DECISIONS_MAX: usize = 250_000;
 
 /// What was told, as it is corrected.
 #[derive(Debug, Clone)]
@@ -35,10 +42,35 @@ pub(super) struct Refused {
     pub(super) refusal: Refusal,
 }
 
+/// What is still to be decided to judge a command.
+#[derive(Debug)]
+pub(super) struct Work {
+    decisions_left: usize,
+}
+
+impl Default for Work {
+    fn default() -> Self {
+        Self { decisions_left: DECISIONS_MAX }
+    }
+}
+
+impl Work {
+    /// Refused if there is too much, because of the event that is to be decided next.
+    fn decide(&mut self, next: &Retold) -> Result<(), correction::Refusal> {
+        let left = self.decisions_left.checked_sub(1);
+        self.decisions_left =
+            left.ok_or(correction::Refusal::LaterEventDepends(next.stamp.event))?;
+        Ok(())
+    }
+}
+
 /// What would be refused if all were told again. A step that would be stands all the same, as it
 /// does in the record: what comes after it may exclude another. Of what was told in a record that
 /// was merged, the steps alone.
-pub(super) fn refused(told: &[Retold]) -> Vec<Refused> {
+pub(super) fn refused(
+    told: &[Retold],
+    work: &mut Work,
+) -> Result<Vec<Refused>, correction::Refusal> {
     let mut left: Vec<&Retold> = told.iter().collect();
     // What the own record begins with comes first, also where another of the person is older.
     left.sort_by_key(|Retold { of, stamp, fact }| {
@@ -49,6 +81,7 @@ pub(super) fn refused(told: &[Retold]) -> Vec<Refused> {
     loop {
         let (before, mut again) = (left.len(), Vec::new());
         for one in left {
+            work.decide(one)?;
             match state.decide(&one.stamp, one.fact.clone().into()) {
                 Err(refusal) if one.of.is_none() || is_step(&one.fact) => {
                     again.push((one, refusal));
@@ -60,7 +93,7 @@ pub(super) fn refused(told: &[Retold]) -> Vec<Refused> {
         if again.len() == before && !take_as_one(&mut state, &mut again, &mut groups_left) {
             let Some(stands) = again.iter().position(|(one, _)| is_step(&one.fact)) else {
                 refused.extend(again.into_iter().map(Refused::of));
-                return refused;
+                return Ok(refused);
             };
             let (one, refusal) = again.remove(stands);
             state.take_over(one.of, &one.stamp, &one.fact);
@@ -76,21 +109,23 @@ fn take_as_one(
     again: &mut Vec<(&Retold, Refusal)>,
     groups_left: &mut usize,
 ) -> bool {
-    let together = groups(again).into_iter().find(|group| {
-        let may_be_tried = *groups_left > 0;
-        *groups_left = groups_left.saturating_sub(1);
-        let add = |with: &mut State, one: &&Retold| with.apply(&one.stamp, &one.fact);
-        let can_be = |others: &State, at: usize| {
-            let one = group.get(at);
-            one.is_some_and(|one| others.decide(&one.stamp, one.fact.clone().into()).is_ok())
-        };
-        may_be_tried && are_one(state, group, add, State::gaps, can_be)
-    });
-    for one in together.iter().flatten() {
-        state.take_over(one.of, &one.stamp, &one.fact);
-        again.retain(|(other, _)| other.stamp.event != one.stamp.event);
+    if *groups_left == 0 {
+        return false;
     }
-    together.is_some()
+    let add = |with: &mut State, one: &&Retold| with.apply(&one.stamp, &one.fact);
+    let can_be =
+        |others: &State, one: &&Retold| others.decide(&one.stamp, one.fact.clone().into()).is_ok();
+    for group in groups(again).into_iter().take(*groups_left) {
+        *groups_left -= 1;
+        if are_one(state, &group, add, State::gaps, can_be) {
+            for one in group {
+                state.take_over(one.of, &one.stamp, &one.fact);
+                again.retain(|(other, _)| other.stamp.event != one.stamp.event);
+            }
+            return true;
+        }
+    }
+    false
 }
 
 /// The steps that may wait for each other: those of one thing, and those that may be in each other's
@@ -98,7 +133,8 @@ fn take_as_one(
 fn groups<'t>(again: &[(&'t Retold, Refusal)]) -> Vec<Vec<&'t Retold>> {
     let is_open =
         |(one, refusal): &&(&Retold, Refusal)| is_step(&one.fact) && refusal.is_of_order();
-    let open: Vec<&Retold> = again.iter().filter(is_open).map(|(one, _)| *one).collect();
+    let open = again.iter().filter(is_open).map(|(one, _)| *one);
+    let open: Vec<&Retold> = open.take(WAITING_MAX).collect();
     let (mut groups, mut known) = (Vec::new(), BTreeSet::new());
     for is_beside in [is_of_one_thing, may_wait_for] {
         for first in &open {
@@ -124,15 +160,23 @@ impl Refused {
 
 /// Whether a step is refused because of another that stands, and not for want of one that may still
 /// be told: without the other, it would be as it was before.
-pub(super) fn is_excluded(one: &Refused, was: Option<&Refusal>, told: &[Retold]) -> bool {
+pub(super) fn is_excluded(
+    one: &Refused,
+    was: Option<&Refusal>,
+    told: &[Retold],
+    work: &mut Work,
+) -> Result<bool, correction::Refusal> {
     let others = told.iter().filter(|other| other.stamp.event != one.event);
-    let mut others = others.filter(|other| can_exclude(&other.fact, &one.fact));
-    others.any(|other| {
+    for other in others.filter(|other| can_exclude(&other.fact, &one.fact)) {
         let is_left = |told: &&Retold| told.stamp.event != other.stamp.event;
         let without: Vec<Retold> = told.iter().filter(is_left).cloned().collect();
-        let refused = refused(&without);
-        refused.iter().find(|again| again.event == one.event).map(|again| &again.refusal) == was
-    })
+        let refused = refused(&without, work)?;
+        let again = refused.iter().find(|again| again.event == one.event);
+        if again.map(|again| &again.refusal) == was {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Whether it is a step that cannot be cancelled, of something that has a course.
@@ -159,7 +203,16 @@ fn can_exclude(one: &Fact, other: &Fact) -> bool {
             (Fact::Case(id, _), Fact::Document(work)) => {
                 work.is_case_work && work.case == Some(*id)
             }
-            _ => false,
+            (
+                Fact::Identity(_)
+                | Fact::Encounter(..)
+                | Fact::TransferRequest(..)
+                | Fact::Referral(..)
+                | Fact::Case(..)
+                | Fact::Document(_)
+                | Fact::Correction(_),
+                _,
+            ) => false,
         })
 }
 

@@ -87,31 +87,27 @@ impl Record {
         later: &[(usize, Command)],
         now: Timestamp,
     ) -> Option<Vec<(usize, Event)>> {
-        let is_step =
+        let may_wait =
             |(_, command, refusal): &Waiting| refusal.is_of_order() && !keeps_its_turn(command);
-        if !waiting.iter().all(is_step) {
+        if !waiting.iter().all(may_wait) {
             return None;
         }
-        let event = |(_, command, _): &Waiting| {
+        let follow: Vec<Command> = later.iter().map(|(_, command)| command.clone()).collect();
+        let told = |command: &Command| {
             let Command { stamp, order } = command.clone();
             Event { stamp, fact: order.into() }
         };
-        let told: Vec<Event> = waiting.iter().map(event).collect();
-        let follow: Vec<Command> = later.iter().map(|(_, command)| command.clone()).collect();
-        let is_decided = |others: &Self, at: usize| {
-            let command = waiting.get(at).map(|(_, command, _)| command.clone());
-            command.is_some_and(|of| others.decide_before(of, &follow, now).is_ok())
+        let add = |with: &mut Self, (_, command, _): &Waiting| with.apply(&told(command));
+        let can_be = |others: &Self, (_, command, _): &Waiting| {
+            others.decide_before(command.clone(), &follow, now).is_ok()
         };
-        are_one(self, &told, Self::apply, |record| record.state.gaps(), is_decided).then(|| {
-            let places = waiting.iter().map(|(place, ..)| *place);
-            places.zip(told).collect()
-        })
+        let are_one = are_one(self, waiting, add, |record| record.state.gaps(), can_be);
+        let placed = waiting.iter().map(|(place, command, _)| (*place, told(command)));
+        are_one.then(|| placed.collect())
     }
 
     fn apply_all<'a>(&mut self, events: impl IntoIterator<Item = &'a Event>) {
-        for event in events {
-            self.apply(event);
-        }
+        self.apply_page(events.into_iter().map(|event| (event, Timestamp::MAX)));
     }
 }
 
@@ -122,7 +118,7 @@ pub(super) fn are_one<W: Clone, S>(
     steps: &[S],
     add: impl Fn(&mut W, &S),
     lacks: impl Fn(&W) -> Gaps,
-    can_be: impl Fn(&W, usize) -> bool,
+    can_be: impl Fn(&W, &S) -> bool,
 ) -> bool {
     let with_all_but = |left_out: Option<usize>| {
         let mut with = without.clone();
@@ -131,7 +127,7 @@ pub(super) fn are_one<W: Clone, S>(
         with
     };
     lacks(&with_all_but(None)) <= lacks(without)
-        && (0..steps.len()).all(|at| can_be(&with_all_but(Some(at)), at))
+        && steps.iter().enumerate().all(|(at, step)| can_be(&with_all_but(Some(at)), step))
 }
 
 /// Which correction holds, and what is said of a person, may depend on when it is told.
