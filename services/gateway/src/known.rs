@@ -392,7 +392,7 @@ impl Told {
         if matches!(happened.fact, Fact::Correction(_)) {
             self.corrections.insert(id, at);
         }
-        self.protection.fold(stored, is_own, &event, &mut payload);
+        self.protection.fold(stored, is_own, &event, &payload);
         self.received.add((stored, is_own), &event, &payload, zone);
         if let Some(update) = Update::of(&event, &payload) {
             let Update { demographics, .. } = &update;
