@@ -327,7 +327,7 @@ impl Timeline {
         self.patient = told_in;
         if let Some(event) = &event
             && let Some(patient) = told_in
-            && self.word.add_read(stored, event, &mut payload, &self.zone)
+            && self.word.add_read(stored, event, &payload, &self.zone)
         {
             self.person.add(patient, self.word.clone());
         }

@@ -60,6 +60,7 @@ pub fn command(
         violations.push(Path::ROOT.field("elements").violation(problem));
     }
     let unlisted = only_unlisted(violations)?;
+    check(payload, &Reader { zone, at: Path::ROOT.field("payload") })?;
     Ok((convert(event, payload, zone)?, unlisted))
 }
 
@@ -191,6 +192,18 @@ fn step(event: &v1::Event, payload: &Payload, zone: &Zone) -> Result<Option<topi
     } else {
         (payload.family() == Family::Resource).then_some(Resource(resource::Step::Describe))
     })
+}
+
+/// Refuses what can be read and contradicts itself, where somebody says it: what an earlier version
+/// took stays as it was told.
+fn check(payload: &Payload, read: &Reader<'_>) -> Result<()> {
+    if let Payload::DemographicsUpdated(message) = payload {
+        read.check_parts(message)
+    } else if let Payload::ValueCorrected(message) = payload {
+        read.check_instead(message)
+    } else {
+        Ok(())
+    }
 }
 
 /// All that is wrong with an event and its payload by themselves.
@@ -725,12 +738,27 @@ impl Reader<'_> {
         Ok(Order::Correction(Correction { corrects, change }))
     }
 
-    /// What is said instead: checked as though it were said now.
+    /// What is said instead.
     fn instead(&self, message: &v1::ValueCorrected) -> Result<Change> {
-        let at = self.at.field("payload");
+        let payload = self.said_instead(message)?;
+        let order = order(&payload, self)?;
+        let order = order.filter(|order| !matches!(order, Order::Correction(_)));
+        let order = order.ok_or_else(|| {
+            vec![self.at.field("type").violation("must be the type of the event that is corrected")]
+        })?;
+        Ok(Change::Value(Box::new(order.into())))
+    }
+
+    fn said_instead(&self, message: &v1::ValueCorrected) -> Result<Payload> {
         let unreadable = |problem: &str| vec![self.at.field("payload").violation(problem)];
-        let payload = Payload::decode(&message.r#type, &message.payload)
-            .map_err(|error| unreadable(&error.to_string()))?;
+        Payload::decode(&message.r#type, &message.payload)
+            .map_err(|error| unreadable(&error.to_string()))
+    }
+
+    /// Checks what is said instead as though it were said now.
+    fn check_instead(&self, message: &v1::ValueCorrected) -> Result<()> {
+        let at = self.at.field("payload");
+        let payload = self.said_instead(message)?;
         // What a list had once was taken, and holds.
         let violations = payload.violations(None).into_iter();
         let violations: Violations =
@@ -751,12 +779,8 @@ impl Reader<'_> {
             let problem = "must be empty: a correction of a registration is one of its numbers; who the person is, `UpdateDemographics` says anew";
             return Err(vec![at.field("demographics").violation(problem)]);
         }
-        let order = order(&payload, self)?;
-        let order = order.filter(|order| !matches!(order, Order::Correction(_)));
-        let order = order.ok_or_else(|| {
-            vec![self.at.field("type").violation("must be the type of the event that is corrected")]
-        })?;
-        Ok(Change::Value(Box::new(order.into())))
+        // A correction of a correction is refused by its type.
+        if matches!(payload, Payload::ValueCorrected(_)) { Ok(()) } else { check(&payload, self) }
     }
 }
 
@@ -797,7 +821,6 @@ fn order(payload: &Payload, read: &Reader<'_>) -> Result<Option<Order>> {
         Ruled::DemographicsUpdated(message) => {
             let demographics =
                 read.field("demographics").demographics(message.demographics.as_ref())?;
-            read.check_parts(message)?;
             let is_kept = |part| message.keeps().any(|kept| kept == part);
             let keeps = Keeps {
                 birth: is_kept(v1::DemographicsPart::Birth),
@@ -1012,6 +1035,8 @@ fn order(payload: &Payload, read: &Reader<'_>) -> Result<Option<Order>> {
 
 #[cfg(test)]
 mod tests {
+    use prost::Message as _;
+
     use super::*;
 
     #[test]
@@ -1107,6 +1132,48 @@ mod tests {
         let withdraws = vec![i32::from(Address)];
         let both = v1::DemographicsUpdated { withdraws, ..update(&[Address]) };
         assert_eq!(reader.check_parts(&both).unwrap_err()[0].field, "withdraws");
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused_where_it_is_said_and_read_where_it_was_taken() {
+        use v1::DemographicsPart::{Birth, ContactsAtWork, ContactsElsewhere};
+        let id = |number: u8| format!("0190a1b2-0000-7000-8000-00000000000{number}");
+        let given = v1::Demographics { birth_on: "1938".to_owned(), ..Default::default() };
+        let update = |demographics, keeps: &[v1::DemographicsPart]| v1::DemographicsUpdated {
+            demographics: Some(demographics),
+            keeps: keeps.iter().map(|part| (*part).into()).collect(),
+            withdraws: Vec::new(),
+        };
+        let halves = [ContactsAtWork, ContactsElsewhere];
+        let updates = [update(given, &[Birth]), update(v1::Demographics::default(), &halves)];
+        let corrected = |update: &v1::DemographicsUpdated| {
+            Payload::ValueCorrected(v1::ValueCorrected {
+                corrects_event_id: id(3),
+                r#type: "care.patient.demographics_updated.v1".to_owned(),
+                payload: update.encode_to_vec(),
+                ..Default::default()
+            })
+        };
+        let corrections = updates.iter().map(corrected).collect::<Vec<_>>();
+        for payload in updates.map(Payload::DemographicsUpdated).into_iter().chain(corrections) {
+            let event = v1::Event {
+                event_id: id(1),
+                r#type: payload.event_type().to_owned(),
+                patient_id: id(2),
+                occurred_at: "2026-05-01T09:00:00+09:00".to_owned(),
+                actor: Some(v1::Actor {
+                    organisation: "acute".to_owned(),
+                    role: "liaison-nurse".to_owned(),
+                    person: "p-1".to_owned(),
+                    ..Default::default()
+                }),
+                payload: payload.encode_to_vec(),
+                ..Default::default()
+            };
+            let refused = command(&event, &payload, &Zone::utc()).unwrap_err();
+            assert!(refused[0].field.ends_with("keeps"), "{refused:?}");
+            assert!(happened(&event, &payload, &Zone::utc()).is_some(), "{payload:?}");
+        }
     }
 
     #[test]

@@ -127,4 +127,14 @@ async fn a_message_that_says_when_somebody_died_and_that_they_did_not_is_remarke
         assert!(answer.contains(&format!("\rMSA|AA|{number}")), "{answer}");
         assert_eq!(answer.contains("PID-29 says when the patient died"), says, "{answer}");
     }
+    // What cannot be read says nothing: nobody is taken for dead by it.
+    let fields = format!("{}202x\u{fffd}|N", "|".repeat(21));
+    let pid = format!("PID|1||10^^^H^MR||Doe^Jane||19400203|F{fields}\r");
+    let sent = format!("MSH|^~\\&|HIS|H|GW|R|20260501||ADT^A28|10|P|2.5||||||UNICODE UTF-8\r{pid}");
+    let answer = sender.send(sent).await;
+    assert!(
+        answer.contains("\rMSA|AA|10") && answer.contains("what was known is kept"),
+        "{answer}"
+    );
+    assert!(!answer.contains("taken for dead"), "{answer}");
 }

@@ -605,4 +605,16 @@ async fn what_is_no_date_is_refused_by_the_names_of_its_element_and_entry() {
         wrong["period"]["end"] = json!("2026/03/09");
         told(1, "period.end", vec![person(), wrong]).await;
     }
+    let team = |place: &str| {
+        let mut team = json!({
+            "resourceType": "CareTeam", "id": "t1", "subject": { "reference": "Patient/p1" },
+            "participant": [{ "member": { "display": "山田" } }],
+        });
+        let (of, name) = place.split_once('.').unwrap();
+        team[of] = json!({ name: "2026/03/01" });
+        team
+    };
+    for place in ["period.start", "meta.lastUpdated"] {
+        told(1, place, vec![person(), team(place)]).await;
+    }
 }

@@ -3,11 +3,13 @@
 
 use std::path::Path;
 
+use prost::Message as _;
 use tonic::transport::Channel;
 use tsunagi_proto::v1;
+use tsunagi_proto::v1::care_team_client::CareTeamClient;
 
 use crate::mllp::{Sender, code, find};
-use crate::support::{Server, folder, sentences, timeline};
+use crate::support::{Server, by, context, folder, id, sentences, timeline};
 
 fn start(data: &Path) -> Server {
     Server::start_with(data, &["--mllp-listen", "127.0.0.1:0"])
@@ -194,6 +196,130 @@ async fn a_visit_that_would_have_ended_that_day_becomes_a_stay() {
         take(&mut sender, said("A03", "I", "W3", "1300")).await;
         assert_eq!(ward(&channel).await, None);
     }
+}
+
+#[tokio::test]
+async fn a_visit_that_became_no_stay_after_all_ended_on_its_day() {
+    let data = folder();
+    let server = start(data.path());
+    let mut sender = Sender::connect(&server).await;
+    let channel = server.channel().await;
+    let state = async || patient(&channel).await.state();
+    for (number, becomes, day) in [("V-1", "A06", "20260501"), ("V-2", "A01", "20260511")] {
+        let said = |event: &str, [class, ward]: [&str; 2], at: &str| {
+            let (control, at) = (format!("{event}{number}{at}"), format!("{day}{at}"));
+            let visit = visit(class, ward, number, ["", "", ""]);
+            of_ss_mix2(&adt(event, &control, &at, &visit))
+        };
+        take(&mut sender, said("A04", ["O", "OPD"], "0800")).await;
+        assert_eq!(state().await, v1::PatientState::Visited);
+        for hour in ["09", "11"] {
+            take(&mut sender, said(becomes, ["I", "W1"], &format!("{hour}00"))).await;
+            assert_eq!(ward(&channel).await.as_deref(), Some("W1"), "{becomes}");
+            // What was taken back of the stay is in nobody's way.
+            take(&mut sender, said("A02", ["I", "W2"], &format!("{hour}10"))).await;
+            take(&mut sender, said("A12", ["I", "W1"], &format!("{hour}20"))).await;
+            take(&mut sender, said("A11", ["I", "W1"], &format!("{hour}30"))).await;
+            assert_eq!(state().await, v1::PatientState::Visited, "{becomes}");
+        }
+        take(&mut sender, said(becomes, ["I", "W3"], "1300")).await;
+        assert_eq!(ward(&channel).await.as_deref(), Some("W3"), "{becomes}");
+        take(&mut sender, said("A03", ["I", "W3"], "1400")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_visit_that_became_no_stay_is_taken_back_with_the_end_that_was_assumed() {
+    let data = folder();
+    let server = start(data.path());
+    let mut sender = Sender::connect(&server).await;
+    let channel = server.channel().await;
+    let state = async || patient(&channel).await.state();
+    for (number, day) in [("V-1", "20260501"), ("V-2", "20260511"), ("V-3", "20260521")] {
+        let said = |event: &str, class: &str, at: &str| {
+            let (control, at) = (format!("{event}{number}{at}"), format!("{day}{at}"));
+            of_ss_mix2(&adt(event, &control, &at, &visit(class, "W1", number, ["", "", ""])))
+        };
+        for (event, class, at) in [("A04", "O", "0800"), ("A01", "I", "0900"), ("A11", "I", "1000")]
+        {
+            take(&mut sender, said(event, class, at)).await;
+        }
+        assert_eq!(state().await, v1::PatientState::Visited);
+        match number {
+            "V-1" => take(&mut sender, said("A11", "O", "1100")).await,
+            "V-2" => take(&mut sender, said("A23", "O", "1100")).await,
+            _other => {
+                let moved = said("A45", "O", "1100").replacen("|7^", "|8^", 1);
+                let moved = moved.replace("PV1|", "MRG|7^^^H^MR||||V-3\rPV1|");
+                take(&mut sender, moved).await;
+                let other = find(&channel, "urn:tsunagi:hl7:H:H", "8").await;
+                assert_eq!(other.state(), v1::PatientState::Visited);
+            }
+        }
+        assert_eq!(state().await, v1::PatientState::Unspecified, "{number}");
+    }
+}
+
+#[tokio::test]
+async fn an_end_that_a_person_said_of_a_visit_does_not_give_way_to_a_stay() {
+    let data = folder();
+    let server = start(data.path());
+    let mut sender = Sender::connect(&server).await;
+    let channel = server.channel().await;
+    let none = ["", "", ""];
+    let mut team = CareTeamClient::new(channel.clone());
+    let facility = Some(v1::Organisation { id: "H".to_owned(), ..Default::default() });
+    let place = v1::Place { facility, ward: "W1".to_owned(), ..Default::default() };
+    for (event, number, ended_at) in [(1, "V-1", "2026-05-01"), (2, "V-2", "2026-05-02")] {
+        let said = |event: &str, class: &str, at: &str| {
+            adt(event, &format!("{number}{at}"), at, &visit(class, "W1", number, none))
+        };
+        take(&mut sender, said("A04", "O", "202605010800")).await;
+        let patient_id = patient(&channel).await.patient_id;
+        let entries = timeline(&channel, &patient_id).await;
+        let begun = entries.iter().rfind(|of| of.r#type == "care.encounter.registered.v1").unwrap();
+        let instead = v1::EncounterRegistered {
+            encounter_id: begun.encounter_id.clone(),
+            class: v1::EncounterClass::Outpatient.into(),
+            place: Some(place.clone()),
+            ended_at: ended_at.to_owned(),
+            ..Default::default()
+        };
+        let correction = v1::ValueCorrected {
+            corrects_event_id: begun.event_id.clone(),
+            r#type: begun.r#type.clone(),
+            payload: instead.encode_to_vec(),
+            ..Default::default()
+        };
+        let request = v1::CorrectValueRequest {
+            context: Some(context(&patient_id, &id(event), "2026-05-03T09:00:00+09:00")),
+            event: Some(correction),
+        };
+        team.correct_value(by("H", "liaison-nurse", request)).await.unwrap();
+        refuse(&mut sender, said("A06", "I", "202605040900"), "[ENCOUNTER_ENDED]").await;
+        assert_eq!(patient(&channel).await.state(), v1::PatientState::Visited, "{ended_at}");
+    }
+}
+
+#[tokio::test]
+async fn a_visit_that_ended_long_ago_does_not_become_a_stay() {
+    let data = folder();
+    let server = start(data.path());
+    let mut sender = Sender::connect(&server).await;
+    let channel = server.channel().await;
+    let none = ["", "", ""];
+    let said = |event: &str, class: &str, number: &str, at: &str| {
+        of_ss_mix2(&adt(event, &format!("{event}{at}"), at, &visit(class, "W1", number, none)))
+    };
+    for (number, becomes) in [("V-1", "A01"), ("V-2", "A06")] {
+        take(&mut sender, said("A04", "O", number, "202605010800")).await;
+        let before = types(&channel).await;
+        // The number is used again.
+        refuse(&mut sender, said(becomes, "I", number, "202605090900"), "[OTHER_VISIT]").await;
+        assert_eq!(types(&channel).await, before);
+    }
+    take(&mut sender, said("A06", "I", "V-2", "202605080900")).await;
+    assert_eq!(ward(&channel).await.as_deref(), Some("W1"));
 }
 
 #[tokio::test]

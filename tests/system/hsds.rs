@@ -333,6 +333,47 @@ async fn a_row_that_leads_to_no_service_or_to_nothing_that_is_there_is_told() {
 }
 
 #[tokio::test]
+async fn an_attribute_is_of_the_table_that_it_names_where_ids_are_counted_in_each() {
+    let (data, tables) = (folder(), folder());
+    for (name, text) in [
+        ("organizations", "id,name\n7,日だまりの会\n8,つばさの会\n"),
+        ("services", "id,organization_id,name,status\n7,7,サロン,active\n"),
+        ("phones", "id,service_id,number\n9,7,0294-00-0001\n"),
+        ("taxonomy_terms", "id,code,name\n1,gathering,サロン\n2,non-profit,法人\n"),
+        (
+            "attributes",
+            "id,link_id,link_entity,taxonomy_term_id\n1,7,service,1\n2,7,organization,2\n3,8,service,1\n4,9,,1\n5,8,organizations,2\n6,7,planet,2\n",
+        ),
+    ] {
+        std::fs::write(tables.path().join(format!("{name}.csv")), text).unwrap();
+    }
+    // In JSON, an object says by where it stands of what it is.
+    let nested = json!([{
+        "id": "s-1", "name": "配食", "status": "active",
+        "organization": {
+            "id": "s-1", "name": "つなぎの会",
+            "attributes": [{ "id": "k-1", "taxonomy_term": { "id": "2", "code": "non-profit" } }],
+        },
+        "attributes": [{ "id": "k-2", "taxonomy_term": { "id": "1", "code": "gathering" } }],
+    }]);
+    std::fs::write(tables.path().join("nested.json"), nested.to_string()).unwrap();
+    let output = import(data.path(), tables.path(), &[]);
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    for told in [3, 6] {
+        let told = format!("attribute/{told}  SERVICE_UNKNOWN");
+        assert!(text.contains(&told), "{told}\n{text}");
+    }
+    assert_eq!(text.matches("attribute/").count(), 2, "{text}");
+    let server = Server::start(data.path());
+    for entry in entries(&server.channel().await).await {
+        let kinds = entry.resource.unwrap().kinds;
+        let kinds: Vec<&str> = kinds.iter().map(|kind| kind.code.as_str()).collect();
+        assert_eq!(kinds, ["gathering"]);
+    }
+}
+
+#[tokio::test]
 async fn a_table_that_is_no_list_and_what_stands_in_an_object_without_an_id_are_told() {
     let (data, files) = (folder(), folder());
     let service = |name: &str| json!({ "id": "s-1", "organization_id": "org-1", "name": name });

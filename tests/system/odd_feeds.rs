@@ -87,6 +87,8 @@ async fn a_character_set_that_is_in_doubt_is_told_in_the_answer_with_what_was_re
             "declares another character set than the bytes have",
         ),
         ("8859/1", Charset::Latin1, "García", ""),
+        ("", Charset::Ascii, "Garcia", ""),
+        ("ISO IR 999", Charset::Ascii, "Garcia", "not known here: read as ASCII"),
     ];
     for (number, (declared, charset, family, doubt)) in told.into_iter().enumerate() {
         let message = format!(

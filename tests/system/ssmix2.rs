@@ -228,15 +228,52 @@ async fn a_transaction_file_in_whose_place_a_longer_one_came_is_read_from_its_be
     assert_eq!(found[2..], ["encounter.transferred", "encounter.discharged"], "{found:?}");
 }
 
+/// A message that says of itself that it is one of SS-MIX2.
+fn of_ss_mix2(event: &str, control: &str, visit: &str) -> Vec<u8> {
+    let said = String::from_utf8(message_in(event, control, visit, Charset::Utf8)).unwrap();
+    let version = "|ISO 2022-1994|SS-MIX2_1.20^SS-MIX2^1.2.392.200250.2.1.100.1.2.120^ISO\r";
+    Charset::Iso2022Jp.write(&said.replacen("|ISO 2022-1994\r", version, 1))
+}
+
+#[tokio::test]
+async fn an_outpatient_whose_admission_is_deleted_or_replaced_was_there_for_a_day() {
+    let (data, storage) = (folder(), folder());
+    let visit = |class: &str, number: &str, at: &str| {
+        format!("PV1|1|{class}|112{}{number}{}{at}", "|".repeat(16), "|".repeat(25))
+    };
+    let records = |number: &str| {
+        let came = of_ss_mix2("A04", &format!("1{number}"), &visit("O", number, "202604300900"));
+        let stayed = of_ss_mix2("A01", &format!("2{number}"), &visit("I", number, "202604301000"));
+        [came, stayed]
+    };
+    let [came, stayed] = records("V-1");
+    let record = |kind: &str, said: &[u8]| [kind.as_bytes(), b",0042\r\n", said, b"\r\n"].concat();
+    let all = [record("INS", &came), record("INS", &stayed), record("DEL", &stayed)];
+    put(&storage.path().join("TR_20260501000000000_00001.DAT"), &all.concat());
+    let server = start(data.path(), storage.path());
+    let channel = server.channel().await;
+    let visited = async || {
+        let patient = find(&channel, "urn:tsunagi:hl7:SEND", "0042").await;
+        patient.state() == v1::PatientState::Visited
+    };
+    let found = entries(&channel, 5).await;
+    assert!(visited().await, "{found:?}");
+    // What is replaced in the standard storage is taken back.
+    let [came, stayed] = records("V-2");
+    put(&stored(storage.path(), "8", "20260501100000000", "1"), &came);
+    put(&stored(storage.path(), "9", "20260501110000000", "1"), &stayed);
+    entries(&channel, 7).await;
+    let replaced = |flag: &str| stored(storage.path(), "9", "20260501110000000", flag);
+    std::fs::rename(replaced("1"), replaced("2")).unwrap();
+    let found = entries(&channel, 9).await;
+    assert!(visited().await, "{found:?}");
+}
+
 #[tokio::test]
 async fn an_outpatient_is_registered_for_a_day() {
     let (data, storage) = (folder(), folder());
     let visit = format!("PV1|1|O|112{}202604300900", "|".repeat(41));
-    let of_ss_mix2 = |control: &str, visit: &str| {
-        let said = String::from_utf8(message_in("A04", control, visit, Charset::Utf8)).unwrap();
-        let version = "|ISO 2022-1994|SS-MIX2_1.20^SS-MIX2^1.2.392.200250.2.1.100.1.2.120^ISO\r";
-        Charset::Iso2022Jp.write(&said.replacen("|ISO 2022-1994\r", version, 1))
-    };
+    let of_ss_mix2 = |control: &str, visit: &str| of_ss_mix2("A04", control, visit);
     let file = |order: &str, time: &str| stored(storage.path(), order, time, "1");
     put(&file("7", "20260430100000000"), &of_ss_mix2("1", &visit));
     let server = start(data.path(), storage.path());

@@ -386,7 +386,7 @@ fn labels(standing: &Standing<'_>, event: &v1::Event) -> Vec<i32> {
     let mut labels = event.sensitivity.clone();
     if standing.error.is_some()
         && !labels.contains(&label)
-        && address::is_confidential(event, &mut Payload::clone(&standing.payload))
+        && address::is_confidential(event, &standing.payload)
     {
         labels.push(label);
     }

@@ -113,8 +113,8 @@ impl Word {
         if !says_anything.iter().any(|of| event.r#type.starts_with(of)) {
             return;
         }
-        if let Ok(mut payload) = Payload::decode(&event.r#type, &event.payload) {
-            self.add_read(stored, &event, &mut payload, zone);
+        if let Ok(payload) = Payload::decode(&event.r#type, &event.payload) {
+            self.add_read(stored, &event, &payload, zone);
         }
     }
 
@@ -123,7 +123,7 @@ impl Word {
         &mut self,
         stored: &Stored,
         event: &v1::Event,
-        payload: &mut Payload,
+        payload: &Payload,
         zone: &Zone,
     ) -> bool {
         let placed = stored.placed;
@@ -235,7 +235,7 @@ impl Words {
 
 /// Whether an event says that the patient's address is confidential: in the address, or by its
 /// label.
-pub fn is_confidential(event: &v1::Event, payload: &mut Payload) -> bool {
+pub fn is_confidential(event: &v1::Event, payload: &Payload) -> bool {
     let Some(demographics) = demographics(payload) else { return false };
     let address = demographics.address.as_ref();
     let label = v1::Sensitivity::ConfidentialAddress.into();
@@ -243,11 +243,11 @@ pub fn is_confidential(event: &v1::Event, payload: &mut Payload) -> bool {
 }
 
 /// What a payload says of who the patient is.
-pub fn demographics(payload: &mut Payload) -> Option<&mut v1::Demographics> {
+fn demographics(payload: &Payload) -> Option<&v1::Demographics> {
     if let Payload::PatientRegistered(message) = payload {
-        message.demographics.as_mut()
+        message.demographics.as_ref()
     } else if let Payload::DemographicsUpdated(message) = payload {
-        message.demographics.as_mut()
+        message.demographics.as_ref()
     } else {
         None
     }
@@ -255,19 +255,19 @@ pub fn demographics(payload: &mut Payload) -> Option<&mut v1::Demographics> {
 
 /// Whether a payload says where the patient lives.
 pub fn has_address(payload: &Payload) -> bool {
-    let said = if let Payload::PatientRegistered(message) = payload {
-        message.demographics.as_ref()
-    } else if let Payload::DemographicsUpdated(message) = payload {
-        message.demographics.as_ref()
-    } else {
-        None
-    };
-    said.is_some_and(|said| said.address.is_some())
+    demographics(payload).is_some_and(|said| said.address.is_some())
 }
 
 /// The bytes of a payload with its address withheld. None if there is no address in it.
 pub fn without_address(mut payload: Payload) -> Option<Vec<u8>> {
-    withhold(demographics(&mut payload)?.address.as_mut()?);
+    let said = if let Payload::PatientRegistered(message) = &mut payload {
+        message.demographics.as_mut()
+    } else if let Payload::DemographicsUpdated(message) = &mut payload {
+        message.demographics.as_mut()
+    } else {
+        None
+    };
+    withhold(said?.address.as_mut()?);
     Some(payload.encode_to_vec())
 }
 
@@ -289,12 +289,12 @@ pub(crate) async fn sent(
     event: v1::Event,
 ) -> Result<v1::Event, ReadError> {
     let StreamId::Patient(patient) = stored.stream else { return Ok(event) };
-    let Ok(mut payload) = Payload::decode(&event.r#type, &event.payload) else { return Ok(event) };
+    let Ok(payload) = Payload::decode(&event.r#type, &event.payload) else { return Ok(event) };
     if !has_address(&payload) {
         return Ok(event);
     }
     let said_at = said_at(&event, stored.placed, &bus.region().zone);
-    if !is_confidential(&event, &mut payload) {
+    if !is_confidential(&event, &payload) {
         let is_withheld = match words.person(bus, patient).await {
             Ok(person) => {
                 person.is_in_error(stored.event)

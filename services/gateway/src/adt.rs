@@ -1,6 +1,6 @@
 //! HL7 v2 ADT messages as care events: who the patient is (`patient`, `news`), which visit or stay it
 //! is about (`visit`, `encounter`), what the trigger event means for it (`trigger`, `acts`,
-//! `changes`, `tracking`, `allergies`), what is said a second time (`again`) or under another
+//! `changes`, `assumed_end`, `tracking`, `allergies`), what is said a second time (`again`) or under another
 //! number (`renumbered`), what is another patient's (`moved`), whose records are one person's
 //! (`one_person`), and how a message is taken as a whole (`intake`), patient by patient (`parts`),
 //! as events (`events`).
@@ -11,6 +11,7 @@
 mod acts;
 mod again;
 mod allergies;
+mod assumed_end;
 mod changes;
 mod encounter;
 mod events;
@@ -31,6 +32,7 @@ mod tracking;
 mod trigger;
 mod visit;
 
+pub(crate) use events::{MLLP, SSMIX2};
 pub use intake::{Intake, Manner, Outcome, Taken};
 pub use profile::{ProfileError, Profiles};
 pub use refusal::{Kind, Refusal};

@@ -84,6 +84,8 @@ struct Word {
 struct Words {
     by: String,
     organisation: String,
+    /// The door by which it came.
+    door: String,
     attending: Option<(EncounterId, CareTime, v1::Participant)>,
     number: Option<(EncounterId, v1::Identifier)>,
     /// Whether it says of an encounter that is known that another doctor attends.
@@ -287,6 +289,15 @@ impl Known {
         words.step.as_ref().map(|(_, payload)| payload)
     }
 
+    /// What a step of an encounter was said to be at first, and each time instead, with the step
+    /// that this event takes.
+    pub(crate) fn wordings(&self, step: EventId) -> impl Iterator<Item = &(Step, Payload)> {
+        let holds = |by: &EventId| self.record().outcome(*by).error.is_none();
+        let instead = self.record().corrections_of(step).filter(holds);
+        let events = std::iter::once(step).chain(instead);
+        events.filter_map(|by| self.told.words.get(&by)?.step.as_ref())
+    }
+
     /// When an event about an encounter happened, as it was written and corrected since.
     pub(crate) fn written_time(&self, event: EventId) -> Option<&str> {
         let instead = self.record().outcome(event).time.map(|(by, _)| by);
@@ -326,6 +337,11 @@ impl Known {
     /// Whether it was this organisation's word.
     pub(crate) fn is_word_of(&self, organisation: &str, event: EventId) -> bool {
         self.told.words.get(&event).is_some_and(|words| words.organisation == organisation)
+    }
+
+    /// Whether an event about an encounter came by one of these doors.
+    pub(crate) fn came_by(&self, doors: &[&str], event: EventId) -> bool {
+        self.told.words.get(&event).is_some_and(|words| doors.contains(&words.door.as_str()))
     }
 
     /// The steps in effect, and those that were taken back.
@@ -392,7 +408,7 @@ impl Told {
         if matches!(happened.fact, Fact::Correction(_)) {
             self.corrections.insert(id, at);
         }
-        self.protection.fold(stored, is_own, &event, &mut payload);
+        self.protection.fold(stored, is_own, &event, &payload);
         self.received.add((stored, is_own), &event, &payload, zone);
         if let Some(update) = Update::of(&event, &payload) {
             let Update { demographics, .. } = &update;
@@ -415,10 +431,12 @@ impl Told {
         if let Some(words) = words(payload.clone(), at) {
             self.times.insert(id, event.occurred_at.clone());
             let by = event.actor.unwrap_or_default().person;
+            let door = event.source.unwrap_or_default().door;
             let organisation = happened.stamp.acting_for.to_string();
             let is_change = words.is_change && !is_instead;
             let step = taken_by(&happened, &by).map(|step| (step, payload));
-            self.words.insert(id, Words { by, organisation, is_change, step, is_instead, ..words });
+            let said = Words { by, organisation, door, is_change, step, is_instead, ..words };
+            self.words.insert(id, said);
         }
     }
 }

@@ -180,8 +180,9 @@ impl Situation<'_> {
         }
     }
 
-    /// The visit that becomes a stay: one that goes on, or that of the message's number which had
-    /// ended on its day.
+    /// The visit that becomes a stay: one that goes on, or that of the message's number which has
+    /// ended. Only of an end that was assumed it can still become one (`becomes_stay`); any other
+    /// the rules refuse.
     fn becoming_inpatient(&self) -> Result<Option<EncounterId>, Refusal> {
         let is_visiting = |of: &Encounter| of.stage() == Stage::Visiting;
         let found = self.current(is_visiting)?;
@@ -190,25 +191,6 @@ impl Situation<'_> {
             return Ok(found);
         }
         self.current(|of| of.stage() == Stage::Ended && of.class() != Class::Inpatient)
-    }
-
-    /// An admission. Of a visit that becomes a stay so, the end that was assumed (`ends_on`) was
-    /// none.
-    fn becomes_stay(&self, encounter: EncounterId, new: Told) -> Tells {
-        let admitted = self.step(encounter, StepKind::Admitted, new)?;
-        let begun = self.known.last(encounter, &[StepKind::Registered]);
-        let said = begun.and_then(|begun| Some((begun, self.known.said_by(begun.event)?)));
-        let Some((begun, Payload::EncounterRegistered(said))) = said else { return Ok(admitted) };
-        // Whoever knows when it ended says more than the day.
-        let is_assumed = said.ended_at.len() == "2026-05-01".len()
-            && self.known.is_word_of(&self.visit.profile.facility.id, begun.event);
-        if admitted.is_empty() || !is_assumed {
-            return Ok(admitted);
-        }
-        let instead = v1::EncounterRegistered { ended_at: String::new(), ..said.clone() };
-        let instead = Payload::EncounterRegistered(instead);
-        let goes_on = Told::instead_of(begun.event, &instead, self.visit.written_at()?);
-        Ok(std::iter::once(goes_on).chain(admitted).collect())
     }
 
     /// The stay ends, and the patient remains for a visit that follows from it.
@@ -422,8 +404,6 @@ impl Situation<'_> {
     }
 
     fn cancel(&self, kinds: &[StepKind]) -> Tells {
-        // When it was taken back: EVN-6 may be when that happened which is taken back.
-        let at = self.visit.written_at()?;
         // A move that an update told in passing is not the one that was told and is cancelled.
         let has_step = |encounter: EncounterId| {
             let mut steps =
@@ -442,27 +422,33 @@ impl Situation<'_> {
         let found = if is_unclear { of_stay } else { of_stay.or_else(here) };
         let none = if encounter.is_some() { nothing_to_cancel } else { unknown_to_cancel };
         let step = found.ok_or_else(none)?;
-        let cancellation = v1::EncounterCancellation {
-            encounter_id: step.encounter.to_string(),
-            cancelled_event_id: step.event.to_string(),
-            reason: String::new(),
-        };
-        Ok(vec![Told { at, payload: cancels(step.kind, cancellation) }])
+        self.take_back(&[step.event])
     }
 
     /// Takes back what these events did and is still in effect, the last first.
     pub(super) fn take_back(&self, events: &[EventId]) -> Tells {
+        // When it was taken back: EVN-6 may be when that happened which is taken back.
         let at = self.visit.written_at()?;
-        let steps = self.known.steps.iter().rev().filter(|step| events.contains(&step.event));
-        let told = steps.map(|step| {
+        let is_meant = |step: &&Step| events.contains(&step.event) || self.is_end_of(step, events);
+        let mut steps: Vec<&Step> = self.known.steps.iter().filter(is_meant).collect();
+        // The end comes last, also if no more is known of it than the day.
+        steps.sort_by_key(|step| self.is_end_of(step, events));
+        let mut told = Vec::new();
+        for step in steps.iter().rev() {
             let cancellation = v1::EncounterCancellation {
                 encounter_id: step.encounter.to_string(),
                 cancelled_event_id: step.event.to_string(),
                 reason: String::new(),
             };
-            Told { at: at.clone(), payload: cancels(step.kind, cancellation) }
-        });
-        Ok(told.collect())
+            told.push(Told { at: at.clone(), payload: cancels(step.kind, cancellation) });
+            let is_beginning =
+                |of: &&Step| (of.encounter, of.kind) == (step.encounter, StepKind::Registered);
+            let is_visit_again = step.kind == StepKind::Admitted && !steps.iter().any(is_beginning);
+            if is_visit_again {
+                told.extend(self.ends_after_all(step.encounter));
+            }
+        }
+        Ok(told)
     }
 
     /// What the message says instead of one that it replaces, and whose steps could not be taken

@@ -332,7 +332,7 @@ fn used_again(field: &str) -> Refusal {
     )
 }
 
-fn other_visit(field: &str) -> Refusal {
+pub(super) fn other_visit(field: &str) -> Refusal {
     Refusal::contradicts(
         field,
         "OTHER_VISIT",

@@ -1,6 +1,7 @@
 //! What a message tells, as events: in whose name, and where they come from.
 
 use tsunagi_domain::{Actor, EventId, OrganisationId, PatientId};
+use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::v1;
 
 use super::acts::Told;
@@ -9,12 +10,18 @@ use super::refusal::Refusal;
 use super::visit::Said;
 use crate::text::cut;
 
+/// The doors by which messages come.
+pub(crate) const MLLP: &str = "mllp";
+pub(crate) const SSMIX2: &str = "ssmix2";
+
 const ROLE: &str = "system";
 const PERSON: &str = "hl7";
 /// In whose name an update (A08) tells what changed of a visit.
 pub(super) const IN_PASSING: &str = "hl7-update";
 /// In whose name the tracking of patients (A09, A10) tells.
 pub(super) const TRACKING: &str = "hl7-tracking";
+/// In whose name the end of a visit is told of which no message tells.
+pub(super) const ASSUMING: &str = "hl7-assumed";
 
 /// What a message tells of one of its patients.
 pub(super) fn events(
@@ -45,9 +52,12 @@ pub(super) fn event(
     } else {
         ""
     };
+    let is_end = matches!(told.payload, Payload::Discharged(_));
     let person = match message.kind().1.as_str() {
         "A08" => IN_PASSING,
         "A09" | "A10" => TRACKING,
+        // What takes an admission back tells of an end only if that is assumed.
+        "A01" | "A06" | "A11" if is_end => ASSUMING,
         _other => PERSON,
     };
     let warnings = [incoming.warning, odd].map(str::to_owned);

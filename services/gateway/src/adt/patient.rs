@@ -139,7 +139,9 @@ pub(super) fn said(
 /// Whether PID-29 says when the patient died, and PID-30 that they did not.
 pub(super) fn contradicts_death(group: &Group<'_>) -> bool {
     let died = group.field("PID", 29);
-    !died.is_empty() && !died.is_null() && group.field("PID", 30).first().eq_ignore_ascii_case("N")
+    // What holds bytes that are no characters says nothing.
+    let says_when = !died.is_empty() && !died.is_null() && !is_spoilt(died);
+    says_when && group.field("PID", 30).first().eq_ignore_ascii_case("N")
 }
 
 /// The names that somebody goes by. An alias or a maiden name alone is none, unless none is known.

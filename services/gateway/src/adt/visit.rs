@@ -147,8 +147,12 @@ impl Visit<'_> {
         if class != v1::EncounterClass::Outpatient || !ends_that_day {
             return String::new();
         }
-        let began = self.care_time(&began.text).map(|time| time.words(self.zone));
-        began.and_then(|began| began.get(..10).map(str::to_owned)).unwrap_or_default()
+        self.care_time(&began.text).map(|began| self.day_of(began)).unwrap_or_default()
+    }
+
+    /// The day of a time, by the clock of the region. Empty if no day is known.
+    pub(super) fn day_of(&self, time: CareTime) -> String {
+        time.words(self.zone).get(..10).unwrap_or_default().to_owned()
     }
 
     /// When an admission is expected (PV2-8).

@@ -48,14 +48,17 @@ pub enum Warning {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decoded<'a> {
     pub text: Cow<'a, str>,
+    /// The set in which its sender is answered.
     pub charset: Charset,
+    /// The set as which it was read: ASCII, where its bytes are the same characters in all.
+    pub read_as: Charset,
     pub warning: Option<Warning>,
 }
 
 impl Decoded<'_> {
     /// What is not certain about the text, if anything is, and as what it was read.
     pub fn doubt(&self) -> Option<String> {
-        self.warning.map(|warning| format!("{warning}: read as {}", self.charset.name()))
+        self.warning.map(|warning| format!("{warning}: read as {}", self.read_as.name()))
     }
 }
 
@@ -144,7 +147,8 @@ pub fn decode(bytes: &[u8], usual: Option<Charset>) -> Decoded<'_> {
         let charset = known.or(usual).unwrap_or(Charset::Ascii);
         let warning = (declared.is_some() && known.is_none()).then_some(Warning::UnknownDeclared);
         // Seven-bit bytes are the same characters in all of these sets.
-        return Decoded { text: Charset::Ascii.read(bytes).0, charset, warning };
+        let read_as = Charset::Ascii;
+        return Decoded { text: read_as.read(bytes).0, charset, read_as, warning };
     }
     let charset = by_bytes(bytes, known, usual);
     // What the facility is known to send is as good as declared.
@@ -176,7 +180,7 @@ fn decode_as(
         None if declared => Some(Warning::UnknownDeclared),
         None => Some(Warning::Undeclared),
     };
-    Decoded { text, charset, warning }
+    Decoded { text, charset, read_as: charset, warning }
 }
 
 /// The repetitions of MSH-18, if it says anything.
@@ -326,6 +330,17 @@ mod tests {
         assert!(decoded.text.contains(NAME));
         let unknown = message("ISO IR 999", Charset::Utf8, "Doe");
         assert_eq!(decode(&unknown, None).warning, Some(Warning::UnknownDeclared));
+    }
+
+    #[test]
+    fn ascii_of_a_set_that_is_not_known_is_read_as_ascii_and_answered_as_is_usual() {
+        let unknown = message("ISO IR 999", Charset::Ascii, "Doe^Jo");
+        for usual in [Charset::Cp932, Charset::Iso2022Jp] {
+            let decoded = decode(&unknown, Some(usual));
+            let doubt = decoded.doubt().unwrap();
+            assert!(doubt.ends_with("is not known here: read as ASCII"), "{doubt}");
+            assert_eq!(decoded.charset, usual);
+        }
     }
 
     #[test]

@@ -20,9 +20,15 @@ pub(super) enum Found {
 /// The texts of an object, by their names.
 pub(super) type Fields = BTreeMap<String, String>;
 
-/// The object in which another one stands: how that one names it, as a table would (`service_id`),
-/// and its id, which is empty if it has none. One that many services share stands in each.
-pub(super) type Holder = (String, String);
+/// The object in which another one stands. One that many services share stands in each.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Holder {
+    /// How the other one names it, as a table would (`service_id`).
+    pub(super) link: String,
+    pub(super) table: &'static str,
+    /// Empty if it has none.
+    pub(super) id: String,
+}
 
 /// Takes what stands in one of the file's objects, which are counted from 1.
 type Add<'a> = &'a mut dyn FnMut(u64, Found);
@@ -116,12 +122,13 @@ fn take_apart(
 ) -> String {
     let mut fields = texts(object);
     // What it says itself of where it belongs is what a table would say.
-    let holder = holder.filter(|(link, id)| fields.get(link).is_none_or(|said| said == id));
-    if let Some((link, _)) = &holder {
-        fields.remove(link);
+    let holder =
+        holder.filter(|holder| fields.get(&holder.link).is_none_or(|said| *said == holder.id));
+    if let Some(holder) = &holder {
+        fields.remove(&holder.link);
     }
     let holder = match holder {
-        Some((link, id)) if OF_ONE.contains(&table) => {
+        Some(Holder { link, id, .. }) if OF_ONE.contains(&table) => {
             if !id.is_empty() {
                 fields.insert(link, id);
             }
@@ -149,7 +156,7 @@ fn take_apart(
             let link =
                 if within == "attribute" { "link_id".to_owned() } else { format!("{table}_id") };
             let is_named = !value.is_array() && NAMED.contains(&within) && child.contains_key("id");
-            let holder = (!is_named).then(|| (link, id.clone()));
+            let holder = (!is_named).then(|| Holder { link, table, id: id.clone() });
             let child_id = take_apart(within, child, holder, number, add);
             if !value.is_array() {
                 fields.entry(format!("{name}_id")).or_insert(child_id);

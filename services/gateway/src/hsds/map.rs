@@ -63,7 +63,8 @@ const USED: [&str; 15] = [
     "taxonomy_term",
 ];
 
-/// Of these, rows that nothing leads to are no loss: a list of terms, organisations or places.
+/// Of these, rows that lead to no service are no loss: a list of terms or of organisations. To what
+/// an attribute belongs, it says in a way of its own.
 const SHARED: [&str; 4] = ["attribute", "organization", "service", "taxonomy_term"];
 
 /// The rows of the tables, and which of them were used.
@@ -158,15 +159,21 @@ impl<'t> Work<'t> {
     /// Finds the services to which an attribute belongs. One may belong to something else, of which
     /// nothing is made of it.
     fn assign_attribute(&mut self, row: &'t Row) {
-        let linked: BTreeSet<&str> = row.all("link_id").collect();
+        let said = (row.get("link_entity"), row.get("link_id"));
+        let held = row.holders.iter().map(|holder| (holder.table, holder.id.trim()));
+        let linked: BTreeSet<(&str, &str)> = std::iter::once(said).chain(held).collect();
         let term = row.get("taxonomy_term_id");
-        if !linked.iter().any(|id| self.tables.has(id)) {
+        if !linked.iter().any(|(table, id)| self.tables.has(table, id)) {
             self.refuse("attribute", row, "SERVICE_UNKNOWN", leads_nowhere(row));
         } else if !term.is_empty() && self.tables.row("taxonomy_term", term).is_none() {
             let message = "its taxonomy_term_id names no taxonomy term of these files: export the terms with the services; it is not taken".to_owned();
             self.refuse("attribute", row, "TERM_UNKNOWN", message);
         }
-        for service in linked {
+        let may_be_service = |named: &str| {
+            ["", "service", "services"].contains(&named.to_ascii_lowercase().as_str())
+        };
+        let services = linked.into_iter().filter(|(named, _)| may_be_service(named));
+        for service in services.map(|(_, id)| id).collect::<BTreeSet<_>>() {
             self.of_service.entry(("attribute", service.to_owned())).or_default().push(row);
         }
     }
@@ -190,8 +197,8 @@ impl<'t> Work<'t> {
     /// stands.
     fn services_of(&self, table: &str, row: &Row) -> BTreeSet<String> {
         let mut services = self.services_named(table, row.id(), &|name| row.get(name));
-        for (link, id) in &row.holders {
-            let named = |name: &str| if name == link { id.trim() } else { "" };
+        for holder in &row.holders {
+            let named = |name: &str| if name == holder.link { holder.id.trim() } else { "" };
             services.extend(self.services_named(table, row.id(), &named));
         }
         services
@@ -442,12 +449,11 @@ impl<'t> Work<'t> {
 /// What to do about a row that leads to nothing.
 fn leads_nowhere(row: &Row) -> String {
     if let Some(holder) = row.holder_without_id() {
-        let holder = if holder == "link" { "object" } else { holder };
         return format!(
             "the {holder} in which it stands has no id, by which it would lead to a service: give it one that stays"
         );
     }
-    "it leads to no service of these files: check its service_id, service_at_location_id, location_id, contact_id, organization_id or link_id".to_owned()
+    "it leads to no service of these files: check its service_id, service_at_location_id, location_id, contact_id, organization_id, or link_id and link_entity".to_owned()
 }
 
 /// A time of day as `09:30`. What is none stays as it is, and is told with its row.

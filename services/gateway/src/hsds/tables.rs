@@ -87,14 +87,14 @@ impl Row {
 
     /// The kind of object in which it stands, in JSON, if nobody can say which one that is.
     pub(super) fn holder_without_id(&self) -> Option<&str> {
-        let without = self.holders.iter().find(|(_, id)| id.trim().is_empty());
-        without.map(|(link, _)| link.strip_suffix("_id").unwrap_or(link))
+        let without = self.holders.iter().find(|holder| holder.id.trim().is_empty());
+        without.map(|holder| holder.table)
     }
 
     /// All that it belongs to by a field: what it names there itself, and where it stands.
     pub(super) fn all<'r>(&'r self, name: &'r str) -> impl Iterator<Item = &'r str> {
-        let held = self.holders.iter().filter(move |(link, _)| link == name);
-        let said = std::iter::once(self.get(name)).chain(held.map(|(_, id)| id.trim()));
+        let held = self.holders.iter().filter(move |holder| holder.link == name);
+        let said = std::iter::once(self.get(name)).chain(held.map(|holder| holder.id.trim()));
         said.filter(|id| !id.is_empty())
     }
 }
@@ -231,9 +231,12 @@ impl Tables {
         self.rows(table).get(*at).filter(|_| !id.is_empty())
     }
 
-    /// Whether a row of any table has this id.
-    pub(super) fn has(&self, id: &str) -> bool {
-        TABLES.iter().any(|(table, _)| self.row(table, id).is_some())
+    /// Whether a row has this id: of the table of that name, or, where none is named, of any.
+    pub(super) fn has(&self, named: &str, id: &str) -> bool {
+        let mut tables = TABLES.iter().filter(|(one, many)| {
+            named.is_empty() || [one, many].iter().any(|name| name.eq_ignore_ascii_case(named))
+        });
+        tables.any(|(table, _)| self.row(table, id).is_some())
     }
 
     pub(super) fn counts(&self) -> impl Iterator<Item = (&'static str, usize)> {

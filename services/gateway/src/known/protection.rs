@@ -30,10 +30,10 @@ impl Protection {
         stored: &Stored,
         is_own: bool,
         event: &v1::Event,
-        payload: &mut Payload,
+        payload: &Payload,
     ) {
         let at = stored.placed.recorded_at;
-        if let Payload::PatientsMerged(merge) = &*payload
+        if let Payload::PatientsMerged(merge) = payload
             && let Ok(retired) = PatientId::parse(&merge.retired_patient_id)
             && is_own
         {
@@ -45,9 +45,7 @@ impl Protection {
                 Some(patient) if !is_own => drop(self.others.insert(patient, at)),
                 Some(_) | None => self.own = Some(at),
             }
-        } else if is_own
-            && address::demographics(payload).is_some_and(|said| said.address.is_some())
-        {
+        } else if is_own && address::has_address(payload) {
             self.opened = Some(at);
         }
     }

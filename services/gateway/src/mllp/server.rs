@@ -18,10 +18,9 @@ use super::certificate;
 use super::frame::{Frame, Frames, framed, seems_ended};
 use super::patience::Patience;
 use super::tls;
-use crate::adt::{Intake, Kind, Outcome, Taken};
+use crate::adt::{Intake, Kind, MLLP, Outcome, Taken};
 use crate::hl7::batch;
 
-const DOOR: &str = "mllp";
 /// Bytes read at once: as many as most messages have, and each silent connection holds.
 const READ_BYTES: usize = 4 << 10;
 /// How long the handshake of TLS may take.
@@ -253,13 +252,13 @@ impl Connection {
             Frame::Message(bytes) => bytes,
             Frame::TooLarge(beginning) => {
                 let limit = self.config.frame_bytes;
-                let taken = self.intake.refuse_large(&beginning, limit, DOOR).await;
+                let taken = self.intake.refuse_large(&beginning, limit, MLLP).await;
                 tell(&taken, peer);
                 return in_frames(&answers(&taken));
             }
             Frame::Cut(bytes) => return self.take_cut(&bytes, peer).await,
             Frame::Stray(bytes) => {
-                if let Err(refusal) = self.intake.keep_stray(&bytes, DOOR).await {
+                if let Err(refusal) = self.intake.keep_stray(&bytes, MLLP).await {
                     tracing::error!(%peer, reason = refusal.reason, "stray bytes were not kept");
                 }
                 tracing::warn!(%peer, bytes = bytes.len(), "bytes outside every MLLP frame");
@@ -268,19 +267,19 @@ impl Connection {
         };
         let pieces = batch::messages(&bytes);
         if pieces.is_empty() {
-            let taken = self.intake.take_of(&bytes, DOOR, &self.names).await;
+            let taken = self.intake.take_of(&bytes, MLLP, &self.names).await;
             tell(&taken, peer);
             return in_frames(&answers(&taken));
         }
         if pieces.len() > self.config.batch_messages {
             let limit = self.config.batch_messages;
-            let taken = self.intake.refuse_many(&bytes, limit, DOOR).await;
+            let taken = self.intake.refuse_many(&bytes, limit, MLLP).await;
             tell(&taken, peer);
             return in_frames(&answers(&taken));
         }
         let mut all = Vec::with_capacity(pieces.len());
         for piece in pieces {
-            let taken = self.intake.take_of(piece, DOOR, &self.names).await;
+            let taken = self.intake.take_of(piece, MLLP, &self.names).await;
             tell(&taken, peer);
             all.push(taken);
         }
@@ -300,9 +299,9 @@ impl Connection {
     /// the message again, and would take the answer for that one's.
     async fn take_cut(&self, bytes: &[u8], peer: SocketAddr) -> Vec<u8> {
         let (taken, is_answered) = if seems_ended(bytes) {
-            (self.intake.refuse_unended(bytes, DOOR).await, true)
+            (self.intake.refuse_unended(bytes, MLLP).await, true)
         } else {
-            (self.intake.refuse_cut(bytes, DOOR).await, false)
+            (self.intake.refuse_cut(bytes, MLLP).await, false)
         };
         tell(&taken, peer);
         if is_answered { in_frames(&answers(&taken)) } else { Vec::new() }

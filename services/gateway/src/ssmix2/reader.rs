@@ -18,9 +18,7 @@ use tsunagi_chassis::config::Ssmix2;
 use super::cursor::Cursor;
 use super::storage::{Listing, Odd, Seen, list};
 use super::told::Told;
-use crate::adt::{Intake, Kind, Manner, Outcome, Refusal};
-
-const DOOR: &str = "ssmix2";
+use crate::adt::{Intake, Kind, Manner, Outcome, Refusal, SSMIX2};
 
 /// Reads one storage.
 pub struct Reader {
@@ -113,7 +111,7 @@ impl Reader {
         replaced: &[Vec<u8>],
         manner: Manner,
     ) -> Result<Outcome, Later> {
-        let taken = self.intake.take_instead(message, replaced, DOOR, manner).await;
+        let taken = self.intake.take_instead(message, replaced, SSMIX2, manner).await;
         let outcome = taken.outcome;
         match &outcome {
             Outcome::Refused(Refusal { kind: Kind::Unavailable, reason, .. }) => {

@@ -11,14 +11,13 @@ use crate::fhir::NotMapped;
 use crate::fhir::resource::Encounter;
 
 /// Fields of events and the elements that they are made of.
-const OF_PATIENT: [(&str, &str); 7] = [
+const OF_PATIENT: [(&str, &str); 6] = [
     ("payload.demographics.birth_on", "birthDate"),
     ("payload.demographics.deceased_at", "deceasedDateTime"),
     ("payload.demographics.names", "name"),
     ("payload.demographics.address", "address"),
     ("payload.demographics.contacts", "telecom"),
     ("payload.identifier", "identifier"),
-    ("occurred_at", "meta.lastUpdated"),
 ];
 const OF_ENCOUNTER: [(&str, &str); 5] = [
     ("payload.planned_at", "period.start"),
@@ -27,8 +26,7 @@ const OF_ENCOUNTER: [(&str, &str); 5] = [
     ("payload.attending", "participant"),
     ("payload.visit_number", "identifier"),
 ];
-const OF_CARE_TEAM: [(&str, &str); 2] =
-    [("payload.members", "participant"), ("occurred_at", "period.start")];
+const OF_CARE_TEAM: [(&str, &str); 1] = [("payload.members", "participant")];
 
 /// Refuses events with a field that is not what it must be, if it is made of an element that can be
 /// named. All others are left to the handler.
@@ -62,6 +60,11 @@ fn element(said: &Said, event: &v1::Event, wrong: &Violation) -> Option<String> 
             ("Encounter", Some(time_of(encounter, &event.occurred_at)))
         }
         Said::Encounter(_) => ("Encounter", of(&OF_ENCOUNTER)),
+        // Where it does not say when it began, it is of the time at which it was written.
+        Said::CareTeam(team) if wrong.field == "occurred_at" => {
+            let is_begun = !team.period.start.is_empty();
+            ("CareTeam", Some(if is_begun { "period.start" } else { "meta.lastUpdated" }))
+        }
         Said::CareTeam(_) => ("CareTeam", of(&OF_CARE_TEAM)),
         Said::Referred | Said::NotUsed(_) | Said::Unreadable(_) => return None,
     };

@@ -187,12 +187,11 @@ fn wanted_of(
     Ok(members.iter().map(element).collect())
 }
 
-/// The names that say one thing: an element and what extends it, and the two ways to say that
-/// somebody died, or was born with others.
+/// The names that say one thing: an element and what extends it, and the ways to say that somebody
+/// died, or was born with others.
 fn group(name: &str) -> &str {
     let name = name.strip_prefix('_').unwrap_or(name);
-    let choice = ["deceased", "multipleBirth"].into_iter().find(|of| name.starts_with(of));
-    choice.unwrap_or(name)
+    types::choice(name).unwrap_or(name)
 }
 
 /// Whether it is the name of an element that may be the sender's word: which resource it is, is ours

@@ -266,6 +266,12 @@ const VALUES: [(&str, &str); 26] = [
 const CHOICES: [(&str, &str); 3] =
     [("Patient", "deceased"), ("Patient", "multipleBirth"), ("Extension", "value")];
 
+/// What a name is one of several ways to say, in a resource of which elements are kept.
+pub(super) fn choice(name: &str) -> Option<&'static str> {
+    let of_resources = CHOICES.iter().filter(|(of, _)| matches!(*of, "Patient" | "Encounter"));
+    of_resources.map(|(_, choice)| *choice).find(|choice| name.starts_with(choice))
+}
+
 /// What is of another type than R4 says: its place, and what it must be.
 #[derive(Debug, PartialEq, Eq)]
 struct Wrong {
