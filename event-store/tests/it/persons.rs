@@ -471,6 +471,18 @@ async fn what_the_record_that_survives_says_was_an_error_is_one_in_the_other_too
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_survivor_said_was_no_error_is_one_again_in_the_record_that_is_its_own_again() {
+    let (mut served, wrong) = Served::mixed_up().await;
+    served.tell(A, 4, &in_error(wrong)).await;
+    let error = served.number;
+    served.tell(B, 5, &merged(A)).await;
+    served.tell(B, 6, &in_error(error)).await;
+    assert!(!served.doors(&[A, B], "BETA-TOWN").await.is_empty(), "it holds in both");
+    served.tell(B, 7, &unmerged(A)).await;
+    served.gives_out_nothing_of_beta(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_said_to_be_confidential_while_merged_is_so_of_both_when_they_are_taken_apart() {
     let mut served = Served::open();
     served.tell(A, 1, &lives_at("ALPHA-TOWN", false)).await;

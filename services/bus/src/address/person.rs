@@ -69,7 +69,8 @@ impl Person {
 
     /// Whether an event was entered in error, as any of the records says, or moved to whose it is.
     pub fn is_in_error(&self, event: EventId) -> bool {
-        self.error(event, ERRORS_MAX).unwrap_or(true)
+        let (own, all) = (self.records(), self.words.keys().copied().collect());
+        self.error(event, ERRORS_MAX, [&all, &own]).unwrap_or(true)
     }
 
     /// Whether any record says that the address is confidential, or ever said so.
@@ -111,12 +112,20 @@ impl Person {
         own.into_iter().chain(self.taken_along(patient)).reduce(Confidential::or_later)
     }
 
-    /// None if nobody can say.
-    fn error(&self, event: EventId, depth: usize) -> Option<bool> {
+    /// None if nobody can say. That the event is an error, is what any of the records says; that this
+    /// is one itself, those that are still the person's: what a record took back that is none of them
+    /// any more, is an error again in its own.
+    fn error(
+        &self,
+        event: EventId,
+        depth: usize,
+        [says_so, denies]: [&BTreeSet<PatientId>; 2],
+    ) -> Option<bool> {
         let depth = depth.checked_sub(1)?;
+        let words = says_so.iter().filter_map(|record| self.words.get(record));
         let mut is_in_error = false;
-        for by in self.words.values().filter_map(|word| word.errors.get(&event)).flatten() {
-            is_in_error |= !self.error(*by, depth)?;
+        for by in words.filter_map(|word| word.errors.get(&event)).flatten() {
+            is_in_error |= !self.error(*by, depth, [denies, says_so])?;
         }
         Some(is_in_error)
     }
