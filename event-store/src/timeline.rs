@@ -10,6 +10,7 @@ pub mod summary;
 mod wishes;
 pub mod wording;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
@@ -155,6 +156,7 @@ impl Timeline {
         for stored in shown {
             timeline.add(stored);
         }
+        timeline.note_corrected();
         timeline.look_ahead(later);
         timeline
     }
@@ -173,6 +175,8 @@ impl Timeline {
         for stored in shown {
             timeline.add_absorbing(stored, view, read)?;
         }
+        timeline.note_corrected();
+        timeline.name_resources(view, read)?;
         timeline.look_ahead(later);
         timeline.read_person(read)?;
         timeline.told_meanwhile = apart::told_meanwhile(&timeline, shown, view, read)?;
@@ -231,6 +235,21 @@ impl Timeline {
         }
         self.ties = self.word.ties();
         Ok(())
+    }
+
+    /// Takes note of whom requests ask since they were corrected.
+    fn note_corrected(&mut self) {
+        if !self.record.has_corrections() {
+            return;
+        }
+        let in_force = self.standing().filter(|standing| standing.error.is_none());
+        let corrected = in_force.filter_map(|standing| match standing.payload {
+            Cow::Owned(instead) => Some(instead),
+            Cow::Borrowed(_) => None,
+        });
+        for payload in corrected.collect::<Vec<_>>() {
+            self.names.note_asked(&payload);
+        }
     }
 
     /// Looks up what resources are called that are only named by their ids.

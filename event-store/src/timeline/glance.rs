@@ -34,6 +34,10 @@ pub(super) fn add(timeline: &Timeline, summary: &mut v1::PatientSummary) {
     let mut entries: Vec<Standing<'_>> =
         timeline.standing().filter(|standing| standing.error.is_none()).collect();
     sort(&mut entries);
+    // What is known by its day may stand before what began at an hour of that day.
+    for standing in &entries {
+        glance.begin(standing);
+    }
     for standing in &entries {
         glance.see(standing);
     }
@@ -67,14 +71,24 @@ struct Glance<'a> {
     ended_by: BTreeMap<Uuid, Uuid>,
     orders: BTreeMap<Uuid, v1::StandingOrder>,
     care_level: Option<v1::CareLevel>,
+    /// When that was decided, such as 2026-05-08.
+    decided_on: String,
     contacts_asked: Vec<v1::AskedContact>,
     stays: Stays,
 }
 
 struct Member {
     shown: v1::TeamMember,
-    encounter: Option<EncounterId>,
-    case: Option<CaseId>,
+    /// All of what they joined for, of which each may end.
+    joined: Vec<Joined>,
+}
+
+/// For how long somebody joined a team.
+#[derive(Clone, Copy, PartialEq)]
+enum Joined {
+    UntilTheyLeave,
+    Stay(EncounterId),
+    Case(CaseId),
 }
 
 /// When a transfer request or referral was sent, and by when it is to be answered.
@@ -99,6 +113,7 @@ impl<'a> Glance<'a> {
             ended_by: BTreeMap::new(),
             orders: BTreeMap::new(),
             care_level: None,
+            decided_on: String::new(),
             contacts_asked: Vec::new(),
             stays: Stays::default(),
         }
@@ -118,22 +133,9 @@ impl<'a> Glance<'a> {
             let asked = Asked { at: at(), answer_by_on: m.answer_by_on.clone() };
             self.asked.insert(key(&m.referral_id), asked);
         } else if let Payload::CertificationDecided(m) = &*standing.payload {
-            self.care_level = Some(v1::CareLevel {
-                level: m.level.clone(),
-                valid_from_on: m.valid_from_on.clone(),
-                valid_to_on: m.valid_to_on.clone(),
-            });
-        } else if let Payload::OrderIssued(m)
-        | Payload::OrderAmended(m)
-        | Payload::SpecialOrderIssued(m) = &*standing.payload
-        {
-            let order = v1::StandingOrder {
-                order_id: m.order_id.clone(),
-                kind: m.kind.clone(),
-                valid_to_on: m.valid_to_on.clone(),
-                valid_from_on: m.valid_from_on.clone(),
-            };
-            self.orders.insert(key(&m.order_id), order);
+            self.see_decided(m, standing.occurred_at);
+        } else if let Payload::OrderAmended(m) = &*standing.payload {
+            self.see_order(m);
         } else if let Payload::AcpPreferenceRecorded(m) = &*standing.payload {
             if !m.supersedes_preference_id.is_empty() {
                 self.newer_of.insert(key(&m.supersedes_preference_id), key(&m.preference_id));
@@ -153,6 +155,30 @@ impl<'a> Glance<'a> {
             }
         } else {
             self.see_asked(&standing.payload, &at());
+        }
+    }
+
+    fn see_order(&mut self, order: &v1::NursingOrder) {
+        let standing = v1::StandingOrder {
+            order_id: order.order_id.clone(),
+            kind: order.kind.clone(),
+            valid_to_on: order.valid_to_on.clone(),
+            valid_from_on: order.valid_from_on.clone(),
+        };
+        self.orders.insert(key(&order.order_id), standing);
+    }
+
+    /// The level that was decided last holds, also where an older decision is told later.
+    fn see_decided(&mut self, decided: &v1::CertificationDecided, at: &str) {
+        let decided_on = Some(decided.decided_on.as_str()).filter(|day| !day.is_empty());
+        let decided_on = decided_on.unwrap_or_else(|| at.get(..10).unwrap_or(at));
+        if self.decided_on.as_str() <= decided_on {
+            decided_on.clone_into(&mut self.decided_on);
+            self.care_level = Some(v1::CareLevel {
+                level: decided.level.clone(),
+                valid_from_on: decided.valid_from_on.clone(),
+                valid_to_on: decided.valid_to_on.clone(),
+            });
         }
     }
 
@@ -177,9 +203,10 @@ impl<'a> Glance<'a> {
 
     fn see_team(&mut self, payload: &Payload, at: &str) {
         if let Payload::TeamMemberJoined(m) = payload {
-            let encounter = EncounterId::parse(&m.encounter_id).ok();
+            let stay = EncounterId::parse(&m.encounter_id);
+            let joined = stay.map_or(Joined::UntilTheyLeave, Joined::Stay);
             for member in &m.members {
-                self.join(member, at, encounter, None);
+                self.join(member, at, joined);
             }
         } else if let Payload::TeamMemberLeft(m) = payload {
             for member in &m.members {
@@ -192,7 +219,7 @@ impl<'a> Glance<'a> {
             if !is_ahead(from_on, at) {
                 self.team.iter_mut().for_each(|of| of.shown.is_care_manager = false);
             }
-            self.join(care_manager, at, None, None);
+            self.join(care_manager, at, Joined::UntilTheyLeave);
             if let Some(last) = self.team.last_mut() {
                 last.shown.is_care_manager = true;
                 last.shown.care_manager_from_on.clone_from(from_on);
@@ -200,28 +227,36 @@ impl<'a> Glance<'a> {
         } else if let Payload::CaseOpened(m) = payload
             && let Some(link_worker) = &m.link_worker
         {
-            self.join(link_worker, at, None, CaseId::parse(&m.case_id).ok());
+            let case = CaseId::parse(&m.case_id);
+            self.join(link_worker, at, case.map_or(Joined::UntilTheyLeave, Joined::Case));
         }
     }
 
     /// Who joins again is on the team since then, last of all.
-    fn join(
-        &mut self,
-        member: &v1::Participant,
-        at: &str,
-        encounter: Option<EncounterId>,
-        case: Option<CaseId>,
-    ) {
+    fn join(&mut self, member: &v1::Participant, at: &str, joined: Joined) {
         let before = self.team.iter().position(|of| is_same(of.shown.member.as_ref(), member));
-        let before = before.map(|place| self.team.remove(place).shown);
-        let since_at = before.as_ref().map_or_else(|| at.to_owned(), |of| of.since_at.clone());
-        let before = before.unwrap_or_default();
-        let shown = v1::TeamMember { member: Some(member.clone()), since_at, ..before };
-        self.team.push(Member { shown, encounter, case });
+        let mut of = before.map_or_else(
+            || Member {
+                shown: v1::TeamMember { since_at: at.to_owned(), ..v1::TeamMember::default() },
+                joined: Vec::new(),
+            },
+            |place| self.team.remove(place),
+        );
+        let named = of.shown.member.take().filter(|_| member.name.is_empty());
+        let name = named.map_or_else(|| member.name.clone(), |before| before.name);
+        of.shown.member = Some(v1::Participant { name, ..member.clone() });
+        if !of.joined.contains(&joined) {
+            of.joined.push(joined);
+        }
+        self.team.push(of);
     }
 
-    fn see_asked(&mut self, payload: &Payload, at: &str) {
-        if let Payload::QuestionAsked(m) = payload {
+    /// What later steps tell more of.
+    fn begin(&mut self, standing: &Standing<'_>) {
+        let at = standing.occurred_at;
+        if let Payload::OrderIssued(m) | Payload::SpecialOrderIssued(m) = &*standing.payload {
+            self.see_order(m);
+        } else if let Payload::QuestionAsked(m) = &*standing.payload {
             let question = v1::OpenQuestion {
                 question_id: m.question_id.clone(),
                 owner_role: m.owner_role.clone(),
@@ -230,11 +265,7 @@ impl<'a> Glance<'a> {
                 answer_by_on: m.answer_by_on.clone(),
             };
             self.questions.insert(key(&m.question_id), question);
-        } else if let Payload::QuestionAssigned(m) = payload {
-            if let Some(question) = self.questions.get_mut(&key(&m.question_id)) {
-                question.owner.clone_from(&m.owner);
-            }
-        } else if let Payload::AlertRaised(m) = payload {
+        } else if let Payload::AlertRaised(m) = &*standing.payload {
             let alert = v1::OpenAlert {
                 alert_id: m.alert_id.clone(),
                 severity: m.severity,
@@ -244,7 +275,7 @@ impl<'a> Glance<'a> {
                 is_acknowledged: false,
             };
             self.alerts.insert(key(&m.alert_id), alert);
-        } else if let Payload::CaseOpened(m) = payload {
+        } else if let Payload::CaseOpened(m) = &*standing.payload {
             let case = v1::OpenCase {
                 case_id: m.case_id.clone(),
                 link_worker: m.link_worker.clone(),
@@ -252,6 +283,14 @@ impl<'a> Glance<'a> {
                 ..v1::OpenCase::default()
             };
             self.cases.insert(key(&m.case_id), case);
+        }
+    }
+
+    fn see_asked(&mut self, payload: &Payload, at: &str) {
+        if let Payload::QuestionAssigned(m) = payload {
+            if let Some(question) = self.questions.get_mut(&key(&m.question_id)) {
+                question.owner.clone_from(&m.owner);
+            }
         } else if let Payload::ContactHeld(m) = payload {
             if let Some(case) = self.cases.get_mut(&key(&m.case_id)) {
                 at.clone_into(&mut case.last_contact_at);
@@ -269,16 +308,19 @@ impl<'a> Glance<'a> {
         self.timeline.record().course(of, key(id)).map_or("none", |course| course.state())
     }
 
-    /// Those who belong to a stay that is over, or to a case that is closed, have left.
+    /// Those who belong to stays that are over and to cases that are closed alone, have left.
     fn team(&mut self) -> Vec<v1::TeamMember> {
         let record = self.timeline.record();
-        let has_ended = |of: &Member| {
-            let stay = of.encounter.and_then(|id| record.encounter(id));
-            let case = of.case.and_then(|id| record.cases().find(|(case, _)| *case == id));
-            stay.is_some_and(is_over)
-                || case.is_some_and(|(_, case)| case.state() != case::State::Open)
+        let is_closed = |id| {
+            let case = record.cases().find(|(of, _)| *of == id);
+            case.is_some_and(|(_, case)| case.state() != case::State::Open)
         };
-        self.team.retain(|of| !has_ended(of));
+        let has_ended = |of: &Joined| match *of {
+            Joined::UntilTheyLeave => false,
+            Joined::Stay(id) => record.encounter(id).is_some_and(is_over),
+            Joined::Case(id) => is_closed(id),
+        };
+        self.team.retain(|of| !of.joined.iter().all(has_ended));
         self.team.drain(..).map(|of| of.shown).collect()
     }
 
@@ -478,13 +520,14 @@ fn key(id: &str) -> Uuid {
     Uuid::parse_str(id).unwrap_or_default()
 }
 
-/// Whether both are the same person, as far as they are named.
+/// Whether both are the same person, as far as they are named: whoever has an id may be written in
+/// several ways.
 fn is_same(one: Option<&v1::Participant>, other: &v1::Participant) -> bool {
     let organisation = |of: &v1::Participant| of.organisation.as_ref().map(|of| of.id.clone());
     one.is_some_and(|one| {
         organisation(one) == organisation(other)
             && one.role == other.role
             && one.person == other.person
-            && one.name == other.name
+            && (!one.person.is_empty() || one.name == other.name)
     })
 }

@@ -40,6 +40,11 @@ impl Names {
         {
             self.resources.entry(resource.id.to_ascii_lowercase()).or_default();
         }
+        self.note_asked(payload);
+    }
+
+    /// Takes note of whom or what a request asks: as it was corrected, if it was.
+    pub(super) fn note_asked(&mut self, payload: &Payload) {
         if let Payload::TransferRequested(m) = payload {
             self.asked
                 .insert(m.transfer_request_id.to_ascii_lowercase(), called(m.facility.as_ref()));
@@ -47,10 +52,13 @@ impl Names {
             let resource = m.resource.as_ref().filter(|resource| !resource.name.is_empty());
             let name = resource.map(|resource| resource.name.clone());
             let name = name.unwrap_or_else(|| called(m.receiver.as_ref()));
-            self.asked.insert(m.referral_id.to_ascii_lowercase(), name);
+            let referral = m.referral_id.to_ascii_lowercase();
+            self.asked.insert(referral.clone(), name);
+            self.asked_resource.remove(&referral);
             if let Some(unnamed) = m.resource.as_ref().filter(|resource| resource.name.is_empty()) {
                 let id = unnamed.id.to_ascii_lowercase();
-                self.asked_resource.insert(m.referral_id.to_ascii_lowercase(), id);
+                self.resources.entry(id.clone()).or_default();
+                self.asked_resource.insert(referral, id);
             }
         }
     }

@@ -15,6 +15,7 @@ mod feed;
 mod feed_damage;
 mod flips;
 mod fuzz;
+mod glances;
 mod golden;
 mod handler;
 mod index;

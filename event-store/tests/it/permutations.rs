@@ -237,7 +237,7 @@ fn of_two_open_stays_the_plan_is_that_of_the_one_the_patient_is_in() {
 }
 
 /// What everybody sees if the events are told in this order, but for when that was.
-fn seen(order: &[v1::Event]) -> (Vec<v1::TimelineEntry>, v1::PatientSummary) {
+pub(crate) fn seen(order: &[v1::Event]) -> (Vec<v1::TimelineEntry>, v1::PatientSummary) {
     let began = jiff::Timestamp::UNIX_EPOCH;
     let stored: Vec<Stored> = (1..)
         .zip(order)
