@@ -231,3 +231,26 @@ fn what_is_impossible_is_so_together() {
     let contacts = [of_case(8, Case::RecordContact(())), of_case(8, Case::RecordContact(()))];
     refused(&[&closed[..], &contacts].concat(), 2, "CASE_CLOSED");
 }
+
+#[test]
+fn of_more_steps_of_one_day_than_an_order_is_looked_for_the_ids_decide() {
+    let steps = |held: usize| {
+        let turns = [Referral::Start(()), Referral::Hold(())].into_iter().cycle().take(held);
+        let said = [referred(), of_referral(4, Referral::Accept(()))].into_iter();
+        said.chain(turns.map(|step| of_referral(5, step))).collect::<Vec<_>>()
+    };
+    for (held, in_order) in [(29, true), (41, false)] {
+        let told: Vec<Event> = (1..)
+            .zip(steps(held))
+            .map(|(number, (who, day, order))| {
+                // By their ids, all that was held on that day would have been held at last.
+                let number = if day == 5 && number % 2 == 0 { 1000 + number } else { number };
+                Event { stamp: stamp_for(number, &on_the_day(day), who), fact: order.into() }
+            })
+            .collect();
+        let record = replay(&told);
+        let (_, referral) = record.referrals().next().unwrap();
+        assert_eq!(referral.gaps() == crate::path::Gaps::default(), in_order, "{held}");
+        assert!(replay(told.iter().rev()).says_the_same_as(&record), "{held}");
+    }
+}

@@ -6,6 +6,9 @@
 //! was something before them that is still to be told (`begins_again`). Of several such orders it
 //! is the one in which what may have been earlier stands first, and of that what has the first id.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use super::{Step, Taken};
 
 /// So many ways to go on are followed at a time. Steps whose times say little may stand in more
@@ -13,6 +16,10 @@ use super::{Step, Taken};
 /// best of all. With eight times as many, of 64 steps of one day that are told together, each judged
 /// beside the others, the judgement took ten times as long; the order is no part of what is stored.
 const WAYS_MAX: usize = 32;
+
+/// So many steps at most may be of one time for their order to be looked for: of more, such as a
+/// hundred leaves on one day, it is that of their ids. It is looked for again with each that is told.
+const OF_ONE_TIME_MAX: usize = 32;
 
 /// What lacks between the steps of an order.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -93,7 +100,13 @@ impl<'a, S: Step> Search<'a, S> {
         }
         let taking =
             Taking { all_before: 0, beyond: Vec::new(), state: S::BEGINNING, ends_with_new: false };
-        let mut ways = vec![Way { taking, gaps: Gaps::default(), last: (0, 0) }];
+        let first = Way { taking, gaps: Gaps::default(), last: (0, 0) };
+        if self.of_one_time() > OF_ONE_TIME_MAX {
+            let steps = self.steps.iter().map(|(_, taken)| *taken).enumerate();
+            let way = steps.fold(first, |way, step| self.with(0, &way, step));
+            return (self.steps.iter().map(|(place, _)| *place).collect(), way.gaps);
+        }
+        let mut ways = vec![first];
         let mut taken = Vec::with_capacity(self.steps.len());
         for _ in &self.steps {
             let further = ways.iter().enumerate().flat_map(|(from, way)| self.further(from, way));
@@ -112,22 +125,41 @@ impl<'a, S: Step> Search<'a, S> {
         (order, gaps)
     }
 
+    /// How many steps there are at most of which any may have been taken at the time of another.
+    fn of_one_time(&self) -> usize {
+        let mut ends = BinaryHeap::new();
+        let counts = self.steps.iter().map(|(_, taken)| {
+            ends.push(Reverse(taken.at.latest()));
+            while ends.peek().is_some_and(|Reverse(end)| *end < taken.at.earliest()) {
+                ends.pop();
+            }
+            ends.len()
+        });
+        counts.max().unwrap_or_default()
+    }
+
     /// The ways on from a way, by one step.
     fn further(&self, from: usize, way: &Way<S::State>) -> Vec<Way<S::State>> {
-        let further = |(step, taken): (usize, &Taken<S>)| {
-            let state = taken.step.leads_from(way.taking.state);
-            let gaps = if state.is_some() { Gaps::default() } else { self.gap(way, taken) };
-            Way {
-                taking: Taking {
-                    state: state.unwrap_or_else(|| taken.step.leads_to()),
-                    ends_with_new: self.is_new(taken),
-                    ..way.taking.with(step)
-                },
-                gaps: way.gaps + gaps,
-                last: (step, from),
-            }
-        };
-        self.next(&way.taking).into_iter().map(further).collect()
+        self.next(&way.taking).into_iter().map(|step| self.with(from, way, step)).collect()
+    }
+
+    fn with(
+        &self,
+        from: usize,
+        way: &Way<S::State>,
+        (step, taken): (usize, &Taken<S>),
+    ) -> Way<S::State> {
+        let state = taken.step.leads_from(way.taking.state);
+        let gaps = if state.is_some() { Gaps::default() } else { self.gap(way, taken) };
+        Way {
+            taking: Taking {
+                state: state.unwrap_or_else(|| taken.step.leads_to()),
+                ends_with_new: self.is_new(taken),
+                ..way.taking.with(step)
+            },
+            gaps: way.gaps + gaps,
+            last: (step, from),
+        }
     }
 
     /// The steps that may come next by their times. Of those that say the same of one time, the
