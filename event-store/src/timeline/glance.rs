@@ -121,9 +121,11 @@ impl<'a> Glance<'a> {
 
     fn see(&mut self, standing: &Standing<'_>) {
         let at = || standing.occurred_at.to_owned();
-        self.see_team(&standing.payload, &at());
+        self.see_team(standing);
         self.see_contact(standing);
-        self.stays.see(standing);
+        if !self.timeline.cancelled_by.contains_key(&standing.entry.id) {
+            self.stays.see(standing);
+        }
         if let Payload::DischargeReadyDeclared(m) = &*standing.payload {
             self.ready.insert(key(&m.encounter_id), m.ready_on.clone());
         } else if let Payload::TransferRequested(m) = &*standing.payload {
@@ -185,23 +187,18 @@ impl<'a> Glance<'a> {
     /// Who asked to be called waits until somebody talked with them.
     fn see_contact(&mut self, standing: &Standing<'_>) {
         if let Payload::SelfcheckContactRequested(m) = &*standing.payload {
-            let event = standing.entry.event.as_ref();
-            let actor = event.and_then(|event| event.actor.as_ref());
-            let teller = actor.map(|actor| v1::Organisation {
-                id: actor.organisation.clone(),
-                name: String::new(),
-            });
             self.contacts_asked.push(v1::AskedContact {
                 event_id: standing.entry.id.to_string(),
                 asked_at: standing.occurred_at.to_owned(),
-                receiver: m.receiver.clone().or(teller),
+                receiver: m.receiver.clone().or_else(|| teller(standing)),
             });
         } else if matches!(*standing.payload, Payload::ContactHeld(_) | Payload::CaseOpened(_)) {
             self.contacts_asked.clear();
         }
     }
 
-    fn see_team(&mut self, payload: &Payload, at: &str) {
+    fn see_team(&mut self, standing: &Standing<'_>) {
+        let (payload, at) = (&*standing.payload, standing.occurred_at);
         if let Payload::TeamMemberJoined(m) = payload {
             let stay = EncounterId::parse(&m.encounter_id);
             let joined = stay.map_or(Joined::UntilTheyLeave, Joined::Stay);
@@ -225,10 +222,10 @@ impl<'a> Glance<'a> {
                 last.shown.care_manager_from_on.clone_from(from_on);
             }
         } else if let Payload::CaseOpened(m) = payload
-            && let Some(link_worker) = &m.link_worker
+            && let Some(link_worker) = link_worker(m, standing)
         {
             let case = CaseId::parse(&m.case_id);
-            self.join(link_worker, at, case.map_or(Joined::UntilTheyLeave, Joined::Case));
+            self.join(&link_worker, at, case.map_or(Joined::UntilTheyLeave, Joined::Case));
         }
     }
 
@@ -278,7 +275,7 @@ impl<'a> Glance<'a> {
         } else if let Payload::CaseOpened(m) = &*standing.payload {
             let case = v1::OpenCase {
                 case_id: m.case_id.clone(),
-                link_worker: m.link_worker.clone(),
+                link_worker: link_worker(m, standing),
                 opened_at: at.to_owned(),
                 ..v1::OpenCase::default()
             };
@@ -518,6 +515,21 @@ fn is_over(stay: &Encounter) -> bool {
 /// An id as it is compared: who writes it in capital letters means the same.
 fn key(id: &str) -> Uuid {
     Uuid::parse_str(id).unwrap_or_default()
+}
+
+/// Of no other organisation, a case's link worker is of the one that opened it.
+fn link_worker(case: &v1::CaseOpened, standing: &Standing<'_>) -> Option<v1::Participant> {
+    let named = case.link_worker.clone()?;
+    let organisation = named.organisation.clone().or_else(|| teller(standing));
+    Some(v1::Participant { organisation, ..named })
+}
+
+/// Whose word it is.
+fn teller(standing: &Standing<'_>) -> Option<v1::Organisation> {
+    let actor = standing.entry.event.as_ref()?.actor.as_ref()?;
+    let is_own = actor.on_behalf_of.is_empty();
+    let id = if is_own { &actor.organisation } else { &actor.on_behalf_of };
+    Some(v1::Organisation { id: id.clone(), name: String::new() })
 }
 
 /// Whether both are the same person, as far as they are named: whoever has an id may be written in

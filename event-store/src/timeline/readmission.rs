@@ -16,6 +16,9 @@ use super::Standing;
 /// Days after a discharge in which the next admission is a readmission.
 const WINDOW_DAYS: i32 = 30;
 
+/// Days after a discharge in which a hospital that takes over admits the patient.
+const HANDING_OVER_DAYS: i32 = 1;
+
 /// Dispositions by which another hospital takes over: those of jp.discharge-disposition, and of
 /// FHIR.
 const HANDED_OVER: [&str; 7] = [
@@ -31,9 +34,17 @@ const HANDED_OVER: [&str; 7] = [
 /// What the stays of a patient say about it.
 #[derive(Default)]
 pub(super) struct Stays {
-    admitted: BTreeMap<EncounterId, Timestamp>,
+    admitted: BTreeMap<EncounterId, Admission>,
     discharged: BTreeMap<EncounterId, Discharge>,
     variances: Vec<(EncounterId, v1::PathVariance)>,
+}
+
+struct Admission {
+    happened_at: Timestamp,
+    /// The id of the facility.
+    facility: String,
+    /// The stay that it is said to follow from.
+    preceding: Option<EncounterId>,
 }
 
 struct Discharge {
@@ -41,6 +52,8 @@ struct Discharge {
     /// As it was written.
     at: String,
     is_handed_over: bool,
+    /// The id of the facility or service to which the patient went; empty if it was not said.
+    destination: String,
 }
 
 impl Stays {
@@ -51,14 +64,21 @@ impl Stays {
 
     pub(super) fn see(&mut self, standing: &Standing<'_>) {
         let Some(encounter) = standing.encounter else { return };
-        if let Payload::Admitted(_) = &*standing.payload {
-            self.admitted.insert(encounter, standing.happened_at);
+        if let Payload::Admitted(m) = &*standing.payload {
+            let facility = m.place.as_ref().and_then(|place| place.facility.as_ref());
+            let admission = Admission {
+                happened_at: standing.happened_at,
+                facility: facility.map(|facility| facility.id.clone()).unwrap_or_default(),
+                preceding: EncounterId::parse(&m.preceding_encounter_id).ok(),
+            };
+            self.admitted.insert(encounter, admission);
         } else if let Payload::Discharged(m) = &*standing.payload {
             let code = m.disposition.as_ref().map_or("", |code| code.code.as_str());
             let discharge = Discharge {
                 happened_at: standing.happened_at,
                 at: standing.occurred_at.to_owned(),
                 is_handed_over: HANDED_OVER.contains(&code),
+                destination: m.destination.as_ref().map(|of| of.id.clone()).unwrap_or_default(),
             };
             self.discharged.insert(encounter, discharge);
         } else if let Payload::PathVarianceRecorded(m) = &*standing.payload {
@@ -78,7 +98,8 @@ impl Stays {
         record: &Record,
         zone: &Zone,
     ) -> Option<v1::Readmission> {
-        let admitted_at = *self.admitted.get(&stay)?;
+        let admission = self.admitted.get(&stay)?;
+        let admitted_at = admission.happened_at;
         let ended = self.discharged.iter().filter(|(earlier, discharge)| {
             let is_stay = record
                 .encounter(**earlier)
@@ -87,7 +108,9 @@ impl Stays {
         });
         let (earlier, discharge) = ended.max_by_key(|(_, discharge)| discharge.happened_at)?;
         let days = days_between(discharge.happened_at, admitted_at, zone)?;
-        if discharge.is_handed_over || days > WINDOW_DAYS {
+        let is_taken_over = discharge.is_handed_over
+            || days <= HANDING_OVER_DAYS && self.follows(admission, earlier, discharge);
+        if is_taken_over || days > WINDOW_DAYS {
             return None;
         }
         let of_either = self.variances.iter().filter(|(of, _)| of == earlier || *of == stay);
@@ -97,6 +120,14 @@ impl Stays {
             days: u32::try_from(days).unwrap_or_default(),
             variances: of_either.map(|(_, variance)| variance.clone()).collect(),
         })
+    }
+
+    /// Whether another hospital is said to have taken over with this admission.
+    fn follows(&self, admission: &Admission, earlier: &EncounterId, from: &Discharge) -> bool {
+        let before = self.admitted.get(earlier).map_or("", |before| before.facility.as_str());
+        let is_said =
+            admission.preceding == Some(*earlier) || from.destination == admission.facility;
+        is_said && before != admission.facility
     }
 }
 

@@ -78,7 +78,7 @@ fn death(timeline: &Timeline) -> String {
     });
     let in_encounter = || timeline.record().death_in_encounter();
     let at_discharge = || in_encounter().map(|(event, _)| told_at(timeline, event));
-    said.next_back().or_else(at_discharge).unwrap_or_default()
+    said.rfind(|at| !at.is_empty()).or_else(at_discharge).unwrap_or_default()
 }
 
 /// Since when it stands as it stands, in the words in which it was told.

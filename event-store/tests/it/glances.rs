@@ -32,7 +32,6 @@ fn joined(encounter_id: &str, person: &str, name: &str) -> Payload {
     Payload::TeamMemberJoined(v1::TeamMemberJoined {
         encounter_id: encounter_id.into(),
         members: vec![participant(person, name)],
-        ..Default::default()
     })
 }
 
@@ -94,6 +93,71 @@ fn the_care_level_that_was_decided_last_holds() {
 }
 
 #[test]
+fn a_hospital_that_takes_over_the_next_day_readmits_nobody() {
+    let of = |encounter: &str, facility: &str, preceding: &str| {
+        let mut admitted = admitted("4E");
+        if let Payload::Admitted(said) = &mut admitted {
+            encounter.clone_into(&mut said.encounter_id);
+            preceding.clone_into(&mut said.preceding_encounter_id);
+            facility.clone_into(&mut said.place.as_mut().unwrap().facility.as_mut().unwrap().id);
+        }
+        admitted
+    };
+    let to = |destination: &str| {
+        let destination = v1::Organisation { id: destination.into(), name: String::new() };
+        Payload::Discharged(v1::Discharged {
+            encounter_id: ENCOUNTER.into(),
+            destination: Some(destination),
+            ..Default::default()
+        })
+    };
+    let is_again = |left: Payload, day: &str, next: Payload| {
+        let stay = [("2026-05-02", of(ENCOUNTER, "acute", "")), ("2026-05-09", left), (day, next)];
+        let stays = told(&stay).1.stays;
+        stays[0].readmission.is_some()
+    };
+    assert!(!is_again(to("rehab"), "2026-05-09", of(ID, "rehab", "")));
+    assert!(!is_again(to(""), "2026-05-10", of(ID, "rehab", ENCOUNTER)));
+    assert!(is_again(to("home-care"), "2026-05-10", of(ID, "rehab", "")), "it went elsewhere");
+    assert!(is_again(to("rehab"), "2026-05-12", of(ID, "rehab", ENCOUNTER)), "it did not come");
+    assert!(is_again(to("home-care"), "2026-05-09", of(ID, "acute", ENCOUNTER)), "it came back");
+}
+
+#[test]
+fn a_discharge_that_was_cancelled_is_followed_by_no_readmission() {
+    let cancelled = Payload::DischargeCancelled(v1::EncounterCancellation {
+        encounter_id: ENCOUNTER.into(),
+        cancelled_event_id: event(2).to_string(),
+        ..Default::default()
+    });
+    let mut next = admitted("5E");
+    if let Payload::Admitted(said) = &mut next {
+        ID.clone_into(&mut said.encounter_id);
+    }
+    let stays = told(&[
+        ("2026-05-02", admitted("4E")),
+        ("2026-05-15", discharged()),
+        ("2026-05-15", cancelled),
+        ("2026-05-14", discharged()),
+        ("2026-05-20", next),
+    ])
+    .1
+    .stays;
+    assert_eq!(stays[0].readmission.as_ref().unwrap().discharged_at, "2026-05-14");
+}
+
+#[test]
+fn a_link_worker_of_no_other_organisation_is_of_the_one_that_opened_the_case() {
+    let link_worker = Some(v1::Participant { organisation: None, ..participant("lw-1", "") });
+    let opened = v1::CaseOpened { case_id: ID.into(), link_worker, ..Default::default() };
+    let summary = told(&[("2026-05-03", Payload::CaseOpened(opened))]).1;
+    let member = summary.team[0].member.as_ref();
+    for of in [summary.cases[0].link_worker.as_ref(), member] {
+        assert_eq!(of.unwrap().organisation.as_ref().unwrap().id, "acute");
+    }
+}
+
+#[test]
 fn what_is_known_by_its_day_is_of_what_began_that_day() {
     let order = |valid_to_on: &str| v1::NursingOrder {
         order_id: ID.into(),
@@ -110,7 +174,6 @@ fn what_is_known_by_its_day_is_of_what_began_that_day() {
     let assigned = v1::QuestionAssigned {
         question_id: ID.into(),
         owner: Some(participant("n1", "佐藤 花子")),
-        ..Default::default()
     };
     let summary = told(&[
         ("2026-05-03T10:00:00+09:00", Payload::OrderIssued(order("2026-10-31"))),
