@@ -314,7 +314,7 @@ impl<'a> Glance<'a> {
         };
         let has_ended = |of: &Joined| match *of {
             Joined::UntilTheyLeave => false,
-            Joined::Stay(id) => record.encounter(id).is_some_and(is_over),
+            Joined::Stay(id) => record.encounter_in_force(id).is_some_and(is_over),
             Joined::Case(id) => is_closed(id),
         };
         self.team.retain(|of| !of.joined.iter().all(has_ended));
@@ -369,7 +369,7 @@ impl<'a> Glance<'a> {
         let record = self.timeline.record();
         let shown = record.transfer_requests().filter_map(|(id, request)| {
             let (requester, facility, _) = request.parties()?;
-            let stay = request.encounter().and_then(|stay| record.encounter(stay));
+            let stay = request.encounter().and_then(|stay| record.encounter_in_force(stay));
             if stay.is_none_or(is_over) {
                 return None;
             }

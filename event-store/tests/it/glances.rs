@@ -61,6 +61,45 @@ fn who_joined_openly_and_for_a_stay_is_on_the_team_when_the_stay_is_over() {
 }
 
 #[test]
+fn what_was_begun_for_a_stay_that_gave_way_ends_with_the_facility_s_own() {
+    let own = |mut told: Payload| {
+        if let Payload::Admitted(said) = &mut told {
+            ID.clone_into(&mut said.encounter_id);
+        } else if let Payload::Discharged(said) = &mut told {
+            ID.clone_into(&mut said.encounter_id);
+        }
+        told
+    };
+    let asked = Payload::TransferRequested(v1::TransferRequested {
+        transfer_request_id: ID.into(),
+        encounter_id: ENCOUNTER.into(),
+        facility: Some(v1::Organisation { id: "rehab".into(), name: String::new() }),
+        ..Default::default()
+    });
+    let told = [
+        ("2026-05-01", registered(&["77"])),
+        ("2026-05-03", admitted("4E")),
+        ("2026-05-03", joined(ENCOUNTER, "n1", "佐藤 花子")),
+        ("2026-05-04", asked),
+        ("2026-05-03", own(admitted("4E"))),
+        ("2026-05-09", own(discharged())),
+    ];
+    let mut events: Vec<v1::Event> = (0..)
+        .zip(&told)
+        .map(|(number, (at, payload))| v1::Event {
+            occurred_at: (*at).to_owned(),
+            ..care_event(0, number, 1, payload)
+        })
+        .collect();
+    let proxy = events[1].actor.as_mut().unwrap();
+    ("office".clone_into(&mut proxy.organisation), "acute".clone_into(&mut proxy.on_behalf_of));
+    let before = seen(&events[..5]).1;
+    assert_eq!((before.team.len(), before.transfer_requests.len()), (1, 1));
+    let after = seen(&events).1;
+    assert_eq!((after.team.len(), after.transfer_requests.len()), (0, 0));
+}
+
+#[test]
 fn whoever_has_an_id_is_the_same_however_they_are_written() {
     let mut all = vec![
         ("2026-05-02", joined("", "n1", "佐藤 花子")),

@@ -82,6 +82,11 @@ impl Record {
         self.state.encounters.get(&id)
     }
 
+    /// The same; of a stay that gave way, the facility's own.
+    pub fn encounter_in_force(&self, id: EncounterId) -> Option<&Encounter> {
+        self.encounter(self.state.successor(id).map_or(id, |(own, _)| own))
+    }
+
     /// Without the stays of which the facility itself has told since under another id.
     pub fn encounters(&self) -> impl Iterator<Item = (EncounterId, &Encounter)> {
         let all = self.state.encounters.iter().map(|(id, encounter)| (*id, encounter));
