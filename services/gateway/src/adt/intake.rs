@@ -90,6 +90,8 @@ pub(super) struct Incoming<'a> {
     /// The messages in whose place it comes.
     pub(super) replaced: &'a [MessageKey],
     pub(super) warning: &'a str,
+    /// When it was written; empty if it does not say.
+    pub(super) written_at: String,
 }
 
 impl Intake {
@@ -182,6 +184,7 @@ impl Intake {
                     manner,
                     replaced: &replaced,
                     warning: &remark,
+                    written_at: self.written_at(&message, profile),
                 };
                 self.take_read(&incoming).await
             }
@@ -316,6 +319,16 @@ impl Intake {
     pub(super) fn visit<'v>(&'v self, incoming: &Incoming<'v>, group: &'v Group<'v>) -> Visit<'v> {
         let zone = &self.handler.bus().region().zone;
         Visit { group, profile: incoming.profile, zone, now: Timestamp::now() }
+    }
+
+    fn written_at(&self, message: &Message<'_>, profile: &Profile) -> String {
+        let zone = &self.handler.bus().region().zone;
+        let group = Group::all(message).into_iter().next();
+        let written = group.and_then(|group| {
+            let visit = Visit { group: &group, profile, zone, now: Timestamp::now() };
+            visit.written_at().ok()
+        });
+        written.map(|said| said.text).unwrap_or_default()
     }
 
     /// What is to be remarked about a message, whatever comes of it: the same for the same one.

@@ -1,0 +1,121 @@
+//! What becomes of a visit that the patient stays after (A06), and of a stay that the patient leaves
+//! for a visit (A07).
+
+use tsunagi_domain::EncounterId;
+use tsunagi_domain::encounter::{Class, Encounter, Stage};
+use tsunagi_proto::catalogue::Payload;
+use tsunagi_proto::v1;
+
+use super::acts::{Tells, Told};
+use super::encounter::{Situation, VISIT};
+use super::refusal::Refusal;
+use super::visit::Said;
+use crate::known::{Step, StepKind};
+
+impl Situation<'_> {
+    /// The visit becomes a stay, under the same encounter.
+    pub(super) fn become_inpatient(&self) -> Tells {
+        let Some(encounter) = self.becoming_inpatient()? else { return self.admit() };
+        let at = self.visit.happened_at()?;
+        let new = self.admitted(encounter, at, 3);
+        let is_stay = self.known.record().encounter(encounter).is_some_and(Encounter::is_inpatient);
+        match self.known.last(encounter, &[StepKind::Admitted]).filter(|_| is_stay) {
+            // It became one before.
+            Some(before) => self.corrected(before, new.payload),
+            None => self.becomes_stay(encounter, new),
+        }
+    }
+
+    /// The visit that becomes a stay: one that goes on, or that of the message's number which has
+    /// ended. Only of an end that was assumed it can still become one (`becomes_stay`); any other
+    /// the rules refuse.
+    fn becoming_inpatient(&self) -> Result<Option<EncounterId>, Refusal> {
+        let is_visiting = |of: &Encounter| of.stage() == Stage::Visiting;
+        let found = self.current(is_visiting)?;
+        let state = |of| self.known.record().encounter(of);
+        if self.visit.number().is_none() || found.and_then(state).is_some_and(is_visiting) {
+            return Ok(found);
+        }
+        self.current(|of| of.stage() == Stage::Ended && of.class() != Class::Inpatient)
+    }
+
+    /// The stay ends, and the patient remains for a visit that follows from it.
+    pub(super) fn become_outpatient(&self) -> Tells {
+        let (mut told, stay) = self.known_stay()?;
+        let at = self.visit.happened_at()?;
+        if self.became_visit(stay) || self.began_after_a_stay(stay, &at) {
+            return Ok(Vec::new());
+        }
+        let left = self.step(stay, StepKind::Discharged, self.discharged(stay, at.clone()))?;
+        // Known before, with the visit behind it.
+        if !matches!(left.as_slice(), [Told { payload: Payload::Discharged(_), .. }]) {
+            return Ok(left);
+        }
+        told.extend(left);
+        let visit = self.own(&format!("{} after {stay}", at.text), VISIT);
+        // The number is the stay's, or that of what came before it: the visit behind it has an id
+        // of its own.
+        let is_numbered = self.visit.number().is_some();
+        let is_taken = visit == stay || (is_numbered && self.is_known(visit));
+        let visit = if is_taken { self.after(stay, &at) } else { visit };
+        let mut visit = self.registered(visit, v1::EncounterClass::Outpatient, at);
+        if let Payload::EncounterRegistered(message) = &mut visit.payload {
+            message.preceding_encounter_id = stay.to_string();
+        }
+        told.push(visit);
+        Ok(told)
+    }
+
+    /// Whether a stay has ended, and a visit is known that follows from it, or from what followed
+    /// from it: that may have become a stay in its turn, and ended.
+    fn became_visit(&self, stay: EncounterId) -> bool {
+        let record = self.known.record();
+        let before = |of: &EncounterId| record.encounter(*of)?.preceding();
+        let longest = record.encounters().count();
+        let follows = |of| {
+            let chain = std::iter::successors(before(&of), before);
+            chain.take(longest).any(|before| before == stay)
+        };
+        let has_ended = record.encounter(stay).is_some_and(|of| of.stage() == Stage::Ended);
+        let mut visits = record.encounters().filter(|(_, of)| of.class() != Class::Inpatient);
+        has_ended && visits.any(|(visit, _)| follows(visit))
+    }
+
+    /// Whether a stay was not yet one at a time, and had been a visit behind another stay: what
+    /// ended then was that one, and its end is known.
+    fn began_after_a_stay(&self, stay: EncounterId, at: &Said) -> bool {
+        let began = self.known.last(stay, &[StepKind::Admitted]);
+        let was_visit = self.known.last(stay, &[StepKind::Registered]).is_some();
+        let followed = self.known.record().encounter(stay).and_then(Encounter::preceding).is_some();
+        let at = self.visit.care_time(&at.text);
+        was_visit && followed && began.zip(at).is_some_and(|(began, at)| at.is_before(&began.at))
+    }
+
+    /// Refuses the end of a stay that had become a visit before: the visit goes on.
+    pub(super) fn check_visit_behind(&self, ended: &Step, at: &Said) -> Result<(), Refusal> {
+        let mut all = self.known.record().encounters();
+        let goes_on = all.any(|(_, of)| {
+            of.preceding() == Some(ended.encounter)
+                && of.began_at() == Some(ended.at)
+                && of.stage() == Stage::Visiting
+        });
+        let at = self.visit.care_time(&at.text);
+        if goes_on && at.is_some_and(|at| ended.at.is_before(&at)) {
+            return Err(became_visit());
+        }
+        Ok(())
+    }
+
+    fn after(&self, stay: EncounterId, at: &Said) -> EncounterId {
+        let facility = &self.visit.profile.facility.id;
+        super::ids::timed_encounter(facility, self.patient, &format!("after {stay} {}", at.text))
+    }
+}
+
+fn became_visit() -> Refusal {
+    Refusal::contradicts(
+        "PV1-2",
+        "ENCOUNTER_ENDED",
+        "the stay had become a visit by then (A07), which goes on: if that has ended, say its class in PV1-2 (O); if the stay went on until then, take its end back first (A13) and the visit (A11)",
+    )
+}
