@@ -35,6 +35,7 @@ mod hl7_moves;
 mod hl7_news;
 mod hl7_record;
 mod hl7_triggers;
+mod hl7_under_way;
 mod hl7_visits;
 mod hsds;
 mod import;

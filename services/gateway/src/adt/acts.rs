@@ -178,6 +178,9 @@ impl Situation<'_> {
                 "say where the patient is now: ward, room or bed",
             ));
         }
+        if let Some(visit) = self.visit_moved()? {
+            return Ok(visit);
+        }
         let (mut told, stay) = self.known_stay()?;
         // An admission that is told in passing names its doctor itself.
         let is_known = told.is_empty();
@@ -409,11 +412,16 @@ impl Situation<'_> {
     }
 
     /// The stay that goes on, or else the one that the message says began.
-    pub(super) fn known_stay(&self) -> Result<(Vec<Told>, EncounterId), Refusal> {
-        match self.current(Encounter::is_inpatient)? {
-            Some(stay) => Ok((Vec::new(), stay)),
-            None => self.implied(),
-        }
+    fn known_stay(&self) -> Result<(Vec<Told>, EncounterId), Refusal> {
+        let found = match self.current(Encounter::is_inpatient)? {
+            Some(stay) => (Vec::new(), stay),
+            None => self.implied()?,
+        };
+        let is_visit = match found.0.first() {
+            Some(begun) => matches!(begun.payload, Payload::EncounterRegistered(_)),
+            None => self.is_visiting(found.1),
+        };
+        if is_visit { Err(no_stay()) } else { Ok(found) }
     }
 
     /// The beginning of a stay or visit that is told of in passing.
@@ -465,6 +473,14 @@ impl Situation<'_> {
             step.planned_at == when && place.is_none_or(|place| step.place.as_ref() == Some(place))
         })
     }
+}
+
+fn no_stay() -> Refusal {
+    Refusal::contradicts(
+        "PV1-2",
+        "NOT_ADMITTED",
+        "this is a visit, and no stay: of one is kept where the patient is, who attends and when it ends. If the patient was admitted, say so first (A06); if not, have such messages passed over: list them under `ignore` in the facility's profile",
+    )
 }
 
 pub(super) fn unknown_visit() -> Refusal {

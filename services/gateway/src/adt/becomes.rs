@@ -41,7 +41,10 @@ impl Situation<'_> {
 
     /// The stay ends, and the patient remains for a visit that follows from it.
     pub(super) fn become_outpatient(&self) -> Tells {
-        let (mut told, stay) = self.known_stay()?;
+        let (mut told, stay) = match self.current(Encounter::is_inpatient)? {
+            Some(stay) => (Vec::new(), stay),
+            None => self.implied()?,
+        };
         let at = self.visit.happened_at()?;
         if self.became_visit(stay) || self.began_after_a_stay(stay, &at) {
             return Ok(Vec::new());

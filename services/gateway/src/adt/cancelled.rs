@@ -22,6 +22,11 @@ const SAME_MINUTE: SignedDuration = SignedDuration::from_mins(1);
 
 impl Situation<'_> {
     pub(super) fn cancel(&self, kinds: &[StepKind]) -> Tells {
+        if kinds == [StepKind::Transferred]
+            && let Some(told) = self.visit_moved_back()?
+        {
+            return Ok(told);
+        }
         let said = self.visit.written_at()?;
         let written = self.visit.care_time(&said.text);
         let came_later = |at: CareTime| written.is_some_and(|written| is_after(&at, &written));
