@@ -114,3 +114,19 @@ async fn what_only_a_stay_has_is_refused_of_a_visit_without_the_advice_to_admit(
     }
     assert_eq!(steps(&channel, "1").await, ["1 registered"]);
 }
+
+#[tokio::test]
+async fn a_sex_that_is_not_known_is_remarked() {
+    let data = folder();
+    let server = start(data.path());
+    let mut sender = Sender::connect(&server).await;
+    for (at, sex) in ["1", "男", "X", "F", "M", "U", "", "\"\""].iter().enumerate() {
+        let message = adt("A28", &format!("{at}"), 1, ["", "", "", ""]);
+        let message = message.replace("|19400203|F\r", &format!("|19400203|{sex}\r"));
+        let message = message.replace("|P|2.5\r", "|P|2.5||||||UNICODE UTF-8\r");
+        let answer = sender.send(&message).await;
+        let (answered, remark) = code(&answer);
+        assert_eq!(answered, "AA", "{answer}");
+        assert_eq!(remark.contains("PID-8"), at < 3, "{sex}: {answer}");
+    }
+}

@@ -341,6 +341,9 @@ impl Intake {
             if matches!(act, Ok(Act::Admit | Act::Register)) && visit.has_unknown_class() {
                 remarks.push(UNKNOWN_CLASS.to_owned());
             }
+            if patient::has_unknown_sex(&group, profile) {
+                remarks.push(UNKNOWN_SEX.to_owned());
+            }
             if patient::contradicts_death(&group) {
                 remarks.push(DEATH_CONTRADICTED.to_owned());
             }
@@ -396,6 +399,9 @@ const CUT: &str = "the message was cut off before its end: another one began, or
 const UNENDED: &str = "the frame does not end with 0x1C 0x0D, as MLLP has it: have the sender end its frames so; what came is kept";
 
 const UNKNOWN_CLASS: &str = "PV1-2 is no class of visit that is known here (`classes` in the facility's profile): taken for what the event says";
+
+const UNKNOWN_SEX: &str =
+    "PID-8 is no sex that is known here (`sexes` in the facility's profile): it says nothing of it";
 
 const DEATH_CONTRADICTED: &str =
     "PID-29 says when the patient died, and PID-30 that the patient did not: taken for dead";
