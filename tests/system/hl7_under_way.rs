@@ -130,3 +130,76 @@ async fn a_sex_that_is_not_known_is_remarked() {
         assert_eq!(remark.contains("PID-8"), at < 3, "{sex}: {answer}");
     }
 }
+
+#[tokio::test]
+async fn a_visit_becomes_a_stay_under_another_number() {
+    let data = folder();
+    let server = start(data.path());
+    let mut sender = Sender::connect(&server).await;
+    let channel = server.channel().await;
+    // MRG-5 says which visit it is; or it is the one that is under way; or there are no numbers.
+    for (number, old, new) in [("1", "E-1", "W-1"), ("2", "E-2", "W-2"), ("3", "", "")] {
+        let visit = ["E", "ER", old, "202605010100"];
+        let stay = ["I", "W1", new, "202605010300"];
+        take(&mut sender, adt("A04", number, 1, visit)).await;
+        let becomes = adt("A06", number, 3, stay);
+        let prior = format!("\rMRG|{number}^^^H^MR||||{old}\rPV1|");
+        let becomes = if number == "1" { becomes.replace("\rPV1|", &prior) } else { becomes };
+        take(&mut sender, becomes.clone()).await;
+        take(&mut sender, becomes.replace("|A06", "|B06")).await;
+        assert_eq!(place(&channel, number).await, (v1::PatientState::InHospital, "W1".to_owned()));
+        take(&mut sender, adt("A02", number, 4, ["I", "W2", new, "202605010300"])).await;
+        if !old.is_empty() {
+            // The visit of the old number is the stay.
+            refuse(&mut sender, adt("A03", number, 5, visit), &["[ENCOUNTER_UNKNOWN]"]).await;
+        }
+        take(&mut sender, adt("A03", number, 6, ["I", "W2", new, "202605010300"])).await;
+        let told = steps(&channel, number).await;
+        assert_eq!(told, ["1 registered", "1 admitted", "1 transferred", "1 discharged"]);
+        assert_eq!(patient(&channel, number).await.state(), v1::PatientState::Discharged);
+    }
+}
+
+#[tokio::test]
+async fn which_of_several_visits_became_a_stay_is_not_guessed() {
+    let data = folder();
+    let server = start(data.path());
+    let mut sender = Sender::connect(&server).await;
+    let channel = server.channel().await;
+    take(&mut sender, adt("A04", "1", 1, ["E", "ER", "E-1", "202605010100"])).await;
+    take(&mut sender, adt("A04", "1", 2, ["O", "OPD", "O-1", "202605010200"])).await;
+    let becomes = adt("A06", "1", 3, ["I", "W1", "W-1", "202605010300"]);
+    take(&mut sender, becomes).await;
+    let told = steps(&channel, "1").await;
+    assert_eq!(told, ["1 registered", "2 registered", "3 admitted"], "a stay of its own");
+    // MRG-5 says which.
+    take(&mut sender, adt("A04", "2", 1, ["E", "ER", "E-2", "202605010100"])).await;
+    take(&mut sender, adt("A04", "2", 2, ["O", "OPD", "O-2", "202605010200"])).await;
+    let becomes = adt("A06", "2", 3, ["I", "W1", "W-2", "202605010300"]);
+    take(&mut sender, becomes.replace("\rPV1|", "\rMRG|2^^^H^MR||||E-2\rPV1|")).await;
+    let told = steps(&channel, "2").await;
+    assert_eq!(told, ["1 registered", "2 registered", "1 admitted"]);
+}
+
+#[tokio::test]
+async fn a_stay_becomes_a_visit_under_another_number() {
+    let data = folder();
+    let server = start(data.path());
+    let mut sender = Sender::connect(&server).await;
+    let channel = server.channel().await;
+    for (number, old, new) in [("1", "I-1", "O-1"), ("2", "I-2", "O-2"), ("3", "", "")] {
+        let visit = ["O", "OPD", new, "202605010300"];
+        take(&mut sender, adt("A01", number, 1, ["I", "W1", old, "202605010100"])).await;
+        let becomes = adt("A07", number, 3, visit);
+        let prior = format!("\rMRG|{number}^^^H^MR||||{old}\rPV1|");
+        let becomes = if number == "1" { becomes.replace("\rPV1|", &prior) } else { becomes };
+        take(&mut sender, becomes.clone()).await;
+        take(&mut sender, becomes.replace("|A07", "|B07")).await;
+        assert_eq!(place(&channel, number).await, (v1::PatientState::Visiting, "OPD".to_owned()));
+        take(&mut sender, adt("A03", number, 5, visit)).await;
+        let told = steps(&channel, number).await;
+        assert_eq!(told.len(), 4, "{told:?}");
+        let ends = ["1 admitted", "1 discharged", "2 registered", "2 discharged"];
+        assert!(ends.iter().all(|end| told.contains(&(*end).to_owned())), "{told:?}");
+    }
+}

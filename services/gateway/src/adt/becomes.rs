@@ -1,13 +1,14 @@
 //! What becomes of a visit that the patient stays after (A06), and of a stay that the patient leaves
-//! for a visit (A07).
+//! for a visit (A07): also where that has a number of its own.
 
-use tsunagi_domain::EncounterId;
 use tsunagi_domain::encounter::{Class, Encounter, Stage};
+use tsunagi_domain::{CareTime, EncounterId};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::v1;
 
 use super::acts::{Tells, Told};
-use super::encounter::{Situation, VISIT};
+use super::again::SAME_VISIT;
+use super::encounter::{Situation, VISIT, apart};
 use super::refusal::Refusal;
 use super::visit::Said;
 use crate::known::{Step, StepKind};
@@ -15,6 +16,15 @@ use crate::known::{Step, StepKind};
 impl Situation<'_> {
     /// The visit becomes a stay, under the same encounter.
     pub(super) fn become_inpatient(&self) -> Tells {
+        let is_visiting = |of: &Encounter| of.stage() == Stage::Visiting;
+        if let Some(visit) = self.under_another_number(is_visiting)? {
+            let mut told = self.numbered_too(visit)?;
+            // Without a number, the stay is known by when it began.
+            let number = self.visit.number();
+            let at = number.map_or_else(|| self.began(), |_| self.visit.happened_at())?;
+            told.extend(self.becomes_stay(visit, self.admitted(visit, at, 3))?);
+            return Ok(told);
+        }
         let Some(encounter) = self.becoming_inpatient()? else { return self.admit() };
         let at = self.visit.happened_at()?;
         let new = self.admitted(encounter, at, 3);
@@ -41,10 +51,16 @@ impl Situation<'_> {
 
     /// The stay ends, and the patient remains for a visit that follows from it.
     pub(super) fn become_outpatient(&self) -> Tells {
-        let (mut told, stay) = match self.current(Encounter::is_inpatient)? {
+        let (mut told, stay) = match self.under_another_number(Encounter::is_inpatient)? {
             Some(stay) => (Vec::new(), stay),
-            None => self.implied()?,
+            None => match self.current(Encounter::is_inpatient)? {
+                Some(stay) => (Vec::new(), stay),
+                None => self.implied()?,
+            },
         };
+        if self.is_visit_behind(stay) {
+            return Ok(Vec::new());
+        }
         let at = self.visit.happened_at()?;
         if self.became_visit(stay) || self.began_after_a_stay(stay, &at) {
             return Ok(Vec::new());
@@ -67,6 +83,45 @@ impl Situation<'_> {
         }
         told.push(visit);
         Ok(told)
+    }
+
+    /// The visit or stay that goes on under another number than the message has, and is what it
+    /// tells of: the one that MRG-5 names, or the only one here that is under way. PV1-19 may
+    /// change with what the visit is (HL7 v2, 3.3.6). Which of several it is, is not guessed.
+    fn under_another_number(
+        &self,
+        wanted: impl Fn(&Encounter) -> bool,
+    ) -> Result<Option<EncounterId>, Refusal> {
+        let is_new = match self.visit.number() {
+            Some(number) => !self.numbered(&number).1,
+            None => self.visit.admitted_at()?.is_some(),
+        };
+        if !is_new || self.current(&wanted)?.is_some() {
+            return Ok(None);
+        }
+        let record = self.known.record();
+        if let Some(prior) = self.visit.prior_number() {
+            let (named, is_known) = self.numbered(&prior);
+            let is_one = is_known && record.encounter(named).is_some_and(&wanted);
+            return Ok(is_one.then_some(named));
+        }
+        let at = self.visit.care_time(&self.visit.happened_at()?.text);
+        let may_be = |of: &Encounter| {
+            let began = at.zip(of.began_at());
+            // A visit that nobody ended goes on for ever, and is none that becomes a stay.
+            let is_near = |(at, began): (CareTime, CareTime)| {
+                !at.is_before(&began) && (of.is_inpatient() || apart(&began, &at) <= SAME_VISIT)
+            };
+            wanted(of) && began.is_some_and(is_near)
+        };
+        let mut all = record.encounters().filter(|(id, of)| self.is_here(*id) && may_be(of));
+        Ok(all.next().map(|(id, _)| id).filter(|_| all.next().is_none()))
+    }
+
+    /// Whether it is the visit behind a stay, which became that before.
+    fn is_visit_behind(&self, encounter: EncounterId) -> bool {
+        let state = self.known.record().encounter(encounter);
+        state.is_some_and(|of| of.class() != Class::Inpatient && of.preceding().is_some())
     }
 
     /// Whether a stay has ended, and a visit is known that follows from it, or from what followed
