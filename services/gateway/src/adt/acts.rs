@@ -495,7 +495,7 @@ pub(super) fn nothing_to_cancel() -> Refusal {
     Refusal::unknown(
         "PV1-19",
         "NOTHING_TO_CANCEL",
-        "nothing that this takes back is in effect here: it never came, or was taken back before; if it comes yet, send this again after it, or have it replayed from the quarantine, where it is",
+        "nothing that this takes back is in effect here: it never came, was taken back before, or came after this was written; if it comes yet, send this again after it, or have it replayed from the quarantine, where it is",
     )
 }
 
