@@ -252,6 +252,12 @@ impl<S: Step> Path<S> {
         best(&self.iter().filter(without).collect::<Vec<_>>()).1.is_none() || then()
     }
 
+    /// Whether the path lacks no more without the step of this event than with it.
+    pub(crate) fn is_whole_without(&self, event: EventId) -> bool {
+        let rest: Vec<&Taken<S>> = self.iter().filter(|taken| taken.event != event).collect();
+        best(&rest).1 <= self.gaps
+    }
+
     /// Whether the event may be one that is still to be told, of before the time: something else
     /// is known already that did not happen before that time, so news overtake each other.
     pub(crate) fn may_come_late(&self, event: EventId, at: &CareTime) -> bool {

@@ -1,6 +1,6 @@
 //! HL7 v2 ADT messages as care events: who the patient is (`patient`, `news`), which visit or stay it
 //! is about (`visit`, `encounter`), what the trigger event means for it (`trigger`, `acts`,
-//! `changes`, `assumed_end`, `tracking`, `allergies`), what is said a second time (`again`) or under another
+//! `becomes`, `cancelled`, `changes`, `assumed_end`, `tracking`, `allergies`), what is said a second time (`again`) or under another
 //! number (`renumbered`), what is another patient's (`moved`), whose records are one person's
 //! (`one_person`), and how a message is taken as a whole (`intake`), patient by patient (`parts`),
 //! as events (`events`).
@@ -12,6 +12,8 @@ mod acts;
 mod again;
 mod allergies;
 mod assumed_end;
+mod becomes;
+mod cancelled;
 mod changes;
 mod encounter;
 mod events;

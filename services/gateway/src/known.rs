@@ -86,6 +86,8 @@ struct Words {
     organisation: String,
     /// The door by which it came.
     door: String,
+    /// When it was written down, if not when it happened.
+    written: Option<CareTime>,
     attending: Option<(EncounterId, CareTime, v1::Participant)>,
     number: Option<(EncounterId, v1::Identifier)>,
     /// Whether it says of an encounter that is known that another doctor attends.
@@ -334,6 +336,18 @@ impl Known {
         made.filter_map(|by| self.told.corrections.get(&by).copied()).last()
     }
 
+    /// When it was written that a step was taken.
+    pub(crate) fn told_at(&self, step: EventId) -> Option<CareTime> {
+        self.told.words.get(&step)?.written
+    }
+
+    /// When it was written that a step was at the time at which it is known to have been.
+    pub(crate) fn timed_at(&self, step: EventId) -> Option<CareTime> {
+        let corrected = self.record().outcome(step).time;
+        let corrected = corrected.and_then(|(by, _)| self.told.corrections.get(&by).copied());
+        corrected.or_else(|| self.told_at(step))
+    }
+
     /// Whether it was this organisation's word.
     pub(crate) fn is_word_of(&self, organisation: &str, event: EventId) -> bool {
         self.told.words.get(&event).is_some_and(|words| words.organisation == organisation)
@@ -431,11 +445,13 @@ impl Told {
         if let Some(words) = words(payload.clone(), at) {
             self.times.insert(id, event.occurred_at.clone());
             let by = event.actor.unwrap_or_default().person;
-            let door = event.source.unwrap_or_default().door;
+            let v1::Source { door, written_at, .. } = event.source.unwrap_or_default();
+            let written = CareTime::parse(&written_at, zone).ok().or(Some(at));
             let organisation = happened.stamp.acting_for.to_string();
             let is_change = words.is_change && !is_instead;
             let step = taken_by(&happened, &by).map(|step| (step, payload));
-            let said = Words { by, organisation, door, is_change, step, is_instead, ..words };
+            let said =
+                Words { by, organisation, door, written, is_change, step, is_instead, ..words };
             self.words.insert(id, said);
         }
     }

@@ -199,6 +199,12 @@ impl Encounter {
         }
     }
 
+    /// The move that builds on another, as far as all is known by now: without it, it could not be.
+    pub fn built_on(&self, event: EventId) -> Option<EventId> {
+        let (_, next) = self.path.find(event)?;
+        next.filter(|_| !self.path.is_whole_without(event)).map(|next| next.event)
+    }
+
     /// Whether a plan is cancelled that held, or holds; or that is still to be told, if this is late
     /// news.
     pub(super) fn can_drop<T>(
@@ -341,6 +347,18 @@ mod tests {
             Err(Refusal::LaterMoveDepends(event_id(2)))
         );
         assert!(ended.when("2026-05-09", Command::CancelDischarge(cancelling(2))).is_ok());
+    }
+
+    #[test]
+    fn what_builds_on_a_move_is_known_whenever_that_is_asked() {
+        let ended = given(&[
+            ("2026-05-01", admitted()),
+            ("2026-05-04", Event::Transferred(to_ward("5W"))),
+            ("2026-05-09", Event::Discharged(())),
+        ]);
+        let builds = [1, 2, 3].map(|number| ended.built_on(event_id(number)));
+        assert_eq!(builds, [Some(event_id(2)), None, None]);
+        assert!(ended.when("2026-05-02", Command::CancelAdmission(cancelling(1))).is_ok());
     }
 
     #[test]

@@ -5,14 +5,13 @@
 //! with it: a feed begins in the middle, and messages get lost.
 
 use jiff::SignedDuration;
-use tsunagi_domain::encounter::{Class, Encounter, Stage};
+use tsunagi_domain::encounter::{Encounter, Stage};
 use tsunagi_domain::{EncounterId, EventId};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::v1;
 
 use super::again::SAME_VISIT;
 use super::encounter::{INPATIENT, Situation, VISIT};
-use super::events::{IN_PASSING, TRACKING};
 use super::refusal::Refusal;
 use super::trigger::Act;
 use super::visit::Said;
@@ -81,11 +80,11 @@ impl Situation<'_> {
         }
     }
 
-    fn began(&self) -> Result<Said, Refusal> {
+    pub(super) fn began(&self) -> Result<Said, Refusal> {
         self.visit.admitted_at()?.map_or_else(|| self.visit.happened_at(), Ok)
     }
 
-    fn admit(&self) -> Tells {
+    pub(super) fn admit(&self) -> Tells {
         let at = self.began()?;
         let encounter = self.beginning(&at.text, INPATIENT);
         let new = self.admitted(encounter, at, 3);
@@ -110,7 +109,7 @@ impl Situation<'_> {
         Ok(told)
     }
 
-    fn admitted(&self, encounter: EncounterId, at: Said, place: usize) -> Told {
+    pub(super) fn admitted(&self, encounter: EncounterId, at: Said, place: usize) -> Told {
         let payload = Payload::Admitted(v1::Admitted {
             encounter_id: encounter.to_string(),
             place: Some(self.visit.place(place)),
@@ -129,7 +128,12 @@ impl Situation<'_> {
         self.step(encounter, StepKind::Registered, self.registered(encounter, class, at))
     }
 
-    fn registered(&self, encounter: EncounterId, class: v1::EncounterClass, at: Said) -> Told {
+    pub(super) fn registered(
+        &self,
+        encounter: EncounterId,
+        class: v1::EncounterClass,
+        at: Said,
+    ) -> Told {
         let payload = Payload::EncounterRegistered(v1::EncounterRegistered {
             encounter_id: encounter.to_string(),
             class: class.into(),
@@ -167,110 +171,15 @@ impl Situation<'_> {
         Ok(if self.was_taken_back(encounter, kind, &new)? { Vec::new() } else { vec![new] })
     }
 
-    /// The visit becomes a stay, under the same encounter.
-    fn become_inpatient(&self) -> Tells {
-        let Some(encounter) = self.becoming_inpatient()? else { return self.admit() };
-        let at = self.visit.happened_at()?;
-        let new = self.admitted(encounter, at, 3);
-        let is_stay = self.known.record().encounter(encounter).is_some_and(Encounter::is_inpatient);
-        match self.known.last(encounter, &[StepKind::Admitted]).filter(|_| is_stay) {
-            // It became one before.
-            Some(before) => self.corrected(before, new.payload),
-            None => self.becomes_stay(encounter, new),
-        }
-    }
-
-    /// The visit that becomes a stay: one that goes on, or that of the message's number which has
-    /// ended. Only of an end that was assumed it can still become one (`becomes_stay`); any other
-    /// the rules refuse.
-    fn becoming_inpatient(&self) -> Result<Option<EncounterId>, Refusal> {
-        let is_visiting = |of: &Encounter| of.stage() == Stage::Visiting;
-        let found = self.current(is_visiting)?;
-        let state = |of| self.known.record().encounter(of);
-        if self.visit.number().is_none() || found.and_then(state).is_some_and(is_visiting) {
-            return Ok(found);
-        }
-        self.current(|of| of.stage() == Stage::Ended && of.class() != Class::Inpatient)
-    }
-
-    /// The stay ends, and the patient remains for a visit that follows from it.
-    fn become_outpatient(&self) -> Tells {
-        let (mut told, stay) = self.known_stay()?;
-        let at = self.visit.happened_at()?;
-        if self.became_visit(stay) || self.began_after_a_stay(stay, &at) {
-            return Ok(Vec::new());
-        }
-        let left = self.step(stay, StepKind::Discharged, self.discharged(stay, at.clone()))?;
-        // Known before, with the visit behind it.
-        if !matches!(left.as_slice(), [Told { payload: Payload::Discharged(_), .. }]) {
-            return Ok(left);
-        }
-        told.extend(left);
-        let visit = self.own(&format!("{} after {stay}", at.text), VISIT);
-        // The number is the stay's, or that of what came before it: the visit behind it has an id
-        // of its own.
-        let is_numbered = self.visit.number().is_some();
-        let is_taken = visit == stay || (is_numbered && self.is_known(visit));
-        let visit = if is_taken { self.after(stay, &at) } else { visit };
-        let mut visit = self.registered(visit, v1::EncounterClass::Outpatient, at);
-        if let Payload::EncounterRegistered(message) = &mut visit.payload {
-            message.preceding_encounter_id = stay.to_string();
-        }
-        told.push(visit);
-        Ok(told)
-    }
-
-    /// Whether a stay has ended, and a visit is known that follows from it, or from what followed
-    /// from it: that may have become a stay in its turn, and ended.
-    fn became_visit(&self, stay: EncounterId) -> bool {
-        let record = self.known.record();
-        let before = |of: &EncounterId| record.encounter(*of)?.preceding();
-        let longest = record.encounters().count();
-        let follows = |of| {
-            let chain = std::iter::successors(before(&of), before);
-            chain.take(longest).any(|before| before == stay)
-        };
-        let has_ended = record.encounter(stay).is_some_and(|of| of.stage() == Stage::Ended);
-        let mut visits = record.encounters().filter(|(_, of)| of.class() != Class::Inpatient);
-        has_ended && visits.any(|(visit, _)| follows(visit))
-    }
-
-    /// Whether a stay was not yet one at a time, and had been a visit behind another stay: what
-    /// ended then was that one, and its end is known.
-    fn began_after_a_stay(&self, stay: EncounterId, at: &Said) -> bool {
-        let began = self.known.last(stay, &[StepKind::Admitted]);
-        let was_visit = self.known.last(stay, &[StepKind::Registered]).is_some();
-        let followed = self.known.record().encounter(stay).and_then(Encounter::preceding).is_some();
-        let at = self.visit.care_time(&at.text);
-        was_visit && followed && began.zip(at).is_some_and(|(began, at)| at.is_before(&began.at))
-    }
-
-    /// Refuses the end of a stay that had become a visit before: the visit goes on.
-    fn check_visit_behind(&self, ended: &Step, at: &Said) -> Result<(), Refusal> {
-        let mut all = self.known.record().encounters();
-        let goes_on = all.any(|(_, of)| {
-            of.preceding() == Some(ended.encounter)
-                && of.began_at() == Some(ended.at)
-                && of.stage() == Stage::Visiting
-        });
-        let at = self.visit.care_time(&at.text);
-        if goes_on && at.is_some_and(|at| ended.at.is_before(&at)) {
-            return Err(became_visit());
-        }
-        Ok(())
-    }
-
-    fn after(&self, stay: EncounterId, at: &Said) -> EncounterId {
-        let facility = &self.visit.profile.facility.id;
-        super::ids::timed_encounter(facility, self.patient, &format!("after {stay} {}", at.text))
-    }
-
     fn transfer(&self) -> Tells {
         if !self.visit.says_place(3) {
             return Err(Refusal::missing(
                 "PV1-3",
                 "say where the patient is now: ward, room or bed",
             ));
+        }
+        if let Some(visit) = self.visit_moved()? {
+            return Ok(visit);
         }
         let (mut told, stay) = self.known_stay()?;
         // An admission that is told in passing names its doctor itself.
@@ -394,35 +303,13 @@ impl Situation<'_> {
         said.is_some_and(|said| said.is_before(&step.at) || step.at.is_before(&said))
     }
 
-    fn discharged(&self, encounter: EncounterId, at: Said) -> Told {
+    pub(super) fn discharged(&self, encounter: EncounterId, at: Said) -> Told {
         let payload = Payload::Discharged(v1::Discharged {
             encounter_id: encounter.to_string(),
             disposition: self.visit.coded(36, "0112"),
             destination: None,
         });
         Told { at, payload }
-    }
-
-    fn cancel(&self, kinds: &[StepKind]) -> Tells {
-        // A move that an update told in passing is not the one that was told and is cancelled.
-        let has_step = |encounter: EncounterId| {
-            let mut steps =
-                self.known.steps.iter().rev().filter(|step| step.encounter == encounter);
-            let told = steps.find(|step| kinds.contains(&step.kind) && !is_in_passing(step));
-            told.or_else(|| self.known.last(encounter, kinds))
-        };
-        let encounter = self.current(|_| true)?;
-        let of_stay = encounter.and_then(has_step);
-        // Without a number, the last of its kind here.
-        let here = || {
-            let mut steps = self.known.steps.iter().rev();
-            steps.find(|step| kinds.contains(&step.kind) && self.may_be_here(step.encounter))
-        };
-        let is_unclear = self.visit.number().is_some() || self.visit.admitted_at()?.is_some();
-        let found = if is_unclear { of_stay } else { of_stay.or_else(here) };
-        let none = if encounter.is_some() { nothing_to_cancel } else { unknown_to_cancel };
-        let step = found.ok_or_else(none)?;
-        self.take_back(&[step.event])
     }
 
     /// Takes back what these events did and is still in effect, the last first.
@@ -524,22 +411,17 @@ impl Situation<'_> {
         })
     }
 
-    fn may_be_here(&self, encounter: EncounterId) -> bool {
-        let state = self.known.record().encounter(encounter);
-        let facility = &self.visit.profile.facility.id;
-        state.is_some_and(|state| {
-            let place = state.place();
-            place.is_some_and(|place| place.facility.id.as_str() == facility)
-                && self.may_be(encounter, state)
-        })
-    }
-
     /// The stay that goes on, or else the one that the message says began.
     fn known_stay(&self) -> Result<(Vec<Told>, EncounterId), Refusal> {
-        match self.current(Encounter::is_inpatient)? {
-            Some(stay) => Ok((Vec::new(), stay)),
-            None => self.implied(),
-        }
+        let found = match self.current(Encounter::is_inpatient)? {
+            Some(stay) => (Vec::new(), stay),
+            None => self.implied()?,
+        };
+        let is_visit = match found.0.first() {
+            Some(begun) => matches!(begun.payload, Payload::EncounterRegistered(_)),
+            None => self.is_visiting(found.1),
+        };
+        if is_visit { Err(no_stay()) } else { Ok(found) }
     }
 
     /// The beginning of a stay or visit that is told of in passing.
@@ -593,16 +475,11 @@ impl Situation<'_> {
     }
 }
 
-/// Whether an update or the tracking of patients told it, and no message that is about it.
-fn is_in_passing(step: &Step) -> bool {
-    matches!(step.by.as_str(), IN_PASSING | TRACKING)
-}
-
-fn became_visit() -> Refusal {
+fn no_stay() -> Refusal {
     Refusal::contradicts(
         "PV1-2",
-        "ENCOUNTER_ENDED",
-        "the stay had become a visit by then (A07), which goes on: if that has ended, say its class in PV1-2 (O); if the stay went on until then, take its end back first (A13) and the visit (A11)",
+        "NOT_ADMITTED",
+        "this is a visit, and no stay: of one is kept where the patient is, who attends and when it ends. If the patient was admitted, say so first (A06); if not, have such messages passed over: list them under `ignore` in the facility's profile",
     )
 }
 
@@ -618,7 +495,7 @@ pub(super) fn nothing_to_cancel() -> Refusal {
     Refusal::unknown(
         "PV1-19",
         "NOTHING_TO_CANCEL",
-        "nothing that this takes back is in effect here: it never came, or was taken back before; if it comes yet, send this again after it, or have it replayed from the quarantine, where it is",
+        "nothing that this takes back is in effect here: it never came, was taken back before, or came after this was written; if it comes yet, send this again after it, or have it replayed from the quarantine, where it is",
     )
 }
 

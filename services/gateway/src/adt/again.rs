@@ -127,20 +127,20 @@ impl Situation<'_> {
     /// Without a number, when it began is all that tells visits apart.
     pub(super) fn corrected_times(&self) -> Tells {
         let mut told = Vec::new();
-        let Some(visit) = self.visit.number().and_then(|_| self.current(|_| true).ok().flatten())
-        else {
-            return Ok(told);
-        };
+        let Some(number) = self.visit.number() else { return Ok(told) };
+        let Some(visit) = self.current(|_| true).ok().flatten() else { return Ok(told) };
         let began = self.visit.admitted_at()?;
         let ended = self.visit.discharged_at()?;
         let steps = &self.known.steps;
         let of_visit = |kinds: &[StepKind]| {
             steps.iter().find(|step| step.encounter == visit && kinds.contains(&step.kind))
         };
-        // A stay that was a visit before may be said to have begun as either.
+        // A stay that was a visit before may be said to have begun as either, and what followed from
+        // another under the same number (A07) as that.
+        let of_number: Vec<_> = self.known.numbered(&number).chain([visit]).collect();
         let is_known = |said: &Said| {
             let said = self.visit.care_time(&said.text);
-            steps.iter().any(|step| step.encounter == visit && Some(step.at) == said)
+            steps.iter().any(|step| of_number.contains(&step.encounter) && Some(step.at) == said)
         };
         let beginning = of_visit(&[StepKind::Admitted]).or(of_visit(&[StepKind::Registered]));
         let ending = of_visit(&[StepKind::Discharged]);
@@ -166,12 +166,18 @@ impl Situation<'_> {
         }
     }
 
-    /// Whether a step was corrected after the message was written.
+    /// Whether a step was corrected after the message was written, or told by one of this facility
+    /// that was written after it.
     pub(super) fn is_older(&self, step: &Step) -> Result<bool, Refusal> {
         let corrected = self.known.corrected_at(step.event);
-        let written = self.visit.care_time(&self.visit.written_at()?.text);
-        let both = written.zip(corrected);
-        Ok(both.is_some_and(|(written, corrected)| written.is_before(&corrected)))
+        // Of other doors nobody knows when they were told. What comes in the place of another
+        // message is known to be later than that.
+        let is_told = self.is_own(step.event) && !self.takes_place;
+        let told = self.known.told_at(step.event).filter(|_| is_told);
+        let Some(written) = self.visit.care_time(&self.visit.written_at()?.text) else {
+            return Ok(false);
+        };
+        Ok([corrected, told].iter().flatten().any(|known| written.is_before(known)))
     }
 
     /// What is known of a step with what the message says of it.

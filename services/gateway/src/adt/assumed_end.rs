@@ -111,7 +111,7 @@ impl Situation<'_> {
     }
 
     /// Whether an event was told by a message of this facility.
-    fn is_own(&self, event: EventId) -> bool {
+    pub(super) fn is_own(&self, event: EventId) -> bool {
         let facility = &self.visit.profile.facility.id;
         self.known.is_word_of(facility, event) && self.known.came_by(&[MLLP, SSMIX2], event)
     }

@@ -11,7 +11,7 @@ use super::encounter::Situation;
 use super::refusal::Refusal;
 use super::trigger;
 use super::visit::Said;
-use crate::known::{Attending, Step};
+use crate::known::{Attending, Step, StepKind};
 
 impl Situation<'_> {
     /// Takes back all that is in effect of a visit or stay.
@@ -79,6 +79,72 @@ impl Situation<'_> {
             self.known.taken_back.iter().filter(|(step, _)| step.encounter == found);
         let is_older = is_older || taken_back.any(|(_, since)| at.is_before(since));
         (is_one && !is_older).then_some(found)
+    }
+
+    pub(super) fn is_visiting(&self, visit: EncounterId) -> bool {
+        let state = self.known.record().encounter(visit);
+        state.is_some_and(|of| of.stage() == Stage::Visiting)
+    }
+
+    fn says_visit(&self) -> bool {
+        self.visit.class().is_some_and(|of| of != v1::EncounterClass::Inpatient)
+    }
+
+    /// A move of a patient who visits, such as to another bed of the emergency department; none if
+    /// the message is about something else. Of a visit there are no moves: where it is told to be
+    /// is put right.
+    pub(super) fn visit_moved(&self) -> Result<Option<Vec<Told>>, Refusal> {
+        let goes_on = |of: &Encounter| of.is_inpatient() || of.stage() == Stage::Visiting;
+        let is_visit = self.says_visit();
+        let found = if is_visit { self.current(goes_on)? } else { None };
+        match found {
+            Some(visit) if self.is_visiting(visit) => {
+                let mut told = self.placed(visit)?;
+                told.extend(self.other_doctor(visit, self.visit.happened_at()?));
+                Ok(Some(told))
+            }
+            None if is_visit => {
+                let (mut told, visit) = self.implied()?;
+                let here = self.visit.place(3);
+                for begun in &mut told {
+                    if let Payload::EncounterRegistered(message) = &mut begun.payload {
+                        message.place = Some(here.clone());
+                    }
+                }
+                Ok((!self.is_known(visit)).then_some(told))
+            }
+            Some(_) | None => Ok(None),
+        }
+    }
+
+    /// That such a move was none: the patient is where the message says.
+    pub(super) fn visit_moved_back(&self) -> Result<Option<Vec<Told>>, Refusal> {
+        if !self.says_visit() {
+            return Ok(None);
+        }
+        let visit = self.current(|of| of.stage() == Stage::Visiting)?;
+        let begun = visit.filter(|of| self.is_visiting(*of) && self.visit.says_place(3));
+        let begun = begun.and_then(|of| self.known.last(of, &[StepKind::Registered]));
+        let Some(begun) = begun.filter(|begun| self.known.wordings(begun.event).count() > 1) else {
+            return Ok(None);
+        };
+        self.placed(begun.encounter).map(Some)
+    }
+
+    /// Where a visit is, if it is said to be elsewhere than is known.
+    pub(super) fn placed(&self, visit: EncounterId) -> Tells {
+        let begun = self.known.last(visit, &[StepKind::Registered]);
+        let known = begun.and_then(|begun| Some((begun, self.known.said_by(begun.event)?)));
+        let Some((begun, Payload::EncounterRegistered(known))) = known else {
+            return Ok(Vec::new());
+        };
+        let said = v1::EncounterRegistered {
+            place: Some(self.visit.place(3)),
+            attending: None,
+            visit_number: None,
+            ..known.clone()
+        };
+        self.corrected(begun, Payload::EncounterRegistered(said))
     }
 
     /// That another doctor attends than was known, if the message says so.

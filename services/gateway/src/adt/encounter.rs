@@ -126,7 +126,8 @@ impl Situation<'_> {
     }
 
     /// Which of the encounters of a number is meant: the one that it names, or what followed from
-    /// that under the same number (A07), if it is of the kind that is said or goes on.
+    /// that under the same number (A07, and A06 again). The newest that is of the kind that is said
+    /// and goes on, or else the newest; of what becomes another, the one that the number names.
     fn of_number(
         &self,
         number: &v1::Identifier,
@@ -135,14 +136,17 @@ impl Situation<'_> {
     ) -> Result<EncounterId, Refusal> {
         let state = |of: EncounterId| self.known.record().encounter(of);
         let is_other = |of: &EncounterId| *of != numbered && self.is_here(*of);
-        let mut others: Vec<_> = self.known.numbered(number).filter(is_other).collect();
-        others
-            .sort_by_key(|of| (state(*of).and_then(Encounter::since).map(|at| at.earliest()), *of));
-        let all = std::iter::once(numbered).chain(others.into_iter().rev());
-        let meant: Vec<_> =
+        let others = self.known.numbered(number).filter(is_other);
+        let all = std::iter::once(numbered).chain(others);
+        let mut meant: Vec<_> =
             all.filter(|of| state(*of).is_none_or(|state| self.is_of_kind(state))).collect();
-        let mut going_on = meant.iter().filter(|of| state(**of).is_some_and(&wanted));
-        going_on.next().or(meant.first()).copied().ok_or_else(other_class)
+        let is_named = self.turns_into_another() && meant.first() == Some(&numbered);
+        let began = |of: EncounterId| state(of).and_then(Encounter::began_at);
+        meant.sort_by_key(|of| (began(*of).map(|at| at.earliest()), *of));
+        let newest = meant.last().copied();
+        let mut going_on = meant.iter().rev().filter(|of| state(**of).is_some_and(&wanted));
+        let otherwise = || if is_named { Some(numbered) } else { newest };
+        going_on.next().copied().or_else(otherwise).ok_or_else(other_class)
     }
 
     /// The encounter that has or would have the message's visit number or time.
@@ -203,7 +207,7 @@ impl Situation<'_> {
         self.known.record().encounter(encounter).is_some()
     }
 
-    fn is_here(&self, encounter: EncounterId) -> bool {
+    pub(super) fn is_here(&self, encounter: EncounterId) -> bool {
         let place = self.known.record().encounter(encounter).and_then(Encounter::place);
         place.is_some_and(|place| place.facility.id.as_str() == self.facility())
     }

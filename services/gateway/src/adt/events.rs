@@ -62,11 +62,19 @@ pub(super) fn event(
     };
     let warnings = [incoming.warning, odd].map(str::to_owned);
     let warnings: Vec<String> = warnings.into_iter().filter(|text| !text.is_empty()).collect();
+    let is_beginning =
+        matches!(told.payload, Payload::Admitted(_) | Payload::EncounterRegistered(_));
+    // What a message about something else says of a beginning gives way to the one that is about it,
+    // also if that comes late.
+    let is_in_passing = is_beginning && !is_about_beginning(&message.kind().1);
+    let says_more = !is_in_passing && told.at.text != incoming.written_at;
+    let written_at = if says_more { incoming.written_at.clone() } else { String::new() };
     let source = v1::Source {
         door: incoming.door.to_owned(),
         system: cut(&message.field("MSH", 3).first(), 64),
         message_id: cut(&message.field("MSH", 10).text(), 200),
         warning: cut(&warnings.join("; "), 200),
+        written_at,
     };
     v1::Event {
         event_id: id.to_string(),
@@ -83,6 +91,10 @@ pub(super) fn event(
         payload: told.payload.encode_to_vec(),
         ..v1::Event::default()
     }
+}
+
+fn is_about_beginning(event: &str) -> bool {
+    matches!(event, "A01" | "A04" | "A06" | "A07")
 }
 
 pub(super) fn actor(organisation: &str) -> Result<Actor, Box<Refusal>> {

@@ -90,6 +90,8 @@ pub(super) struct Incoming<'a> {
     /// The messages in whose place it comes.
     pub(super) replaced: &'a [MessageKey],
     pub(super) warning: &'a str,
+    /// When it was written; empty if it does not say.
+    pub(super) written_at: String,
 }
 
 impl Intake {
@@ -182,6 +184,7 @@ impl Intake {
                     manner,
                     replaced: &replaced,
                     warning: &remark,
+                    written_at: self.written_at(&message, profile),
                 };
                 self.take_read(&incoming).await
             }
@@ -318,6 +321,16 @@ impl Intake {
         Visit { group, profile: incoming.profile, zone, now: Timestamp::now() }
     }
 
+    fn written_at(&self, message: &Message<'_>, profile: &Profile) -> String {
+        let zone = &self.handler.bus().region().zone;
+        let group = Group::all(message).into_iter().next();
+        let written = group.and_then(|group| {
+            let visit = Visit { group: &group, profile, zone, now: Timestamp::now() };
+            visit.written_at().ok()
+        });
+        written.map(|said| said.text).unwrap_or_default()
+    }
+
     /// What is to be remarked about a message, whatever comes of it: the same for the same one.
     fn remarks(&self, message: &Message<'_>, profile: &Profile) -> Vec<String> {
         let zone = &self.handler.bus().region().zone;
@@ -327,6 +340,9 @@ impl Intake {
             let act = trigger::act(&message.kind().1);
             if matches!(act, Ok(Act::Admit | Act::Register)) && visit.has_unknown_class() {
                 remarks.push(UNKNOWN_CLASS.to_owned());
+            }
+            if patient::has_unknown_sex(&group, profile) {
+                remarks.push(UNKNOWN_SEX.to_owned());
             }
             if patient::contradicts_death(&group) {
                 remarks.push(DEATH_CONTRADICTED.to_owned());
@@ -383,6 +399,9 @@ const CUT: &str = "the message was cut off before its end: another one began, or
 const UNENDED: &str = "the frame does not end with 0x1C 0x0D, as MLLP has it: have the sender end its frames so; what came is kept";
 
 const UNKNOWN_CLASS: &str = "PV1-2 is no class of visit that is known here (`classes` in the facility's profile): taken for what the event says";
+
+const UNKNOWN_SEX: &str =
+    "PID-8 is no sex that is known here (`sexes` in the facility's profile): it says nothing of it";
 
 const DEATH_CONTRADICTED: &str =
     "PID-29 says when the patient died, and PID-30 that the patient did not: taken for dead";

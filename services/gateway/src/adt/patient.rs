@@ -145,6 +145,13 @@ pub(super) fn contradicts_death(group: &Group<'_>) -> bool {
 }
 
 /// The names that somebody goes by. An alias or a maiden name alone is none, unless none is known.
+/// Whether PID-8 says a sex that is not known here.
+pub(super) fn has_unknown_sex(group: &Group<'_>, profile: &Profile) -> bool {
+    let said = group.field("PID", 8);
+    let is_said = !said.is_empty() && !said.is_null() && !is_spoilt(said);
+    is_said && sex(&said.first(), profile) == v1::Sex::Unspecified
+}
+
 fn names(field: Field<'_>, with_others: bool) -> Vec<v1::HumanName> {
     let mut taken: Vec<(u8, v1::HumanName)> = Vec::new();
     let mut said: Vec<(u8, v1::HumanName)> =

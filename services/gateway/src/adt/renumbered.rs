@@ -8,7 +8,7 @@ use tsunagi_proto::v1;
 use super::acts::{Tells, Told, cancels};
 use super::encounter::{Situation, merged_numbers};
 use super::refusal::Refusal;
-use super::visit::Said;
+use super::visit::{Said, VISIT_NUMBERS};
 use crate::known::{Step, StepKind};
 
 /// What becomes of the numbers of a visit.
@@ -45,6 +45,21 @@ impl Situation<'_> {
             (Some(_), Some(_)) => Err(number_taken()),
             (None, None) => Err(unknown_number()),
         }
+    }
+
+    /// That a visit has the message's number, and the ones that it had lead to it still.
+    pub(super) fn numbered_too(&self, visit: EncounterId) -> Tells {
+        let Some(number) = self.visit.number() else { return Ok(Vec::new()) };
+        let of_messages = |of: &&v1::Identifier| of.system.ends_with(VISIT_NUMBERS);
+        let mut prior: Vec<v1::Identifier> = Vec::new();
+        for of in self.known.numbers_of(visit).filter(of_messages).chain(&self.visit.prior_number())
+        {
+            if *of != number && !prior.contains(of) {
+                prior.push(of.clone());
+            }
+        }
+        let change = Change { own: Some(&number), left: None, merged: &prior };
+        Ok(self.with_numbers(visit, &change, &self.visit.written_at()?))
     }
 
     /// The number before leads to the visit from now on, also if what was said of it comes yet.

@@ -18,9 +18,20 @@ use crate::known::{Step, StepKind};
 impl Situation<'_> {
     pub(super) fn arrive(&self) -> Tells {
         let at = self.visit.happened_at()?;
+        if let Some(visit) = self.visiting_here(&at) {
+            return self.placed(visit);
+        }
         let Some((stay, to)) = self.elsewhere(&at, 3) else { return Ok(Vec::new()) };
         let (encounter_id, to) = (stay.to_string(), Some(to));
         Ok(vec![Told { at, payload: Payload::Transferred(v1::Transferred { encounter_id, to }) }])
+    }
+
+    /// The visit that goes on and is certainly the one that the message is about: a patient may
+    /// visit two departments at a time.
+    fn visiting_here(&self, at: &Said) -> Option<EncounterId> {
+        let visit = self.going_on(at).filter(|of| self.is_visiting(*of))?;
+        let is_clear = self.visit.number().is_some();
+        (is_clear && self.visit.says_place(3)).then_some(visit)
     }
 
     pub(super) fn depart(&self) -> Tells {
@@ -56,6 +67,11 @@ impl Situation<'_> {
 
     /// Takes back what tracking told last; what others told of the stay is none of its business.
     pub(super) fn cancel_tracked(&self, kind: StepKind) -> Tells {
+        if kind == StepKind::Transferred
+            && let Some(told) = self.visit_moved_back()?
+        {
+            return Ok(told);
+        }
         let at = self.visit.written_at()?;
         let Some(stay) = self.current(|_| true)? else { return Ok(Vec::new()) };
         let told = self.known.last(stay, &[kind]).filter(|step| step.by == TRACKING);
