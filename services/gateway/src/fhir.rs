@@ -10,6 +10,7 @@ mod names;
 pub mod reader;
 pub mod resource;
 mod stations;
+pub(crate) mod version;
 mod withdrawal;
 
 pub use directory::Directory;
@@ -17,3 +18,4 @@ pub use files::{Files, NotRead};
 pub use ids::Ids;
 pub use map::{Mapped, NotMapped};
 pub use reader::{Item, Origin};
+pub use version::last_written;

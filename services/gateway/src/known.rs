@@ -24,6 +24,7 @@ use tsunagi_proto::convert::happened;
 use tsunagi_proto::demographics::Update;
 use tsunagi_proto::{demographics, fields, v1};
 
+use crate::fhir::version;
 use crate::person::{Born, Word as PersonWord, Words as PersonWords};
 use crate::received::{Received, Words as ReceivedWords, last_of_each};
 use crate::recent::Recent;
@@ -64,6 +65,8 @@ struct Told {
     /// What was said of when it happened, as it was written: of events about encounters, and in
     /// corrections of times.
     times: HashMap<EventId, String>,
+    /// Of which version of a resource an event was made, of events that say so.
+    versions: HashMap<EventId, v1::Source>,
     /// The records that this one is read from.
     records: BTreeSet<PatientId>,
     /// What was kept of resources, in the order of recording.
@@ -328,6 +331,11 @@ impl Known {
         )
     }
 
+    /// Of which versions of their resources events were made that a system sent.
+    pub(crate) fn versions<'k>(&'k self, system: &'k str) -> impl Iterator<Item = &'k v1::Source> {
+        self.told.versions.values().filter(move |source| source.system == system)
+    }
+
     /// When a step was corrected last.
     pub(crate) fn corrected_at(&self, step: EventId) -> Option<CareTime> {
         let made = self.record().corrections_of(step);
@@ -405,6 +413,9 @@ impl Told {
         let Ok(mut payload) = Payload::decode(&event.r#type, &event.payload) else { return };
         let Some(happened) = happened(&event, &payload, zone) else { return };
         let (id, at) = (happened.stamp.event, happened.stamp.occurred_at);
+        if let Some(source) = event.source.as_ref().filter(|source| version::of(source).is_some()) {
+            self.versions.insert(id, source.clone());
+        }
         if matches!(happened.fact, Fact::Correction(_)) {
             self.corrections.insert(id, at);
         }
