@@ -1,6 +1,7 @@
 //! FHIR R4: reading bulk exports (NDJSON) and Bundles, and what their resources say as events.
 
 mod again;
+mod corrected;
 pub mod directory;
 pub mod door;
 pub mod files;

@@ -12,6 +12,7 @@ mod steps;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use prost::Message as _;
 use tokio::sync::Mutex as AsyncMutex;
 use tsunagi_bus::address;
@@ -334,6 +335,23 @@ impl Known {
     /// Of which versions of their resources events were made that a system sent.
     pub(crate) fn versions<'k>(&'k self, system: &'k str) -> impl Iterator<Item = &'k v1::Source> {
         self.told.versions.values().filter(move |source| source.system == system)
+    }
+
+    /// What a system said instead of a step and of its time, in corrections that stand, and in
+    /// which version of its resource.
+    pub(crate) fn corrections_by<'k>(
+        &'k self,
+        system: &'k str,
+        step: EventId,
+    ) -> impl Iterator<Item = (Timestamp, Option<&'k Payload>, Option<&'k str>)> {
+        let stands = |by: &EventId| self.record().outcome(*by).error.is_none();
+        self.record().corrections_of(step).filter(stands).filter_map(move |by| {
+            let source = self.told.versions.get(&by).filter(|source| source.system == system)?;
+            let words = self.told.words.get(&by).and_then(|words| words.step.as_ref());
+            let value = words.map(|(_, payload)| payload);
+            let time = self.told.times.get(&by).filter(|_| value.is_none()).map(String::as_str);
+            Some((version::of(source)?.1, value, time))
+        })
     }
 
     /// When a step was corrected last.

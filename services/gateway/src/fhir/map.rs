@@ -432,7 +432,7 @@ impl Mapper<'_> {
         Provider { facility_id: self.ids.source().to_owned(), ..Provider::default() }
     }
 
-    fn place(
+    pub(super) fn place(
         &self,
         encounter: &Encounter,
         locations: &[EncounterLocation],

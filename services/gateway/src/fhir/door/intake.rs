@@ -1,5 +1,6 @@
 //! Bundles taken: their resources mapped as an import maps them, and decided by the handler.
 
+mod corrections;
 mod encounters;
 
 use std::collections::{HashMap, HashSet};
@@ -490,8 +491,7 @@ impl Work<'_> {
             let is_same = before.payload == event.payload
                 && (before.occurred_at == event.occurred_at || event.occurred_at == self.now);
             if !is_same {
-                let message = "what it says was taken before with other content, and what was recorded is never changed: send it as entered-in-error first, and then anew under another id";
-                return Err(Problem::conflict("EVENT_ID_REUSED", message));
+                return Err(said_otherwise());
             }
         }
         Ok(new)
@@ -507,6 +507,12 @@ impl Work<'_> {
         let stored = known.find(self.intake.handler.bus().as_ref(), id).await?;
         Ok(stored.and_then(|stored| v1::Event::decode(stored.record).ok()))
     }
+}
+
+/// Nobody knows which of the two holds.
+fn said_otherwise() -> Problem {
+    let message = "what it says was taken before with other content: send it with a meta.lastUpdated that is later than that of what was taken, and it is a correction; or send it as entered-in-error first, and then anew under another id";
+    Problem::conflict("EVENT_ID_REUSED", message)
 }
 
 /// Who a patient is known to be, as far as may be shown.

@@ -31,14 +31,15 @@ impl Work<'_> {
             return Ok(self.withdrawal(known, encounter));
         }
         let mut mapped = self.mapper().encounter(encounter)?;
-        let mut events = Vec::new();
-        if !encounter.meta.last_updated.is_empty() {
-            let told = self.told_of(known, encounter, &mapped).await?;
-            self.mapper().say_again(encounter, &mut mapped, &told);
-            // What goes on after all is open again before anything else is said of it.
-            events = self.mapper().reopened(encounter, &told);
+        if encounter.meta.last_updated.is_empty() {
+            return self.of_encounter(known, mapped).await;
         }
-        events.extend(self.of_encounter(known, mapped).await?);
+        let told = self.told_of(known, encounter, &mapped).await?;
+        self.mapper().say_again(encounter, &mut mapped, &told);
+        // What goes on after all is open again before anything else is said of it.
+        let mut events = self.mapper().reopened(encounter, &told);
+        let said = self.said_now(known, encounter, mapped).await?;
+        events.extend(self.corrected(known, encounter, said).await?);
         Ok(events)
     }
 
@@ -54,6 +55,37 @@ impl Work<'_> {
             Some(ending) if self.is_stored(known, &ending).await? => Ok(Vec::new()),
             Some(_) | None => self.unstored(known, events).await,
         }
+    }
+
+    /// What a version says, with what was said before in the form in which that was.
+    async fn said_now(
+        &self,
+        known: &Known,
+        encounter: &Encounter,
+        mapped: Mapped,
+    ) -> Result<Vec<v1::Event>, Problem> {
+        let Mapped { mut events, ending, .. } = mapped;
+        if let (Some(ending), Some(registered)) = (ending, events.first_mut()) {
+            let goes_on = encounter_of(registered).is_some_and(|id| {
+                let state = known.record().encounter(id);
+                state.is_some_and(|state| state.stage() == Stage::Visiting)
+            });
+            // It was registered when it was still going on.
+            if goes_on || self.is_stored(known, &ending).await? {
+                end_apart(registered);
+                events.push(ending);
+            }
+        }
+        let is_admitted = match events.first() {
+            Some(first) if first.r#type == StepKind::Admitted.event_type() => {
+                self.is_stored(known, first).await?
+            }
+            Some(_) | None => false,
+        };
+        if let Some(first_move) = self.mapper().first_move(encounter).filter(|_| is_admitted) {
+            events.insert(1, first_move);
+        }
+        Ok(events)
     }
 
     /// Whether a version of an encounter was taken that was written later. What only another
@@ -78,8 +110,9 @@ impl Work<'_> {
         }
         // Of an older one that cannot be taken anyway, nothing holds.
         let Ok(mapped) = self.mapper().encounter(encounter) else { return Ok(false) };
-        let unsaid = self.unstored(known, mapped.events).await;
-        Ok(unsaid.is_ok_and(|unsaid| unsaid.is_empty()) && self.is_in_force(known, encounter))
+        let said = self.said_now(known, encounter, mapped).await?;
+        let is_known = said.iter().all(|event| self.is_as_known(known, encounter, event));
+        Ok(is_known && self.is_in_force(known, encounter))
     }
 
     /// Whether what an encounter says, and was taken before, holds by what was told since.
@@ -169,6 +202,15 @@ fn recorded(stored: &Stored, entry: v1::TimelineEntry) -> v1::TimelineEntry {
         recorded_at: Some(to_wire(stored.placed.recorded_at)),
         source: event.and_then(|event| event.source),
         ..entry
+    }
+}
+
+/// Leaves the end of a visit to an event of its own.
+fn end_apart(registered: &mut v1::Event) {
+    let payload = Payload::decode(&registered.r#type, &registered.payload);
+    if let Ok(Payload::EncounterRegistered(mut visit)) = payload {
+        visit.ended_at.clear();
+        registered.payload = Payload::EncounterRegistered(visit).encode_to_vec();
     }
 }
 
