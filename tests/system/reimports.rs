@@ -161,6 +161,25 @@ async fn of_versions_of_an_encounter_the_one_that_was_written_last_holds_in_what
 }
 
 #[tokio::test]
+async fn what_an_encounter_says_otherwise_is_refused_in_words_of_the_export() {
+    let (data, export) = (folder(), folder());
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    write(export.path(), "Patient.ndjson", &[patient(0)]);
+    let begun = |start: &str| written(open_encounter("IMP", "in-progress", start));
+    assert_eq!(read(data.path(), export.path(), &begun("2026-03-01T10:00:00+09:00")), TAKEN);
+    let patient = only_patient(&channel).await;
+    write(export.path(), "Encounter.ndjson", &[begun("2026-03-01T09:00:00+09:00")]);
+    let refused = import(data.path(), &[export.path().to_str().unwrap()]);
+    assert_eq!(row(&refused, "Encounter"), [0, 0, 1, 0]);
+    let told = String::from_utf8_lossy(&refused.stdout).into_owned();
+    assert!(told.contains("EVENT_ID_REUSED") && told.contains("entered-in-error"), "{told}");
+    for entry in crate::support::timeline(&channel, &patient).await {
+        assert!(!told.contains(&entry.event_id), "{told}");
+    }
+}
+
+#[tokio::test]
 async fn an_older_export_does_not_undo_what_was_said_since() {
     let (data, export) = (folder(), folder());
     let server = Server::start(data.path());
