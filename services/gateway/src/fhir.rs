@@ -19,4 +19,3 @@ pub use files::{Files, NotRead};
 pub use ids::Ids;
 pub use map::{Mapped, NotMapped};
 pub use reader::{Item, Origin};
-pub use version::last_written;

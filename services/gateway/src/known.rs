@@ -332,9 +332,9 @@ impl Known {
         )
     }
 
-    /// Of which versions of their resources events were made that a system sent.
-    pub(crate) fn versions<'k>(&'k self, system: &'k str) -> impl Iterator<Item = &'k v1::Source> {
-        self.told.versions.values().filter(move |source| source.system == system)
+    /// Of which versions of their resources events were made, of those that say so.
+    pub(crate) fn versions(&self) -> impl Iterator<Item = &v1::Source> {
+        self.told.versions.values()
     }
 
     /// What a system said instead of a step and of its time, in corrections that stand, and in

@@ -9,6 +9,7 @@ use tsunagi_proto::v1;
 use super::directory::key;
 use super::map::Mapper;
 use super::resource::Encounter;
+use crate::text::code;
 
 const WRITTEN: &str = "?_lastUpdated=";
 
@@ -50,6 +51,18 @@ impl Mapper<'_> {
         self.written_at(encounter).zip(last).is_some_and(|(written, last)| written < last)
     }
 
+    /// When the version of an encounter was written that was written last, of those of which events
+    /// with these sources were made. What another system calls the same is another one.
+    pub fn last_written<'s>(
+        &self,
+        encounter: &Encounter,
+        sources: impl Iterator<Item = &'s v1::Source>,
+    ) -> Option<Timestamp> {
+        let (system, encounter_key) = (code(self.ids.source()), key("Encounter", &encounter.id));
+        let of = sources.filter(|source| source.system == system).filter_map(of);
+        of.filter(|(key, _)| *key == encounter_key).map(|(_, written)| written).max()
+    }
+
     /// Whether an encounter was written after that of which an entry was made; of one that does
     /// not say when, that was when it was recorded.
     pub(super) fn is_newer(&self, encounter: &Encounter, entry: &v1::TimelineEntry) -> bool {
@@ -59,17 +72,6 @@ impl Mapper<'_> {
         let written = self.written_at(encounter);
         written.zip(of.or(recorded)).is_some_and(|(written, of)| written > of)
     }
-}
-
-/// When the version of an encounter was written that was written last, of those of which events
-/// with these sources were made.
-pub fn last_written<'s>(
-    encounter: &Encounter,
-    sources: impl Iterator<Item = &'s v1::Source>,
-) -> Option<Timestamp> {
-    let encounter_key = key("Encounter", &encounter.id);
-    let of = sources.filter_map(of).filter(|(key, _)| *key == encounter_key);
-    of.map(|(_, written)| written).max()
 }
 
 #[cfg(test)]

@@ -4,11 +4,11 @@
 use std::collections::HashMap;
 
 use tsunagi_domain::{Event, Fact, Stamp, Zone, identity};
+use tsunagi_gateway::fhir::Mapped;
 use tsunagi_gateway::fhir::directory::key;
 use tsunagi_gateway::fhir::door::Remark;
 use tsunagi_gateway::fhir::map::set_patient;
 use tsunagi_gateway::fhir::resource::{Encounter, Patient};
-use tsunagi_gateway::fhir::{Mapped, last_written};
 use tsunagi_gateway::person::{Word, Words};
 use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::convert::happened;
@@ -43,9 +43,8 @@ impl Work {
         }
         if !self.newcomers.contains(&patient.to_string()) {
             let timeline = self.timeline(patient).await?;
-            let said = self.mapper().said_of(encounter, &timeline);
-            let sources = said.into_iter().filter_map(|entry| entry.source.as_ref());
-            last = last.max(last_written(encounter, sources));
+            let sources = timeline.iter().filter_map(|entry| entry.source.as_ref());
+            last = last.max(self.mapper().last_written(encounter, sources));
         }
         let is_older = self.mapper().is_older(encounter, last);
         if !is_older {

@@ -11,11 +11,9 @@ use tsunagi_proto::v1;
 use super::super::outcome::Problem;
 use super::Work;
 use crate::fhir::directory::key;
-use crate::fhir::last_written;
 use crate::fhir::map::Mapped;
 use crate::fhir::resource::Encounter;
 use crate::known::{Known, Step, StepKind};
-use crate::text::code;
 
 impl Work<'_> {
     /// What an encounter says that is not stored yet. An older version of it says nothing.
@@ -91,8 +89,7 @@ impl Work<'_> {
     /// Whether a version of an encounter was taken that was written later. What only another
     /// sender says is none of it.
     pub(super) fn is_older(&self, known: &Known, encounter: &Encounter) -> bool {
-        let system = code(self.ids.source());
-        let last = last_written(encounter, known.versions(&system));
+        let last = self.mapper().last_written(encounter, known.versions());
         self.mapper().is_older(encounter, last)
     }
 
