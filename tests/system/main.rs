@@ -30,6 +30,7 @@ mod fhir;
 mod fhir_kept;
 mod fhir_record;
 mod fhir_said;
+mod fhir_versions;
 mod hl7_cancels;
 mod hl7_moves;
 mod hl7_news;

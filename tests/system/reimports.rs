@@ -122,6 +122,64 @@ async fn an_encounter_that_took_place_after_all_is_taken_again() {
 }
 
 #[tokio::test]
+async fn of_versions_of_an_encounter_the_one_that_was_written_last_holds_in_whatever_order_they_come()
+ {
+    let (data, export) = (folder(), folder());
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    write(export.path(), "Patient.ndjson", &[patient(0)]);
+    let version = |status: &str, hours: i64| {
+        let mut encounter = written(open_encounter("IMP", status, "2026-03-01T10:00:00+09:00"));
+        if status == "finished" {
+            encounter["period"]["end"] = json!("2026-03-02T10:00:00+09:00");
+        }
+        encounter["meta"]["lastUpdated"] = json!((Timestamp::now() - hours.hours()).to_string());
+        encounter
+    };
+    let state = async || {
+        let patient = only_patient(&channel).await;
+        summary(&channel, &patient).await.state()
+    };
+    // All in one file.
+    let versions =
+        [version("in-progress", 72), version("finished", 48), version("in-progress", 24)];
+    write(export.path(), "Encounter.ndjson", &versions);
+    let report = export.path().join("report.txt");
+    let path = export.path().to_str().unwrap();
+    assert_eq!(row(&import(data.path(), &[path]), "Encounter")[2..], [0, 0]);
+    assert_eq!(state().await, v1::PatientState::InHospital);
+    for older in [version("cancelled", 60), version("finished", 36)] {
+        write(export.path(), "Encounter.ndjson", &[older]);
+        let imported = import(data.path(), &[path, "--report", report.to_str().unwrap()]);
+        assert_eq!(row(&imported, "Encounter"), REPEATED);
+        let report = std::fs::read_to_string(&report).unwrap();
+        assert!(report.contains("NOT_IN_FORCE"), "{report}");
+        assert_eq!(state().await, v1::PatientState::InHospital);
+    }
+    assert_eq!(read(data.path(), export.path(), &version("finished", 12)), TAKEN);
+    assert_eq!(state().await, v1::PatientState::Discharged);
+}
+
+#[tokio::test]
+async fn what_an_encounter_says_otherwise_is_refused_in_words_of_the_export() {
+    let (data, export) = (folder(), folder());
+    let server = Server::start(data.path());
+    let channel = server.channel().await;
+    write(export.path(), "Patient.ndjson", &[patient(0)]);
+    let begun = |start: &str| written(open_encounter("IMP", "in-progress", start));
+    assert_eq!(read(data.path(), export.path(), &begun("2026-03-01T10:00:00+09:00")), TAKEN);
+    let patient = only_patient(&channel).await;
+    write(export.path(), "Encounter.ndjson", &[begun("2026-03-01T09:00:00+09:00")]);
+    let refused = import(data.path(), &[export.path().to_str().unwrap()]);
+    assert_eq!(row(&refused, "Encounter"), [0, 0, 1, 0]);
+    let told = String::from_utf8_lossy(&refused.stdout).into_owned();
+    assert!(told.contains("EVENT_ID_REUSED") && told.contains("entered-in-error"), "{told}");
+    for entry in crate::support::timeline(&channel, &patient).await {
+        assert!(!told.contains(&entry.event_id), "{told}");
+    }
+}
+
+#[tokio::test]
 async fn an_older_export_does_not_undo_what_was_said_since() {
     let (data, export) = (folder(), folder());
     let server = Server::start(data.path());

@@ -92,7 +92,8 @@ fn what_was_begun_for_a_stay_that_gave_way_ends_with_the_facility_s_own() {
         })
         .collect();
     let proxy = events[1].actor.as_mut().unwrap();
-    ("office".clone_into(&mut proxy.organisation), "acute".clone_into(&mut proxy.on_behalf_of));
+    "office".clone_into(&mut proxy.organisation);
+    "acute".clone_into(&mut proxy.on_behalf_of);
     let before = seen(&events[..5]).1;
     assert_eq!((before.team.len(), before.transfer_requests.len()), (1, 1));
     let after = seen(&events).1;

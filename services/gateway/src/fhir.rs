@@ -1,6 +1,7 @@
 //! FHIR R4: reading bulk exports (NDJSON) and Bundles, and what their resources say as events.
 
 mod again;
+mod corrected;
 pub mod directory;
 pub mod door;
 pub mod files;
@@ -10,6 +11,7 @@ mod names;
 pub mod reader;
 pub mod resource;
 mod stations;
+pub(crate) mod version;
 mod withdrawal;
 
 pub use directory::Directory;

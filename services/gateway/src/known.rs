@@ -12,6 +12,7 @@ mod steps;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use prost::Message as _;
 use tokio::sync::Mutex as AsyncMutex;
 use tsunagi_bus::address;
@@ -24,6 +25,7 @@ use tsunagi_proto::convert::happened;
 use tsunagi_proto::demographics::Update;
 use tsunagi_proto::{demographics, fields, v1};
 
+use crate::fhir::version;
 use crate::person::{Born, Word as PersonWord, Words as PersonWords};
 use crate::received::{Received, Words as ReceivedWords, last_of_each};
 use crate::recent::Recent;
@@ -64,6 +66,8 @@ struct Told {
     /// What was said of when it happened, as it was written: of events about encounters, and in
     /// corrections of times.
     times: HashMap<EventId, String>,
+    /// Of which version of a resource an event was made, of events that say so.
+    versions: HashMap<EventId, v1::Source>,
     /// The records that this one is read from.
     records: BTreeSet<PatientId>,
     /// What was kept of resources, in the order of recording.
@@ -330,6 +334,28 @@ impl Known {
         )
     }
 
+    /// Of which versions of their resources events were made, of those that say so.
+    pub(crate) fn versions(&self) -> impl Iterator<Item = &v1::Source> {
+        self.told.versions.values()
+    }
+
+    /// What a system said instead of a step and of its time, in corrections that stand, and in
+    /// which version of its resource.
+    pub(crate) fn corrections_by<'k>(
+        &'k self,
+        system: &'k str,
+        step: EventId,
+    ) -> impl Iterator<Item = (Timestamp, Option<&'k Payload>, Option<&'k str>)> {
+        let stands = |by: &EventId| self.record().outcome(*by).error.is_none();
+        self.record().corrections_of(step).filter(stands).filter_map(move |by| {
+            let source = self.told.versions.get(&by).filter(|source| source.system == system)?;
+            let words = self.told.words.get(&by).and_then(|words| words.step.as_ref());
+            let value = words.map(|(_, payload)| payload);
+            let time = self.told.times.get(&by).filter(|_| value.is_none()).map(String::as_str);
+            Some((version::of(source)?.1, value, time))
+        })
+    }
+
     /// When a step was corrected last.
     pub(crate) fn corrected_at(&self, step: EventId) -> Option<CareTime> {
         let made = self.record().corrections_of(step);
@@ -419,6 +445,9 @@ impl Told {
         let Ok(mut payload) = Payload::decode(&event.r#type, &event.payload) else { return };
         let Some(happened) = happened(&event, &payload, zone) else { return };
         let (id, at) = (happened.stamp.event, happened.stamp.occurred_at);
+        if let Some(source) = event.source.as_ref().filter(|source| version::of(source).is_some()) {
+            self.versions.insert(id, source.clone());
+        }
         if matches!(happened.fact, Fact::Correction(_)) {
             self.corrections.insert(id, at);
         }

@@ -1,12 +1,12 @@
 //! What is said again, and is another fact: a plan that goes back to an earlier time, an encounter
 //! that was withdrawn and took place after all, and one that was ended and goes on after all.
 //!
-//! Only of resources that say when they were written, and were written after what they differ
-//! from was recorded: an older export that is read again says nothing new.
+//! Only of resources that say when they were written, and were written after what they differ from:
+//! an older export that is read again says nothing new.
 
 use std::collections::HashMap;
 
-use tsunagi_domain::{CareTime, EventId, Zone};
+use tsunagi_domain::EventId;
 use tsunagi_proto::v1;
 
 use super::directory::key;
@@ -47,7 +47,7 @@ impl Mapper<'_> {
             return Vec::new();
         }
         let mut said = self.said_of(encounter, timeline);
-        said.retain(|entry| entry.r#type == ENDED && is_newer(encounter, entry));
+        said.retain(|entry| entry.r#type == ENDED && self.is_newer(encounter, entry));
         self.cancellations(encounter, &said).into_iter().flatten().collect()
     }
 
@@ -57,7 +57,7 @@ impl Mapper<'_> {
             let cancelled = self.cancel_of(encounter, &event.event_id);
             let is_ours = entry.cancelled_by_event_id == cancelled.to_string();
             let cancel = by_id.get(entry.cancelled_by_event_id.as_str());
-            if !is_ours || !cancel.is_some_and(|cancel| is_newer(encounter, cancel)) {
+            if !is_ours || !cancel.is_some_and(|cancel| self.is_newer(encounter, cancel)) {
                 return;
             }
             event.event_id = self.again(encounter, &event.event_id).to_string();
@@ -95,17 +95,8 @@ impl Mapper<'_> {
         };
         if before.last().is_some_and(|plan| after(plan) == last.event_id) {
             event.event_id.clone_from(&last.event_id);
-        } else if is_newer(encounter, last) {
+        } else if self.is_newer(encounter, last) {
             event.event_id = after(last);
         }
     }
-}
-
-/// Whether a resource was written after an entry was recorded.
-fn is_newer(encounter: &Encounter, entry: &v1::TimelineEntry) -> bool {
-    let written = CareTime::parse(&encounter.meta.last_updated, &Zone::utc());
-    let recorded = entry.recorded_at.as_ref().map(|at| (at.seconds, at.nanos));
-    let written = written.ok().map(|at| at.earliest());
-    let written = written.map(|at| (at.as_second(), at.subsec_nanosecond()));
-    written.zip(recorded).is_some_and(|(written, recorded)| written > recorded)
 }

@@ -23,6 +23,7 @@ use super::resource::{
     Address, CareTeam, CodeableConcept, ContactPoint, Encounter, EncounterLocation, Patient, Period,
 };
 use super::stations::stations;
+use super::version;
 use crate::person::{Words, with_names};
 use crate::text::{code, cut};
 
@@ -162,7 +163,11 @@ impl Mapper<'_> {
     }
 
     fn of_patient(&self, patient: &Patient, fact: &str, payload: &Payload) -> v1::Event {
-        let about = About { key: &key("Patient", &patient.id), organisation: self.ids.source() };
+        let about = About {
+            key: &key("Patient", &patient.id),
+            organisation: self.ids.source(),
+            written: "",
+        };
         self.event(&about, fact, &self.registered_at(patient), payload)
     }
 
@@ -282,12 +287,27 @@ impl Mapper<'_> {
             members,
             encounter_id: self.encounter_id(&encounter),
         });
-        let about = About { key: &key("CareTeam", &team.id), organisation: &provider.facility_id };
+        let about = About {
+            key: &key("CareTeam", &team.id),
+            organisation: &provider.facility_id,
+            written: "",
+        };
         let events = vec![self.event(&about, "joined", occurred_at, &joined)];
         Ok(Mapped { patient_key, events, ending: None })
     }
 
+    /// The version of an encounter that events are made from.
+    pub(super) fn about<'e>(
+        &'e self,
+        encounter: &'e Encounter,
+        key: &'e str,
+        provider: &'e Provider,
+    ) -> About<'e> {
+        About { key, organisation: &provider.facility_id, written: self.written(encounter) }
+    }
+
     fn planned_stay(&self, encounter: &Encounter) -> Result<Vec<v1::Event>> {
+        let encounter_key = key("Encounter", &encounter.id);
         if encounter.period.start.is_empty() {
             return Err(not_mapped("TIME_MISSING", "the planned encounter has no `period.start`"));
         }
@@ -299,14 +319,14 @@ impl Mapper<'_> {
             preceding_encounter_id: self.preceding(encounter),
             purpose: String::new(),
         });
-        let about =
-            About { key: &key("Encounter", &encounter.id), organisation: &provider.facility_id };
+        let about = self.about(encounter, &encounter_key, &provider);
         // When the plan was made is not said; that it is known now is.
         let fact = format!("planned {}", encounter.period.start);
         Ok(vec![self.event(&about, &fact, self.now, &planned)])
     }
 
     fn visit(&self, encounter: &Encounter, class: v1::EncounterClass) -> v1::Event {
+        let encounter_key = key("Encounter", &encounter.id);
         let provider = self.provider(encounter);
         let ended_at = if encounter.status == "finished" { &encounter.period.end } else { "" };
         let been = encounter.location.iter().filter(|location| !location.is_to_come());
@@ -321,8 +341,7 @@ impl Mapper<'_> {
             visit_number: visit_number(encounter),
             ..v1::EncounterRegistered::default()
         });
-        let about =
-            About { key: &key("Encounter", &encounter.id), organisation: &provider.facility_id };
+        let about = self.about(encounter, &encounter_key, &provider);
         self.event(&about, "registered", &encounter.period.start, &registered)
     }
 
@@ -332,8 +351,8 @@ impl Mapper<'_> {
             return None;
         }
         let provider = self.provider(encounter);
-        let about =
-            About { key: &key("Encounter", &encounter.id), organisation: &provider.facility_id };
+        let encounter_key = key("Encounter", &encounter.id);
+        let about = self.about(encounter, &encounter_key, &provider);
         let ended = self.discharged(encounter);
         Some(self.event(&about, "ended", &encounter.period.end, &ended))
     }
@@ -350,7 +369,7 @@ impl Mapper<'_> {
         let encounter_key = key("Encounter", &encounter.id);
         let encounter_id = self.encounter_id(&encounter_key);
         let provider = self.provider(encounter);
-        let about = About { key: &encounter_key, organisation: &provider.facility_id };
+        let about = self.about(encounter, &encounter_key, &provider);
         let mut stations = stations(encounter).into_iter();
         let first = stations.next().map(|(_, places)| places).unwrap_or_default();
         let admitted = Payload::Admitted(v1::Admitted {
@@ -413,7 +432,7 @@ impl Mapper<'_> {
         Provider { facility_id: self.ids.source().to_owned(), ..Provider::default() }
     }
 
-    fn place(
+    pub(super) fn place(
         &self,
         encounter: &Encounter,
         locations: &[EncounterLocation],
@@ -498,7 +517,7 @@ impl Mapper<'_> {
             }),
             source: Some(v1::Source {
                 system: code(self.ids.source()),
-                message_id: cut(about.key, 200),
+                message_id: cut(&version::name(about.key, about.written), 200),
                 ..v1::Source::default()
             }),
             payload: payload.encode_to_vec(),
@@ -511,6 +530,8 @@ impl Mapper<'_> {
 pub(super) struct About<'a> {
     pub(super) key: &'a str,
     pub(super) organisation: &'a str,
+    /// When the version of it was written; empty where that is not said.
+    pub(super) written: &'a str,
 }
 
 impl Provider {

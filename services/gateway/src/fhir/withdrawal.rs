@@ -4,7 +4,7 @@ use tsunagi_proto::catalogue::Payload;
 use tsunagi_proto::v1;
 
 use super::directory::key;
-use super::map::{About, Mapper, PERSON};
+use super::map::{Mapper, PERSON};
 use super::resource::Encounter;
 
 type Cancel = fn(v1::EncounterCancellation) -> Payload;
@@ -69,7 +69,7 @@ impl Mapper<'_> {
     ) -> v1::Event {
         let encounter_key = key("Encounter", &encounter.id);
         let provider = self.provider(encounter);
-        let about = About { key: &encounter_key, organisation: &provider.facility_id };
+        let about = self.about(encounter, &encounter_key, &provider);
         let fact = format!("cancelled {cancelled_event_id}");
         let encounter_id = self.encounter_id(&encounter_key);
         let reason = encounter.status.clone();

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 
 use tsunagi_domain::{Event, Fact, Stamp, Zone, identity};
 use tsunagi_gateway::fhir::Mapped;
+use tsunagi_gateway::fhir::directory::key;
+use tsunagi_gateway::fhir::door::Remark;
 use tsunagi_gateway::fhir::map::set_patient;
 use tsunagi_gateway::fhir::resource::{Encounter, Patient};
 use tsunagi_gateway::person::{Word, Words};
@@ -22,6 +24,35 @@ const DEMOGRAPHICS: [&str; 2] =
     ["care.patient.registered.v1", "care.patient.demographics_updated.v1"];
 
 impl Work {
+    /// Whether a version of an encounter was taken that was written later, from these files or
+    /// before. If not, this one is the last from now on.
+    pub(super) async fn is_older(
+        &mut self,
+        encounter: &Encounter,
+        session: &mut Session,
+    ) -> anyhow::Result<bool> {
+        let Some(written) = self.mapper().written_at(encounter) else { return Ok(false) };
+        let encounter_key = key("Encounter", &encounter.id);
+        let patient_key = self.directory.key_of(&encounter.subject, "Patient");
+        let Some(patient) = self.patient(&patient_key).await? else { return Ok(false) };
+        let mut last = self.written.get(&encounter_key).copied();
+        if last.is_some() {
+            // What these files said of it before may still be under way, and counts as known.
+            self.settle(session).await?;
+            self.newcomers.remove(&patient.to_string());
+        }
+        if !self.newcomers.contains(&patient.to_string()) {
+            let timeline = self.timeline(patient).await?;
+            let sources = timeline.iter().filter_map(|entry| entry.source.as_ref());
+            last = last.max(self.mapper().last_written(encounter, sources));
+        }
+        let is_older = self.mapper().is_older(encounter, last);
+        if !is_older {
+            self.written.insert(encounter_key, written);
+        }
+        Ok(is_older)
+    }
+
     /// Gives new ids to what an encounter says again, and takes back that it ended if it goes on
     /// after all. What came in the way of that, if anything did.
     pub(super) async fn say_again(
@@ -39,7 +70,8 @@ impl Work {
             self.settle(session).await?;
         }
         let Some(patient) = self.patient(&mapped.patient_key).await? else { return Ok(None) };
-        // Of somebody who was not known, nothing was taken back; plans may follow each other.
+        // Of somebody who was not known, nothing was taken back before these files; plans may follow
+        // each other.
         if is_plan || !self.newcomers.contains(&patient.to_string()) {
             let timeline = self.timeline(patient).await?;
             self.mapper().say_again(encounter, mapped, &timeline);
@@ -75,6 +107,12 @@ impl Work {
         }
         Words::of(&person, |event| words.get(&event).cloned(), in_error, true)
     }
+}
+
+/// What is told of a version of an encounter that is older than one that was taken.
+pub(super) fn older() -> Remark {
+    let message = "a version with a later meta.lastUpdated was taken: this one changes nothing";
+    Remark { reason: "NOT_IN_FORCE", message: message.to_owned() }
 }
 
 /// Whether anybody ever said that the address is confidential: it is shown so, if in any way.

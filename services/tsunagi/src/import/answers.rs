@@ -23,6 +23,16 @@ fn is_passing(code: u32) -> bool {
     codes.iter().any(|passing| u32::try_from(i32::from(*passing)) == Ok(code))
 }
 
+/// Of an encounter, the id of the event that was made of it says nothing to whoever exported it.
+fn said_otherwise(outcome: Outcome) -> Outcome {
+    let is_so = matches!(&outcome, Outcome::Refused { reason, .. } if reason == "EVENT_ID_REUSED");
+    if !is_so {
+        return outcome;
+    }
+    let message = "what it says was taken before with other content, which an import does not correct: correct it at a desk, or export it as entered-in-error first, and then anew under another id";
+    Outcome::Refused { reason: "EVENT_ID_REUSED".to_owned(), message: message.to_owned() }
+}
+
 /// Events that one request has at most.
 const EVENTS_MAX: usize = 100;
 
@@ -263,6 +273,11 @@ impl Work {
                 if resource.name.starts_with("Patient/") {
                     self.patients.remove(&resource.name);
                 }
+                let outcome = if resource.name.starts_with("Encounter/") {
+                    said_otherwise(outcome)
+                } else {
+                    outcome
+                };
                 // The first is the cause of those after it.
                 resource.refused.get_or_insert(outcome);
             }

@@ -19,6 +19,7 @@ use tsunagi_gateway::fhir::resource::{
 use tsunagi_gateway::fhir::{Directory, Ids, Item, NotMapped, Origin};
 use tsunagi_proto::v1;
 
+use super::again::older;
 use super::odd::{is_type, is_used};
 use super::reading::read_files;
 use super::report::{Outcome, Report};
@@ -65,6 +66,9 @@ pub(super) struct Work {
     pub(super) patients: HashMap<String, PatientId>,
     /// The ids of patients who were not known before this import.
     pub(super) newcomers: HashSet<String>,
+    /// When the version of an encounter was written that these files had last, by its key: of
+    /// those that say so.
+    pub(super) written: HashMap<String, Timestamp>,
     /// Patients of earlier imports, looked up once.
     pub(super) earlier: HashMap<String, Option<PatientId>>,
     /// The files that have something for a stage.
@@ -121,6 +125,7 @@ impl Work {
             now: now.to_string(),
             patients: HashMap::new(),
             newcomers: HashSet::new(),
+            written: HashMap::new(),
             earlier: HashMap::new(),
             wanted: BTreeMap::new(),
             not_read: HashSet::new(),
@@ -262,6 +267,10 @@ impl Work {
             .check_modifiers("Encounter")
             .and_then(|()| self.mapper().kept_of_encounter(&encounter, &sent, self.kept_bytes));
         let Some(kept) = self.mapped(found.origin, &name, kept)? else { return Ok(Vec::new()) };
+        if self.is_older(&encounter, session).await? {
+            self.report.note_with((found.origin, &name), &Outcome::Repeated, &[older()])?;
+            return Ok(Vec::new());
+        }
         if encounter.is_withdrawn() {
             // What these files said of it before may still be under way.
             self.settle(session).await?;

@@ -1,16 +1,17 @@
 //! Bundles taken: their resources mapped as an import maps them, and decided by the handler.
 
+mod corrections;
+mod encounters;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::{Timestamp, Unit};
 use prost::Message as _;
-use tsunagi_bus::handler::{SubmitError, to_wire};
+use tsunagi_bus::handler::SubmitError;
 use tsunagi_bus::{Handler, Submission, address};
-use tsunagi_domain::encounter::Stage;
 use tsunagi_domain::identity::Identifier;
-use tsunagi_domain::{Actor, CareTime, EncounterId, EventId, PatientId, Zone};
-use tsunagi_proto::catalogue::Payload;
+use tsunagi_domain::{Actor, CareTime, EventId, PatientId, Zone};
 use tsunagi_proto::demographics::Update;
 use tsunagi_proto::v1;
 
@@ -20,10 +21,10 @@ use super::fields;
 use super::kept::{Kept, Remark};
 use super::outcome::Problem;
 use crate::fhir::directory::key;
-use crate::fhir::map::{Mapped, Mapper, set_patient};
-use crate::fhir::resource::{Encounter, Patient};
+use crate::fhir::map::{Mapper, set_patient};
+use crate::fhir::resource::Patient;
 use crate::fhir::{Directory, Ids};
-use crate::known::{Known, KnownPatients, Step, StepKind};
+use crate::known::{Known, KnownPatients};
 use crate::person::{Before, is_somebody_else};
 use crate::received::Received;
 use crate::text::code;
@@ -303,11 +304,13 @@ impl Work<'_> {
                 let zone = &self.intake.handler.bus().region().zone;
                 let checked = fields::check(&entry.said, &new, patient, zone);
                 checked.map_err(|wrong| Problem::from(wrong).at(*at))?;
-                let received = self.received(&known, &entry.kept, patient).await;
-                new.extend(received.map_err(|problem| problem.at(*at))?);
+                if !matches!(&entry.said, Said::Encounter(one) if self.is_older(&known, one)) {
+                    let received = self.received(&known, &entry.kept, patient).await;
+                    new.extend(received.map_err(|problem| problem.at(*at))?);
+                }
                 outcomes.push(match &entry.said {
                     _ if !new.is_empty() => Outcome::Stored,
-                    Said::Encounter(encounter) if !self.is_in_force(&known, encounter) => {
+                    Said::Encounter(encounter) if !self.holds(&known, encounter).await? => {
                         Outcome::NotInForce
                     }
                     Said::Patient(patient) if !self.is_person_in_force(&known, patient) => {
@@ -365,21 +368,7 @@ impl Work<'_> {
     async fn events(&self, known: &Known, said: &Said) -> Result<Vec<v1::Event>, Problem> {
         match said {
             Said::Patient(resource) => self.of_patient(known, resource),
-            Said::Encounter(encounter) if encounter.is_withdrawn() => {
-                Ok(self.withdrawal(known, encounter))
-            }
-            Said::Encounter(encounter) => {
-                let mut mapped = self.mapper().encounter(encounter)?;
-                let mut events = Vec::new();
-                if !encounter.meta.last_updated.is_empty() {
-                    let told = self.told_of(known, encounter, &mapped).await?;
-                    self.mapper().say_again(encounter, &mut mapped, &told);
-                    // What goes on after all is open again before anything else is said of it.
-                    events = self.mapper().reopened(encounter, &told);
-                }
-                events.extend(self.of_encounter(known, mapped).await?);
-                Ok(events)
-            }
+            Said::Encounter(encounter) => self.encounter_events(known, encounter).await,
             Said::CareTeam(team) => {
                 let mapped = self.mapper().care_team(team)?;
                 self.unstored(known, mapped.events).await
@@ -486,20 +475,6 @@ impl Work<'_> {
         judge(before, said)
     }
 
-    async fn of_encounter(&self, known: &Known, mapped: Mapped) -> Result<Vec<v1::Event>, Problem> {
-        let Mapped { events, ending, .. } = mapped;
-        let goes_on = events.first().and_then(encounter_of).is_some_and(|encounter| {
-            let state = known.record().encounter(encounter);
-            state.is_some_and(|state| state.stage() == Stage::Visiting)
-        });
-        match ending {
-            // It was registered when it was still going on.
-            Some(ending) if goes_on => self.unstored(known, vec![ending]).await,
-            Some(ending) if self.is_stored(known, &ending).await? => Ok(Vec::new()),
-            Some(_) | None => self.unstored(known, events).await,
-        }
-    }
-
     /// The events that are not stored. One that is stored with other content is a correction,
     /// which is said in another way.
     async fn unstored(
@@ -516,8 +491,7 @@ impl Work<'_> {
             let is_same = before.payload == event.payload
                 && (before.occurred_at == event.occurred_at || event.occurred_at == self.now);
             if !is_same {
-                let message = "what it says was taken before with other content, and what was recorded is never changed: send it as entered-in-error first, and then anew under another id";
-                return Err(Problem::conflict("EVENT_ID_REUSED", message));
+                return Err(said_otherwise());
             }
         }
         Ok(new)
@@ -533,77 +507,12 @@ impl Work<'_> {
         let stored = known.find(self.intake.handler.bus().as_ref(), id).await?;
         Ok(stored.and_then(|stored| v1::Event::decode(stored.record).ok()))
     }
+}
 
-    /// Whether what an encounter says, and was taken before, holds by what was told since.
-    fn is_in_force(&self, known: &Known, encounter: &Encounter) -> bool {
-        let id = self.ids.encounter(&key("Encounter", &encounter.id));
-        let has_begun = known.last(id, &[StepKind::Admitted, StepKind::Registered]).is_some();
-        if has_begun || encounter.is_withdrawn() || encounter.status != "planned" {
-            let state = known.record().encounter(id);
-            let has_ended = state.is_some_and(|state| state.stage() == Stage::Ended);
-            let says_end = encounter.status == "finished" && !encounter.period.end.is_empty();
-            let is_otherwise = if has_ended { encounter.goes_on() } else { says_end };
-            return (has_begun && !is_otherwise) || encounter.is_withdrawn();
-        }
-        let zone = &self.intake.handler.bus().region().zone;
-        let planned_at = CareTime::parse(&encounter.period.start, zone).ok();
-        let plan = known.last(id, &[StepKind::AdmissionPlanned]);
-        plan.is_some_and(|plan| plan.planned_at == planned_at)
-    }
-
-    /// Takes back what this system said of an encounter.
-    fn withdrawal(&self, known: &Known, encounter: &Encounter) -> Vec<v1::Event> {
-        let timeline: Vec<v1::TimelineEntry> = known.steps.iter().map(entry).collect();
-        let said = self.mapper().said_of(encounter, &timeline);
-        self.mapper().cancellations(encounter, &said).into_iter().flatten().collect()
-    }
-
-    /// What was told of an encounter before, as far as it decides whether something is said
-    /// again: its plans, when each was recorded, and what of `mapped` was taken back by this
-    /// system.
-    async fn told_of(
-        &self,
-        known: &Known,
-        encounter: &Encounter,
-        mapped: &Mapped,
-    ) -> Result<Vec<v1::TimelineEntry>, Problem> {
-        let bus = self.intake.handler.bus().as_ref();
-        let mut told: Vec<v1::TimelineEntry> = Vec::new();
-        let is_one =
-            |step: &&Step| matches!(step.kind, StepKind::AdmissionPlanned | StepKind::Discharged);
-        for plan in known.steps.iter().filter(is_one) {
-            if let Some(stored) = known.find(bus, plan.event).await? {
-                told.push(v1::TimelineEntry {
-                    version: stored.placed.version,
-                    recorded_at: Some(to_wire(stored.placed.recorded_at)),
-                    ..entry(plan)
-                });
-            }
-        }
-        for event in mapped.events.iter().chain(&mapped.ending) {
-            let mut said = event.event_id.clone();
-            loop {
-                let cancel = self.mapper().cancel_of(encounter, &said);
-                let Some(stored) = known.find(bus, cancel).await? else { break };
-                if known.record().outcome(cancel).error.is_some() {
-                    break;
-                }
-                let again = self.mapper().again(encounter, &said).to_string();
-                told.push(v1::TimelineEntry {
-                    event_id: said,
-                    cancelled_by_event_id: cancel.to_string(),
-                    ..v1::TimelineEntry::default()
-                });
-                told.push(v1::TimelineEntry {
-                    event_id: cancel.to_string(),
-                    recorded_at: Some(to_wire(stored.placed.recorded_at)),
-                    ..v1::TimelineEntry::default()
-                });
-                said = again;
-            }
-        }
-        Ok(told)
-    }
+/// Nobody knows which of the two holds.
+fn said_otherwise() -> Problem {
+    let message = "what it says was taken before with other content: send it with a meta.lastUpdated that is later than that of what was taken, and it is a correction; or send it as entered-in-error first, and then anew under another id";
+    Problem::conflict("EVENT_ID_REUSED", message)
 }
 
 /// Who a patient is known to be, as far as may be shown.
@@ -616,17 +525,6 @@ fn shown(known: &Known) -> v1::Demographics {
         address::withhold(address);
     }
     shown
-}
-
-/// A step as the timeline has it.
-fn entry(step: &Step) -> v1::TimelineEntry {
-    v1::TimelineEntry {
-        event_id: step.event.to_string(),
-        r#type: step.kind.event_type().to_owned(),
-        encounter_id: step.encounter.to_string(),
-        actor: Some(v1::Actor { person: step.by.clone(), ..v1::Actor::default() }),
-        ..v1::TimelineEntry::default()
-    }
 }
 
 /// The identifier by which a conditional reference names a patient, if it is one.
@@ -643,14 +541,5 @@ fn idle(said: &Said) -> Outcome {
         Said::Patient(_) | Said::Encounter(_) | Said::CareTeam(_) | Said::Referred => {
             Outcome::Known
         }
-    }
-}
-
-fn encounter_of(event: &v1::Event) -> Option<EncounterId> {
-    let payload = Payload::decode(&event.r#type, &event.payload).ok()?;
-    if let Payload::EncounterRegistered(message) = payload {
-        EncounterId::parse(&message.encounter_id).ok()
-    } else {
-        None
     }
 }

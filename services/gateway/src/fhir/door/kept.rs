@@ -47,6 +47,8 @@ pub struct Kept {
     sent_as: String,
     /// When it says that it was written.
     written: String,
+    /// The same of an encounter, as a source names it.
+    version: String,
     occurred_at: String,
 }
 

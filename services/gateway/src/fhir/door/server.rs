@@ -226,7 +226,7 @@ fn told(taken: &Taken, at: usize) -> Vec<Value> {
             "warning",
             "business-rule",
             "NOT_IN_FORCE",
-            "it was taken before, and taken back or replaced since: if it holds again, send it with a meta.lastUpdated of when it was written",
+            "it does not hold any more: it was taken back or replaced since, or a version with a later meta.lastUpdated was taken. If it holds again, send it with a meta.lastUpdated of when it was written",
             &place,
         )],
         Some(Outcome::Stored | Outcome::Known) => {

@@ -88,6 +88,7 @@ impl Mapper<'_> {
             resource_id: id.uuid(),
             sent_as: encounter_key,
             written: written.clone(),
+            version: self.written(encounter).to_owned(),
             occurred_at: self.past(occurred_at),
             ..kept
         }
@@ -118,7 +119,7 @@ impl Mapper<'_> {
     }
 
     /// A time, or now if that is to come.
-    fn past(&self, time: &str) -> String {
+    pub(in crate::fhir) fn past(&self, time: &str) -> String {
         let parse = |text: &str| CareTime::parse(text, &Zone::utc());
         match (parse(self.now), parse(time)) {
             (Ok(now), Ok(at)) if !now.is_before(&at) => time.to_owned(),
@@ -140,7 +141,8 @@ impl Mapper<'_> {
         });
         let after = after.map(|after| format!(" after {after}")).unwrap_or_default();
         let fact = format!("received {} {}{after}", kept.written, kept.content());
-        let about = About { key: &kept.sent_as, organisation: self.ids.source() };
+        let written = if is_patient { "" } else { kept.version.as_str() };
+        let about = About { key: &kept.sent_as, organisation: self.ids.source(), written };
         let event = self.event(&about, &fact, &kept.occurred_at, &said);
         v1::Event { patient_id: patient.to_string(), ..event }
     }
