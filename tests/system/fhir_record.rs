@@ -137,7 +137,7 @@ async fn who_the_patient_is_does_not_depend_on_the_order_of_news() {
 
 /// Posts an encounter of the first patient, and gives the status of its entry, or that it is not
 /// in force.
-async fn post(server: &Server, encounter: &Value) -> String {
+pub(crate) async fn post(server: &Server, encounter: &Value) -> String {
     let sent = bundle("transaction", vec![export::patient(0), encounter.clone()]);
     let (status, answer) = request(server, "POST", "", &sent).await;
     assert_eq!(status, 200, "{answer}");

@@ -8,6 +8,7 @@ use tsunagi_proto::v1;
 
 use crate::export;
 use crate::fhir::{bundle, get, reason, request, start};
+use crate::fhir_record::post;
 use crate::import::open_encounter;
 use crate::support::{Server, folder, timeline, timelines};
 
@@ -37,18 +38,6 @@ fn planned(start: &str, hours: i64) -> Value {
     let mut plan = written("IMP", "planned", hours);
     plan["period"]["start"] = json!(start);
     plan
-}
-
-/// Posts an encounter of the first patient, and gives the status of its entry, or that it is not
-/// in force.
-async fn post(server: &Server, encounter: &Value) -> String {
-    let sent = bundle("transaction", vec![export::patient(0), encounter.clone()]);
-    let (status, answer) = request(server, "POST", "", &sent).await;
-    assert_eq!(status, 200, "{answer}");
-    let response = &answer["entry"][1]["response"];
-    let reason = &response["outcome"]["issue"][0]["details"]["coding"][0]["code"];
-    let of_status = response["status"].as_str().unwrap();
-    reason.as_str().filter(|reason| *reason == NOT_IN_FORCE).unwrap_or(of_status).to_owned()
 }
 
 /// The only encounter of the first patient.

@@ -8,7 +8,7 @@ use tsunagi_proto::v1;
 use tsunagi_proto::v1::care_bus_client::CareBusClient;
 use tsunagi_proto::v1::timeline_client::TimelineClient;
 
-use crate::mllp::{Sender, code, find};
+use crate::mllp::{Sender, code, find, refuse, take};
 use crate::support::{Server, folder, liaison, timeline};
 
 fn start(data: &Path) -> Server {
@@ -40,19 +40,6 @@ fn stay(place: &str, visit: &str) -> String {
 
 fn of(number: &str, rest: &str) -> String {
     format!("{}\r{rest}", person(number))
-}
-
-async fn take(sender: &mut Sender, message: String) {
-    let answer = sender.send(&message).await;
-    assert_eq!(code(&answer).0, "AA", "{message}\n{answer}");
-}
-
-async fn refuse(sender: &mut Sender, message: String, says: &[&str]) {
-    let answer = sender.send(&message).await;
-    assert_eq!(code(&answer).0, "AE", "{message}\n{answer}");
-    for part in says {
-        assert!(answer.contains(part), "{part}: {answer}");
-    }
 }
 
 async fn patient(channel: &Channel, number: &str) -> v1::PatientSummary {

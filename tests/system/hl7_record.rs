@@ -9,7 +9,7 @@ use tsunagi_proto::v1;
 use tsunagi_proto::v1::care_team_client::CareTeamClient;
 use tsunagi_proto::v1::discharge_desk_client::DischargeDeskClient;
 
-use crate::mllp::{Sender, code, find};
+use crate::mllp::{Sender, code, find, take};
 use crate::support::{Server, by, context, folder, id, liaison, timeline};
 
 fn start(data: &Path) -> Server {
@@ -49,11 +49,6 @@ async fn types(channel: &Channel, number: &str) -> Vec<String> {
 }
 
 /// Sends a message that is to be taken.
-async fn take(sender: &mut Sender, message: String) {
-    let answer = sender.send(&message).await;
-    assert_eq!(code(&answer).0, "AA", "{message}\n{answer}");
-}
-
 const MERGE: &str = "PID|1||7^^^H^MR||Doe^Jo||19400203|F\rMRG|8^^^H^MR";
 
 /// 7 is in hospital, 8 at a visit.

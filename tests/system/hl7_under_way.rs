@@ -6,7 +6,7 @@ use std::path::Path;
 use tonic::transport::Channel;
 use tsunagi_proto::v1;
 
-use crate::mllp::{Sender, code, find};
+use crate::mllp::{Sender, code, find, refuse, take};
 use crate::support::{Server, folder, timeline};
 
 fn start(data: &Path) -> Server {
@@ -22,19 +22,6 @@ fn adt(event: &str, patient: &str, hour: u8, [class, place, visit, from]: [&str;
          EVN||20260501{hour:02}0000\rPID|1||{patient}^^^H^MR||Doe^Jo||19400203|F\r\
          PV1|1|{class}|{place}{doctor}{visit}{until_44}{from}\r"
     )
-}
-
-async fn take(sender: &mut Sender, message: String) {
-    let answer = sender.send(&message).await;
-    assert_eq!(code(&answer).0, "AA", "{message}\n{answer}");
-}
-
-async fn refuse(sender: &mut Sender, message: String, says: &[&str]) {
-    let answer = sender.send(&message).await;
-    assert_eq!(code(&answer).0, "AE", "{message}\n{answer}");
-    for part in says {
-        assert!(answer.contains(part), "{part}: {answer}");
-    }
 }
 
 async fn patient(channel: &Channel, number: &str) -> v1::PatientSummary {

@@ -104,6 +104,21 @@ impl Sender {
     }
 }
 
+/// Sends a message that is taken.
+pub(crate) async fn take(sender: &mut Sender, message: String) {
+    let answer = sender.send(&message).await;
+    assert_eq!(code(&answer).0, "AA", "{message}\n{answer}");
+}
+
+/// Sends a message that is refused, with an answer that says all of this.
+pub(crate) async fn refuse(sender: &mut Sender, message: String, says: &[&str]) {
+    let answer = sender.send(&message).await;
+    assert_eq!(code(&answer).0, "AE", "{message}\n{answer}");
+    for part in says {
+        assert!(answer.contains(part), "{part}\n{message}\n{answer}");
+    }
+}
+
 fn framed(message: impl AsRef<[u8]>) -> Vec<u8> {
     [b"\x0b", message.as_ref(), b"\x1c\r"].concat()
 }
