@@ -1,9 +1,9 @@
 //! HL7 v2 ADT messages as care events: who the patient is (`patient`, `news`), which visit or stay it
 //! is about (`visit`, `encounter`), what the trigger event means for it (`trigger`, `acts`,
-//! `becomes`, `cancelled`, `changes`, `assumed_end`, `tracking`, `allergies`), what is said a second time (`again`) or under another
-//! number (`renumbered`), what is another patient's (`moved`), whose records are one person's
-//! (`one_person`), and how a message is taken as a whole (`intake`), patient by patient (`parts`),
-//! as events (`events`).
+//! `becomes`, `cancelled`, `changes`, `assumed_end`, `tracking`, `allergies`), what is said a second
+//! time (`again`) or under another number (`renumbered`), what is another patient's (`moved`), whose
+//! records are one person's (`one_person`), and how a message is taken as a whole (`intake`), patient
+//! by patient (`parts`), as events (`events`).
 //!
 //! Whatever is not taken is refused with the field and the reason: `refusal`, and `rules` where
 //! the domain refuses it.

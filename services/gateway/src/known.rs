@@ -506,3 +506,12 @@ fn words(payload: Payload, at: CareTime) -> Option<Words> {
 
 /// The patients that messages were about lately. Whoever locks one has the patient alone.
 pub(crate) type KnownPatients = Recent<Arc<AsyncMutex<Known>>>;
+/// That this was to be said, and not what that event says.
+pub(crate) fn said_instead(event: &str, instead: &Payload) -> Payload {
+    Payload::ValueCorrected(v1::ValueCorrected {
+        corrects_event_id: event.to_owned(),
+        r#type: instead.event_type().to_owned(),
+        payload: instead.encode_to_vec(),
+        ..v1::ValueCorrected::default()
+    })
+}

@@ -15,7 +15,7 @@ use super::encounter::{INPATIENT, Situation, VISIT};
 use super::refusal::Refusal;
 use super::trigger::Act;
 use super::visit::Said;
-use crate::known::{Step, StepKind};
+use crate::known::{Step, StepKind, said_instead};
 
 /// Something that a message tells of, and the field that says when.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,13 +27,7 @@ pub(super) struct Told {
 impl Told {
     /// That this was to be said, and not what that event says.
     pub(super) fn instead_of(event: EventId, instead: &Payload, at: Said) -> Self {
-        let correction = v1::ValueCorrected {
-            corrects_event_id: event.to_string(),
-            r#type: instead.event_type().to_owned(),
-            payload: instead.encode_to_vec(),
-            ..v1::ValueCorrected::default()
-        };
-        Self { at, payload: Payload::ValueCorrected(correction) }
+        Self { at, payload: said_instead(&event.to_string(), instead) }
     }
 }
 

@@ -81,6 +81,8 @@ struct Origin<'a> {
 /// A message on its way in.
 pub(super) struct Incoming<'a> {
     pub(super) message: &'a Message<'a>,
+    /// Its parts.
+    pub(super) groups: &'a [Group<'a>],
     pub(super) profile: &'a Profile,
     pub(super) key: MessageKey,
     /// As it came.
@@ -161,11 +163,11 @@ impl Intake {
             return self.unreadable(raw, door, MESSAGE, refusal).await;
         };
         let key = MessageKey::new(&message);
+        let groups = Group::all(&message);
         let doubt = decoded.doubt();
-        let remarks = profile.as_ref().map(|profile| self.remarks(&message, profile));
-        let remarks: Vec<String> =
-            doubt.iter().cloned().chain(remarks.unwrap_or_default()).collect();
-        let remark = remarks.join("; ");
+        let remarks = profile.as_ref().map(|profile| self.remarks(&message, &groups, profile));
+        let remarks = doubt.iter().cloned().chain(remarks.unwrap_or_default());
+        let remark = remarks.collect::<Vec<_>>().join("; ");
         let mut outcome = match &profile {
             Ok(profile)
                 if names.is_some_and(|names| {
@@ -177,6 +179,7 @@ impl Intake {
             Ok(profile) => {
                 let incoming = Incoming {
                     message: &message,
+                    groups: &groups,
                     profile,
                     key,
                     raw,
@@ -184,7 +187,7 @@ impl Intake {
                     manner,
                     replaced: &replaced,
                     warning: &remark,
-                    written_at: self.written_at(&message, profile),
+                    written_at: self.written_at(&groups, profile),
                 };
                 self.take_read(&incoming).await
             }
@@ -194,8 +197,7 @@ impl Intake {
             }
             Err(refusal) => Outcome::Refused(refusal.clone()),
         };
-        let facility = profile.as_ref().map(|profile| profile.facility.id.as_str());
-        let origin = format!("{door}: {}", facility.unwrap_or("unknown sender"));
+        let origin = origin(door, profile.as_ref().ok());
         if let Some(reason) = kept_because(&outcome, doubt).filter(|_| manner != Manner::Replaced)
             && let Err(refusal) = self.keep_as(manner.media_type(), raw, &origin, &reason).await
         {
@@ -246,7 +248,7 @@ impl Intake {
     pub async fn keep_stray(&self, raw: &[u8], door: &str) -> Result<(), Refusal> {
         let reason =
             "bytes outside every MLLP frame: a message begins with 0x0B and ends with 0x1C 0x0D";
-        self.keep(raw, &format!("{door}: unknown sender"), reason).await
+        self.keep(raw, &origin(door, None), reason).await
     }
 
     async fn unreadable(
@@ -258,10 +260,9 @@ impl Intake {
     ) -> Taken {
         let decoded = decode(raw, None);
         // Its beginning may say whose it is.
-        let sender = Message::parse(&decoded.text)
-            .ok()
-            .and_then(|message| self.profiles.of(&message).ok().map(|profile| profile.facility.id));
-        let origin = format!("{door}: {}", sender.as_deref().unwrap_or("unknown sender"));
+        let message = Message::parse(&decoded.text).ok();
+        let profile = message.and_then(|message| self.profiles.of(&message).ok());
+        let origin = origin(door, profile.as_ref());
         let kept = self.keep_as(media_type, raw, &origin, &refusal.message).await;
         Taken {
             outcome: Outcome::Refused(kept.err().unwrap_or(refusal)),
@@ -321,34 +322,38 @@ impl Intake {
         Visit { group, profile: incoming.profile, zone, now: Timestamp::now() }
     }
 
-    fn written_at(&self, message: &Message<'_>, profile: &Profile) -> String {
+    fn written_at(&self, groups: &[Group<'_>], profile: &Profile) -> String {
         let zone = &self.handler.bus().region().zone;
-        let group = Group::all(message).into_iter().next();
-        let written = group.and_then(|group| {
-            let visit = Visit { group: &group, profile, zone, now: Timestamp::now() };
+        let written = groups.first().and_then(|group| {
+            let visit = Visit { group, profile, zone, now: Timestamp::now() };
             visit.written_at().ok()
         });
         written.map(|said| said.text).unwrap_or_default()
     }
 
     /// What is to be remarked about a message, whatever comes of it: the same for the same one.
-    fn remarks(&self, message: &Message<'_>, profile: &Profile) -> Vec<String> {
+    fn remarks(
+        &self,
+        message: &Message<'_>,
+        groups: &[Group<'_>],
+        profile: &Profile,
+    ) -> Vec<String> {
         let zone = &self.handler.bus().region().zone;
         let mut remarks = Vec::new();
-        for group in Group::all(message) {
-            let visit = Visit { group: &group, profile, zone, now: Timestamp::now() };
+        for group in groups {
+            let visit = Visit { group, profile, zone, now: Timestamp::now() };
             let act = trigger::act(&message.kind().1);
             if matches!(act, Ok(Act::Admit | Act::Register)) && visit.has_unknown_class() {
                 remarks.push(UNKNOWN_CLASS.to_owned());
             }
-            if patient::has_unknown_sex(&group, profile) {
+            if patient::has_unknown_sex(group, profile) {
                 remarks.push(UNKNOWN_SEX.to_owned());
             }
-            if patient::contradicts_death(&group) {
+            if patient::contradicts_death(group) {
                 remarks.push(DEATH_CONTRADICTED.to_owned());
             }
             let is_spoilt = |number: &usize| patient::is_spoilt(group.field("PID", *number));
-            remarks.extend(left_out(&group));
+            remarks.extend(left_out(group));
             remarks.extend(patient::FIELDS.iter().filter(|number| is_spoilt(number)).map(
                 |number| {
                     format!(
@@ -415,6 +420,12 @@ impl Incoming<'_> {
             Manner::Replaced => self.key.taken("replaced"),
         }
     }
+}
+
+/// By which door bytes came that are kept, and from whom, if they say so.
+fn origin(door: &str, profile: Option<&Profile>) -> String {
+    let facility = profile.map(|profile| profile.facility.id.as_str());
+    format!("{door}: {}", facility.unwrap_or("unknown sender"))
 }
 
 /// Why the bytes of a message are kept, if they are.

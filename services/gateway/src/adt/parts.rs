@@ -269,7 +269,7 @@ impl Intake {
 
 /// Its parts, one for each patient; one alone where it says whose records are one person's.
 fn groups<'a>(incoming: &Incoming<'a>, act: Act) -> Result<Vec<Group<'a>>, Refusal> {
-    let groups = Group::all(incoming.message);
+    let groups = incoming.groups.to_vec();
     if act == Act::OtherPerson && groups.len() != 2 {
         return Err(Refusal::missing(
             "PID-3",

@@ -138,20 +138,22 @@ pub(super) fn said(
 
 /// Whether PID-29 says when the patient died, and PID-30 that they did not.
 pub(super) fn contradicts_death(group: &Group<'_>) -> bool {
-    let died = group.field("PID", 29);
-    // What holds bytes that are no characters says nothing.
-    let says_when = !died.is_empty() && !died.is_null() && !is_spoilt(died);
-    says_when && group.field("PID", 30).first().eq_ignore_ascii_case("N")
+    says_something(group.field("PID", 29))
+        && group.field("PID", 30).first().eq_ignore_ascii_case("N")
 }
 
-/// The names that somebody goes by. An alias or a maiden name alone is none, unless none is known.
 /// Whether PID-8 says a sex that is not known here.
 pub(super) fn has_unknown_sex(group: &Group<'_>, profile: &Profile) -> bool {
     let said = group.field("PID", 8);
-    let is_said = !said.is_empty() && !said.is_null() && !is_spoilt(said);
-    is_said && sex(&said.first(), profile) == v1::Sex::Unspecified
+    says_something(said) && sex(&said.first(), profile) == v1::Sex::Unspecified
 }
 
+/// What holds bytes that are no characters says nothing.
+fn says_something(field: Field<'_>) -> bool {
+    !field.is_empty() && !field.is_null() && !is_spoilt(field)
+}
+
+/// The names that somebody goes by. An alias or a maiden name alone is none, unless none is known.
 fn names(field: Field<'_>, with_others: bool) -> Vec<v1::HumanName> {
     let mut taken: Vec<(u8, v1::HumanName)> = Vec::new();
     let mut said: Vec<(u8, v1::HumanName)> =

@@ -9,6 +9,7 @@ use super::directory::key;
 use super::map::Mapper;
 use super::resource::Encounter;
 use super::stations::stations;
+use crate::known::said_instead;
 
 /// What a version says in the place of what is known to be said, where a patient is `now`.
 pub(crate) fn merged(
@@ -94,12 +95,7 @@ impl Mapper<'_> {
         event: &str,
         instead: &Payload,
     ) -> v1::Event {
-        let correction = Payload::ValueCorrected(v1::ValueCorrected {
-            corrects_event_id: event.to_owned(),
-            r#type: instead.event_type().to_owned(),
-            payload: instead.encode_to_vec(),
-            ..v1::ValueCorrected::default()
-        });
+        let correction = said_instead(event, instead);
         self.correction(encounter, &format!("corrected {event}"), &correction)
     }
 
